@@ -1,0 +1,41 @@
+"""What can go wrong through no fault of the program.
+
+    FastStyleError
+    ├── ConfigError      a setting that does not fit: the message names its key
+    ├── ImageError       a picture that cannot be read or written
+    ├── DataError        a source of content pictures with nothing usable in it
+    ├── CheckpointError  a network file that is missing, damaged or foreign
+    ├── WeightsError     weights of the loss network that cannot be had
+    └── TrainingError    a run that cannot go on
+
+Each message is one line: the thing, the reason and the remedy. The scripts print it without a
+traceback and exit with status 1.
+"""
+
+
+class FastStyleError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class ConfigError(FastStyleError):
+    """A setting has the wrong type, range or name."""
+
+
+class ImageError(FastStyleError):
+    """A picture cannot be read or written."""
+
+
+class DataError(FastStyleError):
+    """A source of content pictures cannot be used."""
+
+
+class CheckpointError(FastStyleError):
+    """A network file is missing, damaged, or not one of ours."""
+
+
+class WeightsError(FastStyleError):
+    """Weights of the loss network cannot be had, or are not what they claim to be."""
+
+
+class TrainingError(FastStyleError):
+    """A run cannot go on, for instance because a loss is no longer finite."""
