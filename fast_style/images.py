@@ -1,0 +1,250 @@
+"""Pictures on disk to tensors and back: every decision about formats, colour and size, made once."""
+
+import contextlib
+import functools
+import io
+import os
+import secrets
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from fast_style.errors import ImageError
+from fast_style.types import Images
+
+#: Larger pictures are refused unread. The largest phone cameras have 200 megapixels, 600 MB once decoded,
+#: and a few kilobytes can claim any size.
+MAX_PIXELS = 200_000_000
+
+# Only formats of pixels: EPS and PDF run programs, FITS and its like hold measurements.
+_FORMATS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG")
+_FORMATS |= {".png": "PNG", ".webp": "WEBP", ".avif": "AVIF", ".tif": "TIFF", ".tiff": "TIFF"}
+_FORMATS |= {".bmp": "BMP", ".gif": "GIF", ".ppm": "PPM", ".pgm": "PPM"}
+_FORMAT_NAMES = tuple(dict.fromkeys(_FORMATS.values()))
+_WITH_ALPHA = ("PNG", "WEBP", "AVIF", "TIFF", "GIF")
+_T = Image.Transpose  # What undoes each EXIF orientation:
+_TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
+_TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
+
+_pillow_settings = threading.Lock()
+#: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
+BinaryFile: TypeAlias = IO[bytes] | io.BytesIO
+#: How the names of picture files end, in lower case.
+PICTURE_SUFFIXES = tuple(_FORMATS)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, and what a stylised copy of it must keep.
+
+    Attributes:
+        rgb: the colours in mode RGB: upright, sRGB, as if opaque.
+        alpha: the opacity in mode L and of the same size, or None.
+        format: the format to write a copy in, as Pillow names it, such as "JPEG".
+    """
+
+    rgb: Image.Image
+    alpha: Image.Image | None
+    format: str
+
+    @classmethod
+    def of(cls, image: Image.Image) -> "Picture":
+        """Bring an image of any mode, orientation and colour profile to this form."""
+        image.load()
+        # An MPO, as some cameras write, is a JPEG with further views behind it.
+        written = "JPEG" if image.format == "MPO" else image.format if image.format in _FORMAT_NAMES else "PNG"
+        colours, alpha = _split_alpha(_turn_upright(image))
+        transform = _transform_to_srgb(image.info.get("icc_profile"), colours.mode)
+        rgb = transform.apply(colours) if transform else colours.convert("RGB")
+        rgb.info.clear()  # Profile, orientation and transparency no longer hold, and PNG would write them.
+        return cls(rgb, alpha, written)
+
+
+def open_picture(source: str | Path | BinaryFile, name: str | None = None, short_side: int | None = None) -> Picture:
+    """Read a picture: upright, in sRGB, the alpha channel set apart, the first frame of an animation.
+
+    Args:
+        source: a path, or a binary file that can seek.
+        name: what messages call the picture; by default its path.
+        short_side: in pixels, what suffices. A larger JPEG is then decoded at 1/2, 1/4 or 1/8 of its
+            size, several times as fast, and never with a short side below this.
+
+    Raises:
+        ImageError: if there is no such picture, or it is damaged, of an unknown format or above MAX_PIXELS.
+    """
+    try:
+        with open(source, "rb") if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
+            return _decode(file, short_side)
+    except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
+        name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
+        raise ImageError(f"{name}: not a readable picture ({_reason(error)})") from error
+
+
+def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+    """The picture in mode RGB as it looks on a background, which is white unless given."""
+    if picture.alpha is None:
+        return picture.rgb
+    return Image.composite(picture.rgb, Image.new("RGB", picture.rgb.size, background), picture.alpha)
+
+
+def read_image(path: str | Path, size: int | None = None) -> Images:
+    """Read a picture as a batch of one in [0, 1]: upright, in sRGB, on white, the short side `size` pixels if given.
+
+    Raises:
+        ImageError: if the file is missing, is not a picture or is cut short.
+    """
+    image = flatten(open_picture(path))
+    return to_tensor(image if size is None else resize_short_side(image, size))
+
+
+def resize_short_side(image: Image.Image, size: int) -> Image.Image:
+    """Resize, antialiased, so that the short side has `size` pixels and the aspect ratio stays."""
+    scale = size / min(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def to_tensor(image: Image.Image) -> Images:
+    """A picture of mode RGB as a batch of one in [0, 1]."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def to_pil(images: Images) -> list[Image.Image]:
+    """A batch as pictures of mode RGB: clamped to [0, 1] and rounded to the nearest of 256 levels."""
+    # In float32, because bfloat16 cannot tell neighbouring levels apart.
+    levels = images.detach().to(torch.float32).clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return [Image.fromarray(pixels) for pixels in levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
+
+
+def write_image(
+    image: Image.Image, path: str | Path, alpha: Image.Image | None = None, format: str | None = None
+) -> None:
+    """Write a picture; a file that was there stays whole until the new one is complete.
+
+    Args:
+        image: the picture, in mode RGB.
+        path: where to write it.
+        alpha: the opacity to put back, in mode L; a format without opacity gets the picture on white.
+        format: the format as Pillow names it, such as "PNG"; by default what the suffix of `path` says.
+
+    Raises:
+        ImageError: if the format is unknown or the file cannot be written.
+    """
+    path = Path(path)
+    format = format or _FORMATS.get(path.suffix.lower())
+    if format not in _FORMAT_NAMES:
+        raise ImageError(f"{path}: cannot be written (unknown format); choose one of {', '.join(PICTURE_SUFFIXES)}")
+    if alpha is not None and format in _WITH_ALPHA:
+        image = Image.merge("RGBA", (*image.split(), alpha))
+    elif alpha is not None:
+        image = flatten(Picture(image, alpha, format))
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        # Encoded in memory first: Pillow's own writing hides why the disk refused.
+        encoded = io.BytesIO()
+        options = {"compression": "tiff_deflate"} if format == "TIFF" else {"quality": 95, "subsampling": "4:4:4"}
+        image.save(encoded, format, **options)
+        part.write_bytes(encoded.getbuffer())
+        os.replace(part, path)
+    except Exception as error:
+        reason = _reason(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise ImageError(f"{path}: cannot be written ({reason})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> Image.Image:
+    """Rows of pictures side by side on white, each scaled to one height; sizes in pixels."""
+    scaled = [[ImageOps.scale(image, height / image.height, Image.Resampling.LANCZOS) for image in row] for row in rows]
+    width = max(sum(image.width + gap for image in row) for row in scaled) - gap
+    sheet = Image.new("RGB", (width, len(rows) * (height + gap) - gap), "white")
+    for index, row in enumerate(scaled):
+        left = 0
+        for image in row:
+            sheet.paste(image, (left, index * (height + gap)))
+            left += image.width + gap
+    return sheet
+
+
+def _decode(file: BinaryFile, short_side: int | None) -> Picture:
+    head = file.read(64)
+    file.seek(0)
+    if not head:
+        raise ValueError("the file is empty")
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise ValueError("it holds a web page or other markup")
+    with _own_limits():
+        image = Image.open(file, formats=_FORMAT_NAMES)
+    if short_side is not None:
+        image.draft(None, (short_side, short_side))
+    return Picture.of(image)
+
+
+@contextlib.contextmanager
+def _own_limits() -> Iterator[None]:
+    """Pillow without warnings, but with MAX_PIXELS. Both are settings of the process, hence the lock."""
+    with _pillow_settings, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2  # It refuses above twice this.
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    try:
+        with _own_limits():
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Any: damaged metadata makes no picture unreadable.
+        turn = None
+    # Not with ImageOps.exif_transpose: it writes the metadata anew, and fails where that cannot be done.
+    return image if turn is None else image.transpose(turn)
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colours in mode L, RGB or CMYK, and the opacity if there is any."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
+        levels = np.nan_to_num(np.asarray(image)) * (255.0 if image.mode == "F" else 1 / 257)
+        return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), None
+    if image.has_transparency_data:
+        image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
+        return image.convert(image.mode[:-1]), image.getchannel("A")
+    return (image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")), None
+
+
+@functools.lru_cache(maxsize=64)  # Most pictures of a collection share one of a few profiles.
+def _transform_to_srgb(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None without a usable profile for this mode, and for sRGB itself under one of its many names."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        if source.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
+            return None
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    if mode == "RGB":
+        chart = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        if np.abs(np.asarray(transform.apply(Image.fromarray(chart))).astype(int) - chart).max() <= 1:
+            return None
+    return transform
+
+
+def _reason(error: Exception) -> str:
+    """The error in one line without brackets, to stand in brackets."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over {MAX_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(_FORMAT_NAMES)}, or its header is damaged"
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split()).replace(" (", ", ").replace("(", "").replace(")", "")

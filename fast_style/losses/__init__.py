@@ -1,0 +1,17 @@
+"""Losses: each a function of one Stylization, one file each."""
+
+from fast_style.losses.content import ContentLoss
+from fast_style.losses.loss import Loss, Stylization
+from fast_style.losses.perceptual import PerceptualLoss
+from fast_style.losses.style import StyleLoss, gram_matrix
+from fast_style.losses.total_variation import TotalVariationLoss
+
+__all__ = [
+    "ContentLoss",
+    "Loss",
+    "PerceptualLoss",
+    "StyleLoss",
+    "Stylization",
+    "TotalVariationLoss",
+    "gram_matrix",
+]

@@ -1,0 +1,57 @@
+"""The picture must still show what it showed."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fast_style.errors import ConfigError
+from fast_style.losses.loss import Loss, Stylization
+
+ContentNormalization = Literal["relative", "mean", "half_sum"]
+
+
+class ContentLoss(Loss):
+    """Squared distance of the activations from those of the content picture, averaged over the layers.
+
+    Args:
+        weight: how much the loss counts in the total.
+        layers: the layers to compare.
+        normalization: what the squared distance of a picture's activations is divided by:
+            `relative`: the squared norm of the content's activations. 1 is the distance to nothing at all.
+            `mean`: their number. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155, equation 2.
+            `half_sum`: 2. Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576, equation 1.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        layers: Sequence[str] = ("relu4_1",),
+        normalization: ContentNormalization = "relative",
+    ) -> None:
+        super().__init__(weight)
+        if normalization not in get_args(ContentNormalization):
+            choices = ", ".join(get_args(ContentNormalization))
+            raise ConfigError(f"normalization must be one of {choices}, not {normalization!r}")
+        if not layers:
+            raise ConfigError("layers must name at least one layer")
+        self.content_layers = self.output_layers = tuple(layers)
+        self.normalization = normalization
+
+    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
+        """Return the mean over layers and pictures."""
+        distances = []
+        for layer in self.output_layers:
+            target = stylization.content_features[layer].flatten(1).float()
+            output = stylization.output_features[layer].flatten(1).float()
+            squared = (output - target).square().sum(dim=1)
+            if self.normalization == "relative":
+                squared = squared / target.square().sum(dim=1).clamp_min(1e-8)
+            elif self.normalization == "mean":
+                squared = squared / target.shape[1]
+            else:
+                squared = squared / 2
+            distances.append(squared.mean())
+        return torch.stack(distances).mean()

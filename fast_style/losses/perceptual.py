@@ -1,0 +1,59 @@
+"""All the losses of one stylisation, from one look at each picture."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fast_style.encoders import VGGEncoder
+from fast_style.errors import ConfigError
+from fast_style.losses.loss import Loss, Stylization
+from fast_style.styles import Style
+from fast_style.types import Images, StyleWeights
+
+
+class PerceptualLoss(nn.Module):
+    """Named losses over the features of one loss network, computed once for each picture.
+
+    Johnson, Alahi & Fei-Fei 2016, section 3, https://arxiv.org/abs/1603.08155.
+
+    Args:
+        encoder: the loss network.
+        losses: the terms, by name. A term of weight 0 is left out, and costs nothing.
+        styles: what the columns of the style weights stand for.
+
+    Raises:
+        ImageError: if a style's picture cannot be read.
+        ConfigError: if no term has a weight, or a layer does not exist.
+    """
+
+    def __init__(self, encoder: VGGEncoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if loss.weight > 0})
+        if not self.losses:
+            raise ConfigError("no loss has a weight above 0: there is nothing to learn")
+        for loss in self.terms.values():
+            loss.prepare(encoder, styles)
+        self.content_layers = {layer for loss in self.terms.values() for layer in loss.content_layers}
+        self.output_layers = {layer for loss in self.terms.values() for layer in loss.output_layers}
+
+    @property
+    def terms(self) -> dict[str, Loss]:
+        """The losses that count, by name."""
+        return {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
+
+    def forward(self, content: Images, output: Images, style: StyleWeights) -> dict[str, Float[Tensor, ""]]:
+        """Return every term, before its weight."""
+        # Autocast would round the Gram matrices to half precision; the encoder has a type of its own.
+        with torch.autocast(content.device.type, enabled=False):
+            with torch.no_grad():
+                content_features = self.encoder(content, self.content_layers)
+            output_features = self.encoder(output.float(), self.output_layers)
+            stylization = Stylization(content, output, style, content_features, output_features)
+            return {name: loss(stylization) for name, loss in self.terms.items()}
+
+    def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
+        """Return the weighted sum of the terms."""
+        return torch.stack([self.terms[name].weight * term for name, term in terms.items()]).sum()

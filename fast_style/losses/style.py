@@ -1,0 +1,97 @@
+"""The picture must look like the painting."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fast_style.encoders import VGGEncoder
+from fast_style.errors import ConfigError
+from fast_style.losses.loss import Loss, Stylization
+from fast_style.styles import Style
+
+StyleNormalization = Literal["relative", "mean", "quarter_mean"]
+
+
+def gram_matrix(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels channels"]:
+    """How often each pair of channels is active together, averaged over positions, in float32.
+
+    Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576, equation 3. They sum over positions;
+    we average, so that pictures of different sizes compare.
+    """
+    # Caffe-scale activations reach 11,600: their products overflow float16 and lose all detail in bfloat16.
+    flat = features.flatten(2).float()
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+class StyleLoss(Loss):
+    """Squared distance of the Gram matrices from those of the style's picture.
+
+    Each layer counts as the style says, or as `layers` says for all styles.
+
+    Args:
+        weight: how much the loss counts in the total.
+        layers: weight of each layer, in place of the styles' own.
+        normalization: what the squared distance between two averaged Gram matrices of C channels is divided by,
+            and how layers add up:
+            `relative`: the squared norm of the style's Gram matrix; a weighted mean over the layers. 1 is the
+            distance to a blank picture, whatever the layer, the style or the loss network.
+            `mean`: C squared; a weighted sum. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155,
+            equation 4, where dividing the Gram matrix by C comes to the same.
+            `quarter_mean`: 4 times C squared; a weighted sum. Gatys, Ecker & Bethge 2015, equations 4 and 5.
+    """
+
+    def __init__(
+        self,
+        weight: float = 10.0,
+        layers: Mapping[str, float] | None = None,
+        normalization: StyleNormalization = "relative",
+    ) -> None:
+        super().__init__(weight)
+        if normalization not in get_args(StyleNormalization):
+            choices = ", ".join(get_args(StyleNormalization))
+            raise ConfigError(f"normalization must be one of {choices}, not {normalization!r}")
+        self.layers = layers
+        self.normalization = normalization
+
+    def prepare(self, encoder: VGGEncoder, styles: Sequence[Style]) -> None:
+        """Measure the Gram matrices of each style's picture.
+
+        Raises:
+            ImageError: if a style's picture cannot be read.
+            ConfigError: if a style weighs a layer that the encoder does not have.
+        """
+        weights = [dict(self.layers or style.layers) for style in styles]
+        used = {layer for row in weights for layer, weight in row.items() if weight > 0}
+        unknown = used.difference(encoder.layers)
+        self.output_layers = (*sorted(unknown), *(layer for layer in encoder.layers if layer in used))
+        device = next(encoder.parameters()).device
+        with torch.no_grad():
+            pictures = [encoder(style.read().to(device), self.output_layers) for style in styles]
+        for layer in self.output_layers:
+            grams = torch.cat([gram_matrix(features[layer]) for features in pictures])
+            # Not persistent: they can be measured again, and a checkpoint is for what cannot.
+            self.register_buffer(f"gram_{layer}", grams, persistent=False)
+        table = torch.tensor([[row.get(layer, 0.0) for layer in self.output_layers] for row in weights])
+        self.register_buffer("layer_weights", table.to(device), persistent=False)
+
+    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
+        """Return the mean over pictures. A blend of styles aims at the blend of their Gram matrices."""
+        weights = stylization.style @ self.get_buffer("layer_weights")
+        distances = []
+        for layer in self.output_layers:
+            gram = gram_matrix(stylization.output_features[layer])
+            target = torch.einsum("bs,scd->bcd", stylization.style, self.get_buffer(f"gram_{layer}"))
+            squared = (gram - target).square().sum(dim=(1, 2))
+            if self.normalization == "relative":
+                squared = squared / target.square().sum(dim=(1, 2)).clamp_min(1e-8)
+            elif self.normalization == "mean":
+                squared = squared / gram.shape[1] ** 2
+            else:
+                squared = squared / (4 * gram.shape[1] ** 2)
+            distances.append(squared)
+        if self.normalization == "relative":
+            weights = weights / weights.sum(dim=1, keepdim=True)
+        return (torch.stack(distances, dim=1) * weights).sum(dim=1).mean()

@@ -1,0 +1,45 @@
+"""Johnson's network."""
+
+import torch
+from torch import nn
+
+from fast_style.networks.layers import ConvNorm, ResidualBlock, upsample
+from fast_style.networks.network import TransformNet
+from fast_style.types import Images, StyleWeights
+
+
+class ResidualNet(TransformNet):
+    """The residual image transformation network: down by four, residual blocks, up by four.
+
+    Johnson, Alahi & Fei-Fei 2016, supplementary material, table 1, https://arxiv.org/abs/1603.08155,
+    with three changes: instance instead of batch normalisation (Ulyanov, Vedaldi & Lempitsky 2016,
+    https://arxiv.org/abs/1607.08022), conditional on the style and with a sigmoid at the end (Dumoulin,
+    Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629, table 1), and nearest upsampling instead of
+    fractionally strided convolutions.
+
+    Args:
+        styles: how many styles to learn.
+        width: channels at full resolution; twice at half and four times at a quarter of it.
+        blocks: residual blocks at a quarter of the resolution.
+    """
+
+    def __init__(self, styles: int = 1, width: int = 32, blocks: int = 5) -> None:
+        super().__init__(styles=styles, width=width, blocks=blocks)
+        self.full = ConvNorm(3, width, styles, kernel=9)
+        self.half = ConvNorm(width, 2 * width, styles, stride=2)
+        self.quarter = ConvNorm(2 * width, 4 * width, styles, stride=2)
+        self.blocks = nn.ModuleList(ResidualBlock(4 * width, styles) for _ in range(blocks))
+        self.up_half = ConvNorm(4 * width, 2 * width, styles)
+        self.up_full = ConvNorm(2 * width, width, styles)
+        self.output = nn.Conv2d(width, 3, kernel_size=9, padding=4, padding_mode="reflect")
+
+    def forward(self, images: Images, style: StyleWeights) -> Images:
+        """See TransformNet. Height and width must be above 8, or reflection has nothing to reflect."""
+        full = self.full(images, style)
+        half = self.half(full, style)
+        x = self.quarter(half, style)
+        for block in self.blocks:
+            x = block(x, style)
+        x = self.up_half(upsample(x, half.shape[2:]), style)
+        x = self.up_full(upsample(x, full.shape[2:]), style)
+        return torch.sigmoid(self.output(x))

@@ -1,0 +1,148 @@
+"""Slow style transfer: the same losses, with the pixels as the parameters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch.optim import LBFGS, Adam, Optimizer
+
+from fast_style.encoders import VGGEncoder
+from fast_style.errors import ConfigError, TrainingError
+from fast_style.losses import Loss, PerceptualLoss
+from fast_style.styles import Style
+from fast_style.types import Images, StyleWeights
+
+Algorithm = Literal["adam", "lbfgs"]
+Init = Literal["content", "noise"]
+
+#: Called after every step with the number of steps done, the loss before the step, and the pictures after it.
+OnStep = Callable[[int, float, Images], None]
+
+
+def optimize(
+    content: Images,
+    losses: dict[str, Loss],
+    encoder: VGGEncoder,
+    styles: Sequence[Style],
+    style: StyleWeights,
+    *,
+    init: Init = "content",
+    scales: Sequence[float] = (1.0,),
+    steps: int | Sequence[int] = 300,
+    algorithm: Algorithm = "adam",
+    lr: float = 0.02,
+    patience: int = 50,
+    min_delta: float = 0.001,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Images:
+    """Find the pictures of least loss, several at once, by descent on their pixels.
+
+    Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576. Pixels are held within [0, 1] after every
+    step, which they do not do. At several scales, coarse to fine, the style's picture is reduced with the
+    content, so that large structures are found while they are small (Gatys et al. 2017,
+    https://arxiv.org/abs/1611.07865, section 6, who start from the result at low resolution likewise).
+
+    Args:
+        content: the pictures, which without a content loss give no more than their number and size.
+        losses: the terms of the loss, by name.
+        encoder: the loss network.
+        styles: what the columns of `style` stand for.
+        style: the style weights of each picture.
+        init: what to start from, the content or uniform noise.
+        scales: fractions of the final size, ascending, the last of them 1.
+        steps: at most so many steps; one number, or one for each scale.
+        algorithm: `adam`, or `lbfgs` as in the paper.
+        lr: the step size, in units of the full range of a pixel for Adam.
+        patience: stop a scale after so many steps that do not lower the best loss...
+        min_delta: ... by this fraction of it. 0 never stops early.
+        seed: of the noise.
+        on_step: called after each step.
+
+    Raises:
+        ConfigError: if an argument is out of range.
+        TrainingError: if the loss is no longer finite.
+    """
+    _check(init, algorithm, scales, steps)
+    counts = [steps] * len(scales) if isinstance(steps, int) else list(steps)
+    pixels = content
+    if init == "noise":
+        generator = torch.Generator().manual_seed(seed)
+        pixels = torch.rand(content.shape, generator=generator).to(content.device)
+    done = 0
+    for scale, count in zip(scales, counts, strict=True):
+        size = [max(16, round(side * scale)) for side in content.shape[2:]]
+        reduced = [replace(one, size=max(16, round(one.size * scale))) for one in styles]
+        loss = PerceptualLoss(encoder, losses, reduced)
+        target = _resize(content, size)
+        pixels = _resize(pixels, size)
+        if init == "noise" and done == 0:
+            # Shrinking noise greys it: start from noise of full contrast at the first scale, whatever its size.
+            pixels = torch.rand(pixels.shape, generator=generator).to(content.device)
+        pixels, done = _descend(
+            pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step
+        )
+    return pixels
+
+
+def _descend(
+    pixels: Images,
+    content: Images,
+    loss: PerceptualLoss,
+    style: StyleWeights,
+    steps: int,
+    algorithm: Algorithm,
+    lr: float,
+    patience: int,
+    min_delta: float,
+    done: int,
+    on_step: OnStep | None,
+) -> tuple[Images, int]:
+    """Return the pictures after one scale, and the number of steps done in all."""
+    pixels = pixels.detach().clone().contiguous(memory_format=torch.channels_last).requires_grad_()
+    optimizer: Optimizer
+    if algorithm == "adam":
+        optimizer = Adam([pixels], lr)
+    else:
+        optimizer = LBFGS([pixels], lr=1.0, max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        # The sum over pictures, not the mean: each goes its own way, at the pace it would have alone.
+        total = loss.total(loss(content, pixels, style)) * len(pixels)
+        total.backward()
+        return float(total)
+
+    best, since = float("inf"), 0
+    for _ in range(steps):
+        value = float(optimizer.step(closure)) / len(pixels)  # type: ignore[arg-type]  # a float closure is allowed
+        if not torch.isfinite(torch.tensor(value)):
+            raise TrainingError(f"the loss is {value} at step {done}: lower lr")
+        with torch.no_grad():
+            pixels.clamp_(0, 1)
+        done += 1
+        if on_step is not None:
+            on_step(done, value, pixels.detach())
+        since = 0 if value < best * (1 - min_delta) else since + 1
+        best = min(best, value)
+        if min_delta > 0 and since >= patience:
+            break
+    return pixels.detach(), done
+
+
+def _resize(images: Images, size: Sequence[int]) -> Images:
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def _check(init: str, algorithm: str, scales: Sequence[float], steps: int | Sequence[int]) -> None:
+    for name, value, choices in (("init", init, get_args(Init)), ("algorithm", algorithm, get_args(Algorithm))):
+        if value not in choices:
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    if not scales or scales[-1] != 1 or any(scale <= 0 for scale in scales) or list(scales) != sorted(scales):
+        raise ConfigError(f"scales must be above 0, ascend and end with 1, not {list(scales)}")
+    if not isinstance(steps, int) and len(steps) != len(scales):
+        raise ConfigError(f"steps must be one number, or one for each of the {len(scales)} scales, not {list(steps)}")

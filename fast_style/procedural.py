@@ -1,0 +1,347 @@
+"""Pictures with the statistics of photographs, made by program: content to train on with nothing to download.
+
+A picture is a scene of opaque shapes that hide one another ("dead leaves"), whose sizes follow a power
+law: that alone gives the sharp edges at every scale, the power spectrum and the heavy-tailed derivatives of
+photographs. Shading, texture, structure, defocus and a camera's tone curve are laid on top.
+
+Lee, Mumford & Huang 2001, "Occlusion models for natural images", https://doi.org/10.1023/A:1011109015675.
+Baradad, Wulff, Wang, Isola & Torralba 2021, "Learning to see by looking at noise",
+https://arxiv.org/abs/2106.05963.
+There the shapes are independent of one another. Here they also come as things with details, in swarms, rows
+and bundles, in and out of focus: photographs have repetition and smooth shading beside occlusion.
+
+Numbers with no reason beside them were fitted: to the luminance, colour, spectrum, derivatives and local contrast
+of 200 photographs, and to the mean and variance of VGG19's relu2_1, relu3_1 and relu4_1 on them.
+"""
+
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+from torch import Tensor
+from torch.utils.data import Dataset
+
+Floats: TypeAlias = NDArray[np.float32]
+Indices: TypeAlias = NDArray[np.int32]
+Doubles: TypeAlias = NDArray[np.float64]
+Shapes: TypeAlias = NDArray[np.void]
+
+#: One shape, in units of the picture's side. Where it is and its outline, then what it looks like.
+SHAPE = np.dtype(
+    [(name, np.float32) for name in ("x", "y", "radius", "aspect", "angle", "sides", "roundness", "bend", "ragged")]
+    + [(name, np.float32) for name in ("lit", "bulge", "shine", "grain", "tint", "zoom", "stretch", "texture")]
+    + [("colour", np.float32, 3)]
+)
+CORNERS = 24  # a multiple of 3, 4 and 6, so that triangles, quadrilaterals and hexagons keep their corners
+BLOCK = 16384  # samples shaded at a time: their arrays stay in the cache
+TEXTURES = 12  # how many `_textures` makes
+TILE = 512  # side of a texture in pixels: a power of two, so that wrapping around is a bit mask
+
+
+class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
+    """Pictures like photographs, RGB in 0 to 255, each a function of (seed, epoch, index) alone.
+
+    Args:
+        size: side of the pictures in pixels.
+        length: pictures in an epoch; every epoch has pictures of its own.
+        seed: another seed, another world of pictures.
+    """
+
+    def __init__(self, size: int, length: int = 100_000, seed: int = 0) -> None:
+        self.size, self.length, self.seed = size, length, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
+        """The picture `key`, which is (epoch, index)."""
+        rng = np.random.default_rng([self.seed, *key])
+        textures = _textures(self.seed)
+        palette = _palette(rng)
+        light = rng.uniform(0, 2 * np.pi)
+        out_of_focus = rng.random() < 0.65
+        side = (self.size + 1) // 2 if out_of_focus else self.size  # enough for what will be blurred
+        far = np.concatenate([_backdrop(rng, palette), _scene(rng, palette)])
+        picture = _paint(rng, np.ones((3, side * side), np.float32), far, light, textures)
+        if out_of_focus:
+            picture = _blur(picture, rng.uniform(0.005, 0.04) * side, self.size)
+            picture = _paint(rng, picture, _scene(rng, palette), light, textures)
+        return torch.from_numpy(_develop(rng, picture, self.size))
+
+
+def _palette(rng: np.random.Generator) -> Floats:
+    """A few colours that belong together: they differ most in brightness, then from blue to yellow, then in hue.
+
+    Such are the principal components of photographs' logarithmic colours (Ruderman, Cronin & Chiao 1998,
+    https://doi.org/10.1364/JOSAA.15.002036), with long tails. We turn the axes a little, toward earth, foliage and sky.
+    """
+    count = rng.integers(3, 8)
+    brightness = rng.beta(0.8, 0.9, count) + 0.03
+    saturation = np.exp(rng.normal(-1.2, 0.45)) * (rng.random() > 0.06)  # six in a hundred are monochrome
+    yellow, red = saturation * (rng.normal([[0.5], [0.1]], [[0.8], [0.5]]) + rng.laplace(0, 0.7, (2, count)))
+    red *= np.where(yellow > 0, 1, 0.3)  # violet is rare
+    ratios = np.stack([0.55 * yellow + 0.7 * red, -0.3 * red, -0.75 * yellow - 0.2 * red], 1)
+    colours: Floats = (brightness[:, None] * np.exp(np.clip(ratios, -2, 0.9))).astype(np.float32)
+    return colours
+
+
+def _power_law(rng: np.random.Generator, count: int, low: float, high: float, exponent: float) -> Doubles:
+    """Sizes with density size**-exponent between low and high. With exponent 3 a picture looks alike at every scale."""
+    power = 1 - exponent
+    sizes: Doubles = (low**power + rng.random(count) * (high**power - low**power)) ** (1 / power)
+    return sizes
+
+
+def _group(rng: np.random.Generator, palette: Floats, count: int | np.integer[Any], unity: float) -> Shapes:
+    """Shapes that are alike: `unity` 1 gives them one outline, direction and surface, 0 leaves each to itself."""
+    normal, uniform = rng.normal(size=(10, count)), rng.random((6, count))
+    normal = np.where(rng.random(normal.shape) < unity, normal[:, :1], normal)
+    uniform = np.where(rng.random(uniform.shape) < unity, uniform[:, :1], uniform)
+
+    def choice(row: int, *options: float) -> Any:
+        return np.array(options)[(uniform[row] * len(options)).astype(int)]
+
+    shapes = np.zeros(count, SHAPE)
+    shapes["aspect"] = np.exp(0.6 * np.abs(normal[0]) + rng.normal(0, 0.15, count))
+    shapes["angle"] = choice(0, 0, np.pi / 2, *rng.uniform(0, np.pi, 2)) + rng.normal(0, 0.1, count)
+    shapes["sides"] = choice(1, 3, 4, 4, 4, 6)
+    shapes["roundness"] = choice(2, 0, 0.2, 1, 1, 1)
+    shapes["bend"] = 0.25 * normal[1]
+    shapes["ragged"] = choice(3, 0, 0.05, 0.15, 0.3)
+    shapes["lit"] = 0.35 * np.abs(normal[2])
+    shapes["bulge"] = 0.2 * np.abs(normal[3])
+    shapes["shine"] = np.maximum(0, np.abs(normal[4]) - 1.5)
+    shapes["grain"] = np.exp(-1.9 + normal[5])
+    shapes["tint"] = 0.2 * np.abs(normal[6])
+    shapes["zoom"] = np.exp(0.4 * normal[7])
+    shapes["stretch"] = np.exp(0.4 * normal[8])
+    shapes["texture"] = choice(4, *range(TEXTURES))
+    chosen = palette[(uniform[5] * len(palette)).astype(int)]
+    spread = np.abs(rng.normal(0, 0.35))
+    shapes["colour"] = chosen * np.exp(rng.normal(0, spread, (count, 1)) + rng.normal(0, 0.04, (count, 3)))
+    return shapes
+
+
+def _scene(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """A few groups of shapes, the nearest last."""
+    kinds = (_leaves, _objects, _swarm, _rows, _strands)
+    chosen = rng.choice(len(kinds), rng.integers(2, 6), p=[0.18, 0.42, 0.07, 0.1, 0.23])
+    return np.concatenate([kinds[kind](rng, palette) for kind in chosen])
+
+
+def _backdrop(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """A wall or a sky that fills the picture, and sometimes a floor or a treeline below it."""
+    shapes = _group(rng, palette, 1 + (rng.random() < 0.5), unity=0)
+    shapes["x"], shapes["angle"], shapes["aspect"] = 0.5, rng.normal(0, 0.05), 1
+    shapes["y"], shapes["radius"] = 0.5, 2
+    shapes["y"][1:] = 0.5 + rng.uniform(1.2, 1.8)  # half a side is 2 / sqrt(2): its top is in the picture
+    shapes["sides"], shapes["roundness"], shapes["bend"] = 4, 0, 0
+    shapes["ragged"] *= 0.1
+    shapes["lit"] *= 3  # it is larger than the picture, which shows a part of its gradient
+    shapes["angle"] += np.pi / 4
+    return shapes
+
+
+def _leaves(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """Dead leaves: shapes of every size, everywhere, independent of one another."""
+    shapes = _group(rng, palette, rng.integers(10, 120), unity=rng.random())
+    shapes["x"], shapes["y"] = rng.uniform(-0.1, 1.1, (2, len(shapes)))
+    shapes["radius"] = _power_law(rng, len(shapes), rng.uniform(0.01, 0.06), 0.5, rng.uniform(2, 3.2))
+    return shapes
+
+
+def _objects(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """A few large things, each with details on it."""
+    parts = [_group(rng, palette, rng.integers(6, 30), unity=0.6) for _ in range(rng.integers(1, 4))]
+    for shapes in parts:
+        x, y, radius = rng.uniform(0, 1), rng.uniform(0.1, 1), _power_law(rng, 1, 0.1, 0.6, 1.5)[0]
+        shapes["x"], shapes["y"] = np.array([[x], [y]]) + rng.normal(0, 0.4 * radius, (2, len(shapes)))
+        shapes["radius"] = radius * _power_law(rng, len(shapes), 0.02, 0.5, 2)
+        shapes["x"][0], shapes["y"][0], shapes["radius"][0] = x, y, radius
+    return np.concatenate(parts)
+
+
+def _swarm(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """Many small shapes alike: foliage, grass, gravel, a crowd."""
+    shapes = _group(rng, palette, rng.integers(40, 250), unity=0.9)
+    centre, spread = rng.uniform(0, 1, (2, 1)), rng.uniform(0.05, 0.4, (2, 1))
+    shapes["x"], shapes["y"] = centre + spread * rng.normal(0, 1, (2, len(shapes)))
+    shapes["radius"] = rng.uniform(0.008, 0.04) * np.exp(rng.normal(0, 0.4, len(shapes)))
+    return shapes
+
+
+def _rows(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """A regular pattern, upright or slanting: windows, bricks, bars, lines of writing."""
+    columns, rows = rng.integers(2, 14, 2)
+    shapes = _group(rng, palette, columns * rows, unity=0.97)
+    step = rng.uniform(0.03, 0.14, (2, 1))
+    grid = step * (np.indices((columns, rows)).reshape(2, -1) - [[columns / 2], [rows / 2]])
+    grid += rng.choice([0, 0.25]) * step * rng.uniform(-1, 1, grid.shape)
+    slant = np.eye(2) + rng.normal(0, 0.15, (2, 2)) * (rng.random() < 0.7)
+    shapes["x"], shapes["y"] = slant @ grid + rng.uniform(0.1, 0.9, (2, 1))
+    shapes["angle"] = np.arctan2(slant[1, 0], slant[0, 0])
+    shapes["aspect"] = np.clip(step[0] / step[1], 0.3, 3) * np.exp(rng.normal(0, 0.4))
+    shapes["radius"] = np.sqrt(step.prod()) * rng.uniform(0.25, 0.7)
+    shapes["ragged"] *= 0.3
+    some_missing = rng.random(len(shapes)) < rng.choice([1, 0.7])
+    return np.asarray(shapes[some_missing])
+
+
+def _strands(rng: np.random.Generator, palette: Floats) -> Shapes:
+    """Long thin things: wires, branches, stalks, seams."""
+    shapes = _group(rng, palette, rng.integers(1, 25), unity=0.9)
+    shapes["x"], shapes["y"] = rng.uniform(0, 1, (2, len(shapes)))
+    shapes["radius"] = rng.uniform(0.01, 0.06) * np.exp(rng.normal(0, 0.3, len(shapes)))
+    shapes["aspect"] = rng.uniform(8, 60)
+    shapes["angle"] += rng.normal(0, rng.choice([0.02, 0.3, 1]), len(shapes))
+    shapes["bend"] *= 4
+    return shapes
+
+
+def _outlines(rng: np.random.Generator, shapes: Shapes) -> Doubles:
+    """The corners of each shape, (shapes, CORNERS, 2): between a polygon and an ellipse, bent and ragged."""
+    around = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    sector = (2 * np.pi / shapes["sides"])[:, None]
+    polygon = np.cos(sector / 2) / np.cos(around % sector - sector / 2)
+    radius = polygon + shapes["roundness"][:, None] * (1 - polygon)
+    bumps = rng.normal(0, 1, (len(shapes), 5, 2)) / np.arange(1, 6)[:, None]  # 1/f, as of coast lines
+    waves = around * np.arange(2, 7)[:, None]
+    radius *= np.exp(shapes["ragged"][:, None] * (bumps[:, :, 0] @ np.cos(waves) + bumps[:, :, 1] @ np.sin(waves)))
+    along, across = radius * np.cos(around), radius * np.sin(around)
+    across = across / np.sqrt(shapes["aspect"])[:, None]
+    across += shapes["bend"][:, None] * along**2
+    along = along * np.sqrt(shapes["aspect"])[:, None]
+    cos, sin = np.cos(shapes["angle"])[:, None], np.sin(shapes["angle"])[:, None]
+    corners = np.stack([cos * along - sin * across, sin * along + cos * across], -1)
+    outlines: Doubles = corners * shapes["radius"][:, None, None] + np.stack([shapes["x"], shapes["y"]], -1)[:, None]
+    return outlines
+
+
+def _visible(outlines: Doubles, size: int) -> Indices:
+    """Which shape each pixel shows, 0 for none: each shape hides those before it."""
+    labels = Image.new("I", (size, size))
+    draw = ImageDraw.Draw(labels)
+    for label, corners in enumerate((outlines * size).reshape(len(outlines), -1).tolist(), 1):
+        draw.polygon(corners, fill=label)
+    return np.asarray(labels)
+
+
+def _paint(rng: np.random.Generator, behind: Floats, shapes: Shapes, light: float, textures: Floats) -> Floats:
+    """Paint shapes over the picture `behind`, (3, pixels): four samples a pixel along edges, one elsewhere."""
+    size = round(behind.shape[1] ** 0.5)
+    labels = _visible(_outlines(rng, shapes), 2 * size)
+    quads = labels.reshape(size, 2, size, 2).transpose(1, 3, 0, 2).reshape(4, -1)
+    edges = np.flatnonzero((quads[1:] != quads[0]).any(0))
+    label = np.concatenate([quads[0], quads[1:, edges].ravel()])
+    pixel = np.concatenate([np.arange(size * size), np.tile(edges, 3)]).astype(np.int32)
+    surfaces = _surfaces(rng, shapes, light, size)
+    samples = np.empty((3, len(label)), np.float32)
+    for start in range(0, len(label), BLOCK):
+        block = slice(start, start + BLOCK)
+        samples[:, block] = np.where(
+            label[block] > 0, _shade(label[block], pixel[block], size, surfaces, textures), behind[:, pixel[block]]
+        )
+    picture = samples[:, : size * size].copy()
+    picture[:, edges] = (picture[:, edges] + samples[:, size * size :].reshape(3, 3, -1).sum(1)) / 4
+    return picture
+
+
+def _surfaces(rng: np.random.Generator, shapes: Shapes, light: float, size: int) -> Floats:
+    """What `_shade` needs to know of each shape, a column each; column 0 is for pixels with no shape."""
+    cos, sin, aspect = np.cos(shapes["angle"]), np.sin(shapes["angle"]), np.sqrt(shapes["aspect"])
+    width, height = shapes["radius"] * aspect * size, shapes["radius"] / aspect * size
+    toward_u, toward_v = np.cos(light - shapes["angle"]), np.sin(light - shapes["angle"])
+    x, y = shapes["x"] * size, shapes["y"] * size
+    rows = [
+        *(cos / width, sin / width, -(x * cos + y * sin) / width),
+        *(-sin / height, cos / height, (x * sin - y * cos) / height),
+        *(shapes["lit"] * toward_u, shapes["lit"] * toward_v, shapes["bulge"]),
+        *(shapes["shine"], toward_u / 2, toward_v / 2),
+        *(width * shapes["zoom"] * shapes["stretch"], rng.uniform(0, TILE, len(shapes))),
+        *(height * shapes["zoom"] / shapes["stretch"], rng.uniform(0, TILE, len(shapes))),
+        *(shapes["texture"] * TILE * TILE, shapes["grain"], shapes["grain"] * shapes["tint"], *shapes["colour"].T),
+    ]
+    surfaces = np.zeros((len(rows), len(shapes) + 1), np.float32)
+    surfaces[:, 1:] = rows
+    return surfaces
+
+
+def _shade(label: Indices, pixel: Indices, size: int, surfaces: Floats, textures: Floats) -> Floats:
+    """The colour, (3, samples), of the shape `label` at each `pixel`."""
+    row, column = np.divmod(pixel, size)
+    x, y = column.astype(np.float32), row.astype(np.float32)
+    index, of = label.astype(np.intp), iter(surfaces)
+
+    def per_sample() -> Floats:
+        values: Floats = next(of)[index]
+        return values
+
+    u = per_sample() * x + per_sample() * y + per_sample()
+    v = per_sample() * x + per_sample() * y + per_sample()
+    shade = per_sample() * u + per_sample() * v - per_sample() * (u * u + v * v)
+    shine, glint_u, glint_v = per_sample(), per_sample(), per_sample()
+    shine *= np.maximum(0, 1 - 9 * ((u - glint_u) ** 2 + (v - glint_v) ** 2)) ** 2
+    i = (u * per_sample() + per_sample()).astype(np.int32) & TILE - 1
+    j = (v * per_sample() + per_sample()).astype(np.int32) & TILE - 1
+    texture = per_sample().astype(np.int32)
+    shade += per_sample() * textures[texture + i * TILE + j]
+    tint = per_sample() * textures[texture + j * TILE + i]
+    bright = np.exp(np.clip(shade, -2, 1))
+    red, green, blue = per_sample() * bright * (1 + tint), per_sample() * bright, per_sample() * bright * (1 - tint)
+    return np.stack([red, green, blue]) + shine
+
+
+@lru_cache(maxsize=2)
+def _textures(seed: int) -> Floats:
+    """Surfaces to cut from, one after the other: TEXTURES squares of mean 0 and variance 1 that wrap around."""
+    rng = np.random.default_rng(seed)
+    vertical, horizontal = np.fft.fftfreq(TILE)[:, None] * TILE, np.fft.rfftfreq(TILE) * TILE  # cycles a tile
+
+    def noise(exponent: float, stretch: float = 1, knee: float = 2) -> Doubles:
+        """Noise whose amplitude falls as 1/frequency**exponent above the knee."""
+        fall = (np.hypot(vertical * stretch, horizontal / stretch) + knee) ** -exponent
+        field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(TILE, TILE))) * fall)
+        return np.asarray(field / field.std())
+
+    def leaves(smallest: float) -> Doubles:
+        shapes = _group(rng, np.ones((1, 3), np.float32), 5000, unity=0)
+        shapes["x"], shapes["y"] = rng.random((2, len(shapes)))
+        shapes["radius"] = _power_law(rng, len(shapes), smallest, 0.1, 3)
+        return rng.normal(size=len(shapes) + 1)[_visible(_outlines(rng, shapes), TILE)]
+
+    tiles = [
+        *(noise(0.5), noise(0.9), noise(1.2), noise(1.6)),  # from sand to clouds
+        *(noise(1, stretch=3), noise(1.2, stretch=6), noise(4, stretch=3, knee=30)),  # fur, wood, cloth
+        *(-np.abs(noise(1.3)), np.tanh(3 * noise(2, knee=30)), np.maximum(0, noise(2, knee=40)) ** 2),  # veins, spots
+        *(leaves(0.004), leaves(0.01)),  # gravel, foliage
+    ]
+    return np.concatenate([((tile - tile.mean()) / tile.std()).ravel() for tile in tiles]).astype(np.float32)
+
+
+def _blur(picture: Floats, radius: float, size: int) -> Floats:
+    """A Gaussian blur, `radius` its standard deviation in pixels; the result is `size` pixels wide and high."""
+    side = round(picture.shape[1] ** 0.5)
+    pixels = (picture.T.clip(0, 1) * 255).astype(np.uint8).reshape(side, side, 3)
+    blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)).resize((size, size))
+    return (np.asarray(blurred).reshape(-1, 3).T / np.float32(255)).astype(np.float32)
+
+
+def _develop(rng: np.random.Generator, picture: Floats, size: int) -> NDArray[np.uint8]:
+    """What a camera does: exposure and contrast as photographers like them, vignette, softness, noise."""
+    sample = picture[1, ::7]  # one green pixel in seven: a quick estimate
+    black, white = np.quantile(sample, [0.01, 0.99])
+    picture = ((picture - np.float32(black)) / np.float32(white - black + 0.05)).clip(0, 1.1)
+    mean, contrast = np.clip(rng.normal([0.46, 0.22], [0.14, 0.06]), [0.12, 0.07], [0.88, 0.35]).astype(np.float32)
+    picture **= np.log(mean) / np.log(picture[1, ::7].mean().clip(0.15, 0.85))
+    sample = picture[1, ::7]
+    picture = (picture - sample.mean()) * (contrast / (sample.std() + np.float32(1e-3))).clip(0.6, 1.7) + mean
+    axis = np.linspace(-1, 1, size, dtype=np.float32) ** 2
+    picture *= 1 - np.float32(max(0, rng.normal(0, 0.1))) * (axis[:, None] + axis).ravel()
+    if rng.random() < 0.4:
+        picture = _blur(picture, rng.uniform(0.2, 0.8), size)
+    picture += np.float32(rng.exponential(0.006)) * rng.standard_normal(size * size, np.float32)
+    return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8).reshape(3, size, size)

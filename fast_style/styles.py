@@ -1,0 +1,57 @@
+"""What the user asks a picture to look like."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fast_style.errors import ConfigError
+from fast_style.images import read_image
+from fast_style.types import Images
+
+#: The layers of Gatys et al. 2015 up to the depth that the content loss needs too.
+LAYERS = {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0}
+
+
+@dataclass(frozen=True)
+class Style:
+    """A picture whose look is to be learnt, and whose work it is.
+
+    Attributes:
+        name: one word, as it stands in configs, file names and `styles={...}`.
+        image: the picture's file.
+        size: short side in pixels at which the picture is seen; larger makes larger strokes.
+        layers: how much each layer of the loss network counts for the style loss.
+        artist, work, year, note: the credit, kept in every network trained on it.
+    """
+
+    name: str
+    image: Path
+    size: int = 384
+    layers: Mapping[str, float] = field(default_factory=lambda: dict(LAYERS))
+    artist: str = "unknown"
+    work: str = "untitled"
+    year: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 4096:
+            raise ConfigError(f"size must be from 16 to 4096 pixels, not {self.size}")
+        negative = [layer for layer, weight in self.layers.items() if weight < 0]
+        if negative:
+            raise ConfigError(f"layers.{negative[0]} must not be negative, not {self.layers[negative[0]]}")
+        if not any(self.layers.values()):
+            raise ConfigError("layers must give at least one layer a weight above 0")
+        object.__setattr__(self, "image", Path(self.image))
+
+    def read(self) -> Images:
+        """Read the picture at its size, as a batch of one.
+
+        Raises:
+            ImageError: if the file is missing or is not a picture.
+        """
+        return read_image(self.image, size=self.size)
+
+    @property
+    def credit(self) -> dict[str, str | int | None]:
+        """Who made it: plain values, for a network file's metadata."""
+        return {"artist": self.artist, "work": self.work, "year": self.year, "note": self.note}

@@ -1,0 +1,65 @@
+"""Learn one style or several: python scripts/train.py style=starry_night."""
+
+import time
+from pathlib import Path
+
+import torch
+from command_line import build, command, duration, find_pictures, run
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+
+from fast_style.callbacks import Preview
+from fast_style.checkpoints import Metadata, save_network
+from fast_style.data import ContentData
+from fast_style.losses import PerceptualLoss
+from fast_style.task import StyleTransferTask
+
+
+def main(config: DictConfig) -> None:
+    """Train, measure on pictures kept aside, save the network, and say how to use it."""
+    started = time.monotonic()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    seed_everything(config.seed, workers=True, verbose=False)
+
+    # Everything that reads the user's files comes first: what is wrong with them shows at once.
+    styles = list(build(config.style).values())
+    heldout = find_pictures(config.heldout.images) if config.heldout.images else None
+    data = ContentData(
+        build(config.data), heldout, config.heldout.size, config.batch_size, config.workers, config.seed
+    )
+    shown = find_pictures(config.preview.images) if config.preview.images else None
+    preview = Preview(styles, shown, config.preview.every_n_steps, config.preview.size)
+    encoder = build(config.encoder)
+    if str(config.trainer.precision).startswith("bf16"):
+        encoder = encoder.to(torch.bfloat16)
+    loss = PerceptualLoss(encoder, build(config.loss), styles)
+    network = build(config.network, styles=len(styles))
+    task = StyleTransferTask(network, loss, build(config.optimizer), build(config.schedule))
+
+    logger = TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False)
+    trainer: Trainer = build(config.trainer, logger=logger, callbacks=[*build(config.callback).values(), preview])
+    trainer.fit(task, datamodule=data)
+    (measured,) = trainer.validate(task, datamodule=data, verbose=False)
+    if not trainer.is_global_zero:
+        return
+
+    settings = OmegaConf.to_container(config, resolve=True)
+    losses = {key: value for key, value in measured.items() if key.startswith("heldout/")}
+    logger.log_hyperparams(settings, metrics=losses)
+    logger.finalize("success")
+    metadata = Metadata({style.name: style.credit for style in styles}, settings, losses)
+    checkpoint = Path(config.checkpoint)
+    # Twice: a later run of the same name replaces the one, and the run's folder keeps the other.
+    for path in (folder / checkpoint.name, checkpoint):
+        save_network(path, network, metadata)
+    terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4f}" for key, value in losses.items())
+    print(f"network   {checkpoint} (checkpoints to resume from, logs and settings: {folder})")
+    print(f"held-out  {terms}, on {len(data.heldout)} pictures")
+    print(f"time      {duration(time.monotonic() - started)}, {trainer.global_step} steps")
+    print(f"use it    {command('stylize.py', f'ckpt={checkpoint}', 'input=photo.jpg')}")
+
+
+if __name__ == "__main__":
+    run(main, config_name="train")
