@@ -20,20 +20,27 @@ from fast_style.task import StyleTransferTask
 
 
 class Throughput(Callback):
-    """Logs how many pictures are trained on in a second, by all processes together."""
+    """Logs how many pictures are trained on in a second, by all processes together.
 
-    def __init__(self) -> None:
+    Args:
+        every_n_steps: over how many steps the rate is measured.
+    """
+
+    def __init__(self, every_n_steps: int = 10) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
+        self.every_n_steps = every_n_steps
         self._time = 0.0
         self._step = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log the mean rate since the last time that the loggers were due."""
+        """Log the mean rate since the last time."""
         now, step = time.monotonic(), trainer.global_step
         if self._time == 0.0:  # the first step, with its preparations, does not count
             self._time, self._step = now, step
-        elif step > self._step and (step % trainer.log_every_n_steps == 0 or self._step == 1):
+        elif step > self._step and (step % self.every_n_steps == 0 or self._step == 1):
             pictures = (step - self._step) * len(batch[0]) * trainer.world_size
             pl_module.log("pictures_per_second", pictures / (now - self._time))
             self._time, self._step = now, step

@@ -115,7 +115,7 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: the file is empty; copy or train it again")
     if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):
         raise CheckpointError(
-            f"{path}: a pickled PyTorch file, which could run code when loaded; give the .safetensors that train.py wrote"
+            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that train.py wrote"
         )
     return data
 

@@ -56,6 +56,9 @@ class VGGEncoder(nn.Module):
         WeightsError: if the weights cannot be read or fetched, or are not those of this architecture.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         architecture: Architecture = "vgg19",
@@ -95,21 +98,28 @@ class VGGEncoder(nn.Module):
         """The names of all layers, in order."""
         return list(_layer_names(self.architecture))
 
+    def check(self, layers: Collection[str]) -> None:
+        """Make sure that there are layers of these names.
+
+        Raises:
+            ConfigError: if there is no layer of one of the names.
+        """
+        unknown = [layer for layer in layers if layer not in self.layers]
+        if unknown:
+            raise ConfigError(f"{self.architecture} has no layer {unknown[0]}; it has {', '.join(self.layers)}")
+
     def forward(self, images: Images, layers: Collection[str]) -> Features:
         """Return the activations of `layers`, computed in one pass that ends at the deepest of them.
 
         Raises:
             ConfigError: if there is no layer of that name.
         """
-        order = self.layers
-        unknown = [layer for layer in layers if layer not in order]
-        if unknown:
-            raise ConfigError(f"{self.architecture} has no layer {unknown[0]}; it has {', '.join(order)}")
+        self.check(layers)
         features: Features = {}
         # Normalised before the change of type: bfloat16 has too few digits for a difference of pixels.
         x = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         x = x.to(next(self.parameters()).dtype, memory_format=torch.channels_last)
-        for layer in order:
+        for layer in self.layers:
             if len(features) == len(set(layers)):
                 break
             if layer.startswith("conv"):
@@ -178,23 +188,29 @@ def _oxford() -> dict[str, Tensor]:
 
 
 def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
-    """Fetch torchvision's ImageNet weights, or take them from its cache."""
+    """Fetch torchvision's ImageNet weights, or take them from its cache; the file's name says its hash."""
     # Here, not above: torchvision takes a second to import, and only this choice needs it.
-    from torchvision.models import VGG16_Weights, VGG19_Weights
+    from torchvision.models import VGG16_Weights, VGG19_Weights  # type: ignore[import-untyped]
 
-    entry = {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[architecture].IMAGENET1K_V1
-    file = entry.url.rsplit("/", maxsplit=1)[1]
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    checksum = file.removesuffix(".pth").rsplit("-", maxsplit=1)[1]
+    url: str = {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[architecture].IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[1]
+    checksum = path.stem.rsplit("-", maxsplit=1)[1]
     try:
-        tensors: dict[str, Tensor] = dict(entry.get_state_dict(progress=True, check_hash=True))
-    except Exception as error:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), checksum)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except Exception as error:  # Any: a download fails in many ways.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
-            f"{file}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
-            f"{checksum}, in {folder}, or use encoder=vgg19 encoder.weights=oxford, which needs no download"
+            f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
+            f"{checksum}, in {path.parent}, or use encoder=vgg19 encoder.weights=oxford, which needs no download"
         ) from None
-    return tensors
+    # Torchvision checks a download only, and what lies in its cache may be cut short or another's.
+    if not digest.startswith(checksum):
+        raise WeightsError(f"{path}: not torchvision's file (its SHA-256 does not begin with {checksum}); delete it")
+    return _read_file(path)
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

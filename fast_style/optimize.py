@@ -81,9 +81,7 @@ def optimize(
         if init == "noise" and done == 0:
             # Shrinking noise greys it: start from noise of full contrast at the first scale, whatever its size.
             pixels = torch.rand(pixels.shape, generator=generator).to(content.device)
-        pixels, done = _descend(
-            pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step
-        )
+        pixels, done = _descend(pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step)
     return pixels
 
 
@@ -102,22 +100,18 @@ def _descend(
 ) -> tuple[Images, int]:
     """Return the pictures after one scale, and the number of steps done in all."""
     pixels = pixels.detach().clone().contiguous(memory_format=torch.channels_last).requires_grad_()
-    optimizer: Optimizer
-    if algorithm == "adam":
-        optimizer = Adam([pixels], lr)
-    else:
-        optimizer = LBFGS([pixels], lr=1.0, max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+    optimizer = _optimizer(algorithm, pixels, lr)
 
     def closure() -> float:
         optimizer.zero_grad()
         # The sum over pictures, not the mean: each goes its own way, at the pace it would have alone.
         total = loss.total(loss(content, pixels, style)) * len(pixels)
-        total.backward()
-        return float(total)
+        torch.autograd.backward(total)
+        return float(total.detach())
 
     best, since = float("inf"), 0
     for _ in range(steps):
-        value = float(optimizer.step(closure)) / len(pixels)  # type: ignore[arg-type]  # a float closure is allowed
+        value = float(optimizer.step(closure)) / len(pixels)
         if not torch.isfinite(torch.tensor(value)):
             raise TrainingError(f"the loss is {value} at step {done}: lower lr")
         with torch.no_grad():
@@ -130,6 +124,12 @@ def _descend(
         if min_delta > 0 and since >= patience:
             break
     return pixels.detach(), done
+
+
+def _optimizer(algorithm: Algorithm, pixels: Images, lr: float) -> Optimizer:
+    if algorithm == "adam":
+        return Adam([pixels], lr)
+    return LBFGS([pixels], lr=1.0, max_iter=1, history_size=20, line_search_fn="strong_wolfe")
 
 
 def _resize(images: Images, size: Sequence[int]) -> Images:

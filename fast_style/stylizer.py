@@ -13,6 +13,7 @@ from fast_style.checkpoints import Metadata, load_network
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images import flatten, open_picture, to_pil, to_tensor, write_image
 from fast_style.networks import TransformNet
+from fast_style.styles import style_weights
 from fast_style.types import Images
 
 #: The smallest height and width that is given to a network; less leaves reflection padding nothing to reflect.
@@ -30,7 +31,7 @@ class Stylizer:
 
     def __init__(self, network: TransformNet, metadata: Metadata, device: str | torch.device | None = None) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
         self.metadata = metadata
 
     @property
@@ -106,29 +107,11 @@ class Stylizer:
         stylized = to_pil(self._stylize(to_tensor(rgb), style, strength))[0]
         write_image(stylized, target, alpha, picture.format if same else None)
 
-    def weights(self, style: str | Mapping[str, float] | None = None) -> Tensor:
-        """Return the row of style weights, of shape (styles,), that `style` stands for.
-
-        Raises:
-            ConfigError: if the network does not know the style, or a weight is negative, or all are 0.
-        """
-        if style is None:
-            style = dict.fromkeys(self.styles, 1.0)
-        elif isinstance(style, str):
-            style = {style: 1.0}
-        unknown = [name for name in style if name not in self.styles]
-        if unknown:
-            raise ConfigError(f"this network has no style {unknown[0]}; it has {', '.join(self.styles)}")
-        row = torch.tensor([float(style.get(name, 0.0)) for name in self.styles])
-        if not bool((row >= 0).all()) or not 0 < float(row.sum()) < float("inf"):
-            raise ConfigError(f"style weights must not be negative, and their sum must be above 0: {dict(style)}")
-        return row / row.sum()
-
     @torch.inference_mode()
     def _stylize(self, images: Images, style: str | Mapping[str, float] | None, strength: float) -> Images:
         if not 0 <= strength <= 1:
             raise ConfigError(f"strength must be from 0 to 1, not {strength}")
-        row = self.weights(style).to(self.device)
+        row = style_weights(self.styles, style).to(self.device)
         images = images.to(self.device, torch.float32)
         height, width = images.shape[2:]
         # On the right and below, so that the crop is a plain slice.

@@ -1,17 +1,16 @@
 """Training, as a Lightning module: one step, one measurement, and nothing of the loops around them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int64
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fast_style.data import Batch
 from fast_style.errors import ConfigError, TrainingError
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
@@ -51,11 +50,11 @@ class StyleTransferTask(LightningModule):
         """What judges the network."""
         return self._frozen[0]
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its schedule, which must know when the run ends."""
         optimizer = self._optimizer(self.network.parameters())
         if self._schedule is None:
-            return {"optimizer": optimizer}
+            return optimizer
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ConfigError("trainer.max_steps must be given: the learning rate's schedule has to know the end")
@@ -66,14 +65,7 @@ class StyleTransferTask(LightningModule):
         """Bring the frozen part to where the network is."""
         self.loss.to(self.device)
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn bytes into numbers in [0, 1] on the device, which moves a quarter of the data there."""
-        images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
-        images = images.float() / 255 if images.dtype == torch.uint8 else images
-        images = images.contiguous(memory_format=torch.channels_last)
-        return (images, *rest) if rest else images
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Images, Int64[Tensor, " batch"]], batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses of one batch."""
         content, turn = batch
         style = F.one_hot(turn % self.network.styles, self.network.styles).to(content.dtype)
@@ -82,10 +74,13 @@ class StyleTransferTask(LightningModule):
         # On a GPU, asking costs a wait for the step to end; ten steps later is soon enough.
         if self.device.type == "cpu" or self.global_step % 10 == 0:
             self._check_finite(terms)
-        for name, term in terms.items():
-            self.log(f"train/{name}", term.detach())
-            self.log(f"train_weighted/{name}", self.loss.terms[name].weight * term.detach())
-        self.log("train/total", total.detach())
+        names = [*terms, "total"]
+        values = torch.stack([*terms.values(), total]).detach()
+        # One exchange for all: what is shown is the mean over the processes.
+        for name, value in zip(names, self.trainer.strategy.reduce(values, reduce_op="mean"), strict=True):
+            self.log(f"train/{name}", value)
+            if name in terms:
+                self.log(f"train_weighted/{name}", self.loss.terms[name].weight * value)
         return total
 
     def validation_step(self, content: Images, batch_idx: int) -> None:

@@ -1,10 +1,13 @@
 """What the scripts share: Hydra around a function, and every mistake of the user's told in one line."""
 
 import glob
+import inspect
 import os
+import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hydra
 import torch
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.utils import instantiate
-from omegaconf import Container, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images import PICTURE_SUFFIXES
@@ -31,23 +43,36 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
     """Run `main` with the configuration that the command line asks for.
 
     Ends the process with status 1 and one line on standard error for what the user can mend; with
-    HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, also with the traceback.
+    HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, with the traceback.
     """
     register_resolvers()
-    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Hydra would print its own errors, over several lines; with this it raises them.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
+
+    @contextmanager
+    def errors_in_one_line() -> Iterator[None]:
+        try:
+            yield
+        except (FastStyleError, HydraException, OmegaConfBaseException, OSError) as error:
+            if full_error == "1":
+                raise
+            sys.exit(f"{Path(sys.argv[0]).name}: {explain(error, config_name)}")
+        except KeyboardInterrupt:
+            print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+            sys.exit(130)
 
     def checked(config: DictConfig) -> None:
-        check(config, config_name)
-        main(config)
+        # Inside, so that Hydra does not add lines of its own.
+        with errors_in_one_line():
+            os.environ["HYDRA_FULL_ERROR"] = full_error  # Processes that the trainer starts see it too.
+            check(config, config_name)
+            main(config)
+        os.environ["HYDRA_FULL_ERROR"] = "1"
 
-    try:
+    # Hydra would print what is wrong with a configuration over several lines; with this it raises it.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    with errors_in_one_line():
+        sys.argv[1:] = read_arguments(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(checked)()
-    except (FastStyleError, HydraException, OmegaConfBaseException) as error:
-        if traceback:
-            raise
-        sys.exit(f"{Path(sys.argv[0]).name}: {explain(error, config_name)}")
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -57,6 +82,7 @@ def build(node: Any, **arguments: Any) -> Any:
         ConfigError: if a setting does not fit; the message begins with its full key.
         FastStyleError: any other that the maker raises.
     """
+    _check_names(node)
     try:
         return instantiate(node, **arguments, _convert_="all")
     except InstantiationException as error:
@@ -70,28 +96,83 @@ def build(node: Any, **arguments: Any) -> Any:
         raise
 
 
-def find_pictures(names: str | Iterable[str]) -> list[Path]:
-    """Return the pictures that a path, a folder, a glob, or several of them stand for, in order and once each.
+def find_pictures(names: Any) -> list[Path]:
+    """Return the pictures that a path, a folder, a glob, or a list of them stands for, in order and once each.
 
     Raises:
         ConfigError: if one of them stands for nothing.
     """
     found: dict[Path, None] = {}
-    for name in [names] if isinstance(names, str) else names:
+    for name in map(str, names if isinstance(names, list | ListConfig) else [names]):
         path = Path(name)
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-            files = [file for file in files if not file.name.startswith(".") and file.is_file()]
-            if not files:
-                raise ConfigError(f"{path}: no picture in this folder ({', '.join(PICTURE_SUFFIXES)})")
-        elif path.exists():
-            files = [path]
+        if path.is_dir() or not path.exists():
+            pattern = f"{glob.escape(name)}/*" if path.is_dir() else name
+            files = [Path(file) for file in sorted(glob.glob(pattern, recursive=True))]
+            files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
         else:
-            files = [Path(file) for file in sorted(glob.glob(name, recursive=True)) if Path(file).is_file()]
-            if not files:
-                raise ConfigError(f"{name}: no such picture")
+            files = [path]
+        if not files:
+            kinds = ", ".join(PICTURE_SUFFIXES)
+            raise ConfigError(
+                f"{name}: no picture in this folder ({kinds})"
+                if path.is_dir()
+                else f"{name}: no such picture; give a file, a folder or a quoted glob"
+            )
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def output_paths(files: list[Path], output: str | None, name: str, *, overwrite: bool) -> list[Path]:
+    """Return where the result for each file goes: beside it, into a folder or, for one, to a file. Makes the folder.
+
+    Raises:
+        ConfigError: if two results would have one name, or one would replace a file that it must not.
+    """
+    if output is None:
+        # The name may come from a file that others made: it must not lead to another folder.
+        name = re.sub(r"[^\w+.-]", "_", name)
+        outputs = [file.with_stem(f"{file.stem}_{name}") for file in files]
+    elif Path(output).is_dir() or not Path(output).suffix or output.endswith("/"):
+        outputs = [Path(output) / file.name for file in files]
+    elif Path(output).suffix.lower() not in PICTURE_SUFFIXES:
+        kinds = ", ".join(PICTURE_SUFFIXES)
+        raise ConfigError(f"{output}: unknown picture format; end it in one of {kinds}, or in / for a folder")
+    elif len(files) == 1:
+        outputs = [Path(output)]
+    else:
+        raise ConfigError(f"{output}: one file cannot take {len(files)} pictures; give a folder as output")
+    if len(set(outputs)) < len(outputs):
+        raise ConfigError(f"{output}: two of the pictures have the same name; take their folders one at a time")
+    # Before the first picture is made, not after an hour of them.
+    for file, path in zip(files, outputs, strict=True):
+        if path.resolve() == file.resolve():
+            raise ConfigError(f"{path}: is the input itself; give another output")
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another output")
+    for folder in {path.parent for path in outputs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    return outputs
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """Return a part of the configuration as a dictionary of plain values."""
+    return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]  # a DictConfig gives a dict
+
+
+def read_arguments(arguments: list[str]) -> list[str]:
+    """Return the command line as Hydra has to read it: with quotes around text that is not in its grammar.
+
+    Raises:
+        ConfigError: if there is no such option, or a choice chooses nothing or too much.
+        OverrideParseException: if a setting has no key.
+    """
+    unknown = [argument for argument in get_args_parser().parse_known_args(arguments)[1] if argument[0] == "-"]
+    if unknown:
+        raise ConfigError(f"there is no option {unknown[0]}; settings have no dashes: key=value, such as seed=1")
+    # First, because the parser of options loses what follows one that stands between settings.
+    sweep = sorted({"-m", "--multirun"}.intersection(arguments))
+    others = [argument for argument in arguments if argument not in sweep]
+    return sweep + [text if text[:1] in ("-", "~") else _quoted(text, bool(sweep)) for text in others]
 
 
 def check(config: DictConfig, config_name: str) -> None:
@@ -100,41 +181,47 @@ def check(config: DictConfig, config_name: str) -> None:
     Raises:
         ConfigError: naming the full key.
     """
-    missing = OmegaConf.missing_keys(config)
+    missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        key = min(missing)
-        raise ConfigError(f"{key} must be given: add {key}=...")
+        raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
     overrides = HydraConfig.get().overrides.task
-    groups = [override for override in overrides if (CONFIGS / override.partition("=")[0].strip("+~")).is_dir()]
-    defaults = hydra.compose(config_name, overrides=groups)
+    defaults = hydra.compose(config_name, overrides=[override for override in overrides if _group(override)])
     for override in overrides:
         key = override.partition("=")[0]
-        if override in groups or key[0] in "+~":
+        if _group(override) or key[0] in "+~":
             continue
         default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
-        if not _same_kind(default, value):
+        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+        # Whether there may be no value, a constructor knows.
+        if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
 
 
 def explain(error: Exception, config_name: str) -> str:
     """Say in one line what is wrong with the command line, and what was probably meant."""
+    text = " ".join((str(error).splitlines() or [type(error).__name__])[0].split())
+    if isinstance(error, OverrideParseException):
+        # Without the value, around which there may be quotes of ours.
+        return f"{error.override.partition('=')[0] or error.override!r}: settings are written key=value, such as seed=1"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"there is no {group or 'config'} {name!r}; {_choices(name, error.options or [])}"
-    cause = error.__cause__
-    full_key = getattr(cause, "full_key", None)
-    if isinstance(error, ConfigCompositionException) and full_key:
-        parent, _, name = str(full_key).rpartition(".")
-        # Choices on the command line (style=...) decide which keys there are.
-        groups = [text for text in sys.argv[1:] if (CONFIGS / text.partition("=")[0]).is_dir()]
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = hydra.compose(config_name, overrides=groups)
-        siblings = OmegaConf.select(config, parent) if parent else config
-        known = [str(key) for key in siblings] if isinstance(siblings, DictConfig) else []
-        return f"there is no setting {full_key!r}; {_choices(name, [key for key in known if key[0] != '_'])}"
+        options = error.options or _options(group)
+        return f"there is no {group or 'config'} {name!r}; {_choices(options, _closest(name, options))}"
+    if isinstance(error, ConfigCompositionException):
+        cause = error.__cause__
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return _no_setting(cause.full_key, cause.parent_node)
+        if unused := re.match(r"Could not override '(\w+)'", text):
+            return _no_setting(unused[1], OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
     if isinstance(error, InstantiationException):
-        return f"{_full_key(error)}: {' '.join(str(cause or error).split())}"
-    return " ".join(str(error).splitlines()[0].split())
+        return f"{_full_key(error)}: {' '.join(str(error.__cause__ or error).split())}"
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
+        return f"{error.full_key} must be given"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {text}"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return text
 
 
 def register_resolvers() -> None:
@@ -169,30 +256,98 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def _group(override: str) -> str:
+    """Return the group that an override chooses from, or nothing."""
+    key = override.partition("=")[0].lstrip("+")
+    return key if re.fullmatch(r"\w+", key) and (CONFIGS / key).is_dir() else ""
+
+
+def _options(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
+
+
+def _quoted(argument: str, sweep: bool) -> str:
+    """Return an override, with quotes around a value that is meant as text but would not be read as text."""
+    key, equals, value = argument.partition("=")
+    if not key:
+        raise OverrideParseException(argument, f"{argument!r} has no key")
+    quoted = f"{key}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return quoted if equals else argument
+    several, chosen = override.is_sweep_override() and not sweep, override._value
+    if group := _group(argument):
+        # The files of a group of which one takes several have no maker of their own; they are filed under names.
+        one = any("_target_" in OmegaConf.load(CONFIGS / group / f"{name}.yaml") for name in _options(group))
+        if one and (several or isinstance(chosen, list)):
+            raise ConfigError(f"{argument}: only one; add -m and write {key}=a,b for one run each")
+        if several:
+            raise ConfigError(f"{argument}: add -m for one run each, or write {key}=[{value}] for one run with all")
+        if not override.is_sweep_override() and not (isinstance(chosen, str | list | QuotedString) and chosen):
+            raise ConfigError(f"{argument} chooses nothing; {_choices(_options(group))}")
+        return argument
+    # Such as input=a,b.jpg and input=[draft], a folder; but a number stays one.
+    is_file = os.path.exists(value) and not isinstance(chosen, int | float | None)
+    return quoted if is_file or several else argument
+
+
 def _full_key(error: InstantiationException) -> str:
     # Hydra says it in the message only.
-    return (re.findall(r"full_key: (\S+)", str(error)) or [""])[-1]
+    return str(next(reversed(re.findall(r"full_key: (\S+)", str(error))), ""))
 
 
-def _choices(wrong: str, known: Iterable[str]) -> str:
-    known = sorted(known)
-    close = get_close_matches(wrong, known, n=1)
-    return (f"did you mean {close[0]}? " if close else "") + f"There is {', '.join(known) or 'nothing'}"
+def _choices(known: Iterable[str], meant: str = "") -> str:
+    return (f"did you mean {meant}? C" if meant else "c") + f"hoose from {', '.join(sorted(known)) or 'nothing'}"
+
+
+def _closest(wrong: str, known: Iterable[str]) -> str:
+    return next(iter(get_close_matches(wrong, list(known), n=1)), "")
+
+
+def _no_setting(full_key: str, parent: Any) -> str:
+    prefix, dot, name = full_key.rpartition(".")
+    known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
+    # What the configuration leaves at its default can be given with a plus.
+    more = [parameter for parameter in _parameters(parent) or () if parameter not in known]
+    close = _closest(name, [*known, *more])
+    meant = f"{'+' if close in more else ''}{prefix}{dot}{close}" if close else ""
+    # Weights by name can be extended, such as style.starry_night.layers.
+    is_open = bool(known) and all(isinstance(parent[key], float) for key in known)
+    return f"there is no setting {full_key!r}; {_choices(known, meant)}" + (f", or add +{full_key}" if is_open else "")
+
+
+def _parameters(node: DictConfig) -> list[str] | None:
+    """Return what the maker of a node can be given; None: whatever one likes, or there is no such maker."""
+    try:
+        parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters.values()
+    except Exception:  # Any: the import of a name that the user gave may fail in any way, and Hydra reports it.
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters]
+
+
+def _check_names(node: Any) -> None:
+    """Check what instantiate would report as a TypeError, and for a partial only when it is called."""
+    if not isinstance(node, DictConfig):
+        return
+    allowed = _parameters(node)
+    for key, child in node.items():
+        if allowed is not None and key not in allowed and not str(key).startswith("_"):
+            raise ConfigError(_no_setting(node._get_full_key(key), node))
+        _check_names(child)
 
 
 def _same_kind(default: Any, value: Any) -> bool:
-    if default is None or value is None:
+    if default is None:
         return True
     if isinstance(default, Container):
         return type(default) is type(value)
     if isinstance(default, bool) or isinstance(value, bool):
         return type(default) is type(value)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    if isinstance(default, str):
-        # Some settings take a word or a number: trainer.devices, trainer.precision.
-        return isinstance(value, (str, int))
-    return type(default) is type(value)
+    # Text may look like a number, as in name=2; and some settings take both: trainer.devices, trainer.precision.
+    return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))
 
 
 def _kind(value: Any) -> str:

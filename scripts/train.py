@@ -1,14 +1,16 @@
 """Learn one style or several: python scripts/train.py style=starry_night."""
 
+import logging
 import time
+import warnings
 from pathlib import Path
 
 import torch
-from command_line import build, command, duration, find_pictures, run
+from command_line import build, command, duration, find_pictures, plain, run
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network
@@ -20,15 +22,16 @@ from fast_style.task import StyleTransferTask
 def main(config: DictConfig) -> None:
     """Train, measure on pictures kept aside, save the network, and say how to use it."""
     started = time.monotonic()
+    # Lightning's advertisements, and its use of what PyTorch now deprecates, are not the user's concern.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
     folder = Path(HydraConfig.get().runtime.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
 
     # Everything that reads the user's files comes first: what is wrong with them shows at once.
     styles = list(build(config.style).values())
     heldout = find_pictures(config.heldout.images) if config.heldout.images else None
-    data = ContentData(
-        build(config.data), heldout, config.heldout.size, config.batch_size, config.workers, config.seed
-    )
+    data = ContentData(build(config.data), heldout, config.heldout.size, config.batch_size, config.workers, config.seed)
     shown = find_pictures(config.preview.images) if config.preview.images else None
     preview = Preview(styles, shown, config.preview.every_n_steps, config.preview.size)
     encoder = build(config.encoder)
@@ -36,7 +39,7 @@ def main(config: DictConfig) -> None:
         encoder = encoder.to(torch.bfloat16)
     loss = PerceptualLoss(encoder, build(config.loss), styles)
     network = build(config.network, styles=len(styles))
-    task = StyleTransferTask(network, loss, build(config.optimizer), build(config.schedule))
+    task = StyleTransferTask(network, loss, build(config.optimizer), build(config.get("schedule")))
 
     logger = TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False)
     trainer: Trainer = build(config.trainer, logger=logger, callbacks=[*build(config.callback).values(), preview])
@@ -45,7 +48,7 @@ def main(config: DictConfig) -> None:
     if not trainer.is_global_zero:
         return
 
-    settings = OmegaConf.to_container(config, resolve=True)
+    settings = plain(config)
     losses = {key: value for key, value in measured.items() if key.startswith("heldout/")}
     logger.log_hyperparams(settings, metrics=losses)
     logger.finalize("success")

@@ -49,7 +49,7 @@ class Loss(nn.Module, ABC):
             raise ConfigError(f"weight must not be negative, not {weight}")
         self.weight = weight
 
-    def prepare(self, encoder: VGGEncoder, styles: Sequence[Style]) -> None:  # noqa: B027  most losses need nothing
+    def prepare(self, encoder: VGGEncoder, styles: Sequence[Style]) -> None:
         """Measure once, before the first call, what the loss has to know of the styles."""
 
     @abstractmethod

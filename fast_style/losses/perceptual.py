@@ -38,6 +38,7 @@ class PerceptualLoss(nn.Module):
             loss.prepare(encoder, styles)
         self.content_layers = {layer for loss in self.terms.values() for layer in loss.content_layers}
         self.output_layers = {layer for loss in self.terms.values() for layer in loss.output_layers}
+        encoder.check(self.content_layers | self.output_layers)
 
     @property
     def terms(self) -> dict[str, Loss]:

@@ -53,6 +53,8 @@ class StyleLoss(Loss):
         if normalization not in get_args(StyleNormalization):
             choices = ", ".join(get_args(StyleNormalization))
             raise ConfigError(f"normalization must be one of {choices}, not {normalization!r}")
+        if layers and not (min(layers.values()) >= 0 and max(layers.values()) > 0):
+            raise ConfigError(f"layers must not be negative, and at least one must be above 0: {dict(layers)}")
         self.layers = layers
         self.normalization = normalization
 

@@ -42,9 +42,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         # The normalisation takes the mean away, so a bias would have no effect.
-        self.conv = nn.Conv2d(
-            inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode="reflect", bias=False
-        )
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode="reflect", bias=False)
         self.norm = ConditionalInstanceNorm(outputs, styles)
         self.relu = relu
 
@@ -72,7 +70,8 @@ class ResidualBlock(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], style: StyleWeights
     ) -> Float[Tensor, "batch channels height width"]:
         """Return x plus a correction to it."""
-        return x + self.second(self.first(x, style), style)
+        correction: Tensor = self.second(self.first(x, style), style)
+        return x + correction
 
 
 def upsample(

@@ -35,11 +35,12 @@ class LightNet(TransformNet):
         """See TransformNet. Height and width must be above 4, or reflection has nothing to reflect."""
         height, width = images.shape[2:]
         rows, columns = (height + 3) // 4, (width + 3) // 4
-        # Three more pixels than any size needs, then a cut to whole squares: so a range of sizes can be exported.
-        x = F.pad(images, (0, 3, 0, 3), mode="reflect")[:, :, : 4 * rows, : 4 * columns]
+        below, right = 4 * rows - height, 4 * columns - width
+        x = F.pad(images, (0, right, 0, below), mode="reflect")
         x = self.stem(F.pixel_unshuffle(x, 4), style)
         for block in self.blocks:
             x = block(x, style)
         x = self.up_half(upsample(x, (2 * rows, 2 * columns)), style)
         x = self.up_full(upsample(x, (4 * rows, 4 * columns)), style)
-        return torch.sigmoid(self.output(x))[:, :, :height, :width]
+        # Not a slice, which torch.export takes for a copy at some sizes and for nothing at others.
+        return F.pad(torch.sigmoid(self.output(x)), (0, -right, 0, -below))

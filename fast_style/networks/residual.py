@@ -25,9 +25,9 @@ class ResidualNet(TransformNet):
 
     def __init__(self, styles: int = 1, width: int = 32, blocks: int = 5) -> None:
         super().__init__(styles=styles, width=width, blocks=blocks)
-        self.full = ConvNorm(3, width, styles, kernel=9)
-        self.half = ConvNorm(width, 2 * width, styles, stride=2)
-        self.quarter = ConvNorm(2 * width, 4 * width, styles, stride=2)
+        self.stem = ConvNorm(3, width, styles, kernel=9)
+        self.down_half = ConvNorm(width, 2 * width, styles, stride=2)
+        self.down_quarter = ConvNorm(2 * width, 4 * width, styles, stride=2)
         self.blocks = nn.ModuleList(ResidualBlock(4 * width, styles) for _ in range(blocks))
         self.up_half = ConvNorm(4 * width, 2 * width, styles)
         self.up_full = ConvNorm(2 * width, width, styles)
@@ -35,11 +35,11 @@ class ResidualNet(TransformNet):
 
     def forward(self, images: Images, style: StyleWeights) -> Images:
         """See TransformNet. Height and width must be above 8, or reflection has nothing to reflect."""
-        full = self.full(images, style)
-        half = self.half(full, style)
-        x = self.quarter(half, style)
+        full = self.stem(images, style)
+        half = self.down_half(full, style)
+        x = self.down_quarter(half, style)
         for block in self.blocks:
             x = block(x, style)
-        x = self.up_half(upsample(x, half.shape[2:]), style)
-        x = self.up_full(upsample(x, full.shape[2:]), style)
+        x = self.up_half(upsample(x, (half.shape[2], half.shape[3])), style)
+        x = self.up_full(upsample(x, (full.shape[2], full.shape[3])), style)
         return torch.sigmoid(self.output(x))

@@ -1,0 +1,77 @@
+"""Slow style transfer and texture synthesis: python scripts/optimize.py content=photo.jpg style=starry_night."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from command_line import build, duration, find_pictures, output_paths, plain, run
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.progress import Progress
+from torch.utils.tensorboard import SummaryWriter
+
+from fast_style.errors import ConfigError
+from fast_style.images import read_image, to_pil, write_image
+from fast_style.optimize import OnStep, optimize
+from fast_style.styles import style_weights
+from fast_style.types import Images
+
+
+def main(config: DictConfig) -> None:
+    """Optimise the pictures that `content` names, or make a texture, and save what comes out."""
+    started = time.monotonic()
+    settings = plain(config)
+    if config.size < 16:
+        raise ConfigError(f"size must be at least 16 pixels, not {config.size}")
+    files = find_pictures(config.content) if config.content else [Path("texture.png")]
+    outputs = output_paths(files, config.output, config.name, overwrite=config.overwrite)
+    # Pictures of one shape are optimised together; without a content loss, the shape is all that counts.
+    batches: dict[tuple[int, ...], list[tuple[Path, Images]]] = defaultdict(list)
+    for file, output in zip(files, outputs, strict=True):
+        image = read_image(file, size=config.size) if config.content else torch.zeros(1, 3, config.size, config.size)
+        batches[tuple(image.shape)].append((output, image))
+
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(automatic if config.device == "auto" else config.device)
+    encoder = build(config.encoder).to(device)
+    if config.precision.startswith("bf16"):
+        encoder = encoder.to(torch.bfloat16)
+    styles = list(build(config.style).values())
+    row = style_weights([style.name for style in styles], settings["styles"])
+    how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
+    steps = settings["steps"]
+    total = sum(steps) if isinstance(steps, list) else steps * len(settings["scales"])
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    for (_, _, height, width), batch in batches.items():
+        content = torch.cat([image for _, image in batch]).to(device)
+        style = row.to(device).expand(len(content), -1)
+        arguments = {key: settings[key] for key in how}
+        with shown(folder / f"{width}x{height}", total, config.preview_every_n_steps) as on_step:
+            result = optimize(content, build(config.loss), encoder, styles, style, **arguments, on_step=on_step)
+        for (output, _), picture in zip(batch, to_pil(result), strict=True):
+            write_image(picture, output)
+            print(output, flush=True)
+    print(f"{duration(time.monotonic() - started)}; losses and previews: tensorboard --logdir {folder}")
+
+
+@contextmanager
+def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
+    """Show the steps of one optimisation: a bar on the terminal, the loss and the pictures in TensorBoard."""
+    with SummaryWriter(folder) as writer, Progress() as progress:
+        bar = progress.add_task("", total=total)
+
+        def on_step(step: int, loss: float, images: Images) -> None:
+            progress.update(bar, completed=step, description=f"loss {loss:.4f}")
+            writer.add_scalar("loss", loss, step)
+            if step % every_n_steps == 0:
+                writer.add_images("preview", images.cpu(), step)
+
+        yield on_step
+
+
+if __name__ == "__main__":
+    run(main, config_name="optimize")

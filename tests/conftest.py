@@ -1,0 +1,61 @@
+"""Shapes are checked while tests run, and what most tests need is made once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from beartype import beartype
+from jaxtyping import AbstractArray, install_import_hook
+from PIL import Image
+
+
+def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Check the shapes in a signature, and nothing else: a wrong setting must reach the error that users see."""
+    for name, hint in function.__annotations__.items():
+        if not _has_shape(hint):
+            function.__annotations__[name] = Any
+    return beartype(function)
+
+
+def _has_shape(hint: Any) -> bool:
+    return (isinstance(hint, type) and issubclass(hint, AbstractArray)) or any(map(_has_shape, get_args(hint)))
+
+
+# Before the first import of fast_style, hence the imports below it and in the fixtures.
+install_import_hook("fast_style", f"{__name__}.{check_shapes.__name__}")
+
+from fast_style.encoders import VGGEncoder  # noqa: E402
+from fast_style.styles import Style  # noqa: E402
+
+
+@pytest.fixture
+def unchecked_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For torch.export, which would take a checked size for a fixed one."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="session")
+def encoder() -> VGGEncoder:
+    """The embedded VGG19."""
+    return VGGEncoder()
+
+
+@pytest.fixture(scope="session")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Style:
+    """A style of two shallow layers: coloured waves."""
+    y, x = np.mgrid[:48, :64]
+    waves = np.stack([np.sin(x / 3 + y / 5), np.sin(y / 4), np.cos(x / 7 - y / 2)], axis=2)
+    path = tmp_path_factory.mktemp("styles") / "waves.png"
+    Image.fromarray((127.5 + 127.5 * waves).round().astype(np.uint8)).save(path)
+    return Style("waves", path, size=32, layers={"relu1_1": 1.0, "relu2_1": 1.0}, artist="nobody", year=2024)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The development data, which a clone of the repository alone does not have."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared")
+    return folder

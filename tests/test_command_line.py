@@ -1,0 +1,262 @@
+"""What the scripts read from the command line, and what they answer to a mistake: one line, and status 1."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import train
+from command_line import find_pictures, output_paths, read_arguments, run
+from omegaconf import DictConfig
+from PIL import Image
+
+from fast_style.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+Call = Callable[..., None]
+
+NAMES = [
+    "my photo (1).jpg", "a=b.jpg", "Ünï.jpg", "写真.jpg", "[draft] a.jpg", "[draft]", "{a}.jpg", "a,b.jpg", "#1.jpg",
+    "it's.jpg", 'say "x".jpg', "a&b;c!.jpg", "f(x)", "C:\\my photos\\a.jpg", "C:\\photos (1)\\", "a\\'b (1).jpg", "  x.jpg",
+    "100%.jpg", "a$b.jpg", "-x.jpg", "a: b.jpg", "`x`|y.jpg",
+]  # fmt: skip
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs a function with the configuration that a command line asks for, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def call(main: Callable[[DictConfig], None], config_name: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [f"scripts/{config_name}.py", *arguments])
+        run(main, config_name)
+
+    return call
+
+
+@pytest.fixture
+def mistake(call: Call, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Returns the line with which scripts/train.py refuses a command line."""
+
+    def mistake(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            call(train.main, "train", *arguments, *QUIET)
+        assert capfd.readouterr() == ("", "")
+        line = str(stop.value.code)  # Python prints it, and exits with status 1
+        assert line.startswith("train.py: ")
+        assert "\n" not in line
+        return line.removeprefix("train.py: ")
+
+    return mistake
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name_can_be_typed_unquoted(call: Call, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    seen: list[str] = []
+    call(lambda config: seen.append(config.input), "stylize", "ckpt=x", f"input={name}")
+    assert seen == [name]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("[draft]", "  x.jpg")])
+def test_so_can_the_name_of_a_file_to_come(call: Call, name: str) -> None:
+    seen: list[str] = []
+    call(lambda config: seen.append(config.output), "stylize", "ckpt=x", "input=y", f"output={name}")
+    assert seen == [name]
+
+
+def test_what_hydra_understands_is_left_alone() -> None:
+    arguments = ["seed=1", "style=[a,b]", "+trainer.limit_val_batches=2", "~schedule", "styles={a: 0.5}", "name='a b'"]
+    assert read_arguments(arguments) == arguments
+    assert read_arguments(["optimizer.lr=0.1,0.2", "-m"]) == ["-m", "optimizer.lr=0.1,0.2"]
+
+
+def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/vincent")
+    assert read_arguments(["input=~/sunflowers.jpg"]) == ["input='/home/vincent/sunflowers.jpg'"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "answer"),
+    [
+        # names: what there is, and what was probably meant
+        ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from great_wave, s"),
+        ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from gr"),
+        ("network=lite", "there is no network 'lite'; did you mean light? Choose from light, residual"),
+        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, style, total_var"),
+        ("experiment=foo", "there is no experiment 'foo'; choose from dumoulin2017, gatys2015, johnson2016, swatch"),
+        ("style=[starry_night", "there is no style '[starry_night'; did you mean starry_night?"),
+        ("nam=1", "there is no setting 'nam'; did you mean name? Choose from batch_size, "),
+        ("trainer.max_step=3", "there is no setting 'trainer.max_step'; did you mean trainer.max_steps? Choose from "),
+        ("loss.contnt.weight=1", "there is no setting 'loss.contnt'; did you mean loss.content? Choose from content, "),
+        ("style.great_wave.size=256", "there is no setting 'style.great_wave'; choose from starry_night"),
+        ("style.starry_night.layers.relu5_1=1", "there is no setting 'style.starry_night.layers.relu5_1'; did you"),
+        ("trainer.limit_val_batches=2", "there is no setting 'trainer.limit_val_batches'; did you mean +trainer.lim"),
+        ("+network.depth=3", "there is no setting 'network.depth'; did you mean network.width? Choose from blocks, w"),
+        ("+optimizer.weigt_decay=0.1", "there is no setting 'optimizer.weigt_decay'; did you mean +optimizer.weight"),
+        ("+style.starry_night.layers.relu9_9=1", "vgg19 has no layer relu9_9; it has conv1_1, "),
+        ("network._target_=nowhere.Network", "network: Error loading 'nowhere.Network': ModuleNotFoundError("),
+        # choices
+        ("style=[]", "style=[] chooses nothing; choose from great_wave, starry_night"),
+        ("style=5", "style=5 chooses nothing; choose from great_wave, starry_night"),
+        ("network=null", "network=null chooses nothing; choose from light, residual"),
+        ("style=a,b", "style=a,b: add -m for one run each, or write style=[a,b] for one run with all"),
+        ("network=light,residual", "network=light,residual: only one; add -m and write network=a,b for one run each"),
+        ("network=[light,residual]", "network=[light,residual]: only one; add -m "),
+        ("~network", "network must be given"),
+        # types
+        ("network.width=abc", "network.width must be a whole number, such as 64, not 'abc'"),
+        ("network.width=[64", "network.width must be a whole number, such as 64, not '[64'"),
+        ("batch_size=2.5", "batch_size must be a whole number, such as 4, not 2.5"),
+        ("batch_size=null", "batch_size must be a whole number, such as 4, not None"),
+        ("trainer.max_steps=many", "trainer.max_steps must be a whole number, such as 1500, not 'many'"),
+        ("trainer.max_steps=true", "trainer.max_steps must be a whole number, such as 1500, not True"),
+        ("optimizer.lr=fast", "optimizer.lr must be a number, such as 0.002, not 'fast'"),
+        ("optimizer.lr=0.1,0.2", "optimizer.lr must be a number, such as 0.002, not '0.1,0.2'"),
+        ("trainer.enable_model_summary=1", "trainer.enable_model_summary must be true or false, such as False, not 1"),
+        ("loss.content.layers=relu4_1", "loss.content.layers must be a list, such as ['relu4_1'], not 'relu4_1'"),
+        ("preview=3", "preview must be a mapping, such as {"),
+        ("name=${nam}", "name: Interpolation key 'nam' not found"),
+        # ranges
+        ("network.width=-3", "network.width must be a whole number from 1 to 4096, not -3"),
+        ("style.starry_night.size=-3", "style.starry_night.size must be from 16 to 4096 pixels, not -3"),
+        ("loss.style.weight=-1", "loss.style.weight must not be negative, not -1"),
+        ("batch_size=0", "batch_size must be at least 1, not 0"),
+        ("trainer.precision=foo", "trainer: Precision 'foo' is invalid. Allowed precision values: "),
+        # files
+        ("data=photos", "data.source must be given: add data.source=..."),
+        ("style.starry_night.image=/nowhere (1).jpg", "/nowhere (1).jpg: not a readable picture (No such file or dir"),
+        ("heldout.images=nowhere", "nowhere: no such picture; give a file, a folder or a quoted glob"),
+        # form
+        ("foo", "'foo': settings are written key=value, such as seed=1"),
+        ("=3", "'=3': settings are written key=value, such as seed=1"),
+        ("style..size=3", "'style..size': settings are written key=value, such as seed=1"),
+        ("--batch_size=3", "there is no option --batch_size=3; settings have no dashes: key=value, such as seed=1"),
+    ],
+)
+def test_a_mistake_gets_one_line(mistake: Callable[..., str], argument: str, answer: str) -> None:
+    assert mistake(argument)[: len(answer)] == answer
+
+
+def test_a_missing_source_of_pictures_is_named(mistake: Callable[..., str]) -> None:
+    answer = "/nowhere (1): there is no such folder or archive; check the path"
+    assert mistake("data=photos", "data.source=/nowhere (1)") == answer
+
+
+def test_a_file_in_the_way_of_the_run_is_named(mistake: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    assert mistake().endswith(("runs: File exists", "Not a directory"))
+
+
+def test_a_sweep_runs_what_comes_before_a_mistake(call: Call) -> None:
+    widths: list[int] = []
+    with pytest.raises(SystemExit, match="network.width must be a whole number, such as 64, not 'abc'"):
+        call(lambda config: widths.append(config.network.width), "train", "network.width=8,16,abc,32", "-m", *QUIET)
+    assert widths == [8, 16]
+    with pytest.raises(SystemExit, match="there is no network 'lite'; did you mean light"):
+        call(lambda config: widths.append(config.network.width), "train", "-m", "network=light,lite", *QUIET)
+    assert widths == [8, 16, 64]
+
+
+def test_a_run_has_a_folder_of_its_own_with_its_configuration(call: Call, tmp_path: Path) -> None:
+    call(lambda config: None, "train", "style=[starry_night,great_wave]", *QUIET)
+    (run_folder,) = (tmp_path / "runs" / "starry_night+great_wave").iterdir()
+    assert "style=[starry_night,great_wave]" in (run_folder / ".hydra" / "overrides.yaml").read_text()
+    assert (run_folder / ".hydra" / "config.yaml").exists()
+
+
+def test_the_traceback_is_there_for_who_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ConfigError, match="batch_size must be"):
+        call(train.main, "train", "batch_size=abc", *QUIET)
+
+
+def test_processes_that_a_run_starts_answer_in_one_line_too(call: Call) -> None:
+    seen: list[str] = []
+    call(lambda config: seen.append(os.environ["HYDRA_FULL_ERROR"]), "train", *QUIET)
+    assert seen == ["0"]
+
+
+def test_an_interrupted_run_says_so(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
+    def main(config: DictConfig) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        call(main, "train", *QUIET)
+    assert stop.value.code == 130
+    assert capfd.readouterr().err == "train.py: interrupted\n"
+
+
+@pytest.mark.parametrize("config_name", ["train", "stylize", "optimize"])
+def test_help_shows_examples_and_settings(call: Call, capfd: pytest.CaptureFixture[str], config_name: str) -> None:
+    call(train.main, config_name, "--help")
+    text, errors = capfd.readouterr()
+    assert errors == ""
+    assert text.startswith(f"{config_name}.py: ")
+    assert f"  python scripts/{config_name}.py " in text
+    assert "\noverwrite: false\n" in text or "\nbatch_size: 4\n" in text
+    if config_name != "stylize":
+        assert "\nstyle: great_wave, starry_night\n" in text
+
+
+def test_the_shell_sees_status_1_and_one_line(tmp_path: Path) -> None:
+    arguments = [sys.executable, str(ROOT / "scripts/stylize.py"), "ckpt=nowhere", "input=my photo (1).jpg"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    line = "stylize.py: nowhere: no such file, and no such name in checkpoints/, which has nothing yet\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_found_by_file_folder_and_glob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("[2024]")
+    folder.mkdir()
+    for name in ("b.JPG", "a.png", ".hidden.png", "notes.txt"):
+        (folder / name).touch()
+    a, b = folder / "a.png", folder / "b.JPG"
+    assert find_pictures("[2024]") == [a, b]
+    assert find_pictures(["[2024]/b.JPG", "[2024]"]) == [b, a]
+    assert find_pictures("*/*") == [a, b]
+    assert find_pictures("**/*.png") == [a]
+    assert find_pictures("[2024]/notes.txt") == [folder / "notes.txt"]  # named, so that its fault is told
+    with pytest.raises(ConfigError, match=r"\*\.gif: no such picture; give a file, a folder or a quoted glob"):
+        find_pictures("*.gif")
+    Path("empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: no picture in this folder \(\.jpg, "):
+        find_pictures("empty")
+
+
+def test_a_result_goes_beside_its_picture_or_where_one_says(tmp_path: Path) -> None:
+    files = [tmp_path / "a.jpg", tmp_path / "b.png"]
+    new, one = f"{tmp_path}/new", f"{tmp_path}/one.webp"
+    assert output_paths(files, None, "x", overwrite=False) == [tmp_path / "a_x.jpg", tmp_path / "b_x.png"]
+    assert output_paths(files, new, "x", overwrite=False) == [tmp_path / "new/a.jpg", tmp_path / "new/b.png"]
+    assert output_paths(files[:1], f"{new}.v2/", "x", overwrite=False) == [tmp_path / "new.v2/a.jpg"]
+    assert output_paths(files[:1], one, "x", overwrite=False) == [tmp_path / "one.webp"]
+    with pytest.raises(ConfigError, match="one file cannot take 2 pictures; give a folder as output"):
+        output_paths(files, one, "x", overwrite=False)
+    with pytest.raises(ConfigError, match=r"a\.jgp: unknown picture format; end it in one of \.jpg, "):
+        output_paths(files[:1], f"{tmp_path}/a.jgp", "x", overwrite=False)
+
+
+def test_a_name_from_a_foreign_network_leads_to_no_other_folder(tmp_path: Path) -> None:
+    (path,) = output_paths([tmp_path / "a.jpg"], None, "../../étoile", overwrite=False)
+    assert path == tmp_path / "a_.._.._étoile.jpg"
+
+
+def test_no_result_replaces_its_own_picture_or_another_result(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    files = [tmp_path / "a.png", tmp_path / "other" / "a.png"]
+    for file in files:
+        Image.new("RGB", (4, 4)).save(file)
+    with pytest.raises(ConfigError, match="is the input itself"):
+        output_paths(files[:1], str(tmp_path), "x", overwrite=True)
+    with pytest.raises(ConfigError, match="two of the pictures have the same name"):
+        output_paths(files, str(tmp_path / "new"), "x", overwrite=True)
+    with pytest.raises(ConfigError, match="exists already; add overwrite=true to replace it"):
+        output_paths(files[:1], str(tmp_path / "other"), "x", overwrite=False)
+    assert not (tmp_path / "new").exists()

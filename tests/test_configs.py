@@ -1,0 +1,156 @@
+"""Every file under configs/: it composes, resolves, and makes what it describes."""
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from command_line import CONFIGS, build, plain, register_resolvers
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from fast_style.encoders import CHANNELS, CONVOLUTIONS
+from fast_style.losses import Loss
+from fast_style.networks import TransformNet
+from fast_style.styles import Style
+
+SCRIPTS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
+CHOOSE_MANY = ("style", "loss", "callback")
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Iterator[Compose]:
+    """Composes a configuration, with the settings that must be given and no file that must be fetched."""
+    register_resolvers()
+
+    def compose(config_name: str, *overrides: str) -> DictConfig:
+        config = hydra.compose(config_name, [*overrides, f"hydra.runtime.output_dir={tmp_path}"], True)
+        HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]
+        if OmegaConf.select(config, "data.source", throw_on_missing=False, default="") is None:
+            Image.new("RGB", (48, 48)).save(tmp_path / "photo.png")
+            config.data.source = str(tmp_path)
+        if OmegaConf.select(config, "encoder.architecture") == "vgg16":
+            config.encoder.weights, config.encoder.normalization = str(vgg16_file(tmp_path)), "imagenet"
+        return config
+
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield compose
+
+
+def vgg16_file(folder: Path) -> Path:
+    """Weights of the right shapes, in torchvision's names."""
+    tensors, inputs, index = {}, 3, 0
+    for count, channels in zip(CONVOLUTIONS["vgg16"], CHANNELS, strict=True):
+        for _ in range(count):
+            tensors[f"features.{index}.weight"] = torch.zeros(channels, inputs, 3, 3)
+            tensors[f"features.{index}.bias"] = torch.zeros(channels)
+            inputs, index = channels, index + 2  # a ReLU between them
+        index += 1  # the pooling
+    save_file(tensors, folder / "vgg16.safetensors")
+    return folder / "vgg16.safetensors"
+
+
+def script_of(option: str) -> str:
+    """Return the script that an option is for; an experiment's header shows the command."""
+    group, name = option.split("=")
+    text = (CONFIGS / group / f"{name}.yaml").read_text()
+    return re.findall(r"python scripts/(\w+)\.py experiment=", text)[0] if group == "experiment" else "train"
+
+
+def nodes(node: Any) -> Iterator[DictConfig]:
+    """Yield every part of a configuration that describes an object."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield node
+        for key in node:
+            yield from nodes(None if OmegaConf.is_missing(node, key) else node._get_node(key))
+
+
+def make(config: DictConfig) -> None:
+    """Make all that a configuration describes, and look at what it is."""
+    for group, cls in (("style", Style), ("loss", Loss), ("callback", object)):
+        made = build(config.get(group, {}))
+        assert list(made) == list(config.get(group, {}))
+        assert all(isinstance(value, cls) for value in made.values())
+    if "encoder" in config:
+        build(config.encoder)
+    if "network" in config:
+        network = build(config.network, styles=2)
+        assert isinstance(network, TransformNet)
+        assert network.styles == 2
+    if "data" in config:
+        size = config.data.size
+        assert build(config.data)[0, 0].shape == (3, size, size)
+    if "trainer" in config:
+        assert build(config.trainer, logger=False, accelerator="cpu").max_steps == config.trainer.max_steps
+    if "optimizer" in config:
+        optimizer = build(config.optimizer)([nn.Parameter(torch.zeros(1))])
+        if "schedule" in config:
+            assert build(config.schedule)(optimizer, total_steps=20).total_steps == 20
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_a_script_does_by_default_can_be_made(compose: Compose, script: str) -> None:
+    make(compose(script))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_can_be_made(compose: Compose, option: str) -> None:
+    make(compose(script_of(option), option))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_setting_resolves(compose: Compose, option: str) -> None:
+    config = compose(script_of(option), option)
+    assert "${" not in str(plain(config))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_setting_is_an_argument_of_what_it_is_for(compose: Compose, option: str) -> None:
+    for node in nodes(compose(script_of(option), option)):
+        arguments = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
+        settings = {str(key) for key in node if not str(key).startswith("_")}
+        assert settings <= set(arguments), node["_target_"]
+
+
+@pytest.mark.parametrize("group", CHOOSE_MANY)
+def test_a_file_of_a_choose_many_group_has_one_key_its_own_name(group: str) -> None:
+    for path in (CONFIGS / group).glob("*.yaml"):
+        assert list(OmegaConf.load(path)) == [path.stem]
+
+
+def test_every_other_file_of_a_choice_makes_one_object() -> None:
+    for path in CONFIGS.glob("*/*.yaml"):
+        if path.parent.name not in (*CHOOSE_MANY, "experiment"):
+            assert "_target_" in OmegaConf.load(path), path
+
+
+@pytest.mark.parametrize("script", ["train", "optimize"])
+def test_styles_are_replaced_not_added(compose: Compose, script: str) -> None:
+    assert list(compose(script).style) == ["starry_night"]
+    assert list(compose(script, "style=great_wave").style) == ["great_wave"]
+    assert list(compose(script, "style=[starry_night,great_wave]").style) == ["starry_night", "great_wave"]
+    assert compose(script, "style=[starry_night,great_wave]").name == "starry_night+great_wave"
+
+
+def test_every_style_is_named_as_its_file_and_has_its_picture(compose: Compose) -> None:
+    for path in (CONFIGS / "style").glob("*.yaml"):
+        style = build(compose("train", f"style={path.stem}").style)[path.stem]
+        assert style.name == path.stem
+        assert min(style.read().shape[2:]) == style.size
+
+
+def test_the_precision_is_what_the_hardware_has(compose: Compose) -> None:
+    assert compose("train").trainer.precision in ("bf16-mixed", "32-true")

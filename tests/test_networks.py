@@ -1,0 +1,131 @@
+"""Image transformation networks."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, export
+
+from fast_style.errors import ConfigError
+from fast_style.networks import ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
+
+NETWORKS: list[Callable[..., TransformNet]] = [LightNet, ResidualNet]
+SMALL = {"width": 4, "blocks": 1}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> TransformNet:
+    """A small network of three styles that differ."""
+    torch.manual_seed(0)
+    network: TransformNet = request.param(styles=3, **SMALL)
+    for module in network.modules():
+        if isinstance(module, ConditionalInstanceNorm):
+            nn.init.normal_(module.scale, mean=1, std=0.3)
+            nn.init.normal_(module.shift, std=0.3)
+    return network.eval()
+
+
+def rows(*weights: list[float]) -> Tensor:
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def test_one_style_is_affine_instance_norm() -> None:
+    layer, torchs = ConditionalInstanceNorm(5, styles=1), nn.InstanceNorm2d(5, affine=True)
+    x, scale, shift = torch.randn(2, 5, 7, 6) * 3 + 1, torch.randn(5), torch.randn(5)
+    with torch.no_grad():
+        layer.scale[0], layer.shift[0] = scale, shift
+        torchs.weight.copy_(scale)
+        torchs.bias.copy_(shift)
+    torch.testing.assert_close(layer(x, torch.ones(2, 1)), torchs(x))
+
+
+def test_a_new_norm_leaves_mean_zero_and_variance_one() -> None:
+    x = ConditionalInstanceNorm(3, styles=2)(torch.rand(2, 3, 32, 32), rows([1, 0], [0.5, 0.5]))
+    torch.testing.assert_close(x.mean((2, 3)), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.var((2, 3), correction=0), torch.ones(2, 3), atol=1e-3, rtol=0)
+
+
+def test_a_blend_of_styles_is_the_blend_of_their_scales_and_shifts() -> None:
+    layer = ConditionalInstanceNorm(4, styles=2)
+    nn.init.normal_(layer.scale)
+    nn.init.normal_(layer.shift)
+    x = torch.randn(1, 4, 6, 6)
+    first, second = layer(x, rows([1, 0])), layer(x, rows([0, 1]))
+    torch.testing.assert_close(layer(x, rows([0.3, 0.7])), 0.3 * first + 0.7 * second)
+
+
+def test_normalisation_keeps_channels_last() -> None:
+    x = torch.rand(2, 4, 8, 8).to(memory_format=torch.channels_last)
+    assert ConditionalInstanceNorm(4, styles=1)(x, torch.ones(2, 1)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (64, 32), (9, 10), (50, 51)])
+def test_output_has_the_size_of_the_input_and_its_range(network: TransformNet, height: int, width: int) -> None:
+    output = network(torch.rand(2, 3, height, width), torch.full((2, 3), 1 / 3))
+    assert output.shape == (2, 3, height, width)
+    assert 0 <= output.min() < output.max() <= 1
+
+
+def test_each_picture_is_stylised_as_if_alone(network: TransformNet) -> None:
+    images, style = torch.rand(3, 3, 40, 36), rows([1, 0, 0], [0, 0.5, 0.5], [0, 0, 1])
+    alone = [network(images[i : i + 1], style[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(network(images, style), torch.cat(alone), atol=1e-5, rtol=0)
+
+
+def test_styles_look_different(network: TransformNet) -> None:
+    image = torch.rand(1, 3, 32, 32)
+    outputs = torch.cat([network(image, row[None]) for row in torch.eye(3)])
+    assert (outputs[0] - outputs[1]).abs().mean() > 0.01
+    assert (outputs[1] - outputs[2]).abs().mean() > 0.01
+
+
+def test_gradient_reaches_every_parameter(network: TransformNet) -> None:
+    output = network(torch.rand(1, 3, 32, 32), torch.full((1, 3), 1 / 3))
+    parameters = dict(network.named_parameters())
+    gradients = torch.autograd.grad((output - torch.rand_like(output)).square().mean(), list(parameters.values()))
+    assert [name for name, gradient in zip(parameters, gradients, strict=True) if not gradient.any()] == []
+
+
+@pytest.mark.parametrize("shift", [4, 8])
+def test_a_thing_moved_by_whole_squares_moves_in_the_output(network: TransformNet, shift: int) -> None:
+    # On plain grey, far from the edges, so that nothing else changes, and no mean or variance does.
+    image = torch.full((1, 3, 160, 160), 0.5)
+    image[:, :, 60:100, 50:90] = torch.rand(1, 3, 40, 40)
+    output = network(image, rows([1, 0, 0]))
+    moved = network(image.roll(shift, dims=3), rows([1, 0, 0]))
+    torch.testing.assert_close(moved, output.roll(shift, dims=3), atol=1e-4, rtol=0)
+    assert (moved - output).abs().max() > 0.1
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_exported_for_a_range_of_sizes_it_gives_the_same(network: TransformNet) -> None:
+    batch = Dim("batch", max=64)
+    sizes = {0: batch, 2: Dim("height", min=40, max=512), 3: Dim("width", min=40, max=512)}
+    example = (torch.rand(2, 3, 64, 72), torch.full((2, 3), 1 / 3))
+    program = export(
+        network,
+        example,
+        dynamic_shapes=(sizes, {0: batch}),
+        # That no height divides 1, torch cannot prove at the time of export: it may look when the program runs.
+        prefer_deferred_runtime_asserts_over_guards=True,
+    ).module()
+    for shape in [(3, 3, 47, 101), (1, 3, 40, 512), (2, 3, 64, 65)]:
+        images, style = torch.rand(shape), torch.rand(shape[0], 3)
+        assert torch.equal(program(images, style), network(images, style))
+
+
+@pytest.mark.parametrize("cls", NETWORKS)
+def test_the_arguments_rebuild_the_network(cls: Callable[..., TransformNet]) -> None:
+    network = cls(styles=2, **SMALL)
+    assert network.arguments == {"styles": 2, "width": 4, "blocks": 1}
+    assert network.styles == 2
+    cls(**network.arguments).load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize("cls", NETWORKS)
+@pytest.mark.parametrize("name", ["styles", "width", "blocks"])
+@pytest.mark.parametrize("value", [0, -1, 10**9, 2.0, True, "8", None])
+def test_an_argument_out_of_range_is_named(cls: Callable[..., TransformNet], name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} must be a whole number from 1 to 4096, not {value!r}$"):
+        cls(**{name: value})

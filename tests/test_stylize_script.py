@@ -1,0 +1,249 @@
+"""scripts/stylize.py: from a network file and pictures to stylised pictures."""
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stylize
+import torch
+from command_line import run
+from PIL import Image
+from safetensors.torch import save_file
+
+from fast_style.checkpoints import Metadata, save_network
+from fast_style.networks import LightNet
+
+ROOT = Path(__file__).resolve().parent.parent
+Call = Callable[..., list[str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder to work in, with a network of two styles."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    torch.manual_seed(0)
+    network = LightNet(styles=2, width=8, blocks=1)
+    torch.nn.init.normal_(network.up_full.norm.shift)  # so that the styles differ
+    save_network(Path("checkpoints/two.safetensors"), network, Metadata({"day": {}, "night": {}}))
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """Runs the script, and returns the lines that it prints."""
+
+    def call(*arguments: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["stylize.py", *arguments])
+        run(stylize.main, "stylize")
+        return capfd.readouterr().out.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def mistake(call: Call, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Returns the one line with which the script fails."""
+
+    def mistake(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            call(*arguments)
+        assert capfd.readouterr() == ("", "")
+        line = str(stop.value.code)
+        assert "\n" not in line
+        return line.removeprefix("stylize.py: ")
+
+    return mistake
+
+
+def picture(width: int = 40, height: int = 24, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, len(mode)), np.uint8)
+    return Image.fromarray(pixels, mode=None).convert(mode)
+
+
+@pytest.mark.parametrize("size", [(40, 24), (33, 57), (1, 1), (3, 90)])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_the_output_has_the_inputs_size_and_format(call: Call, size: tuple[int, int], suffix: str) -> None:
+    picture(*size).save(f"my photo (1).{suffix}")
+    assert call("ckpt=two", f"input=my photo (1).{suffix}") == [f"my photo (1)_day+night.{suffix}"]
+    with Image.open(f"my photo (1).{suffix}") as before, Image.open(f"my photo (1)_day+night.{suffix}") as after:
+        assert (after.size, after.format, after.mode) == (size, before.format, "RGB")
+
+
+def test_opacity_is_kept(call: Call) -> None:
+    picture(mode="RGBA").save("a.png")
+    call("ckpt=two", "input=a.png", "output=b.png")
+    with Image.open("a.png") as before, Image.open("b.png") as after:
+        assert after.mode == "RGBA"
+        assert after.getchannel("A").tobytes() == before.getchannel("A").tobytes()
+
+
+def test_a_turned_photograph_comes_out_upright(call: Call) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(40, 24).save("a.jpg", exif=exif)
+    call("ckpt=two", "input=a.jpg", "output=b.jpg")
+    with Image.open("b.jpg") as after:
+        assert after.size == (24, 40)
+        assert 0x0112 not in after.getexif()
+
+
+def test_strength_0_leaves_the_picture_as_it_is(call: Call) -> None:
+    picture().save("a.png")
+    call("ckpt=checkpoints/two.safetensors", "input=a.png", "output=b.png", "strength=0")
+    with Image.open("a.png") as before, Image.open("b.png") as after:
+        assert before.tobytes() == after.tobytes()
+
+
+def test_size_is_the_long_side(call: Call) -> None:
+    picture(40, 24).save("a.png")
+    call("ckpt=two", "input=a.png", "output=b.png", "size=80")
+    with Image.open("b.png") as after:
+        assert after.size == (80, 48)
+
+
+def test_styles_are_chosen_and_blended(call: Call) -> None:
+    picture().save("a.png")
+    results = {}
+    for styles in ("day", "night", "{day: 0.7, night: 0.3}", "{day: 7, night: 3}", "{day: 1}"):
+        call("ckpt=two", "input=a.png", "output=b.png", "overwrite=true", f"styles={styles}")
+        results[styles] = Path("b.png").read_bytes()
+    assert results["{day: 0.7, night: 0.3}"] == results["{day: 7, night: 3}"]
+    assert results["{day: 1}"] == results["day"]
+    assert len(set(results.values())) == 3
+    assert call("ckpt=two", "input=a.png", "styles={day: 0.7, night: 0.3}") == ["a_day+night.png"]
+    assert call("ckpt=two", "input=a.png", "styles=night") == ["a_night.png"]
+
+
+def test_a_folder_is_stylised_once_and_again_only_when_asked(call: Call, mistake: Callable[..., str]) -> None:
+    Path("photos").mkdir()
+    for name in ("a.jpg", "b.png"):
+        picture().save(f"photos/{name}")
+    assert call("ckpt=two", "input=photos", "styles=day") == ["photos/a_day.jpg", "photos/b_day.png"]
+    before = {path: path.read_bytes() for path in Path("photos").iterdir()}
+    assert mistake("ckpt=two", "input=photos", "styles=day").startswith("photos/a_day.jpg: exists already; add overw")
+    assert {path: path.read_bytes() for path in Path("photos").iterdir()} == before
+    # What was made the first time is not stylised again.
+    again = call("ckpt=two", "input=photos", "styles=day", "overwrite=true")
+    assert again == ["photos/a_day.jpg", "photos/b_day.png"]
+    assert {path: path.read_bytes() for path in Path("photos").iterdir()} == before
+    assert call("ckpt=two", "input=photos/[ab].*", "output=new/folder") == ["new/folder/a.jpg", "new/folder/b.png"]
+
+
+def test_a_damaged_picture_does_not_stop_the_others(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        picture().save(f"photos/{name}")
+    Path("photos/b.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as stop:
+        call("ckpt=two", "input=photos", "output=new")
+    assert stop.value.code == "stylize.py: 1 of 3 pictures failed; the others are done"
+    out, errors = capfd.readouterr()
+    assert out.splitlines() == ["new/a.png", "new/c.png"]
+    assert errors.startswith("photos/b.png: not a readable picture (")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "answer"),
+    [
+        ("input=nowhere (1).jpg", "nowhere (1).jpg: no such picture; give a file, a folder or a quoted glob"),
+        ("input=notes.txt", "notes.txt: not a readable picture ("),
+        ("output=a.jgp", "a.jgp: unknown picture format; end it in one of .jpg, "),
+        ("output=a.png", "a.png: is the input itself; give another output"),
+        ("size=big", "size must be a whole number of pixels, such as 1024, not 'big'"),
+        ("size=0", "size must be from 1 to 65535 pixels, not 0"),
+        ("strength=2", "strength must be from 0 to 1, not 2"),
+        ("strength=half", "strength must be a number, such as 1.0, not 'half'"),
+        ("overwrite=maybe", "overwrite must be true or false, such as False, not 'maybe'"),
+        ("styles=dusk", "there is no style dusk in this network; it has day, night"),
+        ("styles={dusk: 1}", "there is no style dusk in this network; it has day, night"),
+        ("styles={day: some}", "styles must give numbers, such as {day: 1}, not {'day': 'some'}"),
+        ("styles={day: -1, night: 2}", "style weights must not be negative"),
+        ("style=day", "there is no setting 'style'; did you mean styles? Choose from ckpt, input, output, "),
+        ("ckpt=three", "three: no such file, and no such name in checkpoints/, which has two"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_changes_no_file(
+    folder: Path, mistake: Callable[..., str], argument: str, answer: str
+) -> None:
+    picture().save("a.png")
+    Path("notes.txt").write_text("not a picture")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert mistake("ckpt=two", "input=a.png", argument)[: len(answer)] == answer
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_must_be_given_is_asked_for(mistake: Callable[..., str]) -> None:
+    assert mistake() == "ckpt and input must be given: add ckpt=... input=..."
+
+
+class Malicious:
+    """Unpickled, it makes a file."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("it ran"),)
+
+
+def truncated(good: bytes) -> bytes:
+    return good[: len(good) // 2]
+
+
+def tampered(good: bytes) -> bytes:
+    return good[:-1] + bytes([good[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "answer"),
+    [
+        (lambda good: b"", "the file is empty"),
+        (truncated, "damaged or cut short"),
+        (tampered, "its weights are not those that were saved (SHA-256 differs)"),
+        (lambda good: b"<html>404</html>", "damaged, or not a safetensors file"),
+        (lambda good: pickle.dumps(Malicious()), "a pickled PyTorch file, which could run code"),
+        (lambda good: good.replace(b"LightNet", b"os.remov"), "its network, 'os.remov', is unknown here"),
+    ],
+)
+def test_a_bad_network_file_gets_one_line_and_runs_no_code(
+    mistake: Callable[..., str], damage: Callable[[bytes], bytes], answer: str
+) -> None:
+    picture().save("a.png")
+    path = Path("bad (1).safetensors")
+    path.write_bytes(damage(Path("checkpoints/two.safetensors").read_bytes()))
+    assert mistake(f"ckpt={path}", "input=a.png").startswith(f"{path}: {answer}")
+    assert not Path("it ran").exists()
+
+
+def test_foreign_files_are_told_apart(mistake: Callable[..., str]) -> None:
+    picture().save("a.png")
+    save_file({"weight": torch.zeros(2)}, "foreign.safetensors")
+    answer = "foreign.safetensors: a safetensors file, but not a network of fast_style"
+    assert mistake("ckpt=foreign.safetensors", "input=a.png").startswith(answer)
+    torch.save(Malicious(), "net.pth")
+    assert mistake("ckpt=net.pth", "input=a.png").startswith("net.pth: a pickled PyTorch file, which could run code")
+    assert not Path("it ran").exists()
+
+
+def test_stylising_starts_without_the_libraries_of_training(folder: Path) -> None:
+    picture().save("a=b.png")
+    program = """if True:
+        import json, runpy, sys
+        sys.argv = ["scripts/stylize.py", "ckpt=two", "input=a=b.png"]
+        sys.path.insert(0, sys.argv.pop(0).replace("scripts/stylize.py", SCRIPTS))
+        sys.argv.insert(0, "stylize.py")
+        runpy.run_path(SCRIPTS + "/stylize.py", run_name="__main__")
+        print(json.dumps([name for name in sys.modules if "." not in name]))
+    """.replace("SCRIPTS", repr(str(ROOT / "scripts")))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    output, modules = done.stdout.splitlines()
+    assert output == "a=b_day+night.png"
+    heavy = {"lightning", "pytorch_lightning", "torchvision", "tensorboard", "torchmetrics", "matplotlib", "skimage"}
+    assert heavy.intersection(json.loads(modules)) == set()
+    # Nor does it leave logs or settings behind.
+    assert {path.name for path in folder.iterdir()} == {"checkpoints", "a=b.png", "a=b_day+night.png"}

@@ -1,0 +1,183 @@
+"""What a user types, from a painting to a stylised photograph."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import fast_style
+from fast_style.images import read_image
+
+ROOT = Path(__file__).parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+#: Small enough for a test, and otherwise what the bare command does.
+SMALL = (
+    "trainer.accelerator=cpu",
+    "trainer.max_steps=3",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=1",
+    "callback.throughput.every_n_steps=1",
+    "network.width=8",
+    "network.blocks=1",
+    "data.size=48",
+    "batch_size=2",
+    "workers=0",
+    "heldout.size=48",
+    "preview.size=48",
+    "preview.every_n_steps=2",
+    "callback.checkpoint.every_n_train_steps=2",
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a script in an empty folder."""
+
+    def run(script: str, *overrides: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, ROOT / "scripts" / script, *overrides],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    levels = np.random.default_rng(0).integers(0, 256, (41, 67, 3), np.uint8)
+    Image.fromarray(levels).save(path)
+    return path
+
+
+def events(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()  # type: ignore[no-untyped-call]
+    return accumulator
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, photo: Path) -> None:
+    trained = run("train.py", *SMALL)
+    assert trained.returncode == 0, trained.stderr
+    assert "step 3/3" in trained.stdout
+    assert "Traceback" not in trained.stderr
+    assert "warn" not in trained.stderr.lower()
+
+    network = tmp_path / "checkpoints" / "starry_night.safetensors"
+    folder = only(tmp_path, "runs/starry_night/*")
+    assert load_file(network).keys() == load_file(folder / "starry_night.safetensors").keys()
+    assert (folder / ".hydra" / "config.yaml").exists()
+    assert (folder / "checkpoints" / "last.ckpt").exists()
+    stylizer = fast_style.load(network)
+    assert stylizer.metadata.styles["starry_night"]["artist"] == "Vincent van Gogh"
+    assert set(stylizer.metadata.losses) == {
+        f"heldout/{name}" for name in ("content", "style", "total_variation", "total")
+    }
+
+    (command,) = [line for line in trained.stdout.splitlines() if "stylize.py" in line]
+    overrides = [word for word in command.split() if "=" in word]
+    stylized = run("stylize.py", *overrides)
+    assert stylized.returncode == 0, stylized.stderr
+    assert read_image(tmp_path / "photo_starry_night.jpg").shape == read_image(photo).shape
+
+
+def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -> None:
+    assert run("train.py", *SMALL).returncode == 0
+    shown = events(only(tmp_path, "runs/starry_night/*")).Tags()  # type: ignore[no-untyped-call]
+    terms = ("content", "style", "total_variation")
+    expected = {f"{kind}/{name}" for kind in ("train", "train_weighted", "heldout") for name in terms}
+    expected |= {"train/total", "heldout/total", "pictures_per_second", "lr-AdamW"}
+    assert expected <= set(shown["scalars"])
+    assert {"style/starry_night", "preview"} <= set(shown["images"])
+
+
+def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path, photo: Path) -> None:
+    trained = run("train.py", *SMALL, "style=[starry_night,great_wave]")
+    assert trained.returncode == 0, trained.stderr
+    for output, choice in (("one.png", "starry_night"), ("blend.png", "{starry_night: 0.7, great_wave: 0.3}")):
+        arguments = ("ckpt=starry_night+great_wave", f"input={photo}", f"output={output}", f"styles={choice}")
+        stylized = run("stylize.py", *arguments)
+        assert stylized.returncode == 0, stylized.stderr
+    one, blend = (read_image(tmp_path / name) for name in ("one.png", "blend.png"))
+    assert not torch.equal(one, blend)
+
+
+def test_photographs_train_it_and_broken_ones_do_not_stop_it(run: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(generator.integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / f"photos/deep/{i}.jpg")
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>not found</html>")
+    trained = run("train.py", *SMALL, "data=photos", f"data.source={tmp_path / 'photos'}")
+    assert trained.returncode == 0, trained.stderr
+
+
+def test_two_processes_learn_what_one_learns_from_a_batch_of_twice_the_size(run: Run, tmp_path: Path) -> None:
+    exact = (
+        "trainer.precision=32-true",
+        "optimizer._target_=torch.optim.SGD",
+        "optimizer.lr=0.1",
+        "callback=[checkpoint,throughput]",
+    )
+    one = run("train.py", *SMALL, *exact, "name=one", "batch_size=4")
+    assert one.returncode == 0, one.stderr
+    two = run("train.py", *SMALL, *exact, "name=two", "trainer.devices=2")
+    assert two.returncode == 0, two.stderr
+    losses = [
+        [event.value for event in events(only(tmp_path, f"runs/{name}/*")).Scalars("train/total")]  # type: ignore[no-untyped-call]
+        for name in ("one", "two")
+    ]
+    assert len(losses[0]) == 3
+    assert losses[0][-1] != losses[0][0]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    weights = [load_file(tmp_path / "checkpoints" / f"{name}.safetensors") for name in ("one", "two")]
+    for key, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][key], rtol=1e-3, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(run: Run, tmp_path: Path) -> None:
+    kept = tmp_path / "checkpoints" / "starry_night.safetensors"
+    kept.parent.mkdir()
+    kept.write_bytes(b"an older network")
+    stopped = run("train.py", *SMALL, "optimizer.lr=1e38", "trainer.max_steps=30")
+    assert stopped.returncode == 1
+    assert "Traceback" not in stopped.stderr
+    (line,) = stopped.stderr.strip().splitlines()
+    assert "loss is nan at step" in line
+    assert "lower optimizer.lr" in line
+    assert kept.read_bytes() == b"an older network"
+
+
+def test_an_unreadable_style_picture_is_told_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    stopped = run("train.py", *SMALL, "style.starry_night.image=nowhere.jpg")
+    assert stopped.returncode == 1
+    assert stopped.stderr.strip().splitlines() == [
+        "train.py: nowhere.jpg: not a readable picture (No such file or directory)"
+    ]
+    assert "step" not in stopped.stdout
+
+
+def test_the_published_experiments_take_a_step(run: Run, shared: Path) -> None:
+    weights = (f"encoder.weights={shared / 'vgg' / 'vgg16.safetensors'}", "encoder.normalization=imagenet")
+    for experiment in ("johnson2016", "dumoulin2017"):
+        small = [text for text in SMALL if not text.startswith("trainer.max_steps")]
+        trained = run("train.py", *small, *weights, f"experiment={experiment}", "trainer.max_steps=1")
+        assert trained.returncode == 0, trained.stderr
