@@ -305,7 +305,8 @@ def _closest(wrong: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(wrong, list(known), n=1)), "")
 
 
-def _no_setting(full_key: str, parent: Any) -> str:
+def _no_setting(full_key: str, node: Any) -> str:
+    parent: Any = OmegaConf.to_container(node)
     prefix, dot, name = full_key.rpartition(".")
     known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
     # What the configuration leaves at its default can be given with a plus.
@@ -317,7 +318,7 @@ def _no_setting(full_key: str, parent: Any) -> str:
     return f"there is no setting {full_key!r}; {_choices(known, meant)}" + (f", or add +{full_key}" if is_open else "")
 
 
-def _parameters(node: DictConfig) -> list[str] | None:
+def _parameters(node: Any) -> list[str] | None:
     """Return what the maker of a node can be given; None: whatever one likes, or there is no such maker."""
     try:
         parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters.values()

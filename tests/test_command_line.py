@@ -20,8 +20,8 @@ Call = Callable[..., None]
 
 NAMES = [
     "my photo (1).jpg", "a=b.jpg", "Ünï.jpg", "写真.jpg", "[draft] a.jpg", "[draft]", "{a}.jpg", "a,b.jpg", "#1.jpg",
-    "it's.jpg", 'say "x".jpg', "a&b;c!.jpg", "f(x)", "C:\\my photos\\a.jpg", "C:\\photos (1)\\", "a\\'b (1).jpg", "  x.jpg",
-    "100%.jpg", "a$b.jpg", "-x.jpg", "a: b.jpg", "`x`|y.jpg",
+    "it's.jpg", 'say "x".jpg', "a&b;c!.jpg", "f(x)", "C:\\my photos\\a.jpg", "C:\\photos (1)\\", "a\\'b (1).jpg",
+    "  x.jpg", "100%.jpg", "a$b.jpg", "-x.jpg", "a: b.jpg", "`x`|y.jpg",
 ]  # fmt: skip
 
 
@@ -29,9 +29,9 @@ NAMES = [
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Runs a function with the configuration that a command line asks for, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
     def call(main: Callable[[DictConfig], None], config_name: str, *arguments: str) -> None:
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         monkeypatch.setattr(sys, "argv", [f"scripts/{config_name}.py", *arguments])
         run(main, config_name)
 
@@ -154,7 +154,7 @@ def test_a_file_in_the_way_of_the_run_is_named(mistake: Callable[..., str], tmp_
 
 def test_a_sweep_runs_what_comes_before_a_mistake(call: Call) -> None:
     widths: list[int] = []
-    with pytest.raises(SystemExit, match="network.width must be a whole number, such as 64, not 'abc'"):
+    with pytest.raises(SystemExit, match=r"network\.width must be a whole number, such as 64, not 'abc'"):
         call(lambda config: widths.append(config.network.width), "train", "network.width=8,16,abc,32", "-m", *QUIET)
     assert widths == [8, 16]
     with pytest.raises(SystemExit, match="there is no network 'lite'; did you mean light"):

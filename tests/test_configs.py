@@ -38,7 +38,7 @@ def compose(tmp_path: Path) -> Iterator[Compose]:
         HydraConfig.instance().set_config(config)
         with open_dict(config):
             del config["hydra"]
-        if OmegaConf.select(config, "data.source", throw_on_missing=False, default="") is None:
+        if "data" in config and OmegaConf.is_missing(config.data, "source"):
             Image.new("RGB", (48, 48)).save(tmp_path / "photo.png")
             config.data.source = str(tmp_path)
         if OmegaConf.select(config, "encoder.architecture") == "vgg16":

@@ -6,14 +6,15 @@ import pickle
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor
-from torchvision import models  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torchvision.models import VGG16_Weights, vgg  # type: ignore[import-untyped]
 
 from fast_style import encoders
 from fast_style.data import packaged_photographs
@@ -24,11 +25,20 @@ from fast_style.images import read_image
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 
 
-def random_weights(architecture: str) -> dict[str, Tensor]:
-    """Torchvision's own network with its first weights, convolutions only."""
+@cache
+def torchvisions_layers(architecture: str) -> nn.Sequential:
+    """Torchvision's own network without its classifier, with random weights that keep the scale at every depth."""
     torch.manual_seed(0)
-    network = getattr(models, architecture)(weights=None, init_weights=False)
-    return {name: tensor for name, tensor in network.state_dict().items() if name.startswith("features")}
+    layers: nn.Sequential = vgg.make_layers(vgg.cfgs[{"vgg16": "D", "vgg19": "E"}[architecture]])
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.bias = nn.Parameter(torch.randn(layer.out_channels) / 10)
+    return layers.requires_grad_(False)
+
+
+def random_weights(architecture: str) -> dict[str, Tensor]:
+    return {f"features.{name}": tensor for name, tensor in torchvisions_layers(architecture).state_dict().items()}
 
 
 @pytest.fixture(scope="session")
@@ -86,20 +96,18 @@ def test_an_unknown_layer_lists_those_there_are(encoder: VGGEncoder, layer: str)
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
 def test_named_layers_are_torchvisions(architecture: encoders.Architecture, files: dict[str, Path]) -> None:
     encoder = VGGEncoder(architecture, files[architecture], normalization="imagenet", padding="zeros")
-    torchvisions = getattr(models, architecture)(weights=None, init_weights=False).features.eval()
-    torchvisions.load_state_dict(
-        {name.removeprefix("features."): tensor for name, tensor in random_weights(architecture).items()}
-    )
+    torchvisions = torchvisions_layers(architecture)
     images = torch.rand(1, 3, 48, 64)
-    x = (images - torch.tensor([0.485, 0.456, 0.406])[:, None, None]) / torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 1, 3, 1, 1)
+    x = (images - mean) / std
     ours = encoder(images, encoder.layers)
     assert len(encoder.layers) == len(torchvisions) == {"vgg16": 31, "vgg19": 37}[architecture]
-    kinds = {"conv": torch.nn.Conv2d, "relu": torch.nn.ReLU, "pool": torch.nn.MaxPool2d}
-    with torch.no_grad():
-        for name, layer in zip(encoder.layers, torchvisions, strict=True):
-            assert isinstance(layer, kinds[name[:4]])
-            x = layer(x.clone())  # torchvision's ReLU works in place
-            torch.testing.assert_close(ours[name], x, atol=1e-4, rtol=1e-4)
+    kinds = {"conv": nn.Conv2d, "relu": nn.ReLU, "pool": nn.MaxPool2d}
+    for name, layer in zip(encoder.layers, torchvisions, strict=True):
+        assert isinstance(layer, kinds[name[:4]])
+        x = layer(x.clone())  # torchvision's ReLU works in place
+        torch.testing.assert_close(ours[name], x, atol=1e-4, rtol=1e-4)
+    assert x.std() > 0.1
 
 
 def test_the_depth_of_a_layer_is_in_its_name(encoder: VGGEncoder) -> None:
@@ -120,7 +128,7 @@ def test_caffe_normalization_is_0_to_255_less_the_mean(files: dict[str, Path]) -
     images = torch.rand(1, 3, 20, 24)
     # By hand, as Caffe reads it: the channels of the picture and of the kernel backwards.
     caffe = images.flip(1) * 255 - torch.tensor(CAFFE_MEAN_BGR).view(1, 3, 1, 1)
-    expected = torch.nn.functional.conv2d(caffe, weight.flip(1), bias, padding=1)
+    expected = F.conv2d(caffe, weight.flip(1), bias, padding=1)
     torch.testing.assert_close(encoder(images, ["conv1_1"])["conv1_1"], expected, atol=1e-3, rtol=1e-4)
 
 
@@ -128,7 +136,7 @@ def test_no_normalization_leaves_the_picture_as_it_is(files: dict[str, Path]) ->
     encoder = VGGEncoder("vgg16", files["vgg16"], normalization="none", padding="zeros")
     tensors = random_weights("vgg16")
     images = torch.rand(1, 3, 20, 24)
-    expected = torch.nn.functional.conv2d(images, tensors["features.0.weight"], tensors["features.0.bias"], padding=1)
+    expected = F.conv2d(images, tensors["features.0.weight"], tensors["features.0.bias"], padding=1)
     torch.testing.assert_close(encoder(images, ["conv1_1"])["conv1_1"], expected)
 
 
@@ -139,8 +147,8 @@ def test_padding_decides_what_stands_around_a_feature_map(
     encoder = VGGEncoder("vgg16", files["vgg16"], normalization="none", padding=padding)
     tensors = random_weights("vgg16")
     images = torch.rand(1, 3, 20, 24)
-    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="constant" if padding == "zeros" else padding)
-    expected = torch.nn.functional.conv2d(padded, tensors["features.0.weight"], tensors["features.0.bias"])
+    padded = F.pad(images, (1, 1, 1, 1), mode="constant" if padding == "zeros" else padding)
+    expected = F.conv2d(padded, tensors["features.0.weight"], tensors["features.0.bias"])
     torch.testing.assert_close(encoder(images, ["conv1_1"])["conv1_1"], expected)
 
 
@@ -279,7 +287,7 @@ def test_a_folder_is_no_weight_file(tmp_path: Path, suffix: str) -> None:
 def test_weights_of_the_other_architecture_are_refused(files: dict[str, Path]) -> None:
     for architecture, path in (("vgg16", files["vgg19"]), ("vgg19", files["vgg16"])):
         with pytest.raises(WeightsError) as error:
-            VGGEncoder(architecture, path, normalization="imagenet")
+            VGGEncoder(architecture, path, normalization="imagenet")  # type: ignore[arg-type]
         assert message(error).startswith(f"{path}: not the weights of {architecture} (")
 
 
@@ -332,7 +340,7 @@ def standin(
     path = tmp_path / "served" / f"vgg16-{hashlib.sha256(data).hexdigest()[:8]}.pth"
     path.write_bytes(data)
     address = f"http://127.0.0.1:{server.server_port}/{path.name}"
-    monkeypatch.setattr(models.VGG16_Weights.IMAGENET1K_V1.value, "url", address)
+    monkeypatch.setattr(VGG16_Weights.IMAGENET1K_V1.value, "url", address)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return path
@@ -341,13 +349,14 @@ def standin(
 def test_torchvisions_weights_are_fetched_once(
     tmp_path: Path, standin: Path, server: http.server.ThreadingHTTPServer
 ) -> None:
+    expected = VGGEncoder("vgg16", standin, normalization="imagenet").convolutions.state_dict()
     fetched = VGGEncoder("vgg16", "torchvision")
-    assert torch.equal(fetched.convolutions["conv1_1"].weight, random_weights("vgg16")["features.0.weight"])
+    torch.testing.assert_close(fetched.convolutions.state_dict(), expected, rtol=0, atol=0)
     assert fetched.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     assert [path.name for path in (tmp_path / "home" / "hub" / "checkpoints").iterdir()] == [standin.name]
     standin.unlink()
     cached = VGGEncoder("vgg16", "torchvision")
-    assert torch.equal(fetched.convolutions["conv5_3"].bias, cached.convolutions["conv5_3"].bias)
+    torch.testing.assert_close(cached.convolutions.state_dict(), expected, rtol=0, atol=0)
 
 
 def test_a_download_of_other_bytes_is_refused_and_not_kept(tmp_path: Path, standin: Path) -> None:
@@ -376,7 +385,8 @@ def test_offline_the_message_says_which_file_to_put_where(
     tmp_path: Path, standin: Path, server: http.server.ThreadingHTTPServer, fault: str
 ) -> None:
     if fault == "refused":
-        server.socket.close()
+        server.shutdown()
+        server.server_close()
     standin.unlink()
     with pytest.raises(WeightsError) as error:
         VGGEncoder("vgg16", "torchvision")

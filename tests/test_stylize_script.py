@@ -26,7 +26,6 @@ Call = Callable[..., list[str]]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder to work in, with a network of two styles."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     torch.manual_seed(0)
     network = LightNet(styles=2, width=8, blocks=1)
     torch.nn.init.normal_(network.up_full.norm.shift)  # so that the styles differ
@@ -39,6 +38,7 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     """Runs the script, and returns the lines that it prints."""
 
     def call(*arguments: str) -> list[str]:
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         monkeypatch.setattr(sys, "argv", ["stylize.py", *arguments])
         run(stylize.main, "stylize")
         return capfd.readouterr().out.splitlines()
@@ -205,7 +205,7 @@ def tampered(good: bytes) -> bytes:
         (truncated, "damaged or cut short"),
         (tampered, "its weights are not those that were saved (SHA-256 differs)"),
         (lambda good: b"<html>404</html>", "damaged, or not a safetensors file"),
-        (lambda good: pickle.dumps(Malicious()), "a pickled PyTorch file, which could run code"),
+        (lambda good: pickle.dumps(Malicious()), "a pickled file, which could run code"),
         (lambda good: good.replace(b"LightNet", b"os.remov"), "its network, 'os.remov', is unknown here"),
     ],
 )
@@ -225,7 +225,7 @@ def test_foreign_files_are_told_apart(mistake: Callable[..., str]) -> None:
     answer = "foreign.safetensors: a safetensors file, but not a network of fast_style"
     assert mistake("ckpt=foreign.safetensors", "input=a.png").startswith(answer)
     torch.save(Malicious(), "net.pth")
-    assert mistake("ckpt=net.pth", "input=a.png").startswith("net.pth: a pickled PyTorch file, which could run code")
+    assert mistake("ckpt=net.pth", "input=a.png").startswith("net.pth: a pickled file, which could run code")
     assert not Path("it ran").exists()
 
 
