@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fast_style.errors import ConfigError
 from fast_style.procedural import ProceduralPictures
 
 GREY = torch.tensor([0.299, 0.587, 0.114])
@@ -56,7 +57,7 @@ def test_another_seed_epoch_or_index_makes_another_picture(seed: int, epoch: int
     assert (first != other).float().mean() > 0.5
 
 
-@pytest.mark.parametrize("size", [16, 65, 96])
+@pytest.mark.parametrize("size", [33, 65, 96])
 def test_pictures_have_the_size_asked_for(size: int) -> None:
     picture = ProceduralPictures(size)[0, 0]
     assert picture.shape == (3, size, size)
@@ -64,7 +65,7 @@ def test_pictures_have_the_size_asked_for(size: int) -> None:
 
 
 def test_length_is_that_of_an_epoch() -> None:
-    assert len(ProceduralPictures(16, length=12)) == 12
+    assert len(ProceduralPictures(32, length=12)) == 12
 
 
 def test_power_falls_with_frequency_as_in_photographs(luminance: Tensor) -> None:
@@ -85,3 +86,8 @@ def test_pictures_are_dark_and_bright_busy_and_calm(luminance: Tensor) -> None:
     blocks = luminance.unfold(1, 8, 8).unfold(2, 8, 8).flatten(-2).std(-1)
     assert 0.03 < (blocks < 0.01).float().mean() < 0.3  # photographs: an eighth of the blocks is flat
     assert 0.15 < (blocks > 0.1).float().mean() < 0.45  # and 0.29 are busy
+
+
+def test_a_size_too_small_to_show_anything_is_refused() -> None:
+    with pytest.raises(ConfigError, match="size must be at least 32 pixels, not 0"):
+        ProceduralPictures(0)
