@@ -65,7 +65,7 @@ def photo(tmp_path: Path) -> Path:
 
 def events(folder: Path) -> EventAccumulator:
     accumulator = EventAccumulator(str(folder))
-    accumulator.Reload()  # type: ignore[no-untyped-call]
+    accumulator.Reload()
     return accumulator
 
 
@@ -101,7 +101,7 @@ def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, phot
 
 def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -> None:
     assert run("train.py", *SMALL).returncode == 0
-    shown = events(only(tmp_path, "runs/starry_night/*")).Tags()  # type: ignore[no-untyped-call]
+    shown = events(only(tmp_path, "runs/starry_night/*")).Tags()
     terms = ("content", "style", "total_variation")
     expected = {f"{kind}/{name}" for kind in ("train", "train_weighted", "heldout") for name in terms}
     expected |= {"train/total", "heldout/total", "pictures_per_second", "lr-AdamW"}
@@ -142,7 +142,7 @@ def test_two_processes_learn_what_one_learns_from_a_batch_of_twice_the_size(run:
     two = run("train.py", *SMALL, *exact, "name=two", "trainer.devices=2")
     assert two.returncode == 0, two.stderr
     losses = [
-        [event.value for event in events(only(tmp_path, f"runs/{name}/*")).Scalars("train/total")]  # type: ignore[no-untyped-call]
+        [event.value for event in events(only(tmp_path, f"runs/{name}/*")).Scalars("train/total")]
         for name in ("one", "two")
     ]
     assert len(losses[0]) == 3
