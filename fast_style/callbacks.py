@@ -136,7 +136,9 @@ class Preview(Callback):
         size: int = 256,
     ) -> None:
         if every_n_steps < 1:
-            raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
+            raise ConfigError(f"preview.every_n_steps must be at least 1, not {every_n_steps}")
+        if size < 32:
+            raise ConfigError(f"preview.size must be at least 32 pixels, not {size}")
         self.styles = styles
         self.images = [read_image(Path(file), size=size) for file in images or packaged_photographs()]
         self.every_n_steps = every_n_steps

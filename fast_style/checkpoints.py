@@ -96,6 +96,8 @@ def load_network(path: Path) -> tuple[TransformNet, Metadata]:
             )
         network = _network(path, description["network"], tensors)
         styles = {style.pop("name"): style for style in description["styles"]}
+        if not all(isinstance(name, str) for name in styles):
+            raise TypeError("the name of a style is not text")
         metadata = Metadata(styles, dict(description["config"]), dict(description["losses"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: its metadata is incomplete or malformed ({error!r})") from None
@@ -113,10 +115,6 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy or train it again")
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):
-        raise CheckpointError(
-            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that train.py wrote"
-        )
     return data
 
 
@@ -127,6 +125,11 @@ def _description(path: Path, data: bytes) -> dict[str, Any]:
         header = json.loads(data[8 : 8 + length]) if 0 < length <= len(data) - 8 else None
     except (ValueError, RecursionError):
         header = None
+    # Only now: a safetensors file may begin with the same bytes, as the length of its header.
+    if header is None and data[:2] in (b"PK", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
+        raise CheckpointError(
+            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that train.py wrote"
+        )
     if not isinstance(header, dict):
         raise CheckpointError(f"{path}: damaged, or not a safetensors file; give the one that train.py wrote")
     metadata = header.get("__metadata__")

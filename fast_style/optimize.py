@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
 from fast_style.encoders import VGGEncoder
@@ -65,8 +67,8 @@ def optimize(
         ConfigError: if an argument is out of range.
         TrainingError: if the loss is no longer finite.
     """
-    _check(init, algorithm, scales, steps)
     counts = [steps] * len(scales) if isinstance(steps, int) else list(steps)
+    _check(init, algorithm, scales, counts, lr)
     pixels = content
     if init == "noise":
         generator = torch.Generator().manual_seed(seed)
@@ -99,7 +101,8 @@ def _descend(
     on_step: OnStep | None,
 ) -> tuple[Images, int]:
     """Return the pictures after one scale, and the number of steps done in all."""
-    pixels = pixels.detach().clone().contiguous(memory_format=torch.channels_last).requires_grad_()
+    # Contiguous, as LBFGS demands; the encoder brings them to the order it likes.
+    pixels = pixels.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
     optimizer = _optimizer(algorithm, pixels, lr)
 
     def closure() -> float:
@@ -129,20 +132,25 @@ def _descend(
 def _optimizer(algorithm: Algorithm, pixels: Images, lr: float) -> Optimizer:
     if algorithm == "adam":
         return Adam([pixels], lr)
-    return LBFGS([pixels], lr=1.0, max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+    # By default one iteration may look at the loss once only, which leaves the line search nothing to search with.
+    return LBFGS([pixels], lr=1.0, max_iter=1, max_eval=25, history_size=20, line_search_fn="strong_wolfe")
 
 
-def _resize(images: Images, size: Sequence[int]) -> Images:
+def _resize(images: Images, size: Sequence[int]) -> Float[Tensor, "batch 3 _height _width"]:
     if tuple(images.shape[2:]) == tuple(size):
         return images
     return F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def _check(init: str, algorithm: str, scales: Sequence[float], steps: int | Sequence[int]) -> None:
+def _check(init: str, algorithm: str, scales: Sequence[float], steps: Sequence[int], lr: float) -> None:
     for name, value, choices in (("init", init, get_args(Init)), ("algorithm", algorithm, get_args(Algorithm))):
         if value not in choices:
             raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
     if not scales or scales[-1] != 1 or any(scale <= 0 for scale in scales) or list(scales) != sorted(scales):
         raise ConfigError(f"scales must be above 0, ascend and end with 1, not {list(scales)}")
-    if not isinstance(steps, int) and len(steps) != len(scales):
+    if len(steps) != len(scales):
         raise ConfigError(f"steps must be one number, or one for each of the {len(scales)} scales, not {list(steps)}")
+    if min(steps) < 0:
+        raise ConfigError(f"steps must not be negative, not {min(steps)}")
+    if not 0 < lr < float("inf"):
+        raise ConfigError(f"lr must be above 0, not {lr}")

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fast_style.errors import DataError, ImageError
+from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images import PICTURE_SUFFIXES, BinaryFile, Picture, flatten, open_picture
 
 
@@ -32,6 +32,8 @@ class Photographs(Dataset[Tensor]):
     Attributes:
         names: the pictures, as paths inside the source, in order.
         bad: the pictures that this process found unreadable, with the reasons.
+
+    The workers of a DataLoader are processes of their own; `skipped` tells what all of them found.
     """
 
     def __init__(self, source: str | Path, size: int, seed: int = 0) -> None:
@@ -44,14 +46,25 @@ class Photographs(Dataset[Tensor]):
 
         Raises:
             DataError: if the source is missing, damaged, compressed as a whole, or has no usable picture.
+            ConfigError: if the size is below 32, which is too little for a network to look at.
         """
+        if size < 32:
+            raise ConfigError(f"size must be at least 32 pixels, not {size}")
         self.source, self.size, self.seed = Path(source), size, seed
         self.bad: dict[str, str] = {}
         self._files = _open_source(self.source)
         self.names = sorted(filter(_is_picture, self._files.names()))
         if not self.names:
             raise DataError(f"{source}: no pictures in it; they are files ending in {', '.join(PICTURE_SUFFIXES)}")
+        # Shared with the workers, which find bad pictures long after they were started.
+        self._skipped = torch.zeros(len(self.names), dtype=torch.bool)
+        self._skipped.share_memory_()  # type: ignore[no-untyped-call]
         self._first_readable(0, size)
+
+    @property
+    def skipped(self) -> list[str]:
+        """The pictures that this process or any worker of it found unreadable."""
+        return [name for name, skipped in zip(self.names, self._skipped.tolist(), strict=True) if skipped]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,7 +95,8 @@ class Photographs(Dataset[Tensor]):
 
     def _first_readable(self, start: int, short_side: int) -> Picture:
         for offset in range(len(self)):
-            name = self.names[(start + offset) % len(self)]
+            index = (start + offset) % len(self)
+            name = self.names[index]
             if name in self.bad:
                 continue
             try:
@@ -90,6 +104,7 @@ class Photographs(Dataset[Tensor]):
                     return open_picture(file, name, short_side)
             except (ImageError, OSError, RuntimeError, zipfile.BadZipFile) as error:
                 self.bad[name] = str(error).removeprefix(f"{name}: ")
+                self._skipped[index] = True
         name, reason = next(iter(self.bad.items()))
         raise DataError(
             f"{self.source}: none of its {len(self)} pictures can be used, for instance {name}: {reason}; "

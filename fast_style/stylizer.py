@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fast_style.checkpoints import Metadata, load_network
 from fast_style.errors import CheckpointError, ConfigError
-from fast_style.images import flatten, open_picture, to_pil, to_tensor, write_image
+from fast_style.images import Picture, flatten, open_picture, to_pil, to_tensor, write_image
 from fast_style.networks import TransformNet
 from fast_style.styles import style_weights
 from fast_style.types import Images
@@ -70,8 +70,8 @@ class Stylizer:
             batch = image if image.ndim == 4 else image[None]
             stylized = self._stylize(batch, style, strength)
             return (stylized if image.ndim == 4 else stylized[0]).to(image.device, image.dtype)
-        picture = image.convert("RGB") if isinstance(image, Image.Image) else flatten(open_picture(Path(image)))
-        return to_pil(self._stylize(to_tensor(picture), style, strength))[0]
+        picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
+        return to_pil(self._stylize(to_tensor(flatten(picture)), style, strength))[0]
 
     def stylize_file(
         self,
@@ -107,7 +107,8 @@ class Stylizer:
         stylized = to_pil(self._stylize(to_tensor(rgb), style, strength))[0]
         write_image(stylized, target, alpha, picture.format if same else None)
 
-    @torch.inference_mode()
+    # Not inference_mode, whose tensors nobody may change afterwards.
+    @torch.no_grad()
     def _stylize(self, images: Images, style: str | Mapping[str, float] | None, strength: float) -> Images:
         if not 0 <= strength <= 1:
             raise ConfigError(f"strength must be from 0 to 1, not {strength}")
@@ -129,7 +130,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Stylizer
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
     """
     path = Path(path)
-    if path.parent == Path() and not path.exists():
+    if path.parent == Path() and not path.is_file():
         folder = Path("checkpoints")
         named = folder / f"{path.name.removesuffix('.safetensors')}.safetensors"
         if not named.exists():

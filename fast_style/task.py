@@ -51,7 +51,17 @@ class StyleTransferTask(LightningModule):
         return self._frozen[0]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimiser and its schedule, which must know when the run ends."""
+        """Build the optimiser and its schedule, which must know when the run ends.
+
+        Raises:
+            ConfigError: if either refuses its settings.
+        """
+        try:
+            return self._optimizers()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"optimizer or schedule: {error}") from error
+
+    def _optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._optimizer(self.network.parameters())
         if self._schedule is None:
             return optimizer

@@ -60,17 +60,22 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
             print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
             sys.exit(130)
 
+    @contextmanager
+    def full_errors(wanted: str) -> Iterator[None]:
+        before, os.environ["HYDRA_FULL_ERROR"] = os.environ.get("HYDRA_FULL_ERROR", "0"), wanted
+        try:
+            yield
+        finally:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
     def checked(config: DictConfig) -> None:
-        # Inside, so that Hydra does not add lines of its own.
-        with errors_in_one_line():
-            os.environ["HYDRA_FULL_ERROR"] = full_error  # Processes that the trainer starts see it too.
+        # Within, so that Hydra adds no lines of its own. Processes that the trainer starts see what the user set.
+        with errors_in_one_line(), full_errors(full_error):
             check(config, config_name)
             main(config)
-        os.environ["HYDRA_FULL_ERROR"] = "1"
 
-    # Hydra would print what is wrong with a configuration over several lines; with this it raises it.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    with errors_in_one_line():
+    # Hydra would print what is wrong with a configuration over several lines; with "1" it raises it.
+    with errors_in_one_line(), full_errors("1"):
         sys.argv[1:] = read_arguments(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(checked)()
 

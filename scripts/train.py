@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.data import ContentData
+from fast_style.errors import ConfigError
 from fast_style.losses import PerceptualLoss
 from fast_style.task import StyleTransferTask
 
@@ -26,6 +27,8 @@ def main(config: DictConfig) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if not 0 <= config.seed < 2**32:
+        raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
     seed_everything(config.seed, workers=True, verbose=False)
 
     # Everything that reads the user's files comes first: what is wrong with them shows at once.
@@ -58,6 +61,8 @@ def main(config: DictConfig) -> None:
     for path in (folder / checkpoint.name, checkpoint):
         save_network(path, network, metadata)
     terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4f}" for key, value in losses.items())
+    if skipped := getattr(data.pictures, "skipped", []):
+        print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
     print(f"network   {checkpoint} (checkpoints to resume from, logs and settings: {folder})")
     print(f"held-out  {terms}, on {len(data.heldout)} pictures")
     print(f"time      {duration(time.monotonic() - started)}, {trainer.global_step} steps")

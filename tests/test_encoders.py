@@ -163,8 +163,8 @@ def test_the_embedded_weights_see_a_photograph_at_caffes_scale(encoder: VGGEncod
     assert all(0.1 < fraction < 0.8 for fraction in active.values())
     assert active["relu5_1"] < active["relu1_1"]  # the deeper, the sparser
     assert 100 < features["relu3_1"].mean() < 300
-    assert features["relu4_1"].std(dim=(2, 3)).min() >= 0
     # Trained filters tell the picture from noise of the same colours; random ones hardly would.
+    torch.manual_seed(0)
     shuffled = photograph.flatten(2)[:, :, torch.randperm(photograph[0, 0].numel())].view_as(photograph)
     assert encoder(shuffled, ["relu5_1"])["relu5_1"].mean() < 0.5 * features["relu5_1"].mean()
 
@@ -380,14 +380,11 @@ def test_a_cached_file_of_other_bytes_is_refused_unread(tmp_path: Path, standin:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("fault", ["refused", "not found"])
 def test_offline_the_message_says_which_file_to_put_where(
-    tmp_path: Path, standin: Path, server: http.server.ThreadingHTTPServer, fault: str
+    tmp_path: Path, standin: Path, server: http.server.ThreadingHTTPServer
 ) -> None:
-    if fault == "refused":
-        server.shutdown()
-        server.server_close()
-    standin.unlink()
+    server.shutdown()
+    server.server_close()
     with pytest.raises(WeightsError) as error:
         VGGEncoder("vgg16", "torchvision")
     text = message(error)

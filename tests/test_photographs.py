@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fast_style.errors import DataError
+from fast_style.errors import ConfigError, DataError
 from fast_style.images import to_tensor
 from fast_style.photographs import Photographs
 
@@ -59,23 +59,23 @@ def crops(photographs: Photographs, epochs: int = 2) -> Tensor:
 
 
 def test_pictures_are_found_at_any_depth_and_nothing_else(folder: Path) -> None:
-    photographs = Photographs(folder, 16)
+    photographs = Photographs(folder, 32)
     assert photographs.names == ["a.jpg", "b.png", "train/c.JPEG", "train/deep/d.webp", "val/e.jpg"]
     assert (len(photographs), photographs.bad) == (5, {})
 
 
 def test_a_crop_is_bytes_of_the_given_size(folder: Path) -> None:
-    crop = Photographs(folder, 16)[0, 0]
-    assert (crop.shape, crop.dtype, crop.is_contiguous()) == ((3, 16, 16), torch.uint8, True)
+    crop = Photographs(folder, 32)[0, 0]
+    assert (crop.shape, crop.dtype, crop.is_contiguous()) == ((3, 32, 32), torch.uint8, True)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_an_archive_is_read_in_place_and_gives_what_its_folder_gives(folder: Path, kind: str) -> None:
     archive = packed(folder, kind)
     before = sorted(folder.parent.rglob("*"))
-    photographs = Photographs(archive, 16)
-    assert photographs.names == Photographs(folder, 16).names
-    assert torch.equal(crops(photographs), crops(Photographs(folder, 16)))
+    photographs = Photographs(archive, 32)
+    assert photographs.names == Photographs(folder, 32).names
+    assert torch.equal(crops(photographs), crops(Photographs(folder, 32)))
     assert sorted(folder.parent.rglob("*")) == before
 
 
@@ -83,7 +83,7 @@ def test_an_archive_is_read_in_place_and_gives_what_its_folder_gives(folder: Pat
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
 def test_workers_give_what_one_process_gives(folder: Path, kind: str) -> None:
-    photographs = Photographs(packed(folder, kind), 16)
+    photographs = Photographs(packed(folder, kind), 32)
     expected = crops(photographs)  # An archive is now open here, as the workers start.
     keys = [(epoch, index) for epoch in range(2) for index in range(5)]
     loader = DataLoader(photographs, sampler=keys, batch_size=2, num_workers=2, multiprocessing_context="fork")
@@ -92,17 +92,17 @@ def test_workers_give_what_one_process_gives(folder: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
 def test_a_copy_sent_to_another_process_reads_on(folder: Path, kind: str) -> None:
-    photographs = Photographs(packed(folder, kind), 16)
+    photographs = Photographs(packed(folder, kind), 32)
     assert torch.equal(crops(pickle.loads(pickle.dumps(photographs))), crops(photographs))
 
 
 def test_a_crop_depends_on_seed_epoch_and_index_alone(folder: Path) -> None:
-    photographs = Photographs(folder, 16, seed=3)
+    photographs = Photographs(folder, 32, seed=3)
     forwards = crops(photographs)
     assert torch.equal(photographs[1, 2], forwards[5 + 2])
-    assert torch.equal(crops(Photographs(folder, 16, seed=3)), forwards)
+    assert torch.equal(crops(Photographs(folder, 32, seed=3)), forwards)
     assert not torch.equal(photographs[0, 2], photographs[1, 2])
-    assert not torch.equal(crops(Photographs(folder, 16, seed=4)), forwards)
+    assert not torch.equal(crops(Photographs(folder, 32, seed=4)), forwards)
 
 
 def test_crops_cover_half_to_all_of_the_short_side_anywhere_and_are_mirrored_half_the_time(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_unreadable_pictures_are_passed_over_and_counted(folder: Path, kind: str
     damage(folder / "b.png")
     (folder / "train/c.JPEG").write_bytes(b"")
     (folder / "val/e.jpg").write_bytes(b"<html>Not found</html>")
-    photographs = Photographs(packed(folder, kind), 16)
+    photographs = Photographs(packed(folder, kind), 32)
     first, again = crops(photographs), crops(photographs)
     assert torch.equal(first, again)
     assert list(photographs.bad) == ["b.png", "train/c.JPEG", "val/e.jpg"]
@@ -171,7 +171,7 @@ def test_the_next_readable_picture_stands_in(tmp_path: Path) -> None:
         Image.new("RGB", (20, 20), colour).save(tmp_path / name)
     damage(tmp_path / "a.png")
     damage(tmp_path / "c.png")
-    photographs = Photographs(tmp_path, 8)
+    photographs = Photographs(tmp_path, 32)
     assert [photographs[0, index][:, 4, 4].tolist() for index in range(3)] == [[0, 255, 0]] * 3
 
 
@@ -185,21 +185,21 @@ def test_a_member_with_a_wrong_checksum_or_a_password_is_passed_over(folder: Pat
     for flags in (members[1].header_offset + 6, directory + 8):
         content[flags] |= 1
     archive.write_bytes(content)
-    photographs = Photographs(archive, 16)
+    photographs = Photographs(archive, 32)
     crops(photographs)
     assert set(photographs.bad) == {"a.jpg", "b.png"}
     assert "encrypted" in photographs.bad["b.png"]
 
 
 def test_a_photograph_that_vanishes_later_is_passed_over(folder: Path) -> None:
-    photographs = Photographs(folder, 16)
+    photographs = Photographs(folder, 32)
     (folder / "b.png").unlink()
-    assert photographs[0, 1].shape == (3, 16, 16)
+    assert photographs[0, 1].shape == (3, 32, 32)
     assert "No such file" in photographs.bad["b.png"]
 
 
 def test_when_all_vanish_the_error_names_one(folder: Path) -> None:
-    photographs = Photographs(folder, 16)
+    photographs = Photographs(folder, 32)
     for name in photographs.names:
         (folder / name).unlink()
     with pytest.raises(DataError, match=r"photos: none of its 5 pictures can be used, for instance b\.png: .*No such"):
@@ -213,12 +213,12 @@ def test_links_are_followed_but_not_in_circles(folder: Path, tmp_path: Path) -> 
     os.symlink(elsewhere, folder / "more")
     os.symlink(folder, folder / "val/back")
     names = ["a.jpg", "b.png", "more/linked.png", "train/c.JPEG", "train/deep/d.webp", "val/e.jpg"]
-    assert Photographs(folder, 16).names == names
+    assert Photographs(folder, 32).names == names
 
 
 def test_an_index_outside_is_refused(folder: Path) -> None:
     with pytest.raises(IndexError, match="picture 5 of 5"):
-        Photographs(folder, 16)[0, 5]
+        Photographs(folder, 32)[0, 5]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +254,22 @@ def test_an_unusable_source_is_one_line_before_anything_starts(
         case "empty.zip":
             zipfile.ZipFile(path, "w").close()
     with pytest.raises(DataError, match=words) as caught:
-        Photographs(path, 16)
+        Photographs(path, 32)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_what_workers_skip_is_known_to_all(folder: Path) -> None:
+    (folder / "val/e.jpg").write_bytes(b"<html>Not found</html>")
+    photographs = Photographs(folder, 32)
+    assert photographs.skipped == []
+    keys = [(0, index) for index in range(len(photographs))]
+    for _ in DataLoader(photographs, batch_size=None, sampler=keys, num_workers=1):
+        pass
+    assert photographs.bad == {}
+    assert photographs.skipped == ["val/e.jpg"]
+
+
+def test_a_size_too_small_to_show_anything_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="size must be at least 32 pixels, not 8"):
+        Photographs(folder, 8)

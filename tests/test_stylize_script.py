@@ -1,6 +1,7 @@
 """scripts/stylize.py: from a network file and pictures to stylised pictures."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -26,6 +27,7 @@ Call = Callable[..., list[str]]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder to work in, with a network of two styles."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     torch.manual_seed(0)
     network = LightNet(styles=2, width=8, blocks=1)
     torch.nn.init.normal_(network.up_full.norm.shift)  # so that the styles differ
@@ -38,7 +40,6 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     """Runs the script, and returns the lines that it prints."""
 
     def call(*arguments: str) -> list[str]:
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         monkeypatch.setattr(sys, "argv", ["stylize.py", *arguments])
         run(stylize.main, "stylize")
         return capfd.readouterr().out.splitlines()
@@ -231,15 +232,10 @@ def test_foreign_files_are_told_apart(mistake: Callable[..., str]) -> None:
 
 def test_stylising_starts_without_the_libraries_of_training(folder: Path) -> None:
     picture().save("a=b.png")
-    program = """if True:
-        import json, runpy, sys
-        sys.argv = ["scripts/stylize.py", "ckpt=two", "input=a=b.png"]
-        sys.path.insert(0, sys.argv.pop(0).replace("scripts/stylize.py", SCRIPTS))
-        sys.argv.insert(0, "stylize.py")
-        runpy.run_path(SCRIPTS + "/stylize.py", run_name="__main__")
-        print(json.dumps([name for name in sys.modules if "." not in name]))
-    """.replace("SCRIPTS", repr(str(ROOT / "scripts")))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    program = "import json, stylize; stylize.run(stylize.main, 'stylize'); print(json.dumps([*stylize.sys.modules]))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    arguments = [sys.executable, "-c", program, "ckpt=two", "input=a=b.png"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     output, modules = done.stdout.splitlines()
     assert output == "a=b_day+night.png"

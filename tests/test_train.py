@@ -126,8 +126,10 @@ def test_photographs_train_it_and_broken_ones_do_not_stop_it(run: Run, tmp_path:
     for i in range(4):
         Image.fromarray(generator.integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / f"photos/deep/{i}.jpg")
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>not found</html>")
-    trained = run("train.py", *SMALL, "data=photos", f"data.source={tmp_path / 'photos'}")
+    # Three steps of two: every picture is asked for, by a worker that is a process of its own.
+    trained = run("train.py", *SMALL, "data=photos", f"data.source={tmp_path / 'photos'}", "workers=1")
     assert trained.returncode == 0, trained.stderr
+    assert "1 of 5 pictures cannot be read: broken.jpg" in trained.stdout
 
 
 def test_two_processes_learn_what_one_learns_from_a_batch_of_twice_the_size(run: Run, tmp_path: Path) -> None:
