@@ -1,14 +1,11 @@
 """What the scripts share: Hydra around a function, and every mistake of the user's told in one line."""
 
 import glob
-import inspect
 import os
-import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +15,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hydra
 import torch
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import (
-    ConfigCompositionException,
-    HydraException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
 
 from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images import PICTURE_SUFFIXES
-
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def run(main: Callable[[DictConfig], None], config_name: str) -> None:
@@ -87,12 +73,12 @@ def build(node: Any, **arguments: Any) -> Any:
         ConfigError: if a setting does not fit; the message begins with its full key.
         FastStyleError: any other that the maker raises.
     """
-    _check_names(node)
+    check_names(node)
     try:
         return instantiate(node, **arguments, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        key = _full_key(error)
+        key = full_key(error)
         if isinstance(cause, ConfigError):
             # A constructor's message begins with the parameter's name.
             raise ConfigError(f"{key}.{cause}" if key else str(cause)) from None
@@ -164,71 +150,6 @@ def plain(node: DictConfig) -> dict[str, Any]:
     return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]  # a DictConfig gives a dict
 
 
-def read_arguments(arguments: list[str]) -> list[str]:
-    """Return the command line as Hydra has to read it: with quotes around text that is not in its grammar.
-
-    Raises:
-        ConfigError: if there is no such option, or a choice chooses nothing or too much.
-        OverrideParseException: if a setting has no key.
-    """
-    unknown = [argument for argument in get_args_parser().parse_known_args(arguments)[1] if argument[0] == "-"]
-    if unknown:
-        raise ConfigError(f"there is no option {unknown[0]}; settings have no dashes: key=value, such as seed=1")
-    # First, because the parser of options loses what follows one that stands between settings.
-    sweep = sorted({"-m", "--multirun"}.intersection(arguments))
-    others = [argument for argument in arguments if argument not in sweep]
-    return sweep + [text if text[:1] in ("-", "~") else _quoted(text, bool(sweep)) for text in others]
-
-
-def check(config: DictConfig, config_name: str) -> None:
-    """Check that what must be given is there, and that overrides keep the type of what they replace.
-
-    Raises:
-        ConfigError: naming the full key.
-    """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
-    overrides = HydraConfig.get().overrides.task
-    defaults = hydra.compose(config_name, overrides=[override for override in overrides if _group(override)])
-    for override in overrides:
-        key = override.partition("=")[0]
-        if _group(override) or key[0] in "+~":
-            continue
-        default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
-        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
-        # Whether there may be no value, a constructor knows.
-        if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
-            raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
-
-
-def explain(error: Exception, config_name: str) -> str:
-    """Say in one line what is wrong with the command line, and what was probably meant."""
-    text = " ".join((str(error).splitlines() or [type(error).__name__])[0].split())
-    if isinstance(error, OverrideParseException):
-        # Without the value, around which there may be quotes of ours.
-        return f"{error.override.partition('=')[0] or error.override!r}: settings are written key=value, such as seed=1"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        options = error.options or _options(group)
-        return f"there is no {group or 'config'} {name!r}; {_choices(options, _closest(name, options))}"
-    if isinstance(error, ConfigCompositionException):
-        cause = error.__cause__
-        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return _no_setting(cause.full_key, cause.parent_node)
-        if unused := re.match(r"Could not override '(\w+)'", text):
-            return _no_setting(unused[1], OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
-    if isinstance(error, InstantiationException):
-        return f"{_full_key(error)}: {' '.join(str(error.__cause__ or error).split())}"
-    if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
-        return f"{error.full_key} must be given"
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.full_key}: {text}"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return text
-
-
 def register_resolvers() -> None:
     """Teach the configuration files three functions of their own."""
     for name, function in (
@@ -259,104 +180,3 @@ def duration(seconds: float) -> str:
     """Return a length of time as a person would say it."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _group(override: str) -> str:
-    """Return the group that an override chooses from, or nothing."""
-    key = override.partition("=")[0].lstrip("+")
-    return key if re.fullmatch(r"\w+", key) and (CONFIGS / key).is_dir() else ""
-
-
-def _options(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
-
-
-def _quoted(argument: str, sweep: bool) -> str:
-    """Return an override, with quotes around a value that is meant as text but would not be read as text."""
-    key, equals, value = argument.partition("=")
-    if not key:
-        raise OverrideParseException(argument, f"{argument!r} has no key")
-    quoted = f"{key}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
-    try:
-        override = OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return quoted if equals else argument
-    several, chosen = override.is_sweep_override() and not sweep, override._value
-    if group := _group(argument):
-        # The files of a group of which one takes several have no maker of their own; they are filed under names.
-        one = any("_target_" in OmegaConf.load(CONFIGS / group / f"{name}.yaml") for name in _options(group))
-        if one and (several or isinstance(chosen, list)):
-            raise ConfigError(f"{argument}: only one; add -m and write {key}=a,b for one run each")
-        if several:
-            raise ConfigError(f"{argument}: add -m for one run each, or write {key}=[{value}] for one run with all")
-        if not override.is_sweep_override() and not (isinstance(chosen, str | list | QuotedString) and chosen):
-            raise ConfigError(f"{argument} chooses nothing; {_choices(_options(group))}")
-        return argument
-    # Such as input=a,b.jpg and input=[draft], a folder; but a number stays one.
-    is_file = os.path.exists(value) and not isinstance(chosen, int | float | None)
-    return quoted if is_file or several else argument
-
-
-def _full_key(error: InstantiationException) -> str:
-    # Hydra says it in the message only.
-    return str(next(reversed(re.findall(r"full_key: (\S+)", str(error))), ""))
-
-
-def _choices(known: Iterable[str], meant: str = "") -> str:
-    return (f"did you mean {meant}? C" if meant else "c") + f"hoose from {', '.join(sorted(known)) or 'nothing'}"
-
-
-def _closest(wrong: str, known: Iterable[str]) -> str:
-    return next(iter(get_close_matches(wrong, list(known), n=1)), "")
-
-
-def _no_setting(full_key: str, node: Any) -> str:
-    parent: Any = OmegaConf.to_container(node)
-    prefix, dot, name = full_key.rpartition(".")
-    known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
-    # What the configuration leaves at its default can be given with a plus.
-    more = [parameter for parameter in _parameters(parent) or () if parameter not in known]
-    close = _closest(name, [*known, *more])
-    meant = f"{'+' if close in more else ''}{prefix}{dot}{close}" if close else ""
-    # Weights by name can be extended, such as style.starry_night.layers.
-    is_open = bool(known) and all(isinstance(parent[key], float) for key in known)
-    return f"there is no setting {full_key!r}; {_choices(known, meant)}" + (f", or add +{full_key}" if is_open else "")
-
-
-def _parameters(node: Any) -> list[str] | None:
-    """Return what the maker of a node can be given; None: whatever one likes, or there is no such maker."""
-    try:
-        parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters.values()
-    except Exception:  # Any: the import of a name that the user gave may fail in any way, and Hydra reports it.
-        return None
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return [parameter.name for parameter in parameters]
-
-
-def _check_names(node: Any) -> None:
-    """Check what instantiate would report as a TypeError, and for a partial only when it is called."""
-    if not isinstance(node, DictConfig):
-        return
-    allowed = _parameters(node)
-    for key, child in node.items():
-        if allowed is not None and key not in allowed and not str(key).startswith("_"):
-            raise ConfigError(_no_setting(node._get_full_key(key), node))
-        _check_names(child)
-
-
-def _same_kind(default: Any, value: Any) -> bool:
-    if default is None:
-        return True
-    if isinstance(default, Container):
-        return type(default) is type(value)
-    if isinstance(default, bool) or isinstance(value, bool):
-        return type(default) is type(value)
-    # Text may look like a number, as in name=2; and some settings take both: trainer.devices, trainer.precision.
-    return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Container):
-        return "a mapping" if isinstance(value, DictConfig) else "a list"
-    return {bool: "true or false", int: "a whole number", float: "a number"}.get(type(value), "text")

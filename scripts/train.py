@@ -5,7 +5,6 @@ import time
 import warnings
 from pathlib import Path
 
-import torch
 from command_line import build, command, duration, find_pictures, plain, run
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch import Trainer, seed_everything
@@ -39,7 +38,7 @@ def main(config: DictConfig) -> None:
     preview = Preview(styles, shown, config.preview.every_n_steps, config.preview.size)
     encoder = build(config.encoder)
     if str(config.trainer.precision).startswith("bf16"):
-        encoder = encoder.to(torch.bfloat16)
+        encoder = encoder.bfloat16()
     loss = PerceptualLoss(encoder, build(config.loss), styles)
     network = build(config.network, styles=len(styles))
     task = StyleTransferTask(network, loss, build(config.optimizer), build(config.get("schedule")))

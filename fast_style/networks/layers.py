@@ -1,5 +1,7 @@
 """The layers that image transformation networks are made of."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -75,12 +77,14 @@ class ResidualBlock(nn.Module):
 
 
 def upsample(
-    x: Float[Tensor, "batch channels _height _width"], size: tuple[int, int]
+    x: Float[Tensor, "batch channels _height _width"],
+    size: tuple[int, int],
+    mode: Literal["nearest", "bilinear"] = "nearest",
 ) -> Float[Tensor, "batch channels _h _w"]:
-    """Enlarge to (height, width) by the nearest neighbour.
+    """Enlarge to (height, width).
 
     Before a convolution this makes none of the checkerboards of a transposed convolution (Odena,
     Dumoulin & Olah 2016, https://distill.pub/2016/deconv-checkerboard). To a size rather than by a
     factor: only then can the network be exported for a range of sizes, and odd sizes come out exact.
     """
-    return F.interpolate(x, size=size, mode="nearest")
+    return F.interpolate(x, size=size, mode=mode)

@@ -14,8 +14,8 @@ class LightNet(TransformNet):
 
     The stem moves each 4x4 square of pixels into channels (Shi et al. 2016,
     https://arxiv.org/abs/1609.05158, backwards), so nothing is lost and nothing is computed at full
-    resolution before the head. The head upsamples by nearest neighbour before it convolves; the
-    shuffle that would undo the stem leaves a visible 4x4 grid.
+    resolution before the head. The head upsamples bilinearly before it convolves: the shuffle that would
+    undo the stem leaves a visible 4x4 grid, and nearest neighbours a weave of straight strokes.
 
     Args:
         styles: how many styles to learn.
@@ -40,7 +40,7 @@ class LightNet(TransformNet):
         x = self.stem(F.pixel_unshuffle(x, 4), style)
         for block in self.blocks:
             x = block(x, style)
-        x = self.up_half(upsample(x, (2 * rows, 2 * columns)), style)
-        x = self.up_full(upsample(x, (4 * rows, 4 * columns)), style)
+        x = self.up_half(upsample(x, (2 * rows, 2 * columns), "bilinear"), style)
+        x = self.up_full(upsample(x, (4 * rows, 4 * columns), "bilinear"), style)
         # Not a slice, which torch.export takes for a copy at some sizes and for nothing at others.
         return F.pad(torch.sigmoid(self.output(x)), (0, -right, 0, -below))
