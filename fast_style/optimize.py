@@ -69,20 +69,17 @@ def optimize(
     """
     counts = [steps] * len(scales) if isinstance(steps, int) else list(steps)
     _check(init, algorithm, scales, counts, lr)
-    pixels = content
-    if init == "noise":
-        generator = torch.Generator().manual_seed(seed)
-        pixels = torch.rand(content.shape, generator=generator).to(content.device)
-    done = 0
-    for scale, count in zip(scales, counts, strict=True):
+    pixels, done = content, 0
+    for i, (scale, count) in enumerate(zip(scales, counts, strict=True)):
         size = [max(16, round(side * scale)) for side in content.shape[2:]]
+        if i == 0 and init == "noise":
+            # At this size, not shrunk to it: noise loses its contrast when it shrinks.
+            noise = torch.rand(*content.shape[:2], *size, generator=torch.Generator().manual_seed(seed))
+            pixels = noise.to(content.device)
+        pixels = _resize(pixels, size)
         reduced = [replace(one, size=max(16, round(one.size * scale))) for one in styles]
         loss = PerceptualLoss(encoder, losses, reduced)
         target = _resize(content, size)
-        pixels = _resize(pixels, size)
-        if init == "noise" and done == 0:
-            # Shrinking noise greys it: start from noise of full contrast at the first scale, whatever its size.
-            pixels = torch.rand(pixels.shape, generator=generator).to(content.device)
         pixels, done = _descend(pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step)
     return pixels
 

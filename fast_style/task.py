@@ -72,8 +72,8 @@ class StyleTransferTask(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Bring the frozen part to where the network is."""
-        self.loss.to(self.device)
+        """Bring the frozen part to where the network is about to be moved."""
+        self.loss.to(self.trainer.strategy.root_device)
 
     def training_step(self, batch: tuple[Images, Int64[Tensor, " batch"]], batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses of one batch."""

@@ -160,12 +160,14 @@ def register_resolvers() -> None:
         OmegaConf.register_new_resolver(name, function, replace=True)
 
 
-def native_precision() -> str:
-    """Return `bf16-mixed` where the hardware computes in bfloat16 itself, else `32-true`."""
-    if torch.cuda.is_available():
+def native_precision(device: str = "auto") -> str:
+    """Return `bf16-mixed` where `device` (cpu, gpu, cuda, mps, auto, ...) computes in bfloat16 itself, else `32-true`."""
+    if device != "cpu" and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device != "cpu" and torch.backends.mps.is_available():
+        native = False
     else:
-        capabilities = torch.cpu.get_capabilities()
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
     return "bf16-mixed" if native else "32-true"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import train
-from command_line import find_pictures, output_paths, read_arguments, run
+from command_line import find_pictures, output_paths, run
 from omegaconf import DictConfig
+from overrides import read_arguments
 from PIL import Image
 
 from fast_style.errors import ConfigError

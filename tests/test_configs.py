@@ -10,9 +10,10 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from command_line import CONFIGS, build, plain, register_resolvers
+from command_line import build, plain, register_resolvers
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
+from overrides import CONFIGS
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn

@@ -101,12 +101,16 @@ def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, phot
 
 def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -> None:
     assert run("train.py", *SMALL).returncode == 0
-    shown = events(only(tmp_path, "runs/starry_night/*")).Tags()
+    folder = only(tmp_path, "runs/starry_night/*")
+    shown = events(folder).Tags()
     terms = ("content", "style", "total_variation")
     expected = {f"{kind}/{name}" for kind in ("train", "train_weighted", "heldout") for name in terms}
     expected |= {"train/total", "heldout/total", "pictures_per_second", "lr-AdamW"}
     assert expected <= set(shown["scalars"])
     assert {"style/starry_night", "preview"} <= set(shown["images"])
+    # What TensorBoard's table of runs is made of.
+    table = events(folder).PluginTagToContent("hparams")
+    assert "_hparams_/session_start_info" in table
 
 
 def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path, photo: Path) -> None:

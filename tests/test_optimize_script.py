@@ -1,0 +1,82 @@
+"""The slow way, from the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optimize
+import pytest
+import torch
+from command_line import run
+from PIL import Image
+
+from fast_style.images import read_image
+
+#: Small and shallow enough for a test.
+SMALL = (
+    "size=32",
+    "steps=3",
+    "device=cpu",
+    "style.starry_night.size=32",
+    "loss.content.layers=[relu2_1]",
+    "loss.style.layers={relu1_1: 1.0}",
+    "preview_every_n_steps=2",
+)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(*overrides: str) -> None:
+        monkeypatch.setattr("sys.argv", ["scripts/optimize.py", *SMALL, *overrides])
+        run(optimize.main, "optimize")
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, size in (("a.png", (40, 50)), ("b.png", (40, 50)), ("c.png", (50, 40))):
+        Image.fromarray(generator.integers(0, 256, (*size, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def test_a_photograph_gets_a_stylised_neighbour(call: Callable[..., None], photos: Path) -> None:
+    call(f"content={photos / 'a.png'}")
+    assert read_image(photos / "a_starry_night.png").shape == (1, 3, 32, 40)
+
+
+def test_several_are_optimised_together_whatever_their_shapes(call: Callable[..., None], photos: Path) -> None:
+    call(f"content={photos}", "output=out")
+    sizes = [tuple(read_image(file).shape[2:]) for file in sorted(Path("out").iterdir())]
+    assert sizes == [(32, 40), (32, 40), (40, 32)]
+    assert len(list(Path("runs/optimize/starry_night").glob("*/*/events.out.tfevents.*"))) == 2
+
+
+def test_without_content_a_texture_comes_of_noise(call: Callable[..., None]) -> None:
+    call("init=noise", "content_weight=0", "scales=[0.5,1.0]", "output=texture.png")
+    assert read_image("texture.png").shape == (1, 3, 32, 32)
+
+
+def test_the_same_command_gives_the_same_picture_and_overwrites_only_when_told(
+    call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = ("init=noise", "content_weight=0", "output=texture.png")
+    call(*noise)
+    first = read_image("texture.png")
+    with pytest.raises(SystemExit) as stopped:
+        call(*noise)
+    assert "texture.png: exists already" in str(stopped.value)
+    call(*noise, "overwrite=true")
+    assert torch.equal(read_image("texture.png"), first)
+
+
+def test_the_published_setting_and_the_swatch_run(call: Callable[..., None], photos: Path) -> None:
+    call("experiment=gatys2015", f"content={photos / 'c.png'}", "style.starry_night.size=64", "size=64")
+    call("experiment=swatch", "steps=[1,1,1]", "output=swatch.jpg")
+    assert Path("swatch.jpg").exists()
