@@ -4,7 +4,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,13 +161,13 @@ def register_resolvers() -> None:
 
 
 def native_precision(device: str = "auto") -> str:
-    """Return `bf16-mixed` where `device` (cpu, gpu, cuda, mps, auto, ...) computes in bfloat16 itself, else `32-true`."""
+    """Return `bf16-mixed` where a device (cpu, cuda, auto, ...) computes in bfloat16 itself, else `32-true`."""
     if device != "cpu" and torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device != "cpu" and torch.backends.mps.is_available():
         native = False
     else:
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+        capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
     return "bf16-mixed" if native else "32-true"
 
