@@ -167,7 +167,9 @@ def native_precision(device: str = "auto") -> str:
     elif device != "cpu" and torch.backends.mps.is_available():
         native = False
     else:
-        capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+        capabilities: Mapping[str, object] = getattr(
+            torch.cpu, "get_capabilities", dict
+        )()  # older versions of torch do not tell
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
     return "bf16-mixed" if native else "32-true"
 

@@ -62,7 +62,7 @@ def main(config: DictConfig) -> None:
     terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4f}" for key, value in losses.items())
     if skipped := getattr(data.pictures, "skipped", []):
         print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
-    print(f"network   {checkpoint} (checkpoints to resume from, logs and settings: {folder})")
+    print(f"network   {checkpoint} (a copy, settings, logs and last.ckpt: {folder})")
     print(f"held-out  {terms}, on {len(data.heldout)} pictures")
     print(f"time      {duration(time.monotonic() - started)}, {trainer.global_step} steps")
     print(f"use it    {command('stylize.py', f'ckpt={checkpoint}', 'input=photo.jpg')}")
