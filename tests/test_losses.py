@@ -11,6 +11,7 @@ from fast_style.encoders import VGGEncoder
 from fast_style.errors import ConfigError
 from fast_style.losses import (
     ContentLoss,
+    GridLoss,
     Loss,
     PerceptualLoss,
     StyleLoss,
@@ -19,7 +20,7 @@ from fast_style.losses import (
     gram_matrix,
 )
 from fast_style.styles import Style
-from fast_style.types import Features
+from fast_style.types import Features, Images
 
 ONE = torch.ones(1, 1)
 
@@ -278,3 +279,39 @@ def test_measured_grams_are_not_saved(encoder: VGGEncoder, style: Style) -> None
     loss = StyleLoss()
     loss.prepare(encoder, [style])
     assert loss.state_dict() == {}
+
+
+def grid(output: Images, window: int = 64) -> float:
+    one = torch.ones(len(output), 1)
+    return GridLoss(period=4, window=window)(Stylization(output, output, one, {}, {})).item()
+
+
+def test_a_mesh_costs_the_variance_of_its_pattern() -> None:
+    picture = torch.full((1, 3, 128, 64), 0.5)
+    picture[:, :, ::4, ::4] += 0.1  # one pixel in sixteen
+    assert grid(picture) == pytest.approx(0.1**2 * (1 / 16) * (15 / 16), rel=1e-4)
+    assert grid(picture, window=32) == pytest.approx(grid(picture), rel=1e-4)
+
+
+def test_a_mesh_that_changes_sign_costs_as_much() -> None:
+    picture = torch.full((1, 3, 64, 128), 0.5)
+    picture[:, :, ::4, ::4] += 0.1 * torch.tensor([1.0, -1.0]).repeat_interleave(16)
+    assert grid(picture) == pytest.approx(0.1**2 * (1 / 16) * (15 / 16), rel=1e-4)
+
+
+def test_a_picture_without_a_mesh_costs_next_to_nothing() -> None:
+    noise = 0.1 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    # The variance of a mean over the 256 pixels of each place in a window.
+    assert grid(noise) == pytest.approx(0.1**2 / 256, rel=0.2)
+
+
+def test_a_picture_smaller_than_a_window_is_looked_at_whole() -> None:
+    picture = torch.zeros(1, 3, 21, 70)
+    picture[:, :, 1::4, 2::4] = 1.0
+    assert grid(picture) == pytest.approx((1 / 16) * (15 / 16), rel=1e-4)
+
+
+@pytest.mark.parametrize(("period", "window", "message"), [(1, 64, "period must be"), (6, 64, "window must be")])
+def test_a_lattice_that_does_not_fit_its_window_is_refused(period: int, window: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GridLoss(period=period, window=window)

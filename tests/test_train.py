@@ -89,7 +89,7 @@ def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, phot
     stylizer = fast_style.load(network)
     assert stylizer.metadata.styles["starry_night"]["artist"] == "Vincent van Gogh"
     assert set(stylizer.metadata.losses) == {
-        f"heldout/{name}" for name in ("content", "style", "total_variation", "total")
+        f"heldout/{name}" for name in ("content", "style", "total_variation", "grid", "total")
     }
 
     (command,) = [line for line in trained.stdout.splitlines() if "stylize.py" in line]
@@ -103,7 +103,7 @@ def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -
     assert run("train.py", *SMALL).returncode == 0
     folder = only(tmp_path, "runs/starry_night/*")
     shown = events(folder).Tags()
-    terms = ("content", "style", "total_variation")
+    terms = ("content", "style", "total_variation", "grid")
     expected = {f"{kind}/{name}" for kind in ("train", "train_weighted", "heldout") for name in terms}
     expected |= {"train/total", "heldout/total", "pictures_per_second", "lr-AdamW"}
     assert expected <= set(shown["scalars"])

@@ -1,6 +1,7 @@
 """Losses: each a function of one Stylization, one file each."""
 
 from fast_style.losses.content import ContentLoss
+from fast_style.losses.grid import GridLoss
 from fast_style.losses.loss import Loss, Stylization
 from fast_style.losses.perceptual import PerceptualLoss
 from fast_style.losses.style import StyleLoss, gram_matrix
@@ -8,6 +9,7 @@ from fast_style.losses.total_variation import TotalVariationLoss
 
 __all__ = [
     "ContentLoss",
+    "GridLoss",
     "Loss",
     "PerceptualLoss",
     "StyleLoss",

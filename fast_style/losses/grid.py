@@ -1,0 +1,42 @@
+"""The picture must not show the lattice that it was upsampled on."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fast_style.errors import ConfigError
+from fast_style.losses.loss import Loss, Stylization
+
+
+class GridLoss(Loss):
+    """Variance of the mean level over the places of a lattice, within windows of the picture.
+
+    A network that upsamples can treat the pixels of each period x period square differently, and style
+    losses, which look at textures, hardly mind: the picture then carries a faint mesh. In a picture without
+    one, the pixels at each place of the lattice have the same mean. Within windows, because a mesh that
+    changes sign from dark to bright areas has no mean over the whole picture.
+
+    Args:
+        weight: how much the loss counts in the total.
+        period: side of the lattice's square in pixels; the factor by which the network upsamples in all.
+        window: side of a window in pixels, a multiple of the period. Texture alone leaves an error that
+            falls with the square of it. Pictures smaller than a window are looked at whole.
+    """
+
+    def __init__(self, weight: float = 1000.0, period: int = 4, window: int = 64) -> None:
+        super().__init__(weight)
+        if not 2 <= period <= window:
+            raise ConfigError(f"period must be from 2 to the window of {window} pixels, not {period}")
+        if window % period:
+            raise ConfigError(f"window must be a multiple of the period of {period} pixels, not {window}")
+        self.period = period
+        self.window = window
+
+    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
+        """Return the mean over windows, channels and pictures."""
+        output = stylization.output.float()
+        rows, columns = (
+            min(self.window, side // self.period * self.period) for side in (output.shape[2], output.shape[3])
+        )
+        windows = output.unfold(2, rows, rows).unfold(3, columns, columns)
+        squares = windows.unfold(4, self.period, self.period).unfold(5, self.period, self.period)
+        return squares.mean(dim=(4, 5)).flatten(4).var(dim=4, correction=0).mean()
