@@ -283,7 +283,7 @@ def test_measured_grams_are_not_saved(encoder: VGGEncoder, style: Style) -> None
 
 def grid(output: Images, window: int = 64) -> float:
     one = torch.ones(len(output), 1)
-    return GridLoss(period=4, window=window)(Stylization(output, output, one, {}, {})).item()
+    return float(GridLoss(period=4, window=window)(Stylization(output, output, one, {}, {})))
 
 
 def test_a_mesh_costs_the_variance_of_its_pattern() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from torch import Tensor
 
 from fast_style.callbacks import Preview, StepProgress, Throughput
 from fast_style.data import ContentData
@@ -95,10 +96,15 @@ def test_the_rate_warms_up_and_falls_by_the_last_step(
 def test_each_picture_learns_the_style_whose_turn_it_is(
     encoder: VGGEncoder, style: Style, data: ContentData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    seen: list[Tensor] = []
+
+    def record(images: Tensor, style: Tensor) -> Tensor:
+        seen.append(style)
+        return images
+
     loss = PerceptualLoss(encoder, {"style": StyleLoss()}, [style, style, style])
     task = StyleTransferTask(LightNet(3, 8, 1), loss, partial(torch.optim.SGD, lr=0.1))
-    monkeypatch.setattr(task.network, "forward", lambda images, style: seen.append(style) or images)
+    monkeypatch.setattr(task.network, "forward", record)
     monkeypatch.setattr(task, "log", lambda *_, **__: None)
     monkeypatch.setattr(task, "_trainer", Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
     task.training_step((torch.rand(4, 3, 32, 32), torch.tensor([0, 4, 5, 6])), 0)
