@@ -31,7 +31,7 @@ def optimize(
     style: StyleWeights,
     *,
     init: Init = "content",
-    scales: Sequence[float] = (1.0,),
+    scales: float | Sequence[float] = 1.0,
     steps: int | Sequence[int] = 300,
     algorithm: Algorithm = "adam",
     lr: float = 0.02,
@@ -54,8 +54,8 @@ def optimize(
         styles: what the columns of `style` stand for.
         style: the style weights of each picture.
         init: what to start from, the content or uniform noise.
-        scales: fractions of the final size, ascending, the last of them 1.
-        steps: at most so many steps; one number, or one for each scale.
+        scales: fractions of the final size, ascending, the last of them 1; or just 1.
+        steps: at most so many steps; one number for all scales, or one for each.
         algorithm: `adam`, or `lbfgs` as in the paper.
         lr: the step size, in units of the full range of a pixel for Adam.
         patience: stop a scale after so many steps that do not lower the best loss...
@@ -67,7 +67,9 @@ def optimize(
         ConfigError: if an argument is out of range.
         TrainingError: if the loss is no longer finite.
     """
-    counts = [steps] * len(scales) if isinstance(steps, int) else list(steps)
+    scales = [scales] if isinstance(scales, int | float) else list(scales)
+    counts = [steps] if isinstance(steps, int) else list(steps)
+    counts = counts * len(scales) if len(counts) == 1 else counts
     _check(init, algorithm, scales, counts, lr)
     pixels, done = content, 0
     for i, (scale, count) in enumerate(zip(scales, counts, strict=True)):

@@ -26,8 +26,16 @@ def main(config: DictConfig) -> None:
     settings = plain(config)
     if config.size < 16:
         raise ConfigError(f"size must be at least 16 pixels, not {config.size}")
-    files = find_pictures(config.content) if config.content else [Path("texture.png")]
-    outputs = output_paths(files, config.output, config.name, overwrite=config.overwrite)
+    if config.content:
+        files, target = find_pictures(config.content), config.output
+    else:
+        # A name that no picture can have, for the file that there is not.
+        files, target = [Path("noise")], config.output or f"texture_{config.name}.png"
+        if not Path(target).suffix:
+            raise ConfigError(
+                f"output must be a file, such as texture.png, not {target}: there is no content to name it"
+            )
+    outputs = output_paths(files, target, config.name, overwrite=config.overwrite)
     # Pictures of one shape are optimised together; without a content loss, the shape is all that counts.
     batches: dict[tuple[int, ...], list[tuple[Path, Images]]] = defaultdict(list)
     for file, output in zip(files, outputs, strict=True):
@@ -42,8 +50,8 @@ def main(config: DictConfig) -> None:
     styles = list(build(config.style).values())
     row = style_weights([style.name for style in styles], settings["styles"])
     how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
-    steps = settings["steps"]
-    total = sum(steps) if isinstance(steps, list) else steps * len(settings["scales"])
+    steps = settings["steps"] if isinstance(settings["steps"], list) else [settings["steps"]]
+    total = sum(steps) * (len(config.scales) if len(steps) == 1 else 1)
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     for (_, _, height, width), batch in batches.items():

@@ -21,7 +21,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.errors import ConfigError
@@ -181,6 +181,9 @@ def check_names(node: Any) -> None:
 def _same_kind(default: Any, value: Any) -> bool:
     if default is None:
         return True
+    if isinstance(default, ListConfig) and isinstance(value, int | float):
+        # One number for several, such as optimize.py's steps.
+        return all(_same_kind(item, value) for item in default)
     if isinstance(default, Container):
         return type(default) is type(value)
     if isinstance(default, bool) or isinstance(value, bool):

@@ -18,10 +18,9 @@ SMALL = (
     "steps=3",
     "device=cpu",
     "style.starry_night.size=32",
-    "loss.content.layers=[relu2_1]",
-    "loss.style.layers={relu1_1: 1.0}",
     "preview_every_n_steps=2",
 )
+SHALLOW = ("loss.content.layers=[relu2_1]", "loss.style.layers={relu1_1: 1.0}")
 
 
 @pytest.fixture
@@ -47,26 +46,26 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_photograph_gets_a_stylised_neighbour(call: Callable[..., None], photos: Path) -> None:
-    call(f"content={photos / 'a.png'}")
+    call(*SHALLOW, f"content={photos / 'a.png'}")
     assert read_image(photos / "a_starry_night.png").shape == (1, 3, 32, 40)
 
 
 def test_several_are_optimised_together_whatever_their_shapes(call: Callable[..., None], photos: Path) -> None:
-    call(f"content={photos}", "output=out")
+    call(*SHALLOW, f"content={photos}", "output=out")
     sizes = [tuple(read_image(file).shape[2:]) for file in sorted(Path("out").iterdir())]
     assert sizes == [(32, 40), (32, 40), (40, 32)]
     assert len(list(Path("runs/optimize/starry_night").glob("*/*/events.out.tfevents.*"))) == 2
 
 
 def test_without_content_a_texture_comes_of_noise(call: Callable[..., None]) -> None:
-    call("init=noise", "content_weight=0", "scales=[0.5,1.0]", "output=texture.png")
-    assert read_image("texture.png").shape == (1, 3, 32, 32)
+    call(*SHALLOW, "init=noise", "content_weight=0", "scales=[0.5,1.0]", "steps=[2,1]")
+    assert read_image("texture_starry_night.png").shape == (1, 3, 32, 32)
 
 
 def test_the_same_command_gives_the_same_picture_and_overwrites_only_when_told(
     call: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    noise = ("init=noise", "content_weight=0", "output=texture.png")
+    noise = (*SHALLOW, "init=noise", "content_weight=0", "output=texture.png")
     call(*noise)
     first = read_image("texture.png")
     with pytest.raises(SystemExit) as stopped:
