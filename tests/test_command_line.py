@@ -88,7 +88,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from great_wave, s"),
         ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from gr"),
         ("network=lite", "there is no network 'lite'; did you mean light? Choose from light, residual"),
-        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, style, total_var"),
+        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, style, tot"),
         ("experiment=foo", "there is no experiment 'foo'; choose from dumoulin2017, gatys2015, johnson2016, swatch"),
         ("style=[starry_night", "there is no style '[starry_night'; did you mean starry_night?"),
         ("nam=1", "there is no setting 'nam'; did you mean name? Choose from batch_size, "),
@@ -112,10 +112,10 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         # types
         ("network.width=abc", "network.width must be a whole number, such as 64, not 'abc'"),
         ("network.width=[64", "network.width must be a whole number, such as 64, not '[64'"),
-        ("batch_size=2.5", "batch_size must be a whole number, such as 4, not 2.5"),
-        ("batch_size=null", "batch_size must be a whole number, such as 4, not None"),
-        ("trainer.max_steps=many", "trainer.max_steps must be a whole number, such as 1500, not 'many'"),
-        ("trainer.max_steps=true", "trainer.max_steps must be a whole number, such as 1500, not True"),
+        ("batch_size=2.5", "batch_size must be a whole number, such as 2, not 2.5"),
+        ("batch_size=null", "batch_size must be a whole number, such as 2, not None"),
+        ("trainer.max_steps=many", "trainer.max_steps must be a whole number, such as 3000, not 'many'"),
+        ("trainer.max_steps=true", "trainer.max_steps must be a whole number, such as 3000, not True"),
         ("optimizer.lr=fast", "optimizer.lr must be a number, such as 0.002, not 'fast'"),
         ("optimizer.lr=0.1,0.2", "optimizer.lr must be a number, such as 0.002, not '0.1,0.2'"),
         ("trainer.enable_model_summary=1", "trainer.enable_model_summary must be true or false, such as False, not 1"),
@@ -200,7 +200,7 @@ def test_help_shows_examples_and_settings(call: Call, capfd: pytest.CaptureFixtu
     assert errors == ""
     assert text.startswith(f"{config_name}.py: ")
     assert f"  python scripts/{config_name}.py " in text
-    assert "\noverwrite: false\n" in text or "\nbatch_size: 4\n" in text
+    assert "\noverwrite: false\n" in text or "\nbatch_size: 2\n" in text
     if config_name != "stylize":
         assert "\nstyle: great_wave, starry_night\n" in text
 
