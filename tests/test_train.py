@@ -111,6 +111,7 @@ def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -
     # What TensorBoard's table of runs is made of.
     table = events(folder).PluginTagToContent("hparams")
     assert "_hparams_/session_start_info" in table
+    assert {f"final/{name}" for name in (*terms, "total")} <= set(shown["scalars"])
 
 
 def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path, photo: Path) -> None:
