@@ -89,15 +89,19 @@ class StepProgress(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move the bar, or print a line if one is due."""
+        now, step, total = time.monotonic(), trainer.global_step, _total_steps(trainer)
+        # Seldom: on a GPU, asking for the loss waits for it.
+        interval = 0.2 if self._bar is not None else self.every_n_seconds
+        if not self._enabled or (now - self._printed < interval and step != total):
+            return
+        self._printed = now
         metrics = trainer.callback_metrics
         text = f"loss {metrics['train/total']:.3f}" if "train/total" in metrics else ""
         if "pictures_per_second" in metrics:
             text += f"  {metrics['pictures_per_second']:.1f} pictures/s"
-        now, step, total = time.monotonic(), trainer.global_step, _total_steps(trainer)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
-        elif self._enabled and (now - self._printed >= self.every_n_seconds or step == total):
-            self._printed = now
+        else:
             left = (now - self._started) / max(1, step - self._first_step) * (total - step) if total else 0.0
             print(f"step {step}/{total or '?'}  {text}  {_duration(left)} left", flush=True)
 

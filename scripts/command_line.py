@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -176,8 +177,8 @@ def native_precision(device: str = "auto") -> str:
 
 def command(script: str, *overrides: str) -> str:
     """Return the command that runs a script in the way this one was run."""
-    python = "uv run python" if "UV_RUN_RECURSION_DEPTH" in os.environ else "python"
-    return " ".join([python, f"scripts/{script}", *overrides])
+    python = ["uv", "run", "python"] if "UV_RUN_RECURSION_DEPTH" in os.environ else ["python"]
+    return shlex.join([*python, str(Path(sys.argv[0]).with_name(script)), *overrides])
 
 
 def duration(seconds: float) -> str:
