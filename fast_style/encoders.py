@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fast_style.errors import ConfigError, WeightsError
+from fast_style.errors import ConfigError, WeightsError, require_choice
 from fast_style.types import Features, Images
 
 Architecture = Literal["vgg16", "vgg19"]
@@ -67,13 +67,9 @@ class VGGEncoder(nn.Module):
         padding: PaddingMode = "replicate",
     ) -> None:
         super().__init__()
-        for name, value, choices in (
-            ("architecture", architecture, get_args(Architecture)),
-            ("normalization", normalization, (None, *get_args(Normalization))),
-            ("padding", padding, get_args(PaddingMode)),
-        ):
-            if value not in choices:
-                raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+        require_choice("architecture", architecture, get_args(Architecture))
+        require_choice("normalization", normalization, (None, *get_args(Normalization)))
+        require_choice("padding", padding, get_args(PaddingMode))
         tensors, convention = _load_weights(architecture, weights, normalization)
         self.architecture = architecture
         self.convolutions = nn.ModuleDict()

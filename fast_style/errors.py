@@ -12,6 +12,8 @@ Each message is one line: the thing, the reason and the remedy. The scripts prin
 traceback and exit with status 1.
 """
 
+from collections.abc import Sequence
+
 
 class FastStyleError(Exception):
     """The base of every error that this package raises on purpose."""
@@ -39,3 +41,13 @@ class WeightsError(FastStyleError):
 
 class TrainingError(FastStyleError):
     """A run cannot go on, for instance because a loss is no longer finite."""
+
+
+def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Make sure that a setting is one of its choices.
+
+    Raises:
+        ConfigError: if it is not; the message lists them.
+    """
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")

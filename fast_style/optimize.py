@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
 from fast_style.encoders import VGGEncoder
-from fast_style.errors import ConfigError, TrainingError
+from fast_style.errors import ConfigError, TrainingError, require_choice
 from fast_style.losses import Loss, PerceptualLoss
 from fast_style.styles import Style
 from fast_style.types import Images, StyleWeights
@@ -142,9 +142,8 @@ def _resize(images: Images, size: Sequence[int]) -> Float[Tensor, "batch 3 _heig
 
 
 def _check(init: str, algorithm: str, scales: Sequence[float], steps: Sequence[int], lr: float) -> None:
-    for name, value, choices in (("init", init, get_args(Init)), ("algorithm", algorithm, get_args(Algorithm))):
-        if value not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    require_choice("init", init, get_args(Init))
+    require_choice("algorithm", algorithm, get_args(Algorithm))
     if not scales or scales[-1] != 1 or any(scale <= 0 for scale in scales) or list(scales) != sorted(scales):
         raise ConfigError(f"scales must be above 0, ascend and end with 1, not {list(scales)}")
     if len(steps) != len(scales):

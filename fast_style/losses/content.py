@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fast_style.errors import ConfigError
+from fast_style.errors import ConfigError, require_choice
 from fast_style.losses.loss import Loss, Stylization
 
 ContentNormalization = Literal["relative", "mean", "half_sum"]
@@ -32,9 +32,7 @@ class ContentLoss(Loss):
         normalization: ContentNormalization = "relative",
     ) -> None:
         super().__init__(weight)
-        if normalization not in get_args(ContentNormalization):
-            choices = ", ".join(get_args(ContentNormalization))
-            raise ConfigError(f"normalization must be one of {choices}, not {normalization!r}")
+        require_choice("normalization", normalization, get_args(ContentNormalization))
         if not layers:
             raise ConfigError("layers must name at least one layer")
         self.content_layers = self.output_layers = tuple(layers)

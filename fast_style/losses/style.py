@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fast_style.encoders import VGGEncoder
-from fast_style.errors import ConfigError
+from fast_style.errors import ConfigError, require_choice
 from fast_style.losses.loss import Loss, Stylization
 from fast_style.styles import Style
 
@@ -50,9 +50,7 @@ class StyleLoss(Loss):
         normalization: StyleNormalization = "relative",
     ) -> None:
         super().__init__(weight)
-        if normalization not in get_args(StyleNormalization):
-            choices = ", ".join(get_args(StyleNormalization))
-            raise ConfigError(f"normalization must be one of {choices}, not {normalization!r}")
+        require_choice("normalization", normalization, get_args(StyleNormalization))
         if layers and not (min(layers.values()) >= 0 and max(layers.values()) > 0):
             raise ConfigError(f"layers must not be negative, and at least one must be above 0: {dict(layers)}")
         self.layers = layers
