@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from fast_style import networks
 from fast_style.errors import CheckpointError, ConfigError
+from fast_style.files import written_whole
 from fast_style.networks import TransformNet
 
 #: Raised when a file of this version can no longer be read by older programs.
@@ -56,21 +56,12 @@ def save_network(path: Path, network: TransformNet, metadata: Metadata) -> None:
         **{key: value for key, value in asdict(metadata).items() if key != "styles"},
     }
     data = save(tensors, {KEY: json.dumps(description)})
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with written_whole(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # a temporary file is private; a network is as readable as any other file
-        temporary.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def load_network(path: Path) -> tuple[TransformNet, Metadata]:
@@ -155,9 +146,11 @@ def _network(path: Path, description: Mapping[str, Any], tensors: Mapping[str, T
             network = cls(**description["arguments"])
         network.load_state_dict(tensors, assign=True)
     except (ConfigError, RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[-1].strip()
+        # It may name every tensor of a large network.
+        reason = shorten(str(error).splitlines()[-1], 300, placeholder=" ...")
         raise CheckpointError(f"{path}: its weights do not fit {description['class']} ({reason})") from None
-    return network.requires_grad_(False).eval()
+    # What it is given to stylise is float32, whatever a program that is not ours may have written.
+    return network.float().requires_grad_(False).eval()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

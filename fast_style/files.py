@@ -1,0 +1,54 @@
+"""Files that are there whole or not at all, whenever the program or the machine stops."""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+_PART = ".part"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes the place of `path` when the block has ended well.
+
+    Until then, and for ever if it does not, the older file of that name stays as it was. What is written goes
+    beside it, not to $TMPDIR: only within one file system does a renaming replace a file in one step.
+
+    Raises:
+        OSError: if the folder is missing, the disk is full, or the like.
+    """
+    part = path.with_name(f".{secrets.token_hex(8)}{_PART}")
+    try:
+        with open(part, "xb") as file:
+            yield file
+            file.flush()
+            # First the bytes, then the name: after a power cut the name must not stand for an empty file.
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    _sync_folder(path.parent)
+
+
+def sweep(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what was left in a folder by programs that were killed while they wrote, if older than some seconds."""
+    for part in folder.glob(f".*{_PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime >= older_than:
+                part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    # Not every system can open a folder, and not every file system can write one out.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
