@@ -1,6 +1,7 @@
 """Training, as a Lightning module: one step, one measurement, and nothing of the loops around them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fast_style.diagnosis import Batch, explain, explain_weights
 from fast_style.errors import ConfigError, TrainingError
+from fast_style.health import LOOK_EVERY, Health, spread
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
 from fast_style.types import Images
@@ -44,6 +47,7 @@ class StyleTransferTask(LightningModule):
         self._frozen = (loss,)
         self._optimizer = optimizer
         self._schedule = schedule
+        self._health = Health()
 
     @property
     def loss(self) -> PerceptualLoss:
@@ -76,22 +80,72 @@ class StyleTransferTask(LightningModule):
         self.loss.to(self.trainer.strategy.root_device)
 
     def training_step(self, batch: tuple[Images, Int64[Tensor, " batch"]], batch_idx: int) -> Tensor:
-        """Return the weighted sum of the losses of one batch."""
+        """Return the weighted sum of the losses of one batch.
+
+        Raises:
+            TrainingError: if the training has gone wrong.
+        """
         content, turn = batch
         style = F.one_hot(turn % self.network.styles, self.network.styles).to(content.dtype)
-        terms = self.loss(content, self.network(content, style), style)
+        output = self.network(content, style)
+        terms = self.loss(content, output, style)
         total = self.loss.total(terms)
-        # On a GPU, asking costs a wait for the step to end; ten steps later is soon enough.
-        if self.device.type == "cpu" or self.global_step % 10 == 0:
-            self._check_finite(terms)
         names = [*terms, "total"]
-        values = torch.stack([*terms.values(), total]).detach()
-        # One exchange for all: what is shown is the mean over the processes.
-        for name, value in zip(names, self.trainer.strategy.reduce(values, reduce_op="mean"), strict=True):
+        values = torch.stack([*terms.values(), total, spread(content), spread(output)]).detach()
+        # One exchange for all: what is shown, and judged, is the mean over the processes.
+        values = self.trainer.strategy.reduce(values, reduce_op="mean")
+        self._health.note_losses(self.global_step, names, values)
+        if self._looks_at_once or self.global_step % LOOK_EVERY == 0:
+            self._stop_if_ill((content, style))
+        for name, value in zip(names, values, strict=False):
             self.log(f"train/{name}", value)
             if name in terms:
                 self.log(f"train_weighted/{name}", self.loss.terms[name].weight * value)
         return total
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Judge the gradient as it is before it is clipped, and before it spoils the weights.
+
+        Raises:
+            TrainingError: if the training has gone wrong.
+        """
+        weights = dict(self.network.named_parameters())
+        gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+        # One by one, so that the one to blame is known however late they are read.
+        norms = torch.stack(torch._foreach_norm(list(gradients.values())))
+        peaks = torch.stack(torch._foreach_norm([weights[name].detach() for name in gradients], float("inf")))
+        self.log("train/gradient_norm", torch.linalg.vector_norm(norms))
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        self._health.note_gradient(self.global_step, list(gradients), norms, peaks, scaled)
+        if self._looks_at_once:
+            self._stop_if_ill()
+
+    def on_train_end(self) -> None:
+        """Judge the last steps."""
+        self._stop_if_ill()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save how the training is, so that one that is resumed is judged as if it had never stopped."""
+        checkpoint["health"] = self._health.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from there."""
+        if "health" in checkpoint:
+            self._health.load_state_dict(checkpoint["health"])
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the training has gone wrong, or may turn out to: an earlier checkpoint is not to be replaced."""
+        return self._health.suspicious
+
+    def check_weights(self) -> None:
+        """Make sure that the network is worth saving.
+
+        Raises:
+            TrainingError: if a weight is not finite; the message names it.
+        """
+        if wrong := explain_weights(self.network, self.global_step):
+            raise TrainingError(wrong)
 
     def validation_step(self, content: Images, batch_idx: int) -> None:
         """Measure one picture in every style."""
@@ -101,10 +155,13 @@ class StyleTransferTask(LightningModule):
         for name, term in {**terms, "total": self.loss.total(terms)}.items():
             self.log(f"heldout/{name}", term, batch_size=1, sync_dist=True)
 
-    def _check_finite(self, terms: Mapping[str, Tensor]) -> None:
-        for name, term in terms.items():
-            if not torch.isfinite(term):
-                raise TrainingError(
-                    f"the {name} loss is {term.item()} at step {self.global_step}: "
-                    "lower optimizer.lr, or use trainer.precision=32-true"
-                )
+    @property
+    def _looks_at_once(self) -> bool:
+        # On a GPU, a look waits for the step to end.
+        return self.device.type == "cpu"
+
+    def _stop_if_ill(self, batch: Batch | None = None) -> None:
+        ailment = self._health.read()
+        if ailment is not None:
+            precise, clipped = self.trainer.precision in ("32-true", "64-true"), bool(self.trainer.gradient_clip_val)
+            raise TrainingError(explain(ailment, self.network, self.loss, batch, precise=precise, clipped=clipped))

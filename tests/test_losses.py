@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -315,3 +316,20 @@ def test_a_picture_smaller_than_a_window_is_looked_at_whole() -> None:
 def test_a_lattice_that_does_not_fit_its_window_is_refused(period: int, window: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GridLoss(period=period, window=window)
+
+
+@pytest.mark.parametrize("normalization", ["relative", "mean"])
+def test_what_the_layers_add_comes_to_the_loss(
+    encoder: VGGEncoder, style: Style, noise: Features, normalization: Literal["relative", "mean"]
+) -> None:
+    losses = (
+        ContentLoss(layers=list(noise), normalization=normalization),
+        StyleLoss(layers={"relu1_1": 1.0, "relu2_1": 3.0}, normalization=normalization),
+    )
+    features: Features = encoder(torch.rand(2, 3, 16, 16), list(noise))
+    given = stylization(features, {layer: activations.flip(0) for layer, activations in features.items()})
+    for loss in losses:
+        loss.prepare(encoder, [style])
+        contributions = loss.contributions(given)
+        assert list(contributions) == ["relu1_1", "relu2_1"]
+        torch.testing.assert_close(sum(contributions.values(), start=torch.zeros(2)).mean(), loss(given))

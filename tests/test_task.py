@@ -1,17 +1,24 @@
+import copy
+import re
 import warnings
+from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from fast_style.callbacks import Preview, StepProgress, Throughput
 from fast_style.data import ContentData
+from fast_style.diagnosis import explain
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import ConfigError, TrainingError
+from fast_style.health import Ailment
 from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
 from fast_style.networks import LightNet
 from fast_style.procedural import ProceduralPictures
@@ -49,11 +56,58 @@ def fit(task: StyleTransferTask, data: ContentData, folder: Path, **arguments: o
         "limit_val_batches": 0,
         "default_root_dir": folder,
     }
+    ckpt_path = arguments.pop("ckpt_path", None)
     trainer = Trainer(**{**settings, **arguments})  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning advises more workers, and a logger
-        trainer.fit(task, datamodule=data)
+        trainer.fit(task, datamodule=data, ckpt_path=ckpt_path)  # type: ignore[arg-type]
     return trainer
+
+
+Batch = tuple[Tensor, Tensor]
+Harm = Callable[[StyleTransferTask, Batch], object]
+
+
+class At(Callback):
+    """Does harm before a step: once, or before each step from it on."""
+
+    def __init__(self, step: int, harm: Harm, again: bool = False) -> None:
+        self.step = step
+        self.harm = harm
+        self.again = again
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        assert isinstance(pl_module, StyleTransferTask)
+        if trainer.global_step == self.step or (self.again and trainer.global_step > self.step):
+            self.harm(pl_module, batch)
+
+
+def fill(name: str, value: float, first: bool = False) -> Harm:
+    """Set a weight of the network, or its first number."""
+
+    def harm(task: StyleTransferTask, batch: Batch) -> None:
+        weight = task.network.get_parameter(name).data
+        (weight[(0,) * weight.dim()] if first else weight).fill_(value)
+
+    return harm
+
+
+def multiply_gradient(by: float) -> Harm:
+    """Multiply the gradient of one weight, from now on."""
+
+    def harm(task: StyleTransferTask, batch: Batch) -> None:
+        weight = task.network.get_parameter("blocks.0.second.conv.weight")
+        weight.register_hook(lambda gradient: gradient * by)  # type: ignore[no-untyped-call]
+
+    return harm
+
+
+def stopped(task: StyleTransferTask, data: ContentData, folder: Path, *callbacks: Callback) -> str:
+    """Train until the training is stopped; return why."""
+    with pytest.raises(TrainingError) as caught:
+        fit(task, data, folder, max_steps=60, callbacks=list(callbacks))
+    assert task.suspicious
+    return str(caught.value)
 
 
 def test_training_lowers_the_loss(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
@@ -111,12 +165,194 @@ def test_each_picture_learns_the_style_whose_turn_it_is(
     assert torch.equal(seen[0], torch.eye(3)[[0, 1, 2, 0]])
 
 
-def test_a_loss_that_is_not_finite_is_named_with_its_step(
+def spoil_target(task: StyleTransferTask, batch: Batch) -> None:
+    task.loss.terms["style"].get_buffer("gram_relu2_1")[0, 3, 5] = float("nan")
+
+
+def spoil_encoder(task: StyleTransferTask, batch: Batch) -> None:
+    task.loss.encoder = copy.deepcopy(task.loss.encoder)  # other tests use it
+    task.loss.encoder.get_parameter("convolutions.conv1_2.bias").data[7] = float("inf")
+
+
+def spoil_picture(task: StyleTransferTask, batch: Batch) -> None:
+    batch[0][1, 2, 3, 4] = float("nan")
+
+
+def spoil_weighting(task: StyleTransferTask, batch: Batch) -> None:
+    task.loss.terms["style"].weight = 1e39
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            spoil_target,
+            "the style loss is nan at relu2_1 at step 5: the activations are finite, so its target or weight is not; "
+            "check loss.style and style",
+        ),
+        (
+            spoil_encoder,
+            "the content loss is nan at relu2_1 at step 5: the loss network is not finite from relu2_1 on; "
+            "check encoder.weights",
+        ),
+        (
+            spoil_picture,
+            "the content loss is nan at step 5: a content picture is not finite; check the pictures of data",
+        ),
+        (
+            fill("blocks.0.first.conv.weight", float("inf"), first=True),
+            "the content loss is nan at step 5: the network's weight blocks.0.first.conv.weight is not finite; "
+            "lower optimizer.lr",
+        ),
+        (
+            fill("up_half.conv.weight", 3e38),
+            "the content loss is nan at step 5: the network's output is not finite from up_half.conv on; "
+            "lower optimizer.lr",
+        ),
+        (
+            spoil_weighting,
+            "the total loss is inf at step 5: each of its terms is finite; lower loss.style.weight, which is 1e+39",
+        ),
+        # A sigmoid makes a finite picture of it.
+        (
+            fill("output.bias", float("inf"), first=True),
+            "the weight output.bias is not finite at step 5: lower optimizer.lr",
+        ),
+        (
+            multiply_gradient(float("nan")),
+            "the gradient of blocks.0.second.conv.weight is not finite at step 5, though the losses are: "
+            "lower optimizer.lr",
+        ),
+    ],
+)
+def test_what_is_not_finite_is_named_with_its_step_its_cause_and_a_remedy(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path, harm: Harm, message: str
+) -> None:
+    assert stopped(task, data, tmp_path, At(5, harm)) == message
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     task: StyleTransferTask, data: ContentData, tmp_path: Path
 ) -> None:
-    torch.nn.init.constant_(task.network.get_parameter("output.bias"), float("nan"))
-    with pytest.raises(TrainingError, match=r"the content loss is nan at step 0: lower optimizer\.lr"):
-        fit(task, data, tmp_path)
+    before: list[Tensor] = []
+
+    def harm(task: StyleTransferTask, batch: Batch) -> None:
+        multiply_gradient(float("inf"))(task, batch)
+        before.extend(weight.detach().clone() for weight in task.network.parameters())
+
+    stopped(task, data, tmp_path, At(5, harm))
+    task.check_weights()
+    assert all(map(torch.equal, before, task.network.parameters()))
+
+
+def test_a_gradient_that_explodes_is_named_with_its_weight_and_a_remedy(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path
+) -> None:
+    message = stopped(task, data, tmp_path, At(6, multiply_gradient(1e6)))
+    found = re.fullmatch(
+        r"the gradient explodes at step (\d+): its norm is (\S+), usually it is (\S+), and (\d+)% of its square is "
+        r"blocks\.0\.second\.conv\.weight; lower optimizer\.lr, or set trainer\.gradient_clip_val=1",
+        message,
+    )
+    assert found
+    step, norm, usual, share = map(float, found.groups())
+    assert 6 < step < 26
+    assert norm > 1e4 * usual
+    assert share == 100
+
+
+def test_a_remedy_that_is_in_use_is_not_suggested(task: StyleTransferTask) -> None:
+    explosion, overflow = Ailment("explosion", 3, 1e6, "stem"), Ailment("loss", 3, inf, "style", output_finite=False)
+    for ailment, remedy in (
+        (explosion, "set trainer.gradient_clip_val=1"),
+        (overflow, "use trainer.precision=32-true"),
+    ):
+        advice = explain(ailment, task.network, task.loss, precise=False, clipped=False)
+        assert advice.endswith(f"lower optimizer.lr, or {remedy}")
+        assert explain(ailment, task.network, task.loss, precise=True, clipped=True).endswith("lower optimizer.lr")
+
+
+def test_an_output_of_one_colour_is_told_with_its_step_and_a_remedy(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path
+) -> None:
+    message = stopped(task, data, tmp_path, At(5, fill("output.bias", 50.0)))
+    found = re.fullmatch(
+        r"the output is one flat colour at step (\d+): .* lower optimizer\.lr, or raise loss\.content\.weight", message
+    )
+    assert found
+    assert 5 < int(found[1]) < 25
+
+
+def test_a_training_that_is_well_is_not_stopped_and_never_suspicious(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path
+) -> None:
+    suspicious: list[bool] = []
+    trainer = fit(
+        task, data, tmp_path, max_steps=60, callbacks=[At(0, lambda task, _: suspicious.append(task.suspicious), True)]
+    )
+    assert trainer.global_step == len(suspicious) == 60
+    assert not any(suspicious)
+    task.check_weights()
+
+
+@pytest.mark.parametrize(
+    ("harm", "start"),
+    [
+        (spoil_target, "the style loss is nan at relu2_1 at step 7: "),
+        (spoil_picture, "the content loss is nan at step 7: a content picture is not finite"),
+        (multiply_gradient(float("nan")), "the gradient of blocks.0.second.conv.weight is not finite at step 7, "),
+        (fill("output.bias", float("inf"), first=True), "the weight output.bias is not finite at step 7: "),
+    ],
+)
+def test_where_looking_waits_for_the_device_the_same_is_told_a_few_steps_later(
+    task: StyleTransferTask,
+    data: ContentData,
+    tmp_path: Path,
+    harm: Harm,
+    start: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(StyleTransferTask, "_looks_at_once", False)
+    assert stopped(task, data, tmp_path, At(7, harm)).startswith(start)
+    assert task.global_step == 10
+
+
+def test_the_last_steps_are_looked_at_too(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StyleTransferTask, "_looks_at_once", False)
+    with pytest.raises(TrainingError, match=r"the style loss is nan at step 8: .*check loss\.style$"):
+        fit(task, data, tmp_path, max_steps=9, callbacks=[At(8, spoil_target)])
+
+
+def test_a_training_that_is_resumed_stops_where_it_would_have_stopped(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path
+) -> None:
+    def step_and_usual(message: str) -> list[str]:
+        return re.findall(r"at step \d+|usually it is \S+", message)
+
+    class Save(Callback):
+        """Half way through what the watch waits for."""
+
+        def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+            if trainer.global_step == 10:
+                trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    resumed = copy.deepcopy(task)
+    message = stopped(task, data, tmp_path, At(6, multiply_gradient(1e6)), Save())
+    harm = At(10, multiply_gradient(1e6))
+    with pytest.raises(TrainingError) as caught:
+        fit(resumed, data, tmp_path, max_steps=60, callbacks=[harm], ckpt_path=tmp_path / "last.ckpt")
+    assert step_and_usual(str(caught.value)) == step_and_usual(message)
+
+
+def test_weights_are_checked_by_name(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
+    trainer = fit(task, data, tmp_path)
+    task.check_weights()
+    fill("up_full.norm.scale", float("-inf"), first=True)(task, (torch.empty(0), torch.empty(0)))
+    message = rf"^the weight up_full\.norm\.scale is not finite at step {trainer.global_step}: lower optimizer\.lr$"
+    with pytest.raises(TrainingError, match=message):
+        task.check_weights()
 
 
 def test_a_schedule_needs_to_know_the_end(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
@@ -146,3 +382,11 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert all("loss " in line and " left" in line for line in lines)
     assert "pictures/s" in lines[-1]
+
+
+def test_a_scaler_may_try_for_a_while(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
+    # Fifteen gradients that are not finite bring its scale from 2 ** 16 to 2: the next one is not its fault.
+    harm, scaler = At(0, multiply_gradient(inf)), MixedPrecision("16-mixed", "cpu")
+    with pytest.raises(TrainingError, match=r"blocks\.0\.second\.conv\.weight is not finite at step 15, "):
+        fit(task, data, tmp_path, max_steps=20, plugins=[scaler], callbacks=[harm])
+    task.check_weights()

@@ -38,9 +38,9 @@ class ContentLoss(Loss):
         self.content_layers = self.output_layers = tuple(layers)
         self.normalization = normalization
 
-    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
-        """Return the mean over layers and pictures."""
-        distances = []
+    def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
+        """See Loss."""
+        distances = {}
         for layer in self.output_layers:
             target = stylization.content_features[layer].flatten(1).float()
             output = stylization.output_features[layer].flatten(1).float()
@@ -51,5 +51,9 @@ class ContentLoss(Loss):
                 squared = squared / target.shape[1]
             else:
                 squared = squared / 2
-            distances.append(squared.mean())
-        return torch.stack(distances).mean()
+            distances[layer] = squared / len(self.output_layers)
+        return distances
+
+    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
+        """Return the mean over layers and pictures."""
+        return torch.stack(list(self.contributions(stylization).values())).sum(dim=0).mean()

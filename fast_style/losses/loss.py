@@ -52,6 +52,10 @@ class Loss(nn.Module, ABC):
     def prepare(self, encoder: VGGEncoder, styles: Sequence[Style]) -> None:
         """Measure once, before the first call, what the loss has to know of the styles."""
 
+    def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
+        """Return what each layer adds to the loss of each picture; nothing from a loss that sees no layers."""
+        return {}
+
     @abstractmethod
     def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
         """Return the loss, before its weight."""

@@ -49,11 +49,15 @@ class PerceptualLoss(nn.Module):
         """Return every term, before its weight."""
         # Autocast would round the Gram matrices to half precision; the encoder has a type of its own.
         with torch.autocast(content.device.type, enabled=False):
-            with torch.no_grad():
-                content_features = self.encoder(content, self.content_layers)
-            output_features = self.encoder(output.float(), self.output_layers)
-            stylization = Stylization(content, output, style, content_features, output_features)
+            stylization = self.stylization(content, output, style)
             return {name: loss(stylization) for name, loss in self.terms.items()}
+
+    def stylization(self, content: Images, output: Images, style: StyleWeights) -> Stylization:
+        """Return what the terms judge. To be called without autocast."""
+        with torch.no_grad():
+            content_features = self.encoder(content, self.content_layers)
+        output_features = self.encoder(output.float(), self.output_layers)
+        return Stylization(content, output, style, content_features, output_features)
 
     def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """Return the weighted sum of the terms."""

@@ -77,11 +77,13 @@ class StyleLoss(Loss):
         table = torch.tensor([[row.get(layer, 0.0) for layer in self.output_layers] for row in weights])
         self.register_buffer("layer_weights", table.to(device), persistent=False)
 
-    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
-        """Return the mean over pictures. A blend of styles aims at the blend of their Gram matrices."""
+    def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
+        """See Loss. A blend of styles aims at the blend of their Gram matrices."""
         weights = stylization.style @ self.get_buffer("layer_weights")
-        distances = []
-        for layer in self.output_layers:
+        if self.normalization == "relative":
+            weights = weights / weights.sum(dim=1, keepdim=True)
+        distances = {}
+        for layer, weight in zip(self.output_layers, weights.T, strict=True):
             gram = gram_matrix(stylization.output_features[layer])
             target = torch.einsum("bs,scd->bcd", stylization.style, self.get_buffer(f"gram_{layer}"))
             squared = (gram - target).square().sum(dim=(1, 2))
@@ -91,7 +93,9 @@ class StyleLoss(Loss):
                 squared = squared / gram.shape[1] ** 2
             else:
                 squared = squared / (4 * gram.shape[1] ** 2)
-            distances.append(squared)
-        if self.normalization == "relative":
-            weights = weights / weights.sum(dim=1, keepdim=True)
-        return (torch.stack(distances, dim=1) * weights).sum(dim=1).mean()
+            distances[layer] = squared * weight
+        return distances
+
+    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
+        """Return the mean over pictures."""
+        return torch.stack(list(self.contributions(stylization).values())).sum(dim=0).mean()
