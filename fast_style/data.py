@@ -1,7 +1,9 @@
 """Content pictures, in an order that every process can work out for itself."""
 
+import signal
 from collections.abc import Iterator, Sequence, Sized
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,33 +27,37 @@ class Pictures(Sized, Protocol):
         """Return picture `index` as it looks in `epoch`, for the key (epoch, index)."""
 
 
-class ShardedSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index): each picture once an epoch, in an order that depends on seed and epoch alone.
+class Stream(Sampler[tuple[int, int]]):
+    """Yields (epoch, index) without end: each picture once an epoch, in an order that depends on the seed alone.
 
-    Every process takes each `world_size`-th key, so that N processes with batches of B together see just what one
-    process with batches of N*B sees. What does not divide evenly is left for another epoch.
+    One stream serves every process: each takes each `world_size`-th key, so that N processes with batches of B
+    together see just what one process with batches of N*B sees, and no picture is left out however the numbers
+    divide: a batch may hold the last pictures of one epoch and the first of the next.
+
+    Args:
+        length: pictures in an epoch.
+        seed: decides the order.
+        start: how many pictures all processes together have already seen.
+        rank: the number of this process, from 0.
+        world_size: how many processes there are.
     """
 
-    def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1) -> None:
         self.length = length
         self.seed = seed
+        self.start = start
         self.rank = rank
         self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass. Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length // self.world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        # One number from the two: no pair (seed, epoch) shares its order with its neighbours.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.length, generator=generator)
-        mine = order[self.rank :: self.world_size][: len(self)]
-        return iter([(self.epoch, index) for index in mine.tolist()])
+        shuffled, order = -1, torch.empty(0)
+        for position in count(self.start + self.rank, self.world_size):
+            epoch, place = divmod(position, self.length)
+            if epoch != shuffled:
+                # One number from the two: no pair (seed, epoch) shares its order with its neighbours.
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+                shuffled, order = epoch, torch.randperm(self.length, generator=generator)
+            yield epoch, int(order[place])
 
 
 class ContentData(LightningDataModule):
@@ -67,7 +73,7 @@ class ContentData(LightningDataModule):
 
     Raises:
         ImageError: if a picture kept aside cannot be read.
-        ConfigError: if there are fewer pictures than one batch takes, or a number is out of range.
+        ConfigError: if a number is out of range.
     """
 
     def __init__(
@@ -93,25 +99,38 @@ class ContentData(LightningDataModule):
         self.heldout: list[Images] = [
             read_image(Path(file), size=heldout_size) for file in heldout or packaged_photographs()
         ]
+        self._seen = 0
+        self._loaded_at: int | None = None
+
+    @property
+    def seen(self) -> int:
+        """How many pictures all processes together have been trained on, in this run and those it resumes."""
+        trainer = self.trainer
+        if trainer is None or self._loaded_at is None:
+            return self._seen
+        pictures = self.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        return self._seen + (trainer.global_step - self._loaded_at) * pictures
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what a checkpoint has to know. Lightning calls this."""
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on behind the pictures that were seen. Lightning calls this."""
+        self._seen = state_dict["seen"]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches of pictures, each with the number of its turn, by which the task chooses its style."""
         trainer = self.trainer
-        sampler = ShardedSampler(
-            len(self.pictures), self.seed, *((trainer.global_rank, trainer.world_size) if trainer else (0, 1))
-        )
-        if len(sampler) < self.batch_size:
-            raise ConfigError(
-                f"batch_size is {self.batch_size}, but there are only {len(self.pictures)} pictures "
-                f"for {sampler.world_size} processes; lower it or give more pictures"
-            )
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        # Here the trainer knows at which step it resumes.
+        self._loaded_at = trainer.global_step if trainer else None
         return DataLoader(
             _Numbered(self.pictures),
             self.batch_size,
-            sampler=sampler,
+            sampler=Stream(len(self.pictures), self.seed, self._seen, rank, world_size),
             num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            drop_last=True,
+            worker_init_fn=_leave_signals_to_the_trainer,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -145,6 +164,15 @@ class _Listed(Dataset[Images]):
 
     def __getitem__(self, index: int) -> Images:
         return self.images[index]
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    # A terminal and a scheduler send them to every process, and a worker that obeyed would take the batch that the
+    # trainer waits for with it. SIGTERM is also what ends a worker that its owner forgot, hence the delay.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(10))
 
 
 def packaged_photographs() -> list[Path]:

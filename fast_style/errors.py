@@ -10,8 +10,11 @@
 
 Each message is one line: the thing, the reason and the remedy. The scripts print it without a
 traceback and exit with status 1.
+
+`Interrupted` stands apart: nothing is wrong when someone stops a run.
 """
 
+import signal
 from collections.abc import Sequence
 
 
@@ -41,6 +44,26 @@ class WeightsError(FastStyleError):
 
 class TrainingError(FastStyleError):
     """A run cannot go on, for instance because a loss is no longer finite."""
+
+
+class Interrupted(BaseException):
+    """A signal has stopped a run. Like KeyboardInterrupt no Exception: only the program's end should catch it.
+
+    Attributes:
+        signal: which.
+        step: the last step that was saved, None if there is none.
+    """
+
+    def __init__(self, number: int, step: int | None) -> None:
+        self.signal = signal.Signals(number)
+        self.step = step
+        saved = "nothing saved" if step is None else f"step {step} saved"
+        super().__init__(f"stopped by {self.signal.name}, {saved}")
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells expect: 143 for SIGTERM, 130 for SIGINT."""
+        return 128 + self.signal
 
 
 def require_choice(name: str, value: object, choices: Sequence[object]) -> None:

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,19 +22,26 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
+from run_id import run_id
 
-from fast_style.errors import ConfigError, FastStyleError
+from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images import PICTURE_SUFFIXES
 
 
-def run(main: Callable[[DictConfig], None], config_name: str) -> None:
-    """Run `main` with the configuration that the command line asks for.
+def run(
+    main: Callable[[DictConfig], None],
+    config_name: str,
+    rewrite: Callable[[list[str]], list[str]] = lambda arguments: arguments,
+) -> None:
+    """Run `main` with the configuration that the command line, rewritten if one wants, asks for.
 
     Ends the process with status 1 and one line on standard error for what the user can mend; with
     HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, with the traceback.
     """
     register_resolvers()
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
+    # Otherwise the system would end the process without a word, and without its exit status.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     @contextmanager
     def errors_in_one_line() -> Iterator[None]:
@@ -43,9 +51,9 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
             if full_error == "1":
                 raise
             sys.exit(f"{Path(sys.argv[0]).name}: {explain(error, config_name)}")
-        except KeyboardInterrupt:
-            print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
-            sys.exit(130)
+        except (KeyboardInterrupt, Interrupted) as error:
+            print(f"{Path(sys.argv[0]).name}: {str(error) or 'interrupted'}", file=sys.stderr)
+            sys.exit(error.status if isinstance(error, Interrupted) else 130)
 
     @contextmanager
     def full_errors(wanted: str) -> Iterator[None]:
@@ -63,7 +71,7 @@ def run(main: Callable[[DictConfig], None], config_name: str) -> None:
 
     # Hydra would print what is wrong with a configuration over several lines; with "1" it raises it.
     with errors_in_one_line(), full_errors("1"):
-        sys.argv[1:] = read_arguments(sys.argv[1:])
+        sys.argv[1:] = rewrite(read_arguments(sys.argv[1:]))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(checked)()
 
 
@@ -152,13 +160,15 @@ def plain(node: DictConfig) -> dict[str, Any]:
 
 
 def register_resolvers() -> None:
-    """Teach the configuration files three functions of their own."""
+    """Teach the configuration files functions of their own."""
     for name, function in (
         ("joined_keys", lambda node: "+".join(node)),
         ("config_file", lambda path: str(CONFIGS / path)),
         ("native_precision", native_precision),
     ):
         OmegaConf.register_new_resolver(name, function, replace=True)
+    # Once for a process: a time would move on.
+    OmegaConf.register_new_resolver("run_id", run_id, replace=True, use_cache=True)
 
 
 def native_precision(device: str = "auto") -> str:

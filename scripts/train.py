@@ -1,12 +1,23 @@
 """Learn one style or several: python scripts/train.py style=starry_night."""
 
 import logging
+import os
+import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from command_line import build, command, duration, find_pictures, plain, run
-from hydra.core.hydra_config import HydraConfig
+from launch import (
+    is_first_process,
+    leave_errors_to_the_main_thread,
+    processes,
+    resumed,
+    run_folder,
+    told,
+    wait_for_processes,
+)
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
@@ -14,23 +25,43 @@ from omegaconf import DictConfig
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.data import ContentData
-from fast_style.errors import ConfigError
+from fast_style.errors import ConfigError, Interrupted
 from fast_style.losses import PerceptualLoss
+from fast_style.saving import AtomicCheckpointIO, read_checkpoint
 from fast_style.task import StyleTransferTask
 
 
 def main(config: DictConfig) -> None:
     """Train, measure on pictures kept aside, save the network, and say how to use it."""
-    started = time.monotonic()
     # Lightning's advertisements, and its use of what PyTorch now deprecates, are not the user's concern.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    leave_errors_to_the_main_thread()
+    with run_folder(config) as folder, processes():
+        goes_on = f"go on with: {command('train.py', f'resume={os.path.relpath(folder)}')}"
+        try:
+            train(config, folder)
+        except (RuntimeError, OSError) as error:
+            if (known := told(error)) is None:
+                raise
+            raise type(known)(f"{known}; {goes_on}") from error
+        except Interrupted as interrupted:
+            if is_first_process():
+                print(f"{Path(sys.argv[0]).name}: {interrupted}; {goes_on}", file=sys.stderr)
+            # The trainer that started this process would take another status for a failure.
+            sys.exit(interrupted.status if is_first_process() or "TORCHELASTIC_RUN_ID" in os.environ else 0)
+
+
+def train(config: DictConfig, folder: Path) -> None:
+    """Train in a folder; if a run was stopped there, go on with it."""
+    started = time.monotonic()
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
     seed_everything(config.seed, workers=True, verbose=False)
 
     # Everything that reads the user's files comes first: what is wrong with them shows at once.
+    last = folder / "checkpoints" / "last.ckpt"
+    before = read_checkpoint(last) if last.exists() else None
     styles = list(build(config.style).values())
     heldout = find_pictures(config.heldout.images) if config.heldout.images else None
     data = ContentData(build(config.data), heldout, config.heldout.size, config.batch_size, config.workers, config.seed)
@@ -43,10 +74,26 @@ def main(config: DictConfig) -> None:
     network = build(config.network, styles=len(styles))
     task = StyleTransferTask(network, loss, build(config.optimizer), build(config.get("schedule")))
 
-    logger = TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False)
-    trainer: Trainer = build(config.trainer, logger=logger, callbacks=[*build(config.callback).values(), preview])
-    trainer.fit(task, datamodule=data)
+    step = before["global_step"] if before else 0
+    # What a run that was killed has logged after its last checkpoint comes again.
+    options: dict[str, Any] = {"purge_step": step} if before else {}
+    logger = TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False, **options)
+    trainer: Trainer = build(
+        config.trainer,
+        logger=logger,
+        callbacks=[*build(config.callback).values(), preview],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+    )
+    if before and trainer.is_global_zero:
+        print(f"resumes   {folder} at step {step}", flush=True)
+    if before and step >= trainer.max_steps > 0:
+        # Its weights are the averaged ones, if there are such.
+        task.load_state_dict(before["state_dict"])
+    else:
+        trainer.fit(task, datamodule=data, ckpt_path=last if before else None)
     (measured,) = trainer.validate(task, datamodule=data, verbose=False)
+    wait_for_processes(trainer)
     if not trainer.is_global_zero:
         return
 
@@ -63,11 +110,11 @@ def main(config: DictConfig) -> None:
     terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4f}" for key, value in losses.items())
     if skipped := getattr(data.pictures, "skipped", []):
         print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
-    print(f"network   {checkpoint} (a copy, settings, logs and last.ckpt: {folder})")
+    print(f"network   {checkpoint} (a copy, settings, logs and last.ckpt: {os.path.relpath(folder)})")
     print(f"held-out  {terms}, on {len(data.heldout)} pictures")
-    print(f"time      {duration(time.monotonic() - started)}, {trainer.global_step} steps")
+    print(f"time      {duration(time.monotonic() - started)}, {max(step, trainer.global_step)} steps")
     print(f"use it    {command('stylize.py', f'ckpt={checkpoint}', 'input=photo.jpg')}")
 
 
 if __name__ == "__main__":
-    run(main, config_name="train")
+    run(main, config_name="train", rewrite=resumed)

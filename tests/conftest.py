@@ -1,5 +1,6 @@
 """Shapes are checked while tests run, and what most tests need is made once."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +10,7 @@ import pytest
 from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 from PIL import Image
+from small_runs import Run, command, environment
 
 
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,3 +61,20 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared")
     return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a script in an empty folder."""
+
+    def run(script: str, *overrides: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command(script, *overrides),
+            cwd=tmp_path,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run

@@ -1,3 +1,7 @@
+import os
+import signal
+from itertools import islice
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -5,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fast_style.data import ContentData, ShardedSampler, packaged_photographs
+from fast_style.data import ContentData, Stream, packaged_photographs
 from fast_style.errors import ConfigError, ImageError
 
 
@@ -28,30 +32,28 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
-@pytest.mark.parametrize(("length", "world_size"), [(12, 1), (12, 3), (13, 3), (2, 4)])
-def test_processes_share_the_pictures_without_overlap(length: int, world_size: int) -> None:
-    shares = [list(ShardedSampler(length, 0, rank, world_size)) for rank in range(world_size)]
-    assert {len(share) for share in shares} == {length // world_size}
-    seen = [index for share in shares for _, index in share]
-    assert len(seen) == len(set(seen))
-    assert set(seen) <= set(range(length))
+def first(count: int, stream: Stream) -> list[tuple[int, int]]:
+    return list(islice(stream, count))
+
+
+@pytest.mark.parametrize(("length", "world_size"), [(12, 1), (12, 3), (13, 3), (2, 4), (1, 1)])
+def test_processes_share_every_epoch_without_overlap_or_remainder(length: int, world_size: int) -> None:
+    # As many passes as there are processes, so that their shares are equal.
+    shares = [first(length, Stream(length, 0, 0, rank, world_size)) for rank in range(world_size)]
+    seen = sorted(key for share in shares for key in share)
+    assert seen == [(epoch, index) for epoch in range(world_size) for index in range(length)]
 
 
 def test_two_processes_see_together_what_one_sees_in_batches_of_twice_the_size() -> None:
-    alone = list(ShardedSampler(8, seed=5))
-    first, second = (list(ShardedSampler(8, 5, rank, 2)) for rank in (0, 1))
-    for step in range(2):
-        assert set(alone[4 * step : 4 * step + 4]) == {
-            *first[2 * step : 2 * step + 2],
-            *second[2 * step : 2 * step + 2],
-        }
+    alone = first(24, Stream(7, seed=5))
+    one, two = (first(12, Stream(7, 5, 0, rank, 2)) for rank in (0, 1))
+    for step in range(6):
+        assert set(alone[4 * step : 4 * step + 4]) == {*one[2 * step : 2 * step + 2], *two[2 * step : 2 * step + 2]}
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = ShardedSampler(50, seed)
-        sampler.set_epoch(epoch)
-        keys = list(sampler)
+        keys = first(50, Stream(50, seed, start=50 * epoch))
         assert {epoch} == {key[0] for key in keys}
         return [index for _, index in keys]
 
@@ -59,13 +61,49 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 3), (3, 1)])
+def test_what_was_seen_does_not_come_again_whatever_the_number_of_processes(before: int, after: int) -> None:
+    alone = first(30, Stream(7, 5))
+    seen = [key for rank in range(before) for key in first(6 // before, Stream(7, 5, 0, rank, before))]
+    rest = [key for rank in range(after) for key in first(24 // after, Stream(7, 5, 6, rank, after))]
+    assert set(seen) == set(alone[:6])
+    assert set(rest) == set(alone[6:])
+
+
 def test_an_epoch_has_each_picture_once_and_gives_its_turn(photo: Path) -> None:
     data = ContentData(Plain(6), [photo], 32, batch_size=2, workers=0)
-    batches = list(data.train_dataloader())
+    batches = list(islice(data.train_dataloader(), 3))
     turns = torch.cat([turn for _, turn in batches])
     assert sorted(turns.tolist()) == [0, 1, 2, 3, 4, 5]
     for pictures, turn in batches:
         assert torch.equal(pictures[:, 0, 0, 0], turn.to(torch.uint8))
+
+
+def test_a_batch_may_be_larger_than_an_epoch(photo: Path) -> None:
+    data = ContentData(Plain(3), [photo], 32, batch_size=6, workers=0)
+    _, turn = next(iter(data.train_dataloader()))
+    assert sorted(turn.tolist()) == [0, 1, 1, 2, 2, 3]
+
+
+def test_pictures_that_were_seen_are_counted_and_not_loaded_again(photo: Path) -> None:
+    data = ContentData(Plain(6), [photo], 32, batch_size=2, workers=0)
+    data.load_state_dict({"seen": 4})
+    assert data.state_dict() == {"seen": 4}
+    _, turn = next(iter(data.train_dataloader()))
+    assert turn.tolist() == [index for _, index in first(6, Stream(6, 0))[4:]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_worker_outlives_a_signal_to_all_processes(photo: Path, number: signal.Signals) -> None:
+    data = ContentData(Plain(100), [photo], 32, batch_size=2, workers=1)
+    batches = iter(data.train_dataloader())
+    next(batches)
+    (worker,) = active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, number)
+    seen = [next(batches) for _ in range(20)]  # more than were made ahead of time
+    assert len(seen) == 20
+    assert worker.is_alive()
 
 
 def test_bytes_become_numbers_between_0_and_1(photo: Path) -> None:
@@ -98,12 +136,6 @@ def test_free_photographs_are_at_hand() -> None:
 def test_numbers_out_of_range_are_refused(photo: Path, arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ContentData(Plain(4), [photo], **arguments)
-
-
-def test_too_few_pictures_for_a_batch_are_told(photo: Path) -> None:
-    data = ContentData(Plain(3), [photo], 32, batch_size=4, workers=0)
-    with pytest.raises(ConfigError, match="batch_size is 4, but there are only 3 pictures"):
-        data.train_dataloader()
 
 
 def test_a_picture_kept_aside_that_cannot_be_read_is_told(tmp_path: Path) -> None:

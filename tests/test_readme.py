@@ -8,6 +8,7 @@ import hydra
 import pytest
 from command_line import register_resolvers
 from overrides import CONFIGS, read_arguments
+from prepare_data import with_command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,7 +28,7 @@ def test_every_command_composes(script: str, arguments: str) -> None:
     # A painting of the reader's own has no configuration here.
     arguments = arguments.replace("style=my_painting", "style=starry_night")
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        hydra.compose(Path(script).stem, overrides=read_arguments(shlex.split(arguments)))
+        hydra.compose(Path(script).stem, overrides=read_arguments(with_command(shlex.split(arguments))))
 
 
 @pytest.mark.parametrize("setting", re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE))

@@ -1,10 +1,6 @@
 """What a user types, from a painting to a stylised photograph."""
 
-import os
 import shlex
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,48 +8,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from small_runs import SMALL, Run, events, only
 
 import fast_style
 from fast_style.images import read_image
-
-ROOT = Path(__file__).parent.parent
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-#: Small enough for a test, and otherwise what the bare command does.
-SMALL = (
-    "trainer.accelerator=cpu",
-    "trainer.max_steps=3",
-    "trainer.val_check_interval=2",
-    "trainer.log_every_n_steps=1",
-    "callback.throughput.every_n_steps=1",
-    "network.width=8",
-    "network.blocks=1",
-    "data.size=48",
-    "batch_size=2",
-    "workers=0",
-    "heldout.size=48",
-    "preview.size=48",
-    "preview.every_n_steps=2",
-    "callback.checkpoint.every_n_train_steps=2",
-)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run a script in an empty folder."""
-
-    def run(script: str, *overrides: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, ROOT / "scripts" / script, *overrides],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-
-    return run
 
 
 @pytest.fixture
@@ -62,17 +20,6 @@ def photo(tmp_path: Path) -> Path:
     levels = np.random.default_rng(0).integers(0, 256, (41, 67, 3), np.uint8)
     Image.fromarray(levels).save(path)
     return path
-
-
-def events(folder: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(folder))
-    accumulator.Reload()
-    return accumulator
-
-
-def only(folder: Path, pattern: str) -> Path:
-    (found,) = folder.glob(pattern)
-    return found
 
 
 def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, photo: Path) -> None:
@@ -125,18 +72,6 @@ def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path,
         assert stylized.returncode == 0, stylized.stderr
     one, blend = (read_image(tmp_path / name) for name in ("one.png", "blend.png"))
     assert not torch.equal(one, blend)
-
-
-def test_photographs_train_it_and_broken_ones_do_not_stop_it(run: Run, tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    (tmp_path / "photos" / "deep").mkdir(parents=True)
-    for i in range(4):
-        Image.fromarray(generator.integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / f"photos/deep/{i}.jpg")
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>not found</html>")
-    # Three steps of two: every picture is asked for, by a worker that is a process of its own.
-    trained = run("train.py", *SMALL, "data=photos", f"data.source={tmp_path / 'photos'}", "workers=1")
-    assert trained.returncode == 0, trained.stderr
-    assert "1 of 5 pictures cannot be read: broken.jpg" in trained.stdout
 
 
 def test_two_processes_learn_what_one_learns_from_a_batch_of_twice_the_size(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Runs of the scripts that are small enough for a test, and a look at what they leave."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+#: Otherwise what the bare command does.
+SMALL = (
+    "trainer.accelerator=cpu",
+    "trainer.max_steps=3",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=1",
+    "callback.throughput.every_n_steps=1",
+    "network.width=8",
+    "network.blocks=1",
+    "data.size=48",
+    "batch_size=2",
+    "workers=0",
+    "heldout.size=48",
+    "preview.size=48",
+    "preview.every_n_steps=2",
+    "callback.checkpoint.every_n_steps=2",
+)
+
+#: The same to the last bit, each time.
+EXACT = (*SMALL, "trainer.precision=32-true", "+trainer.deterministic=true")
+
+
+def command(script: str, *overrides: str) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / script), *overrides]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
+
+
+def events(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return accumulator
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found

@@ -1,0 +1,227 @@
+"""Stopping a run in every way that there is, and going on."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from safetensors.torch import load_file
+from small_runs import EXACT, ROOT, Run, command, environment, events, only
+
+from fast_style.saving import read_checkpoint
+
+#: Too long to end by itself before it is stopped.
+LONG = (
+    *EXACT,
+    "trainer.max_steps=400",
+    "trainer.val_check_interval=100",
+    "preview.every_n_steps=1000",
+    "callback.progress.every_n_seconds=0",
+)
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a command in an empty folder, and return once it has taken some steps."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(command: list[str], until: str = "step 4/", **variables: str) -> "subprocess.Popen[str]":
+        with log(tmp_path).open("w") as output:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT, text=True
+            )
+        started.append(process)
+        while until not in log(tmp_path).read_text():
+            if process.poll() is not None:
+                pytest.fail(f"ended early: {log(tmp_path).read_text()}")
+            time.sleep(0.05)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def log(folder: Path) -> Path:
+    return folder / "log"
+
+
+def children(process: "subprocess.Popen[str]") -> list[int]:
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in found.stdout.split()]
+
+
+def assert_same_networks(one: Path, two: Path) -> None:
+    tensors, others = load_file(one), load_file(two)
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, others[name]), name
+
+
+def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(start: Start, run: Run, tmp_path: Path) -> None:
+    process = start(command("train.py", *LONG, "trainer.max_steps=24", "workers=1", "name=stopped"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    last = log(tmp_path).read_text().strip().splitlines()[-1]
+    folder = only(tmp_path, "runs/stopped/*")
+    step = read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]
+    assert 4 <= step < 24
+    assert last.startswith(f"train.py: stopped by SIGTERM, step {step} saved; go on with: ")
+    assert "Traceback" not in log(tmp_path).read_text()
+
+    words = shlex.split(last.rpartition("go on with: ")[2].partition("python ")[2])
+    assert words[1] == f"resume={folder.relative_to(tmp_path)}"
+    # With another number of workers, which decides nothing.
+    went_on = run(*words, "workers=0")
+    assert went_on.returncode == 0, went_on.stderr
+    assert f"at step {step}" in went_on.stdout
+    assert "warn" not in went_on.stderr.lower()
+    whole = run("train.py", *LONG, "trainer.max_steps=24", "name=whole")
+    assert whole.returncode == 0, whole.stderr
+    assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
+
+    # The curves are those of one run: each step once.
+    steps = [event.step for event in events(folder).Scalars("train/total")]
+    assert steps == [event.step for event in events(only(tmp_path, "runs/whole/*")).Scalars("train/total")]
+
+    # Once more: there is nothing left to train, and the network is the same.
+    (tmp_path / "checkpoints/stopped.safetensors").unlink()
+    again = run("train.py", f"resume={folder}")
+    assert again.returncode == 0, again.stderr
+    assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
+
+
+def test_control_c_does_the_same(start: Start, tmp_path: Path) -> None:
+    process = start(command("train.py", *LONG, "workers=1"))
+    for number in (process.pid, *children(process)):  # as a terminal sends it: to all
+        os.kill(number, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert "train.py: stopped by SIGINT, step " in log(tmp_path).read_text()
+    assert "Traceback" not in log(tmp_path).read_text()
+
+
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(start: Start, run: Run, tmp_path: Path) -> None:
+    process = start(command("train.py", *LONG, "trainer.max_steps=12", "name=killed"), until="step 5/")
+    process.kill()
+    process.wait()
+    folder = only(tmp_path, "runs/killed/*")
+    (folder / "checkpoints" / ".0123.part").write_bytes(b"cut short")
+    went_on = run("train.py", "name=killed", "resume=last")
+    assert went_on.returncode == 0, went_on.stderr
+    assert [file.name for file in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    # What the killed one had logged after its checkpoint counts once.
+    assert [event.step for event in events(folder).Scalars("train/total")] == list(range(12))
+
+
+def test_a_full_disk_stops_the_run_in_one_line(run: Run, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to mount a file system")
+    try:
+        # The previews fill it.
+        full = run("train.py", *EXACT, "trainer.max_steps=200", "preview.every_n_steps=1", f"hydra.run.dir={disk}/run")
+        assert full.returncode == 1
+        (line,) = full.stderr.splitlines()
+        assert "No space left on device" in line
+        assert "make room" in line
+        assert f"resume={os.path.relpath(disk / 'run', tmp_path)}" in line
+        assert read_checkpoint(disk / "run" / "checkpoints" / "last.ckpt")["global_step"] >= 2
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("dies", ["first", "second"])
+def test_if_one_process_dies_none_is_left(start: Start, tmp_path: Path, dies: str) -> None:
+    process = start(command("train.py", *LONG, "trainer.devices=2"))
+    others = children(process)
+    assert len(others) == 1
+    os.kill(process.pid if dies == "first" else others[0], signal.SIGKILL)
+    assert process.wait(30) != 0
+    # Whoever is left after half a minute is found by the time limit of this test.
+    for other in others:
+        while os.path.exists(f"/proc/{other}") and "Z" not in Path(f"/proc/{other}/stat").read_text().split()[2]:
+            time.sleep(0.1)
+
+
+def torchrun(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", *arguments, str(ROOT / "scripts" / "train.py")]
+
+
+def test_two_processes_stop_at_one_step_and_torchrun_would_have_learnt_the_same(
+    start: Start, run: Run, tmp_path: Path
+) -> None:
+    two = (*LONG, "trainer.max_steps=16", "trainer.devices=2")
+    # The signal comes to one of them only.
+    process = start(command("train.py", *two, "workers=1", "name=stopped"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert "Traceback" not in log(tmp_path).read_text()
+    went_on = run("train.py", "resume=last")
+    assert went_on.returncode == 0, went_on.stderr
+
+    # Without a name for the run: its processes agree on the time.
+    whole = subprocess.run(
+        [*torchrun("--nproc-per-node=2", f"--master-port={find_free_network_port()}"), *two, "name=whole"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert whole.returncode == 0, whole.stderr
+    only(tmp_path, "runs/whole/*")
+    assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
+
+
+def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Start, run: Run, tmp_path: Path) -> None:
+    """Two agents that meet at an address, as on two machines."""
+    same = (
+        *(text for text in EXACT if not text.startswith("batch_size")),
+        "optimizer._target_=torch.optim.SGD",
+        "optimizer.lr=0.1",
+        "callback=[checkpoint,throughput]",
+    )
+    meeting = f"--rdzv-endpoint=127.0.0.1:{find_free_network_port()}"
+    agent = torchrun("--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-id=job7", meeting)
+    machines = [
+        subprocess.Popen(
+            [*agent, *same, "batch_size=1", "trainer.devices=2", "trainer.num_nodes=2", "name=machines"],
+            cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    outputs = [machine.communicate(timeout=240)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    alone = run("train.py", *same, "batch_size=4", "name=alone")
+    assert alone.returncode == 0, alone.stderr
+    losses = [
+        [event.value for event in events(tmp_path / "runs" / folder).Scalars("train/total")]
+        for folder in ("machines/job7", f"alone/{only(tmp_path, 'runs/alone/*').name}")
+    ]
+    assert len(losses[0]) == 3
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_sweep_of_runs_with_two_processes_each(run: Run, tmp_path: Path) -> None:
+    swept = run("train.py", "-m", *EXACT, "trainer.devices=2", "style=starry_night,great_wave")
+    assert swept.returncode == 0, swept.stderr
+    for number, name in enumerate(("starry_night", "great_wave")):
+        assert (tmp_path / "checkpoints" / f"{name}.safetensors").exists()
+        only(tmp_path, f"runs/sweep/*/{number}_{name}/checkpoints/last.ckpt")
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["sweep"]
