@@ -5,9 +5,6 @@ import functools
 import io
 import os
 import secrets
-import threading
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -18,10 +15,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fast_style.errors import ImageError
 from fast_style.types import Images
-
-#: Larger pictures are refused unread. The largest phone cameras have 200 megapixels, 600 MB once decoded,
-#: and a few kilobytes can claim any size.
-MAX_PIXELS = 200_000_000
+from fast_style.untrusted import MAX_PIXELS, open_regular, own_limits
 
 # Only formats of pixels: EPS and PDF run programs, FITS and its like hold measurements.
 _FORMATS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG")
@@ -33,7 +27,6 @@ _T = Image.Transpose  # What undoes each EXIF orientation:
 _TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
 _TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
 
-_pillow_settings = threading.Lock()
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
 BinaryFile: TypeAlias = IO[bytes] | io.BytesIO
 #: How the names of picture files end, in lower case.
@@ -80,7 +73,7 @@ def open_picture(source: str | Path | BinaryFile, name: str | None = None, short
         ImageError: if there is no such picture, or it is damaged, of an unknown format or above MAX_PIXELS.
     """
     try:
-        with open(source, "rb") if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
+        with open_regular(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             return _decode(file, short_side)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
         name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
@@ -182,28 +175,16 @@ def _decode(file: BinaryFile, short_side: int | None) -> Picture:
         raise ValueError("the file is empty")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise ValueError("it holds a web page or other markup")
-    with _own_limits():
+    with own_limits():
         image = Image.open(file, formats=_FORMAT_NAMES)
-    if short_side is not None:
-        image.draft(None, (short_side, short_side))
-    return Picture.of(image)
-
-
-@contextlib.contextmanager
-def _own_limits() -> Iterator[None]:
-    """Pillow without warnings, but with MAX_PIXELS. Both are settings of the process, hence the lock."""
-    with _pillow_settings, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS // 2  # It refuses above twice this.
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+        if short_side is not None:
+            image.draft(None, (short_side, short_side))
+        return Picture.of(image)
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
     try:
-        with _own_limits():
+        with own_limits():
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # Any: damaged metadata makes no picture unreadable.
         turn = None

@@ -1,13 +1,8 @@
 """Content pictures for training, read in place from a folder, a zip or a tar."""
 
-import io
 import math
-import os
-import tarfile
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fast_style.errors import ConfigError, DataError, ImageError
-from fast_style.images import PICTURE_SUFFIXES, BinaryFile, Picture, flatten, open_picture
+from fast_style.images import PICTURE_SUFFIXES, flatten, open_picture
+from fast_style.sources import open_source, printable
 
 
 class Photographs(Dataset[Tensor]):
@@ -27,44 +23,57 @@ class Photographs(Dataset[Tensor]):
     Its side is between half of the picture's short side and all of it; it is enlarged only where the
     whole picture is smaller than a crop. Half of the crops are mirrored.
 
-    A picture that cannot be read is passed over for the next one that can.
+    A picture that cannot be read is passed over, for good, and the next one that can stands in for it.
+    No process stops the run because of it, as long as any is left: the one that trains calls `check`.
 
     Attributes:
         names: the pictures, as paths inside the source, in order.
+        flags: 1 for each picture found unreadable, in memory that the workers of a DataLoader share:
+            what one process has found no other tries again. Shape (pictures,), uint8.
         bad: the pictures that this process found unreadable, with the reasons.
-
-    The workers of a DataLoader are processes of their own; `skipped` tells what all of them found.
     """
 
-    def __init__(self, source: str | Path, size: int, seed: int = 0) -> None:
+    def __init__(self, source: str | Path, size: int, seed: int = 0, max_bad: float = 0.01) -> None:
         """List the pictures, and read the first good one.
 
         Args:
             source: the folder or the archive; hidden files and files that are no pictures are ignored.
             size: the side of the crops, in pixels.
             seed: what the randomness starts from, not negative.
+            max_bad: the part of the pictures that may be unreadable, from 0 to 1.
 
         Raises:
             DataError: if the source is missing, damaged, compressed as a whole, or has no usable picture.
-            ConfigError: if the size is below 32, which is too little for a network to look at.
+            ConfigError: if the size is below 32, which is too little for a network to look at, or `max_bad`
+                is no part of a whole.
         """
         if size < 32:
             raise ConfigError(f"size must be at least 32 pixels, not {size}")
-        self.source, self.size, self.seed = Path(source), size, seed
+        if not 0 <= max_bad <= 1:
+            raise ConfigError(f"max_bad must be from 0 to 1, not {max_bad}")
+        self.source, self.size, self.seed, self.max_bad = Path(source), size, seed, max_bad
         self.bad: dict[str, str] = {}
-        self._files = _open_source(self.source)
+        self._files = open_source(self.source)
         self.names = sorted(filter(_is_picture, self._files.names()))
         if not self.names:
-            raise DataError(f"{source}: no pictures in it; they are files ending in {', '.join(PICTURE_SUFFIXES)}")
-        # Shared with the workers, which find bad pictures long after they were started.
-        self._skipped = torch.zeros(len(self.names), dtype=torch.bool)
-        self._skipped.share_memory_()  # type: ignore[no-untyped-call]
+            refused = "".join(f"; refused: {printable(name)}, {why}" for name, why in list(self.refused.items())[:1])
+            raise DataError(
+                f"{self._shown}: no pictures in it; they are files ending in {', '.join(PICTURE_SUFFIXES)}{refused}"
+            )
+        # The workers find bad pictures long after they were started.
+        self.flags = torch.zeros(len(self.names), dtype=torch.uint8)
+        self.flags.share_memory_()  # type: ignore[no-untyped-call]
         self._first_readable(0, size)
 
     @property
+    def refused(self) -> Mapping[str, str]:
+        """What the source never reads, by name, with the reason: a link in an archive, for one."""
+        return self._files.refused
+
+    @property
     def skipped(self) -> list[str]:
-        """The pictures that this process or any worker of it found unreadable."""
-        return [name for name, skipped in zip(self.names, self._skipped.tolist(), strict=True) if skipped]
+        """The pictures that this process or any worker of it found unreadable, by names fit for printing."""
+        return [printable(self.names[index]) for index in self.flags.nonzero()[:, 0].tolist()]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,7 +93,7 @@ class Photographs(Dataset[Tensor]):
         zoom, left, top, mirror = np.random.default_rng([self.seed, epoch, index]).random(4)
         # The crop is cut from the picture as if its short side had this many pixels.
         short_side = self.size * (1 + zoom)
-        image = flatten(self._first_readable(index, math.ceil(short_side)))
+        image = self._first_readable(index, math.ceil(short_side))
         side = min(image.size) * self.size / min(short_side, max(self.size, min(image.size)))
         x, y = left * (image.width - side), top * (image.height - side)
         box = (x, y, min(x + side, image.width), min(y + side, image.height))
@@ -93,106 +102,69 @@ class Photographs(Dataset[Tensor]):
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return torch.from_numpy(np.array(crop)).permute(2, 0, 1).contiguous()
 
-    def _first_readable(self, start: int, short_side: int) -> Picture:
+    def listing(self) -> str:
+        """Return a line for each picture of `skipped`, then for all that is refused: the name, a tab, the reason.
+
+        What other processes found unreadable is looked at again, for the reason.
+        """
+        reasons = [(self.names[index], self._reason(index)) for index in self.flags.nonzero()[:, 0].tolist()]
+        reasons += [(name, f"refused: {reason}") for name, reason in sorted(self.refused.items())]
+        return "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in reasons)
+
+    def look_again(self, skipped: Iterable[str]) -> None:
+        """Try pictures that were in `skipped` before, such as in another run: some may have been mended."""
+        before = set(skipped)
+        for index, name in enumerate(self.names if before else ()):
+            if printable(name) in before:
+                self._read(index, self.size)
+
+    def check(self, listed: str = "") -> None:
+        """See to it that not too many pictures are unreadable.
+
+        Args:
+            listed: the file that names them all, for the message.
+
+        Raises:
+            DataError: if they are more than `max_bad` of all.
+        """
+        bad = self.flags.nonzero()[:, 0].tolist()
+        if len(bad) / len(self) > self.max_bad:
+            allowed = math.floor(self.max_bad * len(self) + 1e-9)  # 0.29 * 100 is a little less than 29.
+            raise DataError(
+                f"{self._shown}: {len(bad)} of {len(self)} pictures cannot be read ({len(bad) / len(self):.2%}, and "
+                f"{allowed} may be), for instance {printable(self.names[bad[0]])}: {self._reason(bad[0])}"
+                f"{listed and f'; {listed} names them all'}; mend or remove them, or raise data.max_bad"
+            )
+
+    @property
+    def _shown(self) -> str:
+        return printable(str(self.source))
+
+    def _first_readable(self, start: int, short_side: int) -> Image.Image:
         for offset in range(len(self)):
             index = (start + offset) % len(self)
-            name = self.names[index]
-            if name in self.bad:
-                continue
-            try:
-                with self._files.open(name) as file:
-                    return open_picture(file, name, short_side)
-            except (ImageError, OSError, RuntimeError, zipfile.BadZipFile) as error:
-                self.bad[name] = str(error).removeprefix(f"{name}: ")
-                self._skipped[index] = True
-        name, reason = next(iter(self.bad.items()))
+            # Whether another process has found it bad changes only how long this takes.
+            if not self.flags[index] and (image := self._read(index, short_side)) is not None:
+                return image
         raise DataError(
-            f"{self.source}: none of its {len(self)} pictures can be used, for instance {name}: {reason}; "
-            "download or unpack them again"
+            f"{self._shown}: none of its {len(self)} pictures can be used, for instance "
+            f"{printable(self.names[0])}: {self._reason(0)}; download or unpack them again"
         )
 
+    def _read(self, index: int, short_side: int) -> Image.Image | None:
+        name = self.names[index]
+        try:
+            with self._files.open(name) as file:
+                return flatten(open_picture(file, printable(name), short_side))
+        except (ImageError, MemoryError) as error:
+            self.bad[name] = str(error).removeprefix(f"{printable(name)}: ") or "too large for this machine's memory"
+            self.flags[index] = 1
+            return None
 
-class _Folder:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def names(self) -> Iterable[str]:
-        seen = set()
-        for folder, subfolders, files in os.walk(self.path, followlinks=True):
-            # A link may lead back to a folder above it.
-            if (real := os.path.realpath(folder)) in seen:
-                subfolders.clear()
-                continue
-            seen.add(real)
-            subfolders.sort()
-            yield from (Path(folder, file).relative_to(self.path).as_posix() for file in files)
-
-    def open(self, name: str) -> BinaryFile:
-        return open(self.path / name, "rb")
-
-
-class _Zip:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._opened: tuple[int, zipfile.ZipFile] | None = None
-
-    def names(self) -> Iterable[str]:
-        # An archive may hold several versions of a file.
-        return {member.filename for member in self._archive().infolist() if not member.is_dir()}
-
-    def open(self, name: str) -> BinaryFile:
-        return io.BytesIO(self._archive().read(name))  # All of it, so that its checksum is compared.
-
-    def _archive(self) -> zipfile.ZipFile:
-        # Processes that share an open file share its position too: each opens its own.
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), zipfile.ZipFile(self.path)
-        return self._opened[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None}
-
-
-class _Tar:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with tarfile.open(path, "r:") as archive:
-            self._places = {
-                member.name: (member.offset_data, member.size)
-                for member in archive
-                if member.isreg() and not member.issparse()
-            }
-
-    def names(self) -> Iterable[str]:
-        return self._places
-
-    def open(self, name: str) -> BinaryFile:
-        offset, length = self._places[name]
-        with open(self.path, "rb") as file:
-            file.seek(offset)
-            return io.BytesIO(file.read(length))
-
-
-def _open_source(path: Path) -> _Folder | _Zip | _Tar:
-    if path.is_dir():
-        return _Folder(path)
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(6)
-        if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-            files = _Zip(path)
-            files.names()
-            return files
-        # gzip, bzip2, xz, Zstandard
-        if magic.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")):
-            raise DataError(f"{path}: pictures cannot be read in place from a compressed tar; uncompress it first")
-        return _Tar(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such folder or archive; check the path") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-    except (zipfile.BadZipFile, tarfile.TarError) as error:
-        raise DataError(f"{path}: neither a folder nor a whole .zip or .tar ({error}); download it again") from error
+    def _reason(self, index: int) -> str:
+        if self.names[index] not in self.bad:
+            self._read(index, self.size)
+        return self.bad.get(self.names[index], "was unreadable for a while")
 
 
 def _is_picture(name: str) -> bool:

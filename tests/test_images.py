@@ -16,7 +16,6 @@ from PIL import Image, ImageCms, JpegImagePlugin
 
 from fast_style.errors import ImageError
 from fast_style.images import (
-    MAX_PIXELS,
     Picture,
     contact_sheet,
     flatten,
@@ -27,6 +26,7 @@ from fast_style.images import (
     to_tensor,
     write_image,
 )
+from fast_style.untrusted import MAX_BYTES, MAX_PIXELS
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -235,7 +235,15 @@ def unreadable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of JPEG, PNG, "),
         "bomb": (png_of_claimed_size(50_000, 50_000), f"over {MAX_PIXELS:,} pixels"),
     }
-    cases = {"missing": (tmp_path / "missing.jpg", "o such file"), "folder": (tmp_path, "s a directory")}
+    (tmp_path / "huge.webp").touch()
+    os.truncate(tmp_path / "huge.webp", MAX_BYTES + 1)  # nothing but a hole
+    cases = {"huge": (tmp_path / "huge.webp", "600,000,001 bytes, and a picture has at most 600,000,000")}
+    cases |= {
+        "missing": (tmp_path / "missing.jpg", "o such file"),
+        "folder": (tmp_path, "a folder"),
+        "pipe": (tmp_path / "pipe", "no regular file"),
+    }
+    os.mkfifo(tmp_path / "pipe")
     for name, (content, words) in contents.items():
         cases[name] = (tmp_path / f"{name}.jpg", words)
         cases[name][0].write_bytes(content)
@@ -243,7 +251,8 @@ def unreadable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
 
 
 @pytest.mark.parametrize(
-    "case", ["missing", "folder", "empty", "cut", "cut_png", "cut_header", "html", "text", "eps", "bomb"]
+    "case",
+    ["missing", "folder", "pipe", "huge", "empty", "cut", "cut_png", "cut_header", "html", "text", "eps", "bomb"],
 )
 def test_what_is_no_picture_is_one_line_with_file_and_reason(tmp_path: Path, case: str) -> None:
     path, words = unreadable(tmp_path)[case]
@@ -260,9 +269,57 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(ImageError, match=r"secret\.png: not a readable picture \(Permission denied\)"):
         open_picture(tmp_path / "secret.png")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Image.DecompressionBombError("bomb"),
+        MemoryError(),
+        RecursionError("maximum recursion depth exceeded"),
+        SyntaxError("broken PNG file"),
+        struct.error("unpack requires a buffer"),
+        zlib.error("Error -3 while decompressing data"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        KeyError("a tag"),
+        OverflowError("several\nlines"),
+        AssertionError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_decoder_raises_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(self: object) -> None:
+        raise error
+
+    gradient().save(tmp_path / "scene.png")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+    with pytest.raises(ImageError, match=r"scene\.png: not a readable picture \(.+\)$") as caught:
+        open_picture(tmp_path / "scene.png")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_decoders_have_to_say_besides_is_not_heard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    gradient().save(tmp_path / "odd.png")
+    encoded = (tmp_path / "odd.png").read_bytes()
+    frames = b"acTL" + bytes(8)  # An animation of no pictures, told of after the picture.
+    chunk = struct.pack(">I", 8) + frames + struct.pack(">I", zlib.crc32(frames))
+    (tmp_path / "odd.png").write_bytes(encoded[:-12] + chunk + encoded[-12:])
+    gradient().save(tmp_path / "damaged.tif", compression="tiff_deflate")
+    damaged = bytearray((tmp_path / "damaged.tif").read_bytes())
+    damaged[20:40] = bytes(20)
+    (tmp_path / "damaged.tif").write_bytes(damaged)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert distance(open_picture(tmp_path / "odd.png").rgb, gradient()) == 0
+        with pytest.raises(ImageError):
+            open_picture(tmp_path / "damaged.tif")
+    assert heard == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_sizes_are_limited_by_our_limit_and_not_by_pillows(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import pickle
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fast_style.errors import ConfigError, DataError
-from fast_style.images import to_tensor
+from fast_style.images import BinaryFile, Picture, flatten, to_tensor
 from fast_style.photographs import Photographs
 
 
@@ -175,7 +176,7 @@ def test_the_next_readable_picture_stands_in(tmp_path: Path) -> None:
     assert [photographs[0, index][:, 4, 4].tolist() for index in range(3)] == [[0, 255, 0]] * 3
 
 
-def test_a_member_with_a_wrong_checksum_or_a_password_is_passed_over(folder: Path) -> None:
+def test_a_member_with_a_wrong_checksum_is_passed_over_and_one_with_a_password_refused(folder: Path) -> None:
     archive = packed(folder, "zip")
     content = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as opened:
@@ -187,8 +188,9 @@ def test_a_member_with_a_wrong_checksum_or_a_password_is_passed_over(folder: Pat
     archive.write_bytes(content)
     photographs = Photographs(archive, 32)
     crops(photographs)
-    assert set(photographs.bad) == {"a.jpg", "b.png"}
-    assert "encrypted" in photographs.bad["b.png"]
+    assert set(photographs.bad) == {"a.jpg"}
+    assert photographs.refused == {"b.png": "encrypted"}
+    assert "b.png" not in photographs.names
 
 
 def test_a_photograph_that_vanishes_later_is_passed_over(folder: Path) -> None:
@@ -202,7 +204,7 @@ def test_when_all_vanish_the_error_names_one(folder: Path) -> None:
     photographs = Photographs(folder, 32)
     for name in photographs.names:
         (folder / name).unlink()
-    with pytest.raises(DataError, match=r"photos: none of its 5 pictures can be used, for instance b\.png: .*No such"):
+    with pytest.raises(DataError, match=r"photos: none of its 5 pictures can be used, for instance a\.jpg: .*No such"):
         photographs[0, 1]
 
 
@@ -257,6 +259,158 @@ def test_an_unusable_source_is_one_line_before_anything_starts(
         Photographs(path, 32)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+class Recorded:
+    """A source that writes down, for all processes, what is opened."""
+
+    def __init__(self, photographs: Photographs, record: Path) -> None:
+        self.source, self.record = photographs._files, record
+        self.refused = self.source.refused
+        record.touch()
+
+    def names(self) -> Iterable[str]:
+        return self.source.names()
+
+    def open(self, name: str) -> BinaryFile:
+        with self.record.open("a") as record:
+            print(name, file=record)
+        return self.source.open(name)
+
+
+# Python 3.12 and later warn of forking once torch has started threads.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_what_one_worker_finds_bad_no_other_tries_again(folder: Path, tmp_path: Path) -> None:
+    damage(folder / "b.png")
+    photographs = Photographs(folder, 32)
+    photographs._files = Recorded(photographs, tmp_path / "opened")
+    keys = [(0, 1), (1, 1)]
+    for _ in range(3):  # each time with a worker of its own
+        list(DataLoader(photographs, sampler=keys, num_workers=1, multiprocessing_context="fork"))
+    opened = (tmp_path / "opened").read_text().split()
+    assert opened == ["b.png", *["train/c.JPEG"] * 6]
+
+
+def test_what_stands_in_does_not_depend_on_who_has_found_what(folder: Path) -> None:
+    damage(folder / "b.png")
+    damage(folder / "train/c.JPEG")
+    knowing, one, another = (Photographs(folder, 32) for _ in range(3))
+    crops(knowing)
+    expected = crops(knowing)
+    # Backwards, and every other picture in another process.
+    keys = [(epoch, index) for epoch in range(2) for index in range(5)]
+    for place in reversed(range(10)):
+        assert torch.equal((one, another)[place % 2][keys[place]], expected[place])
+
+
+@pytest.mark.parametrize("max_bad", [0.25, 1])
+def test_some_may_be_bad(folder: Path, max_bad: float) -> None:
+    (folder / "a.jpg").unlink()
+    damage(folder / "b.png")
+    photographs = Photographs(folder, 32, max_bad=max_bad)
+    crops(photographs)
+    photographs.check()
+
+
+def test_too_many_are_one_line_with_what_to_do(folder: Path) -> None:
+    (folder / "b.png").write_bytes(b"<html>Not found</html>")
+    photographs = Photographs(folder, 32, max_bad=0.19)
+    photographs.check()  # Nobody has looked yet.
+    crops(photographs)
+    with pytest.raises(DataError) as caught:
+        photographs.check("runs/a/bad_files.txt")
+    assert str(caught.value) == (
+        f"{folder}: 1 of 5 pictures cannot be read (20.00%, and 0 may be), for instance b.png: "
+        "not a readable picture (it holds a web page or other markup); runs/a/bad_files.txt names them all; "
+        "mend or remove them, or raise data.max_bad"
+    )
+
+
+def test_a_part_that_is_exactly_allowed_is_allowed(tmp_path: Path) -> None:
+    # 0.29 * 100 is below 29 in floating point.
+    noise(0).save(tmp_path / "a.png")
+    for index in range(29):
+        (tmp_path / f"b{index}.png").touch()
+    for index in range(70):
+        (tmp_path / f"c{index}.png").hardlink_to(tmp_path / "a.png")
+    photographs = Photographs(tmp_path, 32, max_bad=0.29)
+    crops(photographs, 1)
+    assert len(photographs.skipped) == 29
+    photographs.check()
+
+
+@pytest.mark.parametrize("max_bad", [-0.01, 1.01, float("nan")])
+def test_a_part_that_is_none_is_refused(folder: Path, max_bad: float) -> None:
+    with pytest.raises(ConfigError, match=f"max_bad must be from 0 to 1, not {max_bad}"):
+        Photographs(folder, 32, max_bad=max_bad)
+
+
+def test_the_list_has_name_and_reason_also_of_what_others_found_and_of_what_is_refused(folder: Path) -> None:
+    damage(folder / "b.png")
+    (folder / "val/e.jpg").write_bytes(b"")
+    with zipfile.ZipFile(packed(folder, "zip"), "a") as archive:
+        archive.writestr("../f.jpg", b"")
+    photographs = Photographs(folder.with_suffix(".zip"), 32)
+    photographs.flags[[1, 4]] = 1
+    photographs.flags[2] = 1  # as if reading it had failed for once
+    lines = [line.split("\t") for line in photographs.listing().splitlines()]
+    assert [name for name, _ in lines] == ["b.png", "train/c.JPEG", "val/e.jpg", "../f.jpg"]
+    assert [reason for _, reason in lines][1:] == [
+        "was unreadable for a while",
+        "not a readable picture (the file is empty)",
+        "refused: its name leads out of the archive",
+    ]
+
+
+def test_mended_pictures_are_taken_again_and_others_known_at_once(folder: Path) -> None:
+    (folder / "val/e.jpg").write_bytes(b"")
+    photographs = Photographs(folder, 32)
+    photographs.look_again(["b.png", "val/e.jpg", "no longer there.png"])
+    assert photographs.skipped == ["val/e.jpg"]
+
+
+def test_names_that_are_not_unicode_are_read_and_shown(tmp_path: Path) -> None:
+    for name, content in ((b"caf\xe9.png", b""), (b"two\nlines\t.png", b""), (b"th\xe9.png", None)):
+        path = tmp_path / os.fsdecode(name)
+        noise(0).save(path, "PNG") if content is None else path.write_bytes(content)
+    photographs = Photographs(tmp_path, 32, max_bad=0.5)
+    crops(photographs)
+    assert photographs.skipped == [r"caf\udce9.png", r"two\nlines\t.png"]
+    assert photographs.listing() == "".join(
+        f"{name}\tnot a readable picture (the file is empty)\n" for name in photographs.skipped
+    )
+    with pytest.raises(DataError, match="2 of 3 pictures") as caught:
+        photographs.check()
+    str(caught.value).encode()
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_of_every_shape_give_a_crop(tmp_path: Path) -> None:
+    for width, height in ((1, 1), (1, 3000), (3000, 1), (2, 2), (31, 33)):
+        noise(0, width, height).save(tmp_path / f"{width}x{height}.png")
+    photographs = Photographs(tmp_path, 32)
+    assert crops(photographs).shape == (10, 3, 32, 32)
+    assert photographs.skipped == []
+
+
+def test_a_picture_too_large_for_the_memory_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs = Photographs(folder, 32)
+
+    def flatten_little(picture: Picture) -> Image.Image:
+        if picture.format == "PNG":
+            raise MemoryError
+        return flatten(picture)
+
+    monkeypatch.setattr("fast_style.photographs.flatten", flatten_little)
+    crops(photographs)
+    assert photographs.bad == {"b.png": "too large for this machine's memory"}
+
+
+def test_an_archive_of_nothing_but_refused_members_tells_why(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../a.jpg", b"")
+    with pytest.raises(DataError, match=r"no pictures in it; .*; refused: \.\./a\.jpg, its name leads out"):
+        Photographs(tmp_path / "evil.zip", 32)
 
 
 def test_what_workers_skip_is_known_to_all(folder: Path) -> None:
