@@ -2,11 +2,13 @@
 
 import errno
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,6 +111,39 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         yield folder
 
 
+def end_when_stuck(patience: float = 30.0) -> None:
+    """End this process when a signal has come and the main thread has not moved for so many seconds.
+
+    Python handles signals between two of its own instructions. A thread that waits in C++ for a process that will
+    never answer has no next instruction, and would have to be killed.
+    """
+    if threading.current_thread() is not threading.main_thread() or os.name != "posix":
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    main = threading.main_thread().ident
+
+    def place() -> tuple[int, int]:
+        frame = sys._current_frames().get(main or 0)
+        return (id(frame), frame.f_lasti) if frame else (0, 0)
+
+    def watch() -> None:
+        while number := os.read(reader, 1)[0]:
+            if number not in (signal.SIGTERM, signal.SIGINT):
+                continue
+            since, before = time.monotonic(), place()
+            while place() == before and time.monotonic() - since < patience:
+                time.sleep(0.1)
+            if place() == before:
+                waits = "it waited for another process in vain"
+                print(f"{Path(sys.argv[0]).name}: stopped by {signal.Signals(number).name}; {waits}", file=sys.stderr)
+                sys.stderr.flush()
+                os._exit(128 + number)
+
+    threading.Thread(target=watch, name="signal-watch", daemon=True).start()
+
+
 def leave_errors_to_the_main_thread() -> None:
     """Let threads be silent about files that cannot be written: TensorBoard's hands such an error on."""
     usual = threading.excepthook
@@ -117,7 +152,8 @@ def leave_errors_to_the_main_thread() -> None:
 
 def is_first_process() -> bool:
     """Return whether this is the process that writes and speaks for all."""
-    return not getattr(rank_zero_only, "rank", 0)
+    # Until the trainer has met the others, Lightning knows the rank on this machine only.
+    return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _check_settings(path: Path, config: DictConfig) -> None:
@@ -177,12 +213,22 @@ def processes() -> Iterator[None]:
         yield
     finally:
         sys.argv[1:] = arguments
+        _end_workers()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         for name, value in environment.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+def _end_workers() -> None:
+    """End the processes that make pictures, if an error has left them behind; at its end Python would wait for them."""
+    if left := active_children():
+        # PyTorch would raise another error for each of them.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for worker in left:
+            worker.kill()
 
 
 def wait_for_processes(trainer: Trainer) -> None:

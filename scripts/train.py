@@ -10,6 +10,7 @@ from typing import Any
 
 from command_line import build, command, duration, find_pictures, plain, run
 from launch import (
+    end_when_stuck,
     is_first_process,
     leave_errors_to_the_main_thread,
     processes,
@@ -37,6 +38,7 @@ def main(config: DictConfig) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
     leave_errors_to_the_main_thread()
+    end_when_stuck()
     with run_folder(config) as folder, processes():
         goes_on = f"go on with: {command('train.py', f'resume={os.path.relpath(folder)}')}"
         try:

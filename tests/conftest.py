@@ -1,9 +1,13 @@
 """Shapes are checked while tests run, and what most tests need is made once."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+
+# Before torch: tests run side by side, each on a core of its own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

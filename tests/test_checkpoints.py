@@ -102,7 +102,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*{"fsync": (os, "fsync", full), "replace": (Path, "replace", full)}[fails])
+    monkeypatch.setattr(*{"fsync": (os, "fsync", full), "replace": (os, "replace", full)}[fails])
     with pytest.raises(CheckpointError) as error:
         save_network(path, LightNet(styles=2, width=8, blocks=1), METADATA)
     assert str(error.value) == f"{path}: cannot be written (No space left on device)"

@@ -1,6 +1,8 @@
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from command_line import register_resolvers, run
 from hydra.core.hydra_config import HydraConfig
 from launch import leave_errors_to_the_main_thread, processes, resumed, run_folder, told
 from omegaconf import DictConfig, OmegaConf
+from small_runs import ROOT, environment
 
 from fast_style.errors import ConfigError
 
@@ -112,6 +115,55 @@ def test_a_second_run_in_a_folder_is_refused(call: Call, tmp_path: Path, capfd: 
     call(twice, "hydra.run.dir=r")
     # When it has ended there is room for the next.
     call(begin, "hydra.run.dir=r")
+
+
+@pytest.mark.parametrize("variables", [{"NODE_RANK": "1"}])
+def test_the_other_processes_of_a_run_share_its_folder(
+    call: Call, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    def both(config: DictConfig) -> None:
+        with run_folder(config) as folder:
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            with run_folder(config) as shared:
+                assert shared == folder
+
+    call(both, "hydra.run.dir=r")
+
+
+#: Waits in C, where Python's handlers do not run until it returns; or in Python, which lets them.
+WAITING = """
+import signal, sys, threading, time
+sys.argv[0] = "train.py"
+from launch import end_when_stuck
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+end_when_stuck(patience=0.5)
+print("ready", flush=True)
+if sys.argv[1] == "python":
+    time.sleep(100)
+from torch.distributed import TCPStore
+TCPStore("127.0.0.1", 0, is_master=True).get("what nobody sets")
+"""
+
+
+@pytest.mark.parametrize(("place", "status"), [("python", 7), ("c", 143)])
+def test_a_signal_ends_a_process_that_waits_in_vain(place: str, status: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, place],
+        env=environment(PYTHONPATH=str(ROOT / "scripts")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert said == (
+        "" if place == "python" else "train.py: stopped by SIGTERM; it waited for another process in vain\n"
+    )
 
 
 def test_what_killed_runs_left_is_swept(call: Call, tmp_path: Path) -> None:
