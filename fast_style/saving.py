@@ -35,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             if not isinstance(cause, OSError):
                 raise
             kept = "; the one before is whole" if path.exists() else ""
-            raise CheckpointError(f"{path}: cannot be written ({cause.strerror}){kept}; make room and resume") from None
+            raise CheckpointError(f"{path}: cannot be written ({cause.strerror}){kept}; make room") from cause
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
         """Read a checkpoint. See `read_checkpoint`."""

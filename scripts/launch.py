@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, read_write
 from overrides import CONFIGS
 
-from fast_style.errors import ConfigError, TrainingError
+from fast_style.errors import CheckpointError, ConfigError, TrainingError
 from fast_style.files import sweep, written_whole
 
 #: What a run that goes on may have otherwise than before: where it computes, and what it shows.
@@ -180,10 +180,14 @@ def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield prefix, node
 
 
+def started_by_trainer() -> bool:
+    """Return whether the trainer in another process has started this one."""
+    return str(HydraConfig.get().job.name).startswith("train_ddp_process_")
+
+
 def _end_with_parent() -> None:
     """End this process when the one that started it is gone: alone, it might wait for it for ever."""
-    by_trainer = HydraConfig.get().job.name.startswith("train_ddp_process_")
-    if not by_trainer and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not started_by_trainer() and "TORCHELASTIC_RUN_ID" not in os.environ:
         return
     parent = os.getppid()
 
@@ -237,9 +241,11 @@ def wait_for_processes(trainer: Trainer) -> None:
         process.wait()
 
 
-def told(error: RuntimeError | OSError) -> TrainingError | None:
+def told(error: RuntimeError | OSError | CheckpointError) -> TrainingError | None:
     """Return in one line what PyTorch and others say in many, if it is about the machine and not about the program."""
     text = " ".join(str(error).split())
+    if isinstance(error, CheckpointError):
+        return TrainingError(text) if isinstance(error.__cause__, OSError) else None
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None

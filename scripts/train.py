@@ -16,6 +16,7 @@ from launch import (
     processes,
     resumed,
     run_folder,
+    started_by_trainer,
     told,
     wait_for_processes,
 )
@@ -26,7 +27,7 @@ from omegaconf import DictConfig
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.data import ContentData
-from fast_style.errors import ConfigError, Interrupted
+from fast_style.errors import CheckpointError, ConfigError, Interrupted
 from fast_style.losses import PerceptualLoss
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint
 from fast_style.task import StyleTransferTask
@@ -43,7 +44,7 @@ def main(config: DictConfig) -> None:
         goes_on = f"go on with: {command('train.py', f'resume={os.path.relpath(folder)}')}"
         try:
             train(config, folder)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, CheckpointError) as error:
             if (known := told(error)) is None:
                 raise
             raise type(known)(f"{known}; {goes_on}") from error
@@ -51,7 +52,7 @@ def main(config: DictConfig) -> None:
             if is_first_process():
                 print(f"{Path(sys.argv[0]).name}: {interrupted}; {goes_on}", file=sys.stderr)
             # The trainer that started this process would take another status for a failure.
-            sys.exit(interrupted.status if is_first_process() or "TORCHELASTIC_RUN_ID" in os.environ else 0)
+            sys.exit(0 if started_by_trainer() else interrupted.status)
 
 
 def train(config: DictConfig, folder: Path) -> None:

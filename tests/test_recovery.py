@@ -269,7 +269,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(small_disk: Path) -> 
     with pytest.raises(CheckpointError) as full:
         AtomicCheckpointIO().save_checkpoint(checkpoint(4.0), path)
     assert str(full.value) == (
-        f"{path}: cannot be written (No space left on device); the one before is whole; make room and resume"
+        f"{path}: cannot be written (No space left on device); the one before is whole; make room"
     )
     assert read_checkpoint(path)["state_dict"]["weight"][0] == 3
     assert list(small_disk.iterdir()) == [path]

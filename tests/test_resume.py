@@ -218,6 +218,25 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "FAST_STYLE_RUN_ID": "both"}
+    one_each = ("trainer.devices=1", "trainer.num_nodes=2", "trainer.max_steps=1")
+    machines = [
+        subprocess.Popen(
+            command("train.py", *(text for text in EXACT if "max_steps" not in text), *one_each),
+            cwd=tmp_path,
+            env=environment(NODE_RANK=str(number), **here),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    outputs = [machine.communicate(timeout=240)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    only(tmp_path, "runs/starry_night/both/checkpoints/last.ckpt")
+
+
 def test_a_sweep_of_runs_with_two_processes_each(run: Run, tmp_path: Path) -> None:
     swept = run("train.py", "-m", *EXACT, "trainer.devices=2", "style=starry_night,great_wave")
     assert swept.returncode == 0, swept.stderr
