@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from command_line import build, command, duration, find_pictures, plain, run
-from launch import (
+from launch import resumed, run_folder
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig
+from processes import (
     end_when_stuck,
     is_first_process,
     leave_errors_to_the_main_thread,
     processes,
-    resumed,
-    run_folder,
     started_by_trainer,
     told,
     wait_for_processes,
 )
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.loggers import TensorBoardLogger
-from omegaconf import DictConfig
 
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network

@@ -10,8 +10,9 @@ import pytest
 import torch
 from command_line import register_resolvers, run
 from hydra.core.hydra_config import HydraConfig
-from launch import leave_errors_to_the_main_thread, processes, resumed, run_folder, told
+from launch import resumed, run_folder
 from omegaconf import DictConfig, OmegaConf
+from processes import leave_errors_to_the_main_thread, processes, told
 from small_runs import ROOT, environment
 
 from fast_style.errors import ConfigError
@@ -135,7 +136,7 @@ def test_the_other_processes_of_a_run_share_its_folder(
 WAITING = """
 import signal, sys, threading, time
 sys.argv[0] = "train.py"
-from launch import end_when_stuck
+from processes import end_when_stuck
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
 end_when_stuck(patience=0.5)
 print("ready", flush=True)
