@@ -61,7 +61,7 @@ def save_network(path: Path, network: TransformNet, metadata: Metadata) -> None:
         with written_whole(path) as file:
             file.write(data)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def load_network(path: Path) -> tuple[TransformNet, Metadata]:

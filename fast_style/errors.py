@@ -4,7 +4,7 @@
     ├── ConfigError      a setting that does not fit: the message names its key
     ├── ImageError       a picture that cannot be read or written
     ├── DataError        a source of content pictures with nothing usable in it
-    ├── CheckpointError  a network file that is missing, damaged or foreign
+    ├── CheckpointError  a network's or a run's file that is missing, damaged or foreign
     ├── WeightsError     weights of the loss network that cannot be had
     └── TrainingError    a run that cannot go on
 
@@ -35,7 +35,7 @@ class DataError(FastStyleError):
 
 
 class CheckpointError(FastStyleError):
-    """A network file is missing, damaged, or not one of ours."""
+    """A network file, or what a run goes on from, is missing, damaged, or not one of ours."""
 
 
 class WeightsError(FastStyleError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _PART = ".part"
+_OURS = re.compile(r"\.[0-9a-f]{16}\.part")
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def sweep(folder: Path, older_than: float = 0.0) -> None:
     """Remove what was left in a folder by programs that were killed while they wrote, if older than some seconds."""
     for part in folder.glob(f".*{_PART}"):
         with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime >= older_than:
+            if _OURS.fullmatch(part.name) and time.time() - part.stat().st_mtime >= older_than:
                 part.unlink()
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -134,7 +135,7 @@ def look_at_each(
             num_workers=workers,
             collate_fn=_as_it_is,
             prefetch_factor=ahead,
-            worker_init_fn=_end_with_parent,
+            worker_init_fn=partial(_end_with_parent, os.getpid()),
         )
     try:
         yield from loader
@@ -174,9 +175,8 @@ def _examine(name: str, content: bytes) -> Finding:
     return Finding(name, len(content), picture.format, *picture.rgb.size, digest)
 
 
-def _end_with_parent(worker: int) -> None:
+def _end_with_parent(parent: int, worker: int) -> None:
     """End a worker when its parent is killed: it would wait for ever that somebody takes what it made."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -43,17 +43,17 @@ class Recovery(Checkpoint):
         self._saved: int | None = None
         self._seen = 0
         self._stopping = 0
-        self._signals = _Signals()
+        self._signals = _Signals(self._stop)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen to signals: one that comes before the first step stops the run at once."""
-        self._signals.listen(self._stop)
+        self._signals.listen(at_once=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, if the checkpoint that the run goes on from was saved before a measurement."""
         self._seen = trainer.global_step
         # Lightning has put its own handlers in the place of ours; they would talk to other processes from within.
-        self._signals.listen(None)
+        self._signals.listen(at_once=False)
         if trainer.ckpt_path:
             self._saved = trainer.global_step
             if _measurement_due(trainer):
@@ -94,7 +94,7 @@ class Recovery(Checkpoint):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen again: for the measurement after the training, too, Lightning has put its own handlers in place."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self._signals.listen(self._stop)
+            self._signals.listen(at_once=True)
 
     def on_validation_batch_end(
         self,
@@ -112,7 +112,7 @@ class Recovery(Checkpoint):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let a signal stop what follows at once: the last step is saved."""
         self._end(trainer)
-        self._signals.listen(self._stop)
+        self._signals.listen(at_once=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the signals as they were."""
@@ -132,8 +132,11 @@ class Recovery(Checkpoint):
 
     def _end(self, trainer: Trainer) -> None:
         if self._stopping:
-            if self._stopping == getattr(signal, "SIGUSR1", None) and trainer.is_global_zero:
-                _requeue()
+            if self._stopping == getattr(signal, "SIGUSR1", None):
+                if trainer.is_global_zero:
+                    _requeue()
+                # A scheduler may end all when one has ended.
+                trainer.strategy.barrier()
             self._stop(self._stopping)
 
     def _stop(self, number: int) -> None:
@@ -160,18 +163,18 @@ def _requeue() -> None:
 
 
 class _Signals:
-    """Remembers the first signal, or hands it on."""
+    """Stops the run at once when a signal comes, or remembers which came first."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Callable[[int], None]) -> None:
         self.received = 0
+        self._stop = stop
         self._when = 0.0
-        self._listening = False
-        self._hand_on: Callable[[int], None] | None = None
+        self._listening = self._at_once = False
         self._before: dict[int, Any] = {}
 
-    def listen(self, hand_on: Callable[[int], None] | None) -> None:
-        """Take over the signals: call `hand_on` with the number of one that comes, or, if None, remember it."""
-        self._hand_on, self._listening = hand_on, True
+    def listen(self, at_once: bool) -> None:
+        """Take over the signals."""
+        self._at_once, self._listening = at_once, True
         numbers = [signal.SIGTERM, signal.SIGINT]
         if "SLURM_JOB_ID" in os.environ:
             numbers.append(signal.SIGUSR1)
@@ -189,11 +192,11 @@ class _Signals:
             # Lightning has put back what it found, which was this.
             signal.signal(number, self._before[number])
             os.kill(os.getpid(), number)
-        elif self._hand_on is not None:
-            self._hand_on(number)
+        elif self._at_once:
+            self._stop(number)
         elif not self.received:
             self.received, self._when = number, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._when > 2:
             # Someone presses Ctrl-C again and means it. What comes at once is one press that arrived twice,
             # from the terminal and from a program around this one.
-            signal.default_int_handler(number, frame)
+            self._stop(number)

@@ -58,6 +58,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such file") from None
     except CheckpointError:
         raise
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "not enough memory"
+        raise CheckpointError(f"{path}: cannot be read ({reason}); mend that and try again") from None
     except Exception as error:  # Any: a damaged file can make these readers fail in many ways.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -187,8 +188,13 @@ def native_precision(device: str = "auto") -> str:
 
 def command(script: str, *overrides: str) -> str:
     """Return the command that runs a script in the way this one was run."""
-    python = ["uv", "run", "python"] if "UV_RUN_RECURSION_DEPTH" in os.environ else ["python"]
+    python = ["uv", "run", "python"] if "UV_RUN_RECURSION_DEPTH" in os.environ else [_python()]
     return shlex.join([*python, str(Path(sys.argv[0]).with_name(script)), *overrides])
+
+
+def _python() -> str:
+    found = shutil.which("python")
+    return "python" if found and os.path.samefile(found, sys.executable) else os.path.relpath(sys.executable)
 
 
 def duration(seconds: float) -> str:

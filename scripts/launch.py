@@ -41,7 +41,7 @@ def resumed(arguments: list[str]) -> list[str]:
     if {"-m", "--multirun"} & set(others):
         raise ConfigError("resume: only one run at a time goes on; leave out -m")
     folder = _last_run(others) if value == "last" else Path(str(value))
-    before = folder / ".hydra" / "overrides.yaml"
+    before = folder / "overrides.yaml"
     if not before.is_file():
         raise ConfigError(f"resume={value}: there is no run in this folder; give one of runs/*/*, or resume=last")
     path = QuotedString(str(folder), Quote.single).with_quotes()
@@ -52,14 +52,15 @@ def resumed(arguments: list[str]) -> list[str]:
 
 
 def _last_run(arguments: list[str]) -> Path:
-    """Return the folder of the run that was saved last; if anything is given with it, of that name."""
+    """Return the folder of the run that was saved last; if a name, style or experiment is given, of that name."""
     name = None
-    if arguments:
+    if any(argument.partition("=")[0] in ("name", "style", "experiment") for argument in arguments):
+        arguments = [argument for argument in arguments if argument[0] != "-"]
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
             name = hydra.compose("train", overrides=arguments).name
     saved = []
     for file in Path("runs").glob("**/checkpoints/last.ckpt"):
-        settings = file.parent.parent / ".hydra" / "config.yaml"
+        settings = file.parent.parent / "settings.yaml"
         if settings.is_file() and name in (None, OmegaConf.load(settings).name):
             saved.append(file)
     if not saved:
@@ -76,6 +77,12 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         ConfigError: if another run is using it, or it holds a run with other settings.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    if config.name in ("", ".", "..") or {"/", "\\"} & set(config.name):
+        raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
+    if Path(config.checkpoint).is_dir():
+        raise ConfigError(
+            f"checkpoint must be a file, such as checkpoints/my_painting.safetensors; {config.checkpoint} is a folder"
+        )
     if config.trainer.num_nodes > 1 and "run.dir" not in str(HydraConfig.get().overrides.hydra):
         known = ("FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
         if not any(name in os.environ for name in known):
@@ -96,23 +103,31 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
     with lock:
         for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
             sweep(place, older_than=age)
-        _check_settings(folder / "settings.yaml", config)
+        _check_settings(folder, config)
         yield folder
 
 
-def _check_settings(path: Path, config: DictConfig) -> None:
-    """Make sure that a run goes on with the settings it began with; or write them down, if it begins."""
+def _check_settings(folder: Path, config: DictConfig) -> None:
+    """Make sure that a run goes on with the settings it began with; or write them down, if it begins.
+
+    Hydra's own record will not do: it is written anew for every start, also for one that is refused.
+    """
+    path = folder / "settings.yaml"
+    settings = OmegaConf.create(OmegaConf.to_container(config))
+    settings.trainer.precision = config.trainer.precision  # which depends on the machine
     if not path.exists():
-        with written_whole(path) as file:
-            file.write(OmegaConf.to_yaml(config).encode())
+        overrides = OmegaConf.create(list(HydraConfig.get().overrides.task))
+        for record, node in ((folder / "overrides.yaml", overrides), (path, settings)):
+            with written_whole(record) as file:
+                file.write(OmegaConf.to_yaml(node).encode())
         return
-    before, now = (dict(_flat(OmegaConf.to_container(node))) for node in (OmegaConf.load(path), config))
-    for key in before.keys() & now.keys():
+    before, now = (dict(_flat(OmegaConf.to_container(node))) for node in (OmegaConf.load(path), settings))
+    for key in sorted(before.keys() | now.keys()):
         free = any(f"{key}.".startswith(f"{name}.") for name in FREE)
-        if before[key] != now[key] and not free:
+        if before.get(key) != now.get(key) and not free:
             raise ConfigError(
-                f"{key} was {before[key]} when this run began and is {now[key]} now; "
-                "leave it, or start a new run without resume"
+                f"{key} was {before.get(key)} when the run in {os.path.relpath(folder)} began, and is {now.get(key)}; "
+                "leave it, or start a new run without resume, and in a cluster with another FAST_STYLE_RUN_ID"
             )
 
 

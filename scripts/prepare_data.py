@@ -88,7 +88,7 @@ def check(settings: dict[str, Any]) -> None:
         print(f"report      {report}")
     elif lines:
         print("report      report=FILE writes down all that is not as it should be, a line each")
-    if len(found.bad) > max_bad * total:
+    if len(found.bad) / total > max_bad:  # as a training counts
         raise DataError(
             f"{source}: {len(found.bad)} of {total} pictures cannot be read, and max_bad={max_bad:g} allows "
             f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: prepare_data.py pack"

@@ -10,19 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from pathlib import Path
+from subprocess import Popen
+from types import FrameType
 from typing import cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
-from fast_style.errors import CheckpointError, TrainingError
+from fast_style.errors import CheckpointError, Interrupted, TrainingError
 
 #: What Lightning leaves behind for the processes that it starts.
 _LEFT_BEHIND = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+#: How gloo and NCCL say that there is nobody at the other end.
+_GONE = ("connection closed by peer", "connection reset by peer", "remote process exited", "timed out waiting")
 
 
 def is_first_process() -> bool:
@@ -37,11 +41,14 @@ def started_by_trainer() -> bool:
 
 
 @contextmanager
-def processes() -> Iterator[None]:
+def processes() -> Iterator[list[Popen[bytes]]]:
     """Let the trainer start processes for this job alone, also when it is one of several of a sweep.
 
     Lightning starts them with the command line of this process, which would be the whole sweep
     (https://github.com/Lightning-AI/pytorch-lightning/issues/11300), and leaves its addresses in the environment.
+
+    Returns:
+        Where to enter the processes that it has started. They are waited for: the next job takes their places.
     """
     arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
     job = HydraConfig.get()
@@ -49,13 +56,17 @@ def processes() -> Iterator[None]:
         sys.argv[1:] = list(job.overrides.task)
         with read_write(cast(DictConfig, job)):
             job.run.dir = job.runtime.output_dir
+    started: list[Popen[bytes]] = []
     try:
-        yield
+        yield started
+        # All together, for each waits here for the others; after an error, some may never come.
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for process in started:
+            process.wait()
     finally:
         sys.argv[1:] = arguments
         _end_workers()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
         for name, value in environment.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -65,16 +76,25 @@ def processes() -> Iterator[None]:
 def _end_workers() -> None:
     """End the processes that make pictures, if an error has left them behind; at its end Python would wait for them."""
     if left := active_children():
-        # PyTorch would raise another error for each of them.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if hasattr(signal, "SIGCHLD"):  # upon which PyTorch would raise another error for each of them
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for worker in left:
             worker.kill()
 
 
-def wait_for_processes(trainer: Trainer) -> None:
-    """Wait for the processes that the trainer has started: the next run takes their places."""
-    for process in getattr(trainer.strategy.launcher, "procs", []):
-        process.wait()
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop what is outside of the training loop, too, and be told with what goes on."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number, None)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:
@@ -139,6 +159,8 @@ def told(error: RuntimeError | OSError | CheckpointError) -> TrainingError | Non
     text = " ".join(str(error).split())
     if isinstance(error, CheckpointError):
         return TrainingError(text) if isinstance(error.__cause__, OSError) else None
+    if text.startswith("Error(s) in loading state_dict"):
+        return TrainingError(f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})")
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None
@@ -148,6 +170,6 @@ def told(error: RuntimeError | OSError | CheckpointError) -> TrainingError | Non
         return TrainingError(
             f"a process that makes training pictures died, perhaps for want of memory: lower workers ({text[:120]})"
         )
-    if any(word in text.lower() for word in ("gloo", "nccl", "connection closed", "connection reset")):
-        return TrainingError(f"another process of this run is gone, and all stop ({text[:120]})")
+    if any(words in text.lower() for words in _GONE):
+        return TrainingError(f"another process of this run is gone, and all stop ({text[-120:]})")
     return None

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from command_line import build, command, duration, find_pictures, plain, run
@@ -19,8 +20,8 @@ from processes import (
     leave_errors_to_the_main_thread,
     processes,
     started_by_trainer,
+    stopped_by_signals,
     told,
-    wait_for_processes,
 )
 
 from fast_style.callbacks import Preview
@@ -31,6 +32,9 @@ from fast_style.losses import PerceptualLoss
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint
 from fast_style.task import StyleTransferTask
 
+#: What a run goes on from, within its folder.
+LAST = Path("checkpoints", "last.ckpt")
+
 
 def main(config: DictConfig) -> None:
     """Train, measure on pictures kept aside, save the network, and say how to use it."""
@@ -38,31 +42,32 @@ def main(config: DictConfig) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
     leave_errors_to_the_main_thread()
-    end_when_stuck()
-    with run_folder(config) as folder, processes():
+    with stopped_by_signals(), run_folder(config) as folder, processes() as started:
         goes_on = f"go on with: {command('train.py', f'resume={os.path.relpath(folder)}')}"
         try:
-            train(config, folder)
+            train(config, folder, started)
         except (RuntimeError, OSError, CheckpointError) as error:
             if (known := told(error)) is None:
                 raise
             raise type(known)(f"{known}; {goes_on}") from error
         except Interrupted as interrupted:
+            if interrupted.step is None and (last := folder / LAST).exists():
+                interrupted = Interrupted(interrupted.signal, read_checkpoint(last)["global_step"])
             if is_first_process():
                 print(f"{Path(sys.argv[0]).name}: {interrupted}; {goes_on}", file=sys.stderr)
             # The trainer that started this process would take another status for a failure.
             sys.exit(0 if started_by_trainer() else interrupted.status)
 
 
-def train(config: DictConfig, folder: Path) -> None:
-    """Train in a folder; if a run was stopped there, go on with it."""
-    started = time.monotonic()
+def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None:
+    """Train in a folder; if a run was stopped there, go on with it. Enters the processes that it has started."""
+    beginning = time.monotonic()
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
     seed_everything(config.seed, workers=True, verbose=False)
 
     # Everything that reads the user's files comes first: what is wrong with them shows at once.
-    last = folder / "checkpoints" / "last.ckpt"
+    last = folder / LAST
     before = read_checkpoint(last) if last.exists() else None
     styles = list(build(config.style).values())
     heldout = find_pictures(config.heldout.images) if config.heldout.images else None
@@ -77,8 +82,9 @@ def train(config: DictConfig, folder: Path) -> None:
     task = StyleTransferTask(network, loss, build(config.optimizer), build(config.get("schedule")))
 
     step = before["global_step"] if before else 0
+    finished = step >= config.trainer.max_steps > 0
     # What a run that was killed has logged after its last checkpoint comes again.
-    options: dict[str, Any] = {"purge_step": step} if before else {}
+    options: dict[str, Any] = {"purge_step": step} if before and not finished else {}
     logger = TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False, **options)
     trainer: Trainer = build(
         config.trainer,
@@ -89,13 +95,15 @@ def train(config: DictConfig, folder: Path) -> None:
     )
     if before and trainer.is_global_zero:
         print(f"resumes   {folder} at step {step}", flush=True)
-    if before and step >= trainer.max_steps > 0:
+    if trainer.world_size > 1:
+        end_when_stuck()
+    if before and finished:
         # Its weights are the averaged ones, if there are such.
         task.load_state_dict(before["state_dict"])
     else:
         trainer.fit(task, datamodule=data, ckpt_path=last if before else None)
     (measured,) = trainer.validate(task, datamodule=data, verbose=False)
-    wait_for_processes(trainer)
+    started += getattr(trainer.strategy.launcher, "procs", [])
     if not trainer.is_global_zero:
         return
 
@@ -114,7 +122,7 @@ def train(config: DictConfig, folder: Path) -> None:
         print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
     print(f"network   {checkpoint} (a copy, settings, logs and last.ckpt: {os.path.relpath(folder)})")
     print(f"held-out  {terms}, on {len(data.heldout)} pictures")
-    print(f"time      {duration(time.monotonic() - started)}, {max(step, trainer.global_step)} steps")
+    print(f"time      {duration(time.monotonic() - beginning)}, {max(step, trainer.global_step)} steps")
     print(f"use it    {command('stylize.py', f'ckpt={checkpoint}', 'input=photo.jpg')}")
 
 

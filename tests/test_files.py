@@ -41,7 +41,11 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_program_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    leftover, fresh, other = tmp_path / ".0123.part", tmp_path / ".4567.part", tmp_path / "film.part"
+    leftover, fresh, other = (
+        tmp_path / ".0123456789abcdef.part",
+        tmp_path / ".fedcba9876543210.part",
+        tmp_path / ".film.part",
+    )
     for file in (leftover, fresh, other):
         file.write_bytes(b"1")
     hour_ago = time.time() - 3600

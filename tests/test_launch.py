@@ -39,10 +39,9 @@ def begin(config: DictConfig) -> None:
 
 
 def saved_run(folder: Path, name: str, *overrides: str, age: float = 0) -> None:
-    (folder / ".hydra").mkdir(parents=True)
-    (folder / "checkpoints").mkdir()
-    OmegaConf.save({"name": name}, folder / ".hydra" / "config.yaml")
-    OmegaConf.save(list(overrides), folder / ".hydra" / "overrides.yaml")
+    (folder / "checkpoints").mkdir(parents=True)
+    OmegaConf.save({"name": name}, folder / "settings.yaml")
+    OmegaConf.save(list(overrides), folder / "overrides.yaml")
     checkpoint = folder / "checkpoints" / "last.ckpt"
     checkpoint.touch()
     os.utime(checkpoint, (1e9 - age, 1e9 - age))
@@ -91,11 +90,12 @@ def test_the_last_run_is_the_one_that_was_saved_last(monkeypatch: pytest.MonkeyP
     register_resolvers()
     saved_run(Path("runs/starry_night/1"), "${joined_keys:${style}}", age=10)
     OmegaConf.save(
-        {"name": "${joined_keys:${style}}", "style": {"starry_night": {}}}, "runs/starry_night/1/.hydra/config.yaml"
+        {"name": "${joined_keys:${style}}", "style": {"starry_night": {}}}, "runs/starry_night/1/settings.yaml"
     )
     saved_run(Path("runs/mine/2"), "mine", age=20)
     saved_run(Path("runs/mine/3"), "mine", age=30)
     saved_run(Path("runs/sweep/4/0_other"), "other")
+    assert resumed(["resume=last", "workers=2"])[-1] == "resume='runs/sweep/4/0_other'"
     assert resumed(["resume=last"])[-1] == "resume='runs/sweep/4/0_other'"
     assert resumed(["resume=last", "name=mine"])[-1] == "resume='runs/mine/2'"
     assert resumed(["resume=last", "style=starry_night"])[-1] == "resume='runs/starry_night/1'"
@@ -168,11 +168,11 @@ def test_a_signal_ends_a_process_that_waits_in_vain(place: str, status: int) -> 
 
 
 def test_what_killed_runs_left_is_swept(call: Call, tmp_path: Path) -> None:
-    leftover = tmp_path / "r" / "checkpoints" / ".0123.part"
+    leftover = tmp_path / "r" / "checkpoints" / ".0123456789abcdef.part"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
     # A run of another style may be writing there just now.
-    other = tmp_path / "checkpoints" / ".4567.part"
+    other = tmp_path / "checkpoints" / ".fedcba9876543210.part"
     other.parent.mkdir()
     other.touch()
     call(begin, "hydra.run.dir=r")
@@ -190,7 +190,28 @@ def test_a_run_keeps_its_settings_but_for_where_it_computes(call: Call) -> None:
         with pytest.raises(SystemExit) as refused:
             call(begin, "hydra.run.dir=r", "network.width=8", changed)
         assert words in str(refused.value.code)
-        assert str(refused.value.code).endswith("leave it, or start a new run without resume")
+        assert "leave it, or start a new run without resume" in str(refused.value.code)
+
+
+def test_what_a_run_did_not_have_it_does_not_get_when_it_goes_on(call: Call) -> None:
+    call(begin, "hydra.run.dir=r", "name=mine")
+    for more in ("style=[starry_night,great_wave]", "loss=[content,style]", "+trainer.accumulate_grad_batches=4"):
+        with pytest.raises(SystemExit):
+            call(begin, "hydra.run.dir=r", "name=mine", more)
+
+
+def test_a_start_that_is_refused_leaves_the_record_of_the_run(call: Call) -> None:
+    call(begin, "hydra.run.dir=r", "seed=1")
+    with pytest.raises(SystemExit):
+        call(begin, "hydra.run.dir=r", "seed=2")
+    assert "seed=1" in resumed(["resume=r"])
+
+
+@pytest.mark.parametrize("setting", ["name=.", "name=..", "name=../x", "name=''", "checkpoint=r"])
+def test_a_name_that_is_none_is_refused(call: Call, tmp_path: Path, setting: str) -> None:
+    (tmp_path / "r").mkdir()
+    with pytest.raises(SystemExit, match=r"(name|checkpoint) must be"):
+        call(begin, "hydra.run.dir=s", setting)
 
 
 def test_machines_must_know_the_name_of_their_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +249,7 @@ def test_each_job_of_a_sweep_starts_processes_of_its_own(call: Call, tmp_path: P
         ),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "died, perhaps for want of memory"),
         (
-            RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"),
+            RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:123"),
             "another process of this run is gone",
         ),
         (OSError(28, "No space left on device"), "the disk is full (No space left on device): make room"),
