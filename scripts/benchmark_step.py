@@ -1,0 +1,85 @@
+"""The training of scripts/train.py, stopped before each step until the benchmark lets it go on."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+import train
+from benchmark_turns import Turns
+from command_line import register_resolvers
+from jaxtyping import UInt8
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from overrides import CONFIGS
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+#: Longer than any run: what happens so seldom is no part of a step.
+NEVER = 1_000_000_000
+
+
+def serve(network: str, overrides: list[str], size: int, batch: int, folder: str, answers: int, device: str) -> None:
+    """Train a network as scripts/train.py does with these overrides, on one batch of noise, turn by turn."""
+    register_resolvers()
+    gpu = device.startswith("cuda")
+    devices = f"[{device.partition(':')[2] or 0}]" if gpu else "1"
+    settings = [
+        *(f"network={network}", *overrides, f"batch_size={batch}"),
+        *(f"data._target_={__name__}.Noise", f"data.size={size}", "workers=0"),
+        *(f"trainer.accelerator={'gpu' if gpu else 'cpu'}", f"trainer.devices={devices}"),
+        *(f"trainer.val_check_interval={NEVER}", f"preview.every_n_steps={NEVER}"),
+        *(f"callback.checkpoint.every_n_steps={NEVER}", f"callback.checkpoint.path='{folder}/last.ckpt'"),
+        f"+callback.gate={{_target_: {__name__}.Gate, answers: {answers}, device: '{device}'}}",
+    ]
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra.compose("train", settings)
+    train.train(config, Path(folder))
+
+
+class Noise:
+    """Pictures that cost nothing to make. See fast_style.data.Pictures."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.picture = torch.randint(0, 256, (3, size, size), dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
+        """Return the one picture there is."""
+        return self.picture
+
+
+class Gate(Callback):
+    """Lets a training go on when its turn has come.
+
+    A step is timed from its beginning to the beginning of the next: with all that the trainer does between them.
+
+    Args:
+        answers: the file descriptor to answer to.
+        device: where the training runs.
+    """
+
+    def __init__(self, answers: int, device: str) -> None:
+        self._turns = Turns(answers, device)
+        self._counter = FlopCounterMode(display=False)
+        self._repeats = self._left = 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Answer for the steps before, and wait for the next turn."""
+        if batch_idx == 0:  # shows the preview as well, and is not counted
+            return
+        if batch_idx == 1:
+            self._counter.__enter__()  # type: ignore[no-untyped-call]
+            return
+        if batch_idx == 2:
+            self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            self._turns.ready(self._counter.get_total_flops() // 2)
+        self._left -= 1
+        if self._left > 0:
+            return
+        if self._repeats:
+            self._turns.stop(self._repeats)
+        self._repeats = self._left = self._turns.wait()
+        self._turns.start()
