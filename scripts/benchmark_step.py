@@ -34,7 +34,7 @@ def serve(network: str, overrides: list[str], size: int, batch: int, folder: str
     ]
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("train", settings)
-    train.train(config, Path(folder))
+    train.train(config, Path(folder), [])
 
 
 class Noise:
