@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from fast_style.errors import ConfigError, DataError
-from fast_style.parts import claimed, finish
+from fast_style.files import take_place
+from fast_style.parts import claimed
 from fast_style.transfers import TransferError, discard, forget, held, receive
 
 #: Is told how it goes: "downloading" or "verifying", and the bytes done.
@@ -93,7 +94,7 @@ def download(
                 _check_room(archive, part)
                 _fetch(archive, url, part, partial(on_progress, "downloading"), say, pauses)
                 if _digest(part, on_progress) == archive.sha256:
-                    finish(part, path)
+                    take_place(part, path)
                     forget(part)
                     return True
                 discard(part)

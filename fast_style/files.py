@@ -28,13 +28,22 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     try:
         with open(part, "xb") as file:
             yield file
-            file.flush()
-            # First the bytes, then the name: after a power cut the name must not stand for an empty file.
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        take_place(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def take_place(part: Path, path: Path) -> None:
+    """Give a whole file the name of another beside it, in one step.
+
+    Raises:
+        OSError: if the disk is full, or the like.
+    """
+    # First the bytes, then the name: after a power cut the name must not stand for an empty file.
+    with open(part, "r+b") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
     _sync_folder(path.parent)
 
 

@@ -3,8 +3,6 @@
 import contextlib
 import functools
 import io
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -14,6 +12,7 @@ import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fast_style.errors import ImageError
+from fast_style.files import written_whole
 from fast_style.types import Images
 from fast_style.untrusted import MAX_PIXELS, open_regular, own_limits
 
@@ -139,20 +138,16 @@ def write_image(
         image = Image.merge("RGBA", (*image.split(), alpha))
     elif alpha is not None:
         image = flatten(Picture(image, alpha, format))
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         # Encoded in memory first: Pillow's own writing hides why the disk refused.
         encoded = io.BytesIO()
         options = {"compression": "tiff_deflate"} if format == "TIFF" else {"quality": 95, "subsampling": "4:4:4"}
         image.save(encoded, format, **options)
-        part.write_bytes(encoded.getbuffer())
-        os.replace(part, path)
+        with written_whole(path) as file:
+            file.write(encoded.getbuffer())
     except Exception as error:
         reason = _reason(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> Image.Image:

@@ -4,8 +4,6 @@ import hashlib
 import io
 import os
 import re
-import threading
-import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images import open_picture
+from fast_style.parent import end_with_parent
 from fast_style.photographs import Photographs
 from fast_style.sources import Source, open_source, printable
 
@@ -176,14 +175,8 @@ def _examine(name: str, content: bytes) -> Finding:
 
 
 def _end_with_parent(parent: int, worker: int) -> None:
-    """End a worker when its parent is killed: it would wait for ever that somebody takes what it made."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    # It would wait for ever that somebody takes what it made.
+    end_with_parent(parent)
 
 
 def _as_it_is(item: T) -> T:

@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from fast_style.errors import ConfigError, DataError
+from fast_style.files import take_place
 from fast_style.images import flatten, open_picture, resize_short_side
 from fast_style.inspection import OnProgress, list_pictures, look_at_each
-from fast_style.parts import claimed, finish
+from fast_style.parts import claimed
 from fast_style.photographs import Photographs
 from fast_style.sources import printable
 
@@ -84,7 +85,7 @@ def pack(
                             archive.writestr(_member(inside[name]), content.jpeg)
                             taken, untouched = taken + 1, untouched + content.untouched
                         on_progress(done, len(names))
-                finish(part, output)
+                take_place(part, output)
             finally:
                 part.unlink(missing_ok=True)
     except OSError as error:

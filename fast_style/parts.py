@@ -35,11 +35,3 @@ def claimed(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             os.unlink(lock.lock_file)
         lock.release()
-
-
-def finish(part: Path, path: Path) -> None:
-    """Give a whole file its real name, in one step."""
-    # First the bytes, then the name: after a power cut the name must not stand for an empty file.
-    with open(part, "r+b") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from fast_style import slurm
 from fast_style.errors import ConfigError, Interrupted
 from fast_style.task import StyleTransferTask
 
@@ -134,7 +134,7 @@ class Recovery(Checkpoint):
         if self._stopping:
             if self._stopping == getattr(signal, "SIGUSR1", None):
                 if trainer.is_global_zero:
-                    _requeue()
+                    slurm.requeue()
                 # A scheduler may end all when one has ended.
                 trainer.strategy.barrier()
             self._stop(self._stopping)
@@ -148,18 +148,6 @@ def _measurement_due(trainer: Trainer) -> bool:
     interval = trainer.val_check_batch
     batches = trainer.fit_loop.total_batch_idx + 1
     return isinstance(interval, int) and batches > 0 and batches % interval == 0
-
-
-def _requeue() -> None:
-    """Ask SLURM to start this job again; under the same number, it finds this run's folder."""
-    array, task, job = (os.environ.get(f"SLURM_{name}") for name in ("ARRAY_JOB_ID", "ARRAY_TASK_ID", "JOB_ID"))
-    command = ["scontrol", "requeue", f"{array}_{task}" if array else str(job)]
-    try:
-        status = subprocess.run(command, check=False).returncode
-        reason = f"status {status}" if status else ""
-    except OSError as error:
-        reason = str(error.strerror)
-    print(f"{' '.join(command)}: {'failed (' + reason + '); submit the job again' if reason else 'done'}", flush=True)
 
 
 class _Signals:
@@ -176,7 +164,7 @@ class _Signals:
         """Take over the signals."""
         self._at_once, self._listening = at_once, True
         numbers = [signal.SIGTERM, signal.SIGINT]
-        if "SLURM_JOB_ID" in os.environ:
+        if slurm.job_id():
             numbers.append(signal.SIGUSR1)
         for number in numbers:
             self._before.setdefault(number, signal.signal(number, self._handle))

@@ -13,10 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from overrides import CONFIGS
-from processes import end_with_parent, is_first_process
+from processes import is_first_process, started_by_trainer
 
 from fast_style.errors import ConfigError
 from fast_style.files import sweep, written_whole
+from fast_style.parent import end_with_parent
 
 #: What a run that goes on may have otherwise than before: where it computes, and what it shows.
 FREE = (
@@ -91,7 +92,9 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
                 "by which they find the folder of their run"
             )
     if not is_first_process():
-        end_with_parent()
+        # Not what was started by hand: who started that may leave.
+        if started_by_trainer() or "TORCHELASTIC_RUN_ID" in os.environ:
+            end_with_parent(os.getppid())
         yield folder
         return
     # Its place tells which folder is meant, its lock that someone is there; the system drops it with the process.

@@ -97,24 +97,6 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone: alone, it might wait for it for ever.
-
-    Only if that one is a trainer or torchrun: who starts a training by hand may leave.
-    """
-    if not started_by_trainer() and "TORCHELASTIC_RUN_ID" not in os.environ:
-        return
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        # Not sys.exit: the main thread may hang in an exchange with processes that are gone.
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
 def end_when_stuck(patience: float = 30.0) -> None:
     """End this process when a signal has come and the main thread has not moved for so many seconds.
 

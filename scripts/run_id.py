@@ -5,6 +5,7 @@ from datetime import datetime
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which its __all__ leaves out
 
+from fast_style import slurm
 from fast_style.errors import ConfigError
 
 
@@ -23,8 +24,7 @@ def _slurm_job() -> str | None:
     # Within an allocation of one's own, one command after the other is no requeued job.
     if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
-    array, task, job = (os.environ.get(f"SLURM_{name}") for name in ("ARRAY_JOB_ID", "ARRAY_TASK_ID", "JOB_ID"))
-    return f"{array}_{task}" if array else job
+    return slurm.job_id()
 
 
 def _first_process_time() -> str:

@@ -4,11 +4,10 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -249,22 +248,8 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path
         assert (weight == weight[0]).all()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs the right to mount a file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(small_disk: Path) -> None:
-    path = small_disk / "last.ckpt"
+def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(small_disk: Callable[[str], Path]) -> None:
+    path = small_disk("1m") / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(3.0, 100_000), path)
     with pytest.raises(CheckpointError) as full:
         AtomicCheckpointIO().save_checkpoint(checkpoint(4.0), path)
@@ -272,7 +257,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(small_disk: Path) -> 
         f"{path}: cannot be written (No space left on device); the one before is whole; make room"
     )
     assert read_checkpoint(path)["state_dict"]["weight"][0] == 3
-    assert list(small_disk.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_that_may_grow_no_further_is_told_in_the_same_way(tmp_path: Path) -> None:
