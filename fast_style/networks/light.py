@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fast_style.networks.layers import ConvNorm, ResidualBlock, upsample
+from fast_style.networks.layers import ConvNorm, ResidualBlock, crop
 from fast_style.networks.network import TransformNet
 from fast_style.types import Images, StyleWeights
 
@@ -40,7 +40,6 @@ class LightNet(TransformNet):
         x = self.stem(F.pixel_unshuffle(x, 4), style)
         for block in self.blocks:
             x = block(x, style)
-        x = self.up_half(upsample(x, (2 * rows, 2 * columns), "bilinear"), style)
-        x = self.up_full(upsample(x, (4 * rows, 4 * columns), "bilinear"), style)
-        # Not a slice, which torch.export takes for a copy at some sizes and for nothing at others.
-        return F.pad(torch.sigmoid(self.output(x)), (0, -right, 0, -below))
+        x = self.up_half(F.interpolate(x, size=(2 * rows, 2 * columns), mode="bilinear"), style)
+        x = self.up_full(F.interpolate(x, size=(4 * rows, 4 * columns), mode="bilinear"), style)
+        return crop(torch.sigmoid(self.output(x).float()), 0, 0, (height, width))

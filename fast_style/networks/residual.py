@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fast_style.networks.layers import ConvNorm, ResidualBlock, upsample
+from fast_style.networks.layers import ConvNorm, PackedConv, ResidualBlock, UpsampledConvNorm
 from fast_style.networks.network import TransformNet
 from fast_style.types import Images, StyleWeights
 
@@ -29,9 +29,9 @@ class ResidualNet(TransformNet):
         self.down_half = ConvNorm(width, 2 * width, styles, stride=2)
         self.down_quarter = ConvNorm(2 * width, 4 * width, styles, stride=2)
         self.blocks = nn.ModuleList(ResidualBlock(4 * width, styles) for _ in range(blocks))
-        self.up_half = ConvNorm(4 * width, 2 * width, styles)
-        self.up_full = ConvNorm(2 * width, width, styles)
-        self.output = nn.Conv2d(width, 3, kernel_size=9, padding=4, padding_mode="reflect")
+        self.up_half = UpsampledConvNorm(4 * width, 2 * width, styles)
+        self.up_full = UpsampledConvNorm(2 * width, width, styles)
+        self.output = PackedConv(width, 3, kernel=9)
 
     def forward(self, images: Images, style: StyleWeights) -> Images:
         """See TransformNet. Height and width must be above 8, or reflection has nothing to reflect."""
@@ -40,6 +40,7 @@ class ResidualNet(TransformNet):
         x = self.down_quarter(half, style)
         for block in self.blocks:
             x = block(x, style)
-        x = self.up_half(upsample(x, (half.shape[2], half.shape[3])), style)
-        x = self.up_full(upsample(x, (full.shape[2], full.shape[3])), style)
-        return torch.sigmoid(self.output(x))
+        x = self.up_half(x, style, (half.shape[2], half.shape[3]))
+        x = self.up_full(x, style, (full.shape[2], full.shape[3]))
+        # In float32: bfloat16 has fewer levels near 1 than a picture.
+        return torch.sigmoid(self.output(x).float())
