@@ -14,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fast_style.data import packaged_photographs
 from fast_style.errors import ConfigError
-from fast_style.images import contact_sheet, read_image, to_pil, to_tensor
+from fast_style.images import contact_sheet
 from fast_style.styles import Style
 from fast_style.task import StyleTransferTask
+from fast_style.tensors import read_image, to_pil, to_tensor
 
 
 class Throughput(Callback):

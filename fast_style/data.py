@@ -1,30 +1,20 @@
 """Content pictures, in an order that every process can work out for itself."""
 
 import signal
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from jaxtyping import Int64, UInt8
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from fast_style.batches import Batches, Pictures
 from fast_style.errors import ConfigError
-from fast_style.images import read_image
+from fast_style.tensors import read_image
 from fast_style.types import Images
-
-Batch = tuple[UInt8[Tensor, "batch 3 size size"], Int64[Tensor, " batch"]]
-
-
-class Pictures(Sized, Protocol):
-    """A source of square pictures for training."""
-
-    def __getitem__(self, key: tuple[int, int], /) -> UInt8[Tensor, "3 size size"]:
-        """Return picture `index` as it looks in `epoch`, for the key (epoch, index)."""
 
 
 class Stream(Sampler[tuple[int, int]]):
@@ -119,40 +109,25 @@ class ContentData(LightningDataModule):
         """Go on behind the pictures that were seen. Lightning calls this."""
         self._seen = state_dict["seen"]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Batches:
         """Return batches of pictures, each with the number of its turn, by which the task chooses its style."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         # Here the trainer knows at which step it resumes.
         self._loaded_at = trainer.global_step if trainer else None
-        return DataLoader(
-            _Numbered(self.pictures),
-            self.batch_size,
-            sampler=Stream(len(self.pictures), self.seed, self._seen, rank, world_size),
-            num_workers=self.workers,
-            worker_init_fn=_leave_signals_to_the_trainer,
-            pin_memory=torch.cuda.is_available(),
-        )
+        stream = Stream(len(self.pictures), self.seed, self._seen, rank, world_size)
+        return Batches(self.pictures, self.batch_size, stream, self.workers, _leave_signals_to_the_trainer)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turn bytes into numbers in [0, 1], on the device: a quarter of the data has to go there."""
         images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
-        images = images.float() / 255 if images.dtype == torch.uint8 else images
+        images = images / 255 if images.dtype == torch.uint8 else images
         images = images.contiguous(memory_format=torch.channels_last)
         return (images, *rest) if rest else images
 
     def val_dataloader(self) -> DataLoader[Images]:
         """Return the pictures kept aside, one by one: their sizes differ."""
         return DataLoader(_Listed(self.heldout), batch_size=None)
-
-
-class _Numbered(Dataset[Batch]):
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
-
-    def __getitem__(self, key: tuple[int, int]) -> Any:
-        # Across epochs, a picture gets each style in turn.
-        return self.pictures[key], sum(key)
 
 
 class _Listed(Dataset[Images]):

@@ -18,7 +18,8 @@ from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images import open_picture
 from fast_style.parent import end_with_parent
 from fast_style.photographs import Photographs
-from fast_style.sources import Source, open_source, printable
+from fast_style.pixels import open_pictures, size_of_npy
+from fast_style.sources import Source, printable
 
 T = TypeVar("T")
 #: Is told how it goes: how many pictures are done, of how many.
@@ -32,7 +33,7 @@ class Finding:
     Attributes:
         name: the path inside the source.
         file_size: in bytes.
-        format: as Pillow names it, such as "JPEG".
+        format: as Pillow names it, such as "JPEG", or "NPY".
         width: in pixels, upright.
         height: in pixels, upright.
         digest: the same for files that are the same byte for byte.
@@ -87,7 +88,7 @@ def survey(source: str | Path, workers: int = 0, on_progress: OnProgress = lambd
     """Look at every picture of a source, to its last pixel.
 
     Args:
-        source: a folder of any depth, a .zip or an uncompressed .tar.
+        source: a folder of any depth, a .zip, an uncompressed .tar or an .npz of pixels.
         workers: how many processes look; 0: this one.
         on_progress: is told how many pictures are done, of how many.
 
@@ -111,7 +112,8 @@ def list_pictures(source: str | Path) -> tuple[list[str], Source]:
     Raises:
         DataError: if the source is missing or has no usable picture.
     """
-    return Photographs(source, 32).names, open_source(source)
+    files = open_pictures(source)
+    return Photographs(source, getattr(files, "crop_size", None) or 32).names, files
 
 
 def look_at_each(
@@ -169,8 +171,10 @@ class _Each(Dataset[Any], Generic[T]):
 
 
 def _examine(name: str, content: bytes) -> Finding:
-    picture = open_picture(io.BytesIO(content), printable(name))
     digest = hashlib.blake2b(content, digest_size=16).digest()
+    if name.endswith(".npy"):
+        return Finding(name, len(content), "NPY", *size_of_npy(content, printable(name)), digest)
+    picture = open_picture(io.BytesIO(content), printable(name))
     return Finding(name, len(content), picture.format, *picture.rgb.size, digest)
 
 

@@ -57,7 +57,7 @@ def open_source(path: str | Path) -> Source:
             magic = file.read(6)
         # By its name first: the last member of a tar may be a zip.
         if path.suffix.lower() == ".zip" or (path.suffix.lower() != ".tar" and zipfile.is_zipfile(path)):
-            return _Zip(path)
+            return Zip(path)
         if magic.startswith(_COMPRESSED):
             raise DataError(f"{shown}: pictures cannot be read in place from a compressed tar; uncompress it first")
         return _Tar(path)
@@ -114,10 +114,13 @@ class _Folder:
             raise ImageError(f"{printable(name)}: cannot be opened ({_reason(error)})") from error
 
 
-class _Zip:
+class Zip:
+    """A zip as a source."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._opened: tuple[int, zipfile.ZipFile] | None = None
+        self.comment = self._archive().comment
         self.refused: dict[str, str] = {}
         self._names: list[str] = []
         for name, member in self._archive().NameToInfo.items():
@@ -127,9 +130,11 @@ class _Zip:
                 self._names.append(name)
 
     def names(self) -> Iterable[str]:
+        """Return the name of each file."""
         return self._names
 
     def open(self, name: str) -> BinaryFile:
+        """Open a file to read, its checksum compared."""
         try:
             member = self._archive().getinfo(name)
             if reason := _refusal(member):
@@ -139,6 +144,11 @@ class _Zip:
                 return io.BytesIO(file.read(member.file_size))
         except Exception as error:  # Any: on damaged members, decompressors raise whatever comes up.
             raise ImageError(f"{printable(name)}: cannot be unpacked ({_reason(error)})") from error
+
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Return where the header of each file begins and how long the file is, of all that are not compressed."""
+        members = map(self._archive().getinfo, self._names)
+        return {m.filename: (m.header_offset, m.file_size) for m in members if m.compress_type == zipfile.ZIP_STORED}
 
     def _archive(self) -> zipfile.ZipFile:
         # Processes that share an open file share its position too: each opens its own.

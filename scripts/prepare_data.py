@@ -19,6 +19,7 @@ from fast_style.downloads import COCO, download
 from fast_style.errors import ConfigError, DataError, require_choice
 from fast_style.inspection import survey
 from fast_style.packing import check_output, loading_rates, pack
+from fast_style.pixels import SUFFIX
 
 SETTINGS = {
     "coco": ("coco", "root", "mirror"),
@@ -106,10 +107,15 @@ def pack_up(settings: dict[str, Any]) -> None:
     started = time.monotonic()
     with Amount("pictures") as amount:
         show = partial(amount.update, "packing")
-        packed = pack(source, output, short_side, workers, settings["overwrite"], show)
+        packed = pack(source, output, short_side, workers, settings["overwrite"], show, size)
+    if output.suffix.lower() == SUFFIX:
+        how, sides = "as plain pixels", f"short sides from {size} to {short_side}, each picture at one scale for good"
+    else:
+        how, sides = f"{packed.untouched:,} of them as they were", f"short side at most {short_side}"
+    each = decimal(packed.file_size // max(1, packed.pictures))
     print(
-        f"packed      {packed.pictures:,} pictures, {packed.untouched:,} of them as they were, into {output}: "
-        f"{decimal(packed.file_size)}, short side at most {short_side}"
+        f"packed      {packed.pictures:,} pictures, {how}, into {output}: "
+        f"{decimal(packed.file_size)}, {each} a picture, {sides}"
     )
     for line in (*grouped("left out", packed.bad), *grouped("refused", packed.refused)):
         print(line)

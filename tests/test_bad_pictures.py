@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fast_style.bad_pictures import BadPictures
-from fast_style.data import ContentData, Pictures
+from fast_style.batches import Pictures
+from fast_style.data import ContentData
 from fast_style.errors import ConfigError, DataError
 from fast_style.photographs import Photographs
 

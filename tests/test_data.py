@@ -111,6 +111,7 @@ def test_bytes_become_numbers_between_0_and_1(photo: Path) -> None:
     pictures = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(1, 3, 3)[..., None]
     moved, turn = data.on_after_batch_transfer((pictures, torch.tensor([7])), 0)
     torch.testing.assert_close(moved[0, 0, :, 0], torch.tensor([0.0, 0.2, 1.0]))
+    assert torch.equal(moved, pictures.float() / 255)
     assert turn.tolist() == [7]
 
 

@@ -242,7 +242,7 @@ def test_nothing_is_replaced_unasked(photos: Path, tmp_path: Path) -> None:
     assert pack(photos, output, 64, overwrite=True).pictures == 4
     with pytest.raises(ConfigError, match="output must not be the source itself, "):
         pack(output, photos / ".." / "packed.zip", 64, overwrite=True)
-    with pytest.raises(ConfigError, match=r"output must be a file ending in \.zip, not "):
+    with pytest.raises(ConfigError, match=r"output must be a file ending in \.zip or \.npz, not "):
         pack(photos, tmp_path / "packed.tar", 64)
 
 
@@ -316,6 +316,11 @@ class Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of one who hangs up."""
+
+
 @pytest.fixture
 def mirror(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a folder with a val2017.zip that passes for the published one."""
@@ -323,7 +328,7 @@ def mirror(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     content = archive.read_bytes()
     monkeypatch.setitem(COCO, "val2017", Archive(archive.name, len(content), hashlib.sha256(content).hexdigest()))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+    with QuietServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -402,10 +407,27 @@ def test_a_pack_says_what_it_is_worth(prepare: Prepare, photos: Path, monkeypatc
     assert (status, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith("packed      4 pictures, 0 of them as they were, into new/packed.zip: ")
-    assert lines[0].endswith(", short side at most 128")
+    assert lines[0].endswith(" a picture, short side at most 128")
     assert out.count("\nleft out    1 (not a readable picture (") == 2
     assert "loading     4.0 times as fast: 40 crops/s in one process, 10 before" in lines
     assert lines[-1].endswith("python scripts/train.py data=photos data.source=new/packed.zip data.size=64")
+
+
+def test_a_pack_of_pixels_can_be_trained_on_as_it_says_and_checked(
+    prepare: Prepare, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_data, "loading_rates", lambda sources, size: [10.0, 400.0])
+    status, out, err = prepare("pack", f"source={photos}", "output=new/packed.npz", "size=64", "workers=0")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("packed      4 pictures, as plain pixels, into new/packed.npz: ")
+    assert lines[0].endswith(" a picture, short sides from 64 to 128, each picture at one scale for good")
+    assert "loading     40.0 times as fast: 400 crops/s in one process, 10 before" in lines
+    assert lines[-1].endswith("python scripts/train.py data=photos data.source=new/packed.npz data.size=64")
+    assert Photographs("new/packed.npz", 64)[0, 0].shape == (3, 64, 64)
+    status, out, err = prepare("check", "source=new/packed.npz", "size=64", "workers=0")
+    assert (status, err) == (0, "")
+    assert "formats     NPY 4\n" in out
 
 
 @pytest.mark.parametrize(
@@ -428,6 +450,11 @@ def test_a_pack_says_what_it_is_worth(prepare: Prepare, photos: Path, monkeypatc
         (["pack", "source=.", "output=a.zip", "short_side=0"], "short_side must be a whole number from 32, not 0"),
         (["pack", "source=.", "output=a.zip", "size=8"], "size must be a whole number from 32, not 8"),
         (["pack", "source=.", "output=a.zip"], ".: no pictures in it; they are files ending in .jpg, "),
+        (
+            ["pack", "source=a.npz", "output=a.zip"],
+            "source must not be pixels already, as a.npz is; give the pictures ",
+        ),
+        (["pack", "source=.", "output=a.npz", "short_side=64"], "size must be from 32 to the short_side, 64, not 256"),
         (["pack", "source=a.zip", "output=a.zip"], "output must not be the source itself, a.zip; give another name"),
     ],
 )

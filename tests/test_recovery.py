@@ -19,7 +19,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from PIL import Image
 
-from fast_style.data import ContentData, Pictures
+from fast_style.batches import Pictures
+from fast_style.data import ContentData
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import CheckpointError, ConfigError, Interrupted
 from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss

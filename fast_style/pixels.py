@@ -1,0 +1,186 @@
+"""Pictures as plain pixels in one .npz: training crops are cut from the file in place, and nothing is decoded.
+
+An .npz is a zip of NumPy arrays, which `numpy.load` and any unzip program read and which cannot carry code. Here each
+array is a picture of (height, width, 3) bytes, stored as it is, with a checksum.
+
+Read with read() and not mapped into memory: a file that is cut short meanwhile would kill a process that has it mapped.
+"""
+
+import io
+import math
+import os
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fast_style.errors import DataError, ImageError
+from fast_style.images import BinaryFile
+from fast_style.sources import Source, Zip, open_source, printable
+from fast_style.untrusted import MAX_PIXELS, open_regular
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+#: How the name of a file of pixels ends.
+SUFFIX = ".npz"
+_HEADER = re.compile(
+    rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \(([1-9]\d{0,8}), ([1-9]\d{0,8}), 3\),? ?\}\s*"
+)
+_MAX_HEADER = 1024  # NumPy's has 118 bytes.
+_NOTE = "Pictures for random crops of {} pixels, by fast_style"
+
+
+class PixelArchive:
+    """The pictures of an .npz.
+
+    Attributes:
+        crop_size: the side of the crops that its pictures were made for, in pixels; None if it does not say.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """List the pictures.
+
+        Raises:
+            DataError: if the file is missing, damaged, or no zip.
+        """
+        self.path = Path(path)
+        self._opened: tuple[int, io.BufferedReader] | None = None
+        files = open_source(path)
+        if not isinstance(files, Zip):
+            raise DataError(f"{printable(str(path))}: no .npz, whatever its name says; give one that pack has written")
+        self._zip, self._places = files, files.places()
+        note = re.fullmatch(re.escape(_NOTE).replace(r"\{\}", r"(\d{1,9})"), files.comment.decode("latin-1"))
+        self.crop_size = int(note[1]) if note else None
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """What is never read, by name, with the reason."""
+        return self._zip.refused
+
+    def names(self) -> Iterable[str]:
+        """Return the name of each file."""
+        return self._zip.names()
+
+    def open(self, name: str) -> BinaryFile:
+        """Open a file to read from its first byte to its last, where its checksum is compared.
+
+        Raises:
+            ImageError: if it is refused, gone, or cannot be read.
+        """
+        return self._zip.open(name)
+
+    def cut(self, name: str, size: int, left: float, top: float) -> Pixels:
+        """Return a square of a picture, (size, size, 3); what lies around it is not looked at, nor the checksum.
+
+        Args:
+            name: the picture.
+            size: the side of the square, in pixels.
+            left: where it lies: 0 at the left edge, just below 1 at the right one.
+            top: likewise, from the upper edge to the lower one.
+
+        Raises:
+            ImageError: if that cannot be read, or the picture is smaller.
+        """
+        try:
+            begin, length = self._places[name]
+            file = self._file()
+            begin, height, width = _find_pixels(file, begin, length)
+            if min(height, width) < size:
+                raise ValueError(f"{width}x{height} pixels, too few for crops of {size}")
+            x, y = int(left * (width - size + 1)), int(top * (height - size + 1))
+            # All of these rows at once: one request is quicker than one for each.
+            rows = np.empty((size, width, 3), np.uint8)
+            file.seek(begin + 3 * y * width)
+            if file.readinto(rows.data) != rows.size:
+                raise ValueError("the archive ends within it")
+            return rows[:, x : x + size]
+        except KeyError:
+            reason = "compressed, and pixels are read in place; numpy.savez stores them as they are"
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ImageError(f"{printable(name)}: {reason}")
+
+    def _file(self) -> io.BufferedReader:
+        # Processes that share an open file share its position too: each opens its own.
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._close()
+            self._opened = os.getpid(), open_regular(self.path, math.inf)
+        return self._opened[1]
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened[1].close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+
+def open_pictures(path: str | Path) -> Source:
+    """List the files of a folder or an archive, one of pixels by its name.
+
+    Raises:
+        DataError: if it is missing, damaged, or compressed as a whole.
+    """
+    return PixelArchive(path) if Path(path).suffix.lower() == SUFFIX else open_source(path)
+
+
+def to_npy(image: Image.Image) -> bytes:
+    """A picture of mode RGB as a NumPy file."""
+    file = io.BytesIO()
+    np.save(file, np.asarray(image))
+    return file.getvalue()
+
+
+def size_of_npy(content: bytes, name: str) -> tuple[int, int]:
+    """Return the width and the height of the picture in a NumPy file.
+
+    Raises:
+        ImageError: if there is none.
+    """
+    try:
+        _, height, width = _read_header(io.BytesIO(content), len(content))
+    except ValueError as error:
+        raise ImageError(f"{name}: {error}") from error
+    return width, height
+
+
+def note(size: int) -> bytes:
+    """Return what to write into an archive of pictures for crops of this size."""
+    return _NOTE.format(size).encode()
+
+
+def _find_pixels(file: io.BufferedReader, begin: int, length: int) -> tuple[int, int, int]:
+    """Return where the pixels of a zip's member begin, and its height and width."""
+    file.seek(begin)
+    head = file.read(30)
+    if len(head) < 30 or not head.startswith(b"PK\x03\x04"):
+        raise ValueError("the archive's index leads astray")
+    begin += 30 + sum(struct.unpack("<HH", head[26:]))
+    file.seek(begin)
+    offset, height, width = _read_header(file, length)
+    return begin + offset, height, width
+
+
+def _read_header(file: BinaryFile, length: int) -> tuple[int, int, int]:
+    """Return where the pixels of a NumPy file of a length begin, and its height and width."""
+    start = file.read(10)
+    if len(start) < 10 or not start.startswith(b"\x93NUMPY\x01\x00"):
+        raise ValueError("not the start of a NumPy array")
+    count = int.from_bytes(start[8:], "little")
+    shape = _HEADER.fullmatch(file.read(count)) if count <= _MAX_HEADER else None
+    if shape is None:
+        raise ValueError("no picture: not an array of shape (height, width, 3) of bytes")
+    height, width = int(shape[1]), int(shape[2])
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"over {MAX_PIXELS:,} pixels")
+    if 10 + count + 3 * height * width != length:
+        raise ValueError(f"{length:,} bytes, which cannot be {width}x{height} pixels")
+    return 10 + count, height, width
