@@ -1,35 +1,30 @@
 """How fast, and how much memory, against the usual way and the machine's floor: python scripts/benchmark.py."""
 
 import json
-import os
-import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import hydra
-import torch
-from benchmark_cases import PARTS, Case, Known, effort_of, planned
-from benchmark_machine import device_of, machine
+from benchmark_cases import ALONE, PARTS, Known, effort_of, planned
+from benchmark_jobs import convert, jobs_for, prepare
+from benchmark_machine import device_of, environment_for, machine
+from benchmark_plot import plot
 from benchmark_processes import Worker, WorkerError
-from benchmark_report import plot, show
+from benchmark_quality import comparison, curves
+from benchmark_report import show
 from benchmark_runs import measure
-from command_line import build, duration, plain, run
-from hydra.errors import HydraException
+from command_line import duration, plain, run
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-from overrides import explain, read_arguments
-from PIL import Image
 
-from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import ConfigError
 from fast_style.files import written_whole
 
 #: Raised when the meaning of a key of the output changes.
-FORMAT = 1
+FORMAT = 2
 
 
 def main(config: DictConfig) -> None:
@@ -45,82 +40,87 @@ def main(config: DictConfig) -> None:
         if path.exists() and not settings["overwrite"]:
             raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another output")
     device = device_of(settings["device"])
-    environment = dict(os.environ)
-    if settings["threads"] is not None:
-        environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(settings["threads"])
     report: dict[str, Any] = {
         "format": FORMAT,
         "machine": machine(device, settings["threads"]),
         "settings": {key: value for key, value in settings.items() if key not in ("output", "plot", "overwrite")},
         "cases": [],
+        "loader": None,
+        "quality": None,
         "left_out": [],
     }
+
+    def write(done: str) -> None:
+        with written_whole(output) as file:
+            file.write(json.dumps(report, indent=1, allow_nan=False).encode())
+        print(f"{done}: done after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
+
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
+        environment, device = environment_for(device, settings["threads"], folder)
         prepare(settings, folder)
+        unfit = convert(settings, device, folder, environment)
+        report["left_out"] += [{"case": "all", "candidate": name, "reason": reason} for name, reason in unfit.items()]
         output.parent.mkdir(parents=True, exist_ok=True)
-        size = settings["matmul"] or (8192 if device.startswith("cuda") else 2048)
-        matmul = {"kind": "matmul", "device": device, "size": size}
-        yardsticks = {
-            kind: stack.enter_context(Worker({**matmul, "type": kind}, environment)) for kind in ("float32", "bfloat16")
-        }
-        try:
-            for yardstick in yardsticks.values():
-                yardstick.begin()
-        except WorkerError as error:
-            raise ConfigError(f"matmul={size}, device={device}: {error}") from None
+        yardsticks: dict[str, Worker] = {}
         known: dict[str, dict[str, Known]] = {part: {} for part in PARTS}
         for case in cases:
-            jobs = jobs_for(case, settings, device, folder)
+            jobs = {name: job for name, job in jobs_for(case, settings, device, folder).items() if name not in unfit}
+            if case.part in ALONE:
+                stack.close()
+                for done, reason in _alone(case.part, jobs, settings, environment, report):
+                    if reason:
+                        report["left_out"].append({"case": str(case), "candidate": done, "reason": reason})
+                    write(f"{case}, {done}")
+                continue
+            if not yardsticks:
+                yardsticks = _yardsticks(settings["matmul"], device, environment, stack)
             measured, left_out = measure(case, jobs, yardsticks, effort, environment, known[case.part])
             report["cases"] += [measured] if measured["candidates"] else []
             report["left_out"] += left_out
-            with written_whole(output) as file:
-                file.write(json.dumps(report, indent=1, allow_nan=False).encode())
-            print(f"{case}: done after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
+            write(str(case))
     show(report)
     if settings["plot"]:
         plot(report, outputs[1])
     print(*outputs, sep="\n")
 
 
-def prepare(settings: dict[str, Any], folder: Path) -> None:
-    """Make what the processes read: an untrained network of each kind, and a photograph's worth of pixels."""
-    for name in settings["networks"]:
+def _alone(
+    part: str,
+    jobs: dict[str, dict[str, Any]],
+    settings: dict[str, Any],
+    environment: dict[str, str],
+    report: dict[str, Any],
+) -> Iterator[tuple[str, str | None]]:
+    """Enter what is measured without taking turns; yield what has been done, and why it failed (None: it did not)."""
+    if part == "loader":
         try:
-            trained = hydra.compose("train", [f"network={name}", *typed(settings)])
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(f"train: {explain(error, 'train')}") from None
-        torch.manual_seed(0)
-        save_network(folder / f"{name}.safetensors", build(trained.network, styles=1), Metadata({"none": {}}))
-    pixels = torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8).numpy()
-    Image.fromarray(pixels).resize((512, 512), Image.Resampling.BICUBIC).save(folder / "photo.jpg", quality=90)
+            with Worker(jobs[part], environment) as worker:
+                report[part] = next(worker.answers(), None)
+            yield part, None
+        except WorkerError as error:
+            yield part, str(error)
+        return
+    trained: dict[str, Any] = {}
+    for name, curve, reason in curves(jobs, settings["quality"], environment):
+        trained[name] = curve
+        report[part] = comparison(trained)
+        yield name, reason
 
 
-def typed(settings: dict[str, Any]) -> list[str]:
-    """Return the settings for scripts/train.py one by one."""
+def _yardsticks(side: int | None, device: str, environment: dict[str, str], stack: ExitStack) -> dict[str, Worker]:
+    """Start what measures the machine: multiply-adds of each type, in processes that end with the stack."""
+    size = side or (8192 if device.startswith("cuda") else 2048)
+    yardsticks = {}
+    for kind in ("float32", "bfloat16"):
+        job = {"kind": "peak", "device": device, "size": size, "type": kind}
+        yardsticks[kind] = stack.enter_context(Worker(job, environment))
     try:
-        return read_arguments(shlex.split(str(settings["train"])))
-    except ValueError as error:
-        raise ConfigError(f"train: {error}: {settings['train']}") from None
-
-
-def jobs_for(case: Case, settings: dict[str, Any], device: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what each candidate has to do, the reference first. See benchmark_worker."""
-    files = {name: str(folder / f"{name}.safetensors") for name in settings["networks"]}
-    shape = {"device": device, "width": case.width, "height": case.height, "batch": case.batch}
-    if case.part == "stylize":
-        ours = {name: {"kind": "ours_stylize", "file": file, **shape} for name, file in files.items()}
-        return {"peers": {"kind": "peers_stylize", **shape}, **ours}
-    if case.part == "step":
-        training = {"kind": "ours_step", "overrides": typed(settings), **shape}
-        ours = {name: {**training, "network": name, "folder": str(folder / f"run_{name}")} for name in files}
-        return {"peers": {"kind": "peers_step", **shape}, **ours}
-    stylize = [sys.executable, str(Path(__file__).with_name("stylize.py")), f"input={folder}/photo.jpg"]
-    stylize += [f"output={folder}/stylised.jpg", "overwrite=true"]
-    programs = {"import torch": [sys.executable, "-c", "import torch"]}
-    programs |= {name: [*stylize, f"ckpt={file}"] for name, file in files.items()}
-    return {name: {"kind": "command", "command": program} for name, program in programs.items()}
+        for yardstick in yardsticks.values():
+            yardstick.begin()
+    except WorkerError as error:
+        raise ConfigError(f"matmul={size}, device={device}: {error}") from None
+    return yardsticks
 
 
 if __name__ == "__main__":

@@ -7,9 +7,14 @@ from typing import Any
 
 from overrides import CONFIGS
 
+from fast_style.backends import BACKENDS
 from fast_style.errors import ConfigError, require_choice
+from fast_style.precision import PRECISIONS
 
-PARTS = ("step", "stylize", "startup")
+PARTS = ("step", "stylize", "startup", "loader", "quality")
+
+#: Who does not take turns, and comes last, with the machine for itself.
+ALONE = ("loader", "quality")
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Case:
     """What all candidates do in turn.
 
     Attributes:
-        part: `step`, `stylize` or `startup`.
+        part: one of `PARTS`.
         width, height: of the pictures, in pixels.
         batch: pictures at once.
     """
@@ -92,7 +97,11 @@ def planned(settings: dict[str, Any]) -> list[Case]:
     Raises:
         ConfigError: if a setting does not fit.
     """
-    for key, choices in (("parts", PARTS), ("networks", [file.stem for file in CONFIGS.glob("network/*.yaml")])):
+    networks = [file.stem for file in CONFIGS.glob("network/*.yaml")]
+    for key, choices in (
+        *(("parts", PARTS), ("networks", networks)),
+        *(("backends", BACKENDS), ("precisions", PRECISIONS)),
+    ):
         if not settings[key]:
             raise ConfigError(f"{key} must name at least one of {', '.join(sorted(choices))}")
         for value in settings[key]:
@@ -103,12 +112,25 @@ def planned(settings: dict[str, Any]) -> list[Case]:
                 raise ConfigError(f"{key} must be at least 1, not {value!r}")
     if settings["step"]["size"] < 32:
         raise ConfigError(f"step.size must be at least 32 pixels, not {settings['step']['size']}")
+    quality = settings["quality"]
+    for key in ("minutes", "ours_minutes"):
+        if not quality[key] > 0:
+            raise ConfigError(f"quality.{key} must be above 0, not {quality[key]}")
+    if quality["points"] < 1:
+        raise ConfigError(f"quality.points must be at least 1, not {quality['points']}")
+    loader = settings["loader"]
+    for key, least in (("size", 32), ("batch", 1)):
+        if loader[key] < least:
+            raise ConfigError(f"loader.{key} must be at least {least}, not {loader[key]}")
+    if not loader["seconds"] > 0:
+        raise ConfigError(f"loader.seconds must be above 0, not {loader['seconds']}")
     sizes = [_size(size) for size in settings["sizes"]]
     side = settings["step"]["size"]
     pictures = [Case("stylize", *size, batch) for size in sizes for batch in settings["batches"]]
     cases = [Case("step", side, side, settings["step"]["batch"])]
     cases += sorted(dict.fromkeys(pictures), key=lambda case: case.load)
-    cases += [Case("startup", 512, 512, 1)]
+    cases += [Case("startup", 512, 512, 1), Case("loader", loader["size"], loader["size"], loader["batch"])]
+    cases += [Case("quality", side, side, settings["step"]["batch"])]
     wanted = [case for case in cases if case.part in settings["parts"]]
     if not wanted:
         raise ConfigError("sizes and batches must not be empty: there is nothing to measure")

@@ -1,10 +1,11 @@
 """A process that is measured, as seen from the program that measures."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,11 @@ class Worker:
         self.base = self.memory = first["base"]
         return self
 
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Yield all that the process says until it has ended well."""
+        while (answer := self._answer()) is not None:
+            yield answer
+
     def run(self, repeats: int = 1) -> float:
         """Run so often, and return how many seconds one run took."""
         assert self._process.stdin is not None
@@ -87,13 +93,23 @@ class Worker:
         self._errors.close()
 
     def _read(self) -> dict[str, Any]:
+        answer = self._answer()
+        if answer is None:
+            raise WorkerError("exit status 0")
+        return answer
+
+    def _answer(self) -> dict[str, Any] | None:
+        """Return what the process says next; None: it has ended well."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if line:
             return dict(json.loads(line))
         status = self._process.wait()
+        if status == 0:
+            return None
         if status < 0:
             raise WorkerError(f"its process was killed by signal {-status}, as when memory runs out")
         self._errors.seek(0)
         lines = self._errors.read().split("\n")
-        raise WorkerError(next((text.strip() for text in reversed(lines) if text.strip()), f"exit status {status}"))
+        last = next((text.strip() for text in reversed(lines) if text.strip()), f"exit status {status}")
+        raise WorkerError(re.sub(r"^fast_style\.errors\.\w+: ", "", last))

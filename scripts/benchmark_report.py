@@ -1,87 +1,110 @@
-"""What a benchmark has shown: a table for the terminal, and a picture."""
+"""What a benchmark has shown, as tables for a terminal of 140 columns."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from statistics import median
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from benchmark_runs import spread
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 Spread = dict[str, float]
 
+#: Pictures a second that a fast GPU trains on.
+FEED = 5000
+
+BOX = box.SIMPLE
+SPEEDS = (
+    "Medians. Speed: times as fast as the first of the section, within a round, and the quartiles of that.",
+    "Floor: the time over that of as many multiply-adds at the peak of the machine, as measured in the same round.",
+    "Memory: the peak of the process, on a GPU of its tensors there; and over that of the first.",
+)
+LOADER = (f"Training crops a second of one core: the median, and the quartiles. Cores: that make {FEED:,} a second.",)
+QUALITY = (
+    "The held-out loss at the end of each training. Reached: after how long it was as good as the first at its end,",
+    "between the measurement before and the one after; speed: how many times as soon as the first.",
+)
+
 
 def show(report: dict[str, Any]) -> None:
-    """Print the table, and what was left out."""
+    """Print the tables, and what was left out."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
     machine = report["machine"]
-    console.print(
-        f"{machine['processor']}, {machine['device']}, {machine['threads']} threads, torch {machine['torch']}"
-    )
-    table = Table(caption="medians; [quartiles] of the ratios within rounds; floor: time over that of a matrix product")
-    for heading in ("", "pictures", "candidate"):
-        table.add_column(heading)
-    for heading in ("time", "speed", "of peers, or of", "floor float32", "floor bfloat16", "memory", "of it"):
-        table.add_column(heading, justify="left" if heading.startswith("of peers") else "right")
-    for case in report["cases"]:
-        first = True
-        for name, row in case["candidates"].items():
-            pictures = f"{case['batch']} x {case['width']}x{case['height']}"
-            floors = [_ratio(row["over_floor"].get(kind)) for kind in ("float32", "bfloat16")]
-            reference = case["reference"] if row["speed"] and name != case["reference"] else ""
-            table.add_row(
-                *((case["part"], pictures) if first else ("", "")),
-                *(name, _time(row["seconds"]["median"]), _ratio(row["speed"]) if reference else "", reference, *floors),
-                f"{row['memory'] / 1e6:.0f} MB",
-                f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and reference else "",
-            )
-            first = False
-        table.add_section()
-    console.print(table)
+    where = f"{machine['processor']}, {machine['device']}, {machine['threads']} threads, torch {machine['torch']}"
+    console.print(where, markup=False, highlight=False)
+    for part, make, notes in (("cases", _speeds, SPEEDS), ("loader", _loader, LOADER), ("quality", _quality, QUALITY)):
+        if report[part]:
+            console.print(make(report[part]))
+            console.print(*notes, sep="\n", markup=False, highlight=False)
     for left in report["left_out"]:
         console.print(f"left out: {left['candidate']}, {left['case']}: {left['reason']}", markup=False, highlight=False)
 
 
-def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw how many times as fast as its reference each candidate is: bars to the median, lines between quartiles."""
-    bars = [
-        (f"{name}, {case['part']} {case['batch']} x {case['width']}x{case['height']}", row["speed"], case["reference"])
-        for case in report["cases"]
-        for name, row in case["candidates"].items()
-        if row["speed"] and name != case["reference"]
-    ]
-    _draw(bars).save(path)
+def _speeds(cases: list[dict[str, Any]]) -> Table:
+    table = Table(box=BOX, pad_edge=False)
+    for heading in ("", "pictures", "candidate"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16", "memory", "of it"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for case in cases:
+        pictures = f"{case['batch']} x {case['width']}x{case['height']}"
+        head = (case["part"], pictures)
+        for name, row in case["candidates"].items():
+            is_reference = name == case["reference"]
+            seconds = row["seconds"]["median"]
+            memory = row["device_memory"] or row["memory"]
+            floors = [row["over_floor"].get(kind) for kind in ("float32", "bfloat16")]
+            table.add_row(
+                *(*head, name, _time(seconds), "1" if is_reference else _ratio(row["speed"])),
+                _number(case["batch"] / seconds) if case["part"] != "startup" else "",
+                *(f"{floor['median']:.2f}" if floor else "" for floor in floors),
+                f"{memory / 1e6:.0f} MB",
+                f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else "",
+            )
+            head = ("", "")
+        table.add_section()
+    return table
 
 
-def _draw(bars: Sequence[tuple[str, Spread, str]]) -> Image.Image:
-    labels, width, line, margin = 420, 1200, 30, 20
-    font = ImageFont.load_default(16)
-    image = Image.new("RGB", (width, 2 * margin + line * (len(bars) + 1)), "white")
-    draw = ImageDraw.Draw(image)
-    longest = max([1.0, *(speed["upper_quartile"] for _, speed, _ in bars)])
-    scale = (width - labels - 160) / longest
-    one = labels + scale
-    draw.text((margin, margin), "times as fast as the reference: median and quartiles", "black", font)
-    for number, (text, speed, reference) in enumerate(bars, start=1):
-        top = margin + number * line
-        middle = top + line // 2
-        draw.text((margin, top + 4), text, "black", font)
-        end = labels + scale * speed["median"]
-        draw.rectangle((labels, top + 4, end, top + line - 4), "#4477aa")
-        low, high = (labels + scale * speed[quartile] for quartile in ("lower_quartile", "upper_quartile"))
-        draw.line((low, middle, high, middle), "black", 2)
-        draw.text((max(end, high) + 8, top + 4), f"{speed['median']:.2f} x {reference}", "black", font)
-    draw.line((one, margin + line, one, image.height - margin), "#cc3311", 2)
-    return image
+def _loader(rates: dict[str, list[float]]) -> Table:
+    table = Table(box=BOX, pad_edge=False)
+    for heading in ("loader", "crops/s", "cores"):
+        table.add_column(heading, justify="left" if heading == "loader" else "right", no_wrap=True)
+    for name, values in rates.items():
+        table.add_row(name, _ratio(spread(values), digits=0), f"{FEED / median(values):.1f}")
+    return table
 
 
-def _ratio(spread: Spread | None) -> str:
+def _quality(quality: dict[str, Any]) -> Table:
+    table = Table(box=BOX, pad_edge=False)
+    table.add_column("candidate", no_wrap=True)
+    for heading in ("training", "steps", "content", "style", quality["loss"], "reached after", "speed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, row in quality["candidates"].items():
+        if not row["curve"]:
+            continue
+        last = row["curve"][-1]
+        reached = "" if name == quality["reference"] else _time(row["reached"]) if row["reached"] else "not"
+        table.add_row(
+            *(name, _time(last["seconds"]), str(last["step"])),
+            *(f"{last[key]:.3f}" for key in ("content", "style", "loss")),
+            *(reached, f"{row['speed']:.2f}" if row["speed"] else ""),
+        )
+    return table
+
+
+def _ratio(spread: Spread | None, digits: int = 2) -> str:
     if spread is None:
         return ""
-    return rf"{spread['median']:.2f} \[{spread['lower_quartile']:.2f} {spread['upper_quartile']:.2f}]"
+    low, middle, high = (f"{spread[key]:.{digits}f}" for key in ("lower_quartile", "median", "upper_quartile"))
+    return rf"{middle} \[{low} {high}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"

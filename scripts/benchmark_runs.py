@@ -95,6 +95,11 @@ def ratios(rounds: Sequence[Seconds], above: str, below: str) -> list[float]:
     return [seconds[above] / seconds[below] for seconds in rounds if above in seconds and below in seconds]
 
 
+def _memory(worker: Worker) -> int:
+    """Return the memory that is short: on a GPU, its own."""
+    return worker.device_memory or worker.memory
+
+
 def result(
     case: Case,
     reference: str,
@@ -106,7 +111,7 @@ def result(
 
     `rounds` holds the seconds of each run, in the order of the runs. For each candidate, each with its spread over
     the rounds: `seconds`; `speed`, how many times as fast as the reference it is; `over_floor`, how many times as long
-    it takes as its multiply-adds take in a large matrix product of each type. Memory is in bytes.
+    it takes as its multiply-adds take at the machine's peak of each type. Memory is in bytes.
     """
     candidates: dict[str, Any] = {}
     for name, worker in workers.items():
@@ -123,7 +128,7 @@ def result(
             "over_floor": {kind: spread(values) for kind, values in floors.items()},
             "multiply_adds": worker.multiply_adds,
             "memory": worker.memory,
-            "memory_ratio": worker.memory / against.memory if against else None,
+            "memory_ratio": _memory(worker) / _memory(against) if against else None,
             "device_memory": worker.device_memory,
         }
     case_ = {"part": case.part, "width": case.width, "height": case.height, "batch": case.batch}

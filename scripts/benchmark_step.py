@@ -11,6 +11,7 @@ from command_line import register_resolvers
 from jaxtyping import UInt8
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig
 from overrides import CONFIGS
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,22 +20,32 @@ from torch.utils.flop_counter import FlopCounterMode
 NEVER = 1_000_000_000
 
 
-def serve(network: str, overrides: list[str], size: int, batch: int, folder: str, answers: int, device: str) -> None:
-    """Train a network as scripts/train.py does with these overrides, on one batch of noise, turn by turn."""
-    register_resolvers()
-    gpu = device.startswith("cuda")
-    devices = f"[{device.partition(':')[2] or 0}]" if gpu else "1"
+def serve(overrides: list[str], size: int, batch: int, folder: str, answers: int, device: str) -> None:
+    """Train as scripts/train.py does with these overrides, on one batch of noise, turn by turn."""
     settings = [
-        *(f"network={network}", *overrides, f"batch_size={batch}"),
+        *(*overrides, f"batch_size={batch}", *place(folder, device)),
         *(f"data._target_={__name__}.Noise", f"data.size={size}", "workers=0"),
-        *(f"trainer.accelerator={'gpu' if gpu else 'cpu'}", f"trainer.devices={devices}"),
         *(f"trainer.val_check_interval={NEVER}", f"preview.every_n_steps={NEVER}"),
-        *(f"callback.checkpoint.every_n_steps={NEVER}", f"callback.checkpoint.path='{folder}/last.ckpt'"),
+        f"callback.checkpoint.every_n_steps={NEVER}",
         f"+callback.gate={{_target_: {__name__}.Gate, answers: {answers}, device: '{device}'}}",
     ]
+    train.train(composed(settings), Path(folder), [])
+
+
+def place(folder: str, device: str) -> list[str]:
+    """Return the settings that keep all that a training writes in a folder, and its work on one device."""
+    accelerator = "gpu" if device.startswith("cuda") else "cpu"
+    return [
+        *(f"checkpoint='{folder}/network.safetensors'", f"callback.checkpoint.path='{folder}/last.ckpt'"),
+        *(f"trainer.accelerator={accelerator}", "trainer.devices=1"),
+    ]
+
+
+def composed(settings: list[str]) -> DictConfig:
+    """Return the configuration of scripts/train.py."""
+    register_resolvers()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = hydra.compose("train", settings)
-    train.train(config, Path(folder), [])
+        return hydra.compose("train", settings)
 
 
 class Noise:
@@ -65,6 +76,8 @@ class Gate(Callback):
         self._turns = Turns(answers, device)
         self._counter = FlopCounterMode(display=False)
         self._repeats = self._left = 0
+        # On a GPU, what is chosen or compiled at first takes a few steps.
+        self._first = 5 if self._turns.on_cuda else 2
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Answer for the steps before, and wait for the next turn."""
@@ -75,6 +88,9 @@ class Gate(Callback):
             return
         if batch_idx == 2:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        if batch_idx < self._first:
+            return
+        if batch_idx == self._first:
             self._turns.ready(self._counter.get_total_flops() // 2)
         self._left -= 1
         if self._left > 0:

@@ -24,15 +24,15 @@ class Turns:
     """
 
     def __init__(self, answers: int, device: str, memory: Callable[[], int] | None = None) -> None:
-        self._file = os.fdopen(answers, "w")
-        self._on_cuda = device.startswith("cuda")
+        self._answers = answers
+        self.on_cuda = device.startswith("cuda")
         self._memory = memory or peak_memory
         self._base = self._memory()
         self._started: Any = None
 
     def ready(self, multiply_adds: int | None) -> None:
         """Say that the work has been done once, and what it is: how many multiply-adds, if one can tell."""
-        self._answer(multiply_adds=multiply_adds, base=self._base)
+        self.answer(multiply_adds=multiply_adds, base=self._base)
 
     def wait(self) -> int:
         """Wait for the next turn, and return how often to run. When there is none any more, the process ends."""
@@ -49,18 +49,18 @@ class Turns:
     def stop(self, repeats: int) -> None:
         """Stop the clock, and answer how many seconds one of the repeats took, and the peak of memory so far."""
         before, after = self._started, self._now()
-        if not self._on_cuda:
-            self._answer(seconds=(after - before) / repeats, memory=self._memory(), device_memory=None)
+        if not self.on_cuda:
+            self.answer(seconds=(after - before) / repeats, memory=self._memory(), device_memory=None)
             return
         import torch
 
         after.synchronize()
         memory = torch.cuda.max_memory_allocated()
         seconds = before.elapsed_time(after) / 1000 / repeats
-        self._answer(seconds=seconds, memory=self._memory(), device_memory=memory)
+        self.answer(seconds=seconds, memory=self._memory(), device_memory=memory)
 
     def _now(self) -> Any:
-        if not self._on_cuda:
+        if not self.on_cuda:
             return time.perf_counter()
         import torch
 
@@ -68,22 +68,17 @@ class Turns:
         event.record()
         return event
 
-    def _answer(self, **values: Any) -> None:
-        self._file.write(json.dumps(values) + "\n")
-        self._file.flush()
+    def answer(self, **values: Any) -> None:
+        """Say something, as an object of JSON on a line."""
+        os.write(self._answers, (json.dumps(values) + "\n").encode())
 
 
-def serve(work: Callable[[], object], turns: Turns, multiply_adds: int | None = None) -> None:
-    """Do the work as often as one is told. The first time, before any turn, its multiply-adds are counted."""
-    if multiply_adds is None:
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with FlopCounterMode(display=False) as counter:
-            work()
-        multiply_adds = counter.get_total_flops() // 2
-    else:
+def serve(work: Callable[[], object], turns: Turns, multiply_adds: int | None) -> None:
+    """Do the work, of so many multiply-adds (None: unknown), as often as one is told; before any turn, a few times."""
+    # What is chosen, compiled and allocated at first is no part of a run; a GPU chooses in the second run as well.
+    for _ in range(3 if turns.on_cuda else 1):
         work()
-    turns.ready(multiply_adds or None)
+    turns.ready(multiply_adds)
     while True:
         repeats = turns.wait()
         turns.start()

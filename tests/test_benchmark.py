@@ -3,24 +3,39 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import benchmark
+import benchmark_judge
+import benchmark_quality
+import benchmark_training
 import pytest
 import torch
+import torch.nn.functional as F
 from benchmark_cases import Case, Effort, Known, planned
+from benchmark_jobs import convert, jobs_for, stylizers, vgg16
+from benchmark_judge import Judge, OneStyle, PlainLoss
+from benchmark_machine import environment_for
+from benchmark_plot import plot
 from benchmark_processes import Worker, WorkerError
+from benchmark_quality import comparison, curves, passed
 from benchmark_report import show
 from benchmark_runs import measure, ratios, rotated, spread
-from command_line import run
+from benchmark_step import composed
+from command_line import build, run
 from peers import LossNetwork, Training, johnson
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fast_style.encoders import VGGEncoder
+from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
 from fast_style.networks import ResidualNet
+from fast_style.styles import Style
 
 #: Johnson et al. 2016, supplementary material, table 1: inputs, outputs, kernel, and by how much the result is smaller.
 TABLE = [(3, 32, 9, 1), (32, 64, 3, 2), (64, 128, 3, 4), *[(128, 128, 3, 4)] * 10, (128, 64, 3, 2), (64, 32, 3, 1)]
@@ -30,7 +45,12 @@ LAST = (32, 3, 9, 1)
 TRAIN = "network.width=8 network.blocks=1 heldout.size=48 preview.size=48"
 SMALL = ("step.size=48", "step.batch=1", "sizes=[48x32]", "batches=[2]", "networks=[light]", "rounds=2", "warmup=0")
 FAST = ("min_seconds=0", "matmul=16", "threads=1", "device=cpu", f"train={TRAIN}")
+TINY = f"{TRAIN} data.size=48 batch_size=1 workers=0 style.starry_night.size=48"
 SPREAD = {"lower_quartile", "median", "upper_quartile"}
+
+
+# Of the trainings in this process.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:lightning", "ignore::DeprecationWarning:lightning")
 
 
 @pytest.fixture
@@ -84,6 +104,119 @@ def test_a_step_of_the_peers_moves_the_network_and_nothing_else() -> None:
     assert all(moved)
     assert len(moved) == len(TABLE) + 1
     assert all(torch.equal(a, b) for a, b in zip(judge, training.judge.parameters(), strict=True))
+
+
+def test_the_peers_loss_is_that_of_the_published_training(tmp_path: Path, style: Style) -> None:
+    # Our losses, encoder and experiment, told to do what peers do, against the peers' own few lines.
+    case = Case("step", 32, 32, 2)
+    settings = {"networks": ["light"], "train": "network.width=8 loss=[content] optimizer.lr=0.1"}
+    job = jobs_for(case, settings, "cpu", tmp_path)["residual, peers' loss"]
+    torch.manual_seed(0)
+    save_file(vgg16(), tmp_path / "vgg16.safetensors")
+    config = composed(job["overrides"])
+    assert config.network["_target_"].endswith("ResidualNet")
+    assert config.network.width == 8
+    training = Training(batch=2, size=32, device="cpu")
+    torch.manual_seed(0)
+    training.judge.load_state_dict(LossNetwork().state_dict())  # the same draw as that of vgg16()
+    content, output = torch.rand(2, 2, 3, 32, 32).unbind()
+    loss = PerceptualLoss(build(config.encoder), build(config.loss), [style])
+    terms = loss(content, output, torch.ones(2, 1))
+    assert set(terms) == {"content", "style"}
+    painting = style.read()
+    features, of_content, of_style = (training.judge(255 * images) for images in (output, content, painting))
+    assert float(terms["content"]) == pytest.approx(float(F.mse_loss(features[2], of_content[2])), rel=1e-4)
+    grams = [(gram(a), gram(b).expand(2, -1, -1)) for a, b in zip(features, of_style, strict=True)]
+    # The experiment weighs the style five times.
+    assert float(terms["style"]) == pytest.approx(5 * sum(float(F.mse_loss(a, b)) for a, b in grams), rel=1e-3)
+
+
+def gram(features: torch.Tensor) -> torch.Tensor:
+    flat = features.flatten(2)
+    return torch.einsum("bcp,bdp->bcd", flat, flat) / flat[0].numel()
+
+
+def test_our_loss_in_the_peers_way_is_our_loss(encoder: VGGEncoder, style: Style) -> None:
+    losses = {"content": ContentLoss(), "style": StyleLoss()}
+    content, output = torch.rand(2, 1, 3, 32, 48).unbind()
+    arguments = (content, output, torch.ones(1, 1))
+    ours = PerceptualLoss(encoder, losses, [style])(*arguments)
+    peers = PlainLoss(VGGEncoder(), losses, [style])(*arguments)
+    for name, value in ours.items():
+        assert float(peers[name]) == pytest.approx(float(value), rel=1e-4)
+
+
+def test_a_judge_measures_what_a_training_measures(style: Style, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed(["encoder.weights=oxford"])
+    monkeypatch.setattr(benchmark_judge, "build", lambda node: {"s": style} if node == config.style else build(node))
+    pictures = [torch.rand(1, 3, 32, 40), torch.rand(1, 3, 48, 32)]
+    torch.manual_seed(0)
+    network = OneStyle()
+    before = [parameter.stride() for parameter in network.parameters()]
+    measured = Judge(config, pictures, "cpu")(network)
+    loss = PerceptualLoss(VGGEncoder(), {"content": ContentLoss(), "style": StyleLoss()}, [style])
+    weights = torch.ones(1, 1)
+    with torch.no_grad():
+        each = [loss(picture, network(picture, weights).clamp(0, 1), weights) for picture in pictures]
+    for term in ("content", "style"):
+        assert measured[term] == pytest.approx(sum(float(terms[term]) for terms in each) / 2, rel=1e-4)
+    # And leaves the network as it was, also in memory.
+    assert [parameter.stride() for parameter in network.parameters()] == before
+
+
+def test_a_loss_is_passed_on_the_line_between_two_measurements() -> None:
+    curve = [{"seconds": 10.0 * number, "loss": loss} for number, loss in enumerate((8.0, 4.0, 5.0, 1.0), start=1)]
+    assert passed(curve, 6.0) == 15.0
+    assert passed(curve, 4.0) == 20.0
+    assert passed(curve, 2.0) == 37.5
+    assert passed(curve, 0.5) is None
+    # Whoever is as good when first measured may have been before; only what was measured counts.
+    assert passed(curve, 9.0) == 10.0
+    reference = [{"seconds": 60.0, "loss": 9.0}, {"seconds": 120.0, "loss": 2.0}]
+    found = comparison({"peers": reference, "light": curve, "residual": curve[:1]})["candidates"]
+    assert (found["light"]["reached"], found["light"]["speed"]) == (37.5, 3.2)
+    assert (found["residual"]["reached"], found["residual"]["speed"]) == (None, None)
+
+
+class Here:
+    """In place of a process: does the job at once, and in this one."""
+
+    def __init__(self, job: dict[str, Any], environment: dict[str, str]) -> None:
+        self.job = job
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        path = Path(f"{self.job['folder']}.answers")
+        kinds = {"peers_quality": benchmark_training.peers, "ours_quality": benchmark_training.ours}
+        with path.open("w") as file:
+            kinds[self.job["kind"]](self.job, file.fileno())
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+# Pictures of several sizes stand in one list, which a checked shape takes for several of one size.
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_two_trainings_are_measured_on_the_way_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_quality, "Worker", Here)
+    monkeypatch.chdir(tmp_path)
+    settings = {"networks": ["light"], "train": f"{TINY} trainer.precision=32-true"}
+    jobs = jobs_for(Case("quality", 48, 48, 1), settings, "cpu", tmp_path)
+    minutes = {"minutes": 0.005, "ours_minutes": 0.01, "points": 2}
+    measured = {name: curve for name, curve, reason in curves(jobs, minutes, {}) if reason is None}
+    assert list(measured) == ["peers", "light"]
+    for curve in measured.values():
+        assert len(curve) >= 2
+        for earlier, later in pairwise(curve):
+            assert 0 < earlier["seconds"] < later["seconds"]
+            assert 0 < earlier["step"] < later["step"]
+        for point in curve:
+            assert point["content"] > 0
+            assert point["loss"] == pytest.approx(point["content"] + 10 * point["style"])
+    assert (tmp_path / "quality_0" / "network.safetensors").is_file()
 
 
 def test_a_ratio_is_between_runs_of_one_round() -> None:
@@ -151,10 +284,11 @@ def test_a_run_leaves_a_file_with_every_round_and_what_comes_of_it(
         ("step", 48, 48, 1),
         ("stylize", 48, 32, 2),
     ]
-    everyone = ["peers", "light", "float32", "bfloat16"]
     for case in report["cases"]:
+        candidates = ["peers", "light", *(["residual, peers' loss"] if case["part"] == "step" else [])]
+        everyone = [*candidates, "float32", "bfloat16"]
         assert [list(seconds) for seconds in case["rounds"]] == [everyone, [*everyone[1:], everyone[0]]]
-        assert list(case["candidates"]) == everyone[:2]
+        assert list(case["candidates"]) == candidates
         for name, row in case["candidates"].items():
             speed = [seconds["peers"] / seconds[name] for seconds in case["rounds"]]
             assert row["speed"] == pytest.approx(spread(speed))
@@ -176,9 +310,39 @@ def test_a_run_leaves_a_file_with_every_round_and_what_comes_of_it(
         call("output=new/result.json")
 
 
+def test_what_a_gpu_cannot_do_is_left_out_and_said(tmp_path: Path) -> None:
+    settings = {
+        **{"parts": ["stylize", "startup"], "networks": ["light"]},
+        **{"backends": ["torch", "openvino"], "precisions": ["bf16"]},
+    }
+    names = [name for name, _ in stylizers(settings, tmp_path)]
+    assert names == ["light bf16", "light openvino bf16"]
+    reasons = convert(settings, "cuda", tmp_path, {})
+    # A start takes the precision that stylize.py takes by itself.
+    expected = "backend=openvino computes on processors only; add device=cpu"
+    assert reasons == dict.fromkeys(["light openvino bf16", "light openvino"], expected)
+
+
+def test_processes_see_the_device_that_is_measured_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def visible(name: str) -> tuple[str, str]:
+        environment, device = environment_for(name, None, tmp_path)
+        return device, environment["CUDA_VISIBLE_DEVICES"]
+
+    assert visible("cpu") == ("cpu", "")
+    assert visible("cuda") == ("cuda", "0")
+    assert visible("cuda:1") == ("cuda", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
+    assert visible("cuda:1") == ("cuda", "GPU-7")
+    assert environment_for("cpu", 2, tmp_path)[0]["OMP_NUM_THREADS"] == "2"
+
+
 def test_a_start_up_is_that_of_the_script_itself(tmp_path: Path) -> None:
-    settings = {"networks": ["light", "residual"]}
-    jobs = benchmark.jobs_for(Case("startup", 512, 512, 1), settings, "cpu", tmp_path)
+    settings = {"networks": ["light", "residual"], "backends": ["torch"], "precisions": ["auto"]}
+    jobs = jobs_for(Case("startup", 512, 512, 1), settings, "cpu", tmp_path)
     assert list(jobs) == ["import torch", "light", "residual"]
     for name in settings["networks"]:
         program = jobs[name]["command"]
@@ -186,10 +350,27 @@ def test_a_start_up_is_that_of_the_script_itself(tmp_path: Path) -> None:
         assert f"ckpt={tmp_path}/{name}.safetensors" in program
 
 
+def test_a_plot_shows_bars_and_curves(tmp_path: Path) -> None:
+    speed = {"lower_quartile": 1.9, "median": 2.0, "upper_quartile": 2.2}
+    rows = {"peers": {"speed": dict.fromkeys(speed, 1.0)}, "light": {"speed": speed}}
+    case = {"part": "step", "width": 8, "height": 8, "batch": 1, "reference": "peers", "candidates": rows}
+    curve = [{"seconds": 60.0 * number, "loss": 8.0 / number} for number in (1, 2, 3)]
+    quality = comparison({"peers": curve, "light": curve[:1], "residual": []})
+    heights = []
+    for report in ({"cases": [case], "quality": None}, {"cases": [case], "quality": quality}):
+        plot(report, tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            heights.append(picture.height)
+            colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
+            assert (0x44, 0x77, 0xAA) in colours
+    assert heights[0] < heights[1]
+
+
 def test_pictures_come_in_the_order_of_their_size_and_once() -> None:
     settings = {
         **{"parts": ["stylize"], "networks": ["light"], "step": {"size": 256, "batch": 4}},
-        **{"sizes": ["100x200", 64, "64x64"], "batches": [8, 1]},
+        **{"sizes": ["100x200", 64, "64x64"], "batches": [8, 1], "backends": ["torch"], "precisions": ["auto"]},
+        **{"quality": {"minutes": 1, "ours_minutes": 1, "points": 1}, "loader": {"size": 64, "batch": 1, "seconds": 1}},
     }
     cases = [str(case).removeprefix("stylize ") for case in planned(settings)]
     assert cases == ["64x64, batch 1", "100x200, batch 1", "64x64, batch 8", "100x200, batch 8"]
@@ -198,20 +379,24 @@ def test_pictures_come_in_the_order_of_their_size_and_once() -> None:
 def test_a_table_shows_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     machine = {"processor": "a processor", "device": "cpu", "threads": 1, "torch": "2"}
     left = {"case": "stylize 8x8, batch 1", "candidate": "peers", "reason": "would take 9.0 GB (max_memory=6)"}
-    show({"machine": machine, "cases": [], "left_out": [left]})
+    show({"machine": machine, "cases": [], "loader": None, "quality": None, "left_out": [left]})
     assert "left out: peers, stylize 8x8, batch 1: would take 9.0 GB (max_memory=6)\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("argument", "answer"),
     [
-        ("parts=[steps]", "parts must be one of startup, step, stylize, not 'steps'"),
-        ("parts=[]", "parts must name at least one of startup, step, stylize"),
+        ("parts=[steps]", "parts must be one of loader, quality, startup, step, stylize, not 'steps'"),
+        ("parts=[]", "parts must name at least one of loader, quality, startup, step, stylize"),
         ("networks=[lite]", "networks must be one of light, residual, not 'lite'"),
         ("sizes=[12x]", "sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not 12x"),
         ("sizes=[16]", "sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not 16"),
         ("batches=[0]", "batches must be at least 1, not 0"),
         ("step.batch=0", "step.batch must be at least 1, not 0"),
+        ("backends=[tvm]", "backends must be one of compile, onnx, openvino, torch, not 'tvm'"),
+        ("quality.ours_minutes=0", "quality.ours_minutes must be above 0, not 0"),
+        ("quality.points=0", "quality.points must be at least 1, not 0"),
+        ("loader.size=8", "loader.size must be at least 32, not 8"),
         ("step.size=8", "step.size must be at least 32 pixels, not 8"),
         ("rounds=0", "rounds must be at least 1, not 0"),
         ("rounds=many", "rounds must be a whole number, such as 7, not 'many'"),
