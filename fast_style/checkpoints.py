@@ -1,41 +1,22 @@
-"""Trained networks on disk: safetensors, with everything one wants to know of them in the metadata."""
+"""Trained networks to files and back."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from fast_style import networks
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.files import written_whole
+from fast_style.network_files import FORMAT, KEY, Metadata, NetworkFile, digest, read_network_file, require_styles
 from fast_style.networks import TransformNet
 
-#: Raised when a file of this version can no longer be read by older programs.
-FORMAT = 1
-KEY = "fast_style"
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a network file says of itself.
-
-    Attributes:
-        styles: the credit (artist, work, year, note) of each style by name, in the order of the style weights.
-        config: the configuration it was trained with, plain values.
-        losses: what was measured on held-out pictures, by name.
-    """
-
-    styles: Mapping[str, Mapping[str, str | int | None]]
-    config: Mapping[str, Any] = field(default_factory=dict)
-    losses: Mapping[str, float] = field(default_factory=dict)
+__all__ = ["Metadata", "build_network", "load_network", "save_network"]
 
 
 def save_network(path: Path, network: TransformNet, metadata: Metadata) -> None:
@@ -70,92 +51,45 @@ def load_network(path: Path) -> tuple[TransformNet, Metadata]:
     Raises:
         CheckpointError: if the file is missing, damaged, changed since it was written, or not one of ours.
     """
-    data = _read(path)
-    description = _description(path, data)
+    file = read_network_file(path)
+    return build_network(file), file.metadata
+
+
+def build_network(file: NetworkFile) -> TransformNet:
+    """Make the network that a file describes.
+
+    Raises:
+        CheckpointError: if it is none of `fast_style.networks`, or the file does not fit it.
+    """
+    path = file.path
     try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}); copy or train it again") from None
-    try:
-        if description["format"] > FORMAT:
-            raise CheckpointError(
-                f"{path}: format {description['format']}, and this fast_style reads up to {FORMAT}; upgrade fast_style"
-            )
-        if description["sha256"] != _digest(tensors):
-            raise CheckpointError(
-                f"{path}: its weights are not those that were saved (SHA-256 differs); copy or train it again"
-            )
-        network = _network(path, description["network"], tensors)
-        styles = {style.pop("name"): style for style in description["styles"]}
-        if not all(isinstance(name, str) for name in styles):
-            raise TypeError("the name of a style is not text")
-        metadata = Metadata(styles, dict(description["config"]), dict(description["losses"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        name, arguments = file.network["class"], file.network["arguments"]
+    except KeyError as error:
         raise CheckpointError(f"{path}: its metadata is incomplete or malformed ({error!r})") from None
-    if len(styles) != network.styles:
-        raise CheckpointError(f"{path}: its metadata names {len(styles)} styles, its network has {network.styles}")
-    return network, metadata
-
-
-def _read(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    if not data:
-        raise CheckpointError(f"{path}: the file is empty; copy or train it again")
-    return data
-
-
-def _description(path: Path, data: bytes) -> dict[str, Any]:
-    """Return our part of a safetensors header (eight bytes of length, then JSON)."""
-    length = int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(data[8 : 8 + length]) if 0 < length <= len(data) - 8 else None
-    except (ValueError, RecursionError):
-        header = None
-    # Only now: a safetensors file may begin with the same bytes, as the length of its header.
-    if header is None and data[:2] in (b"PK", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
-        raise CheckpointError(
-            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that train.py wrote"
-        )
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: damaged, or not a safetensors file; give the one that train.py wrote")
-    metadata = header.get("__metadata__")
-    text = metadata.get(KEY) if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        raise CheckpointError(f"{path}: a safetensors file, but not a network of fast_style")
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError):
-        description = None
-    if not isinstance(description, dict):
-        raise CheckpointError(f"{path}: its metadata is not readable; copy or train it again")
-    return description
-
-
-def _network(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TransformNet:
-    cls = getattr(networks, str(description["class"]), None)
+    cls = getattr(networks, str(name), None)
     if not (isinstance(cls, type) and issubclass(cls, TransformNet) and cls is not TransformNet):
-        raise CheckpointError(f"{path}: its network, {description['class']!r}, is unknown here; upgrade fast_style")
+        raise CheckpointError(f"{path}: its network, {name!r}, is unknown here; upgrade fast_style")
     try:
         # On the meta device nothing is allocated, whatever sizes the file claims.
         with torch.device("meta"):
-            network = cls(**description["arguments"])
-        network.load_state_dict(tensors, assign=True)
-    except (ConfigError, RuntimeError, TypeError) as error:
+            network = cls(**arguments)
+        network.load_state_dict(load(file.data), assign=True)
+    except (ConfigError, RuntimeError, TypeError, KeyError) as error:
         # It may name every tensor of a large network.
         reason = shorten(str(error).splitlines()[-1], 300, placeholder=" ...")
-        raise CheckpointError(f"{path}: its weights do not fit {description['class']} ({reason})") from None
+        raise CheckpointError(f"{path}: its weights do not fit {name} ({reason})") from None
+    require_styles(file, network.styles)
     # What it is given to stylise is float32, whatever a program that is not ours may have written.
     return network.float().requires_grad_(False).eval()
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return digest(
+        (
+            name,
+            str(tensor.dtype).removeprefix("torch."),
+            tuple(tensor.shape),
+            tensor.flatten().view(torch.uint8).numpy().tobytes(),
+        )
+        for name, tensor in tensors.items()
+    )

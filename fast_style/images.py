@@ -1,4 +1,4 @@
-"""Pictures on disk to tensors and back: every decision about formats, colour and size, made once."""
+"""Pictures on disk, and in memory: every decision about formats, colour and size, made once."""
 
 import contextlib
 import functools
@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
-from fast_style.types import Images
 from fast_style.untrusted import MAX_PIXELS, open_regular, own_limits
 
 # Only formats of pixels: EPS and PDF run programs, FITS and its like hold measurements.
@@ -86,34 +84,11 @@ def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)
     return Image.composite(picture.rgb, Image.new("RGB", picture.rgb.size, background), picture.alpha)
 
 
-def read_image(path: str | Path, size: int | None = None) -> Images:
-    """Read a picture as a batch of one in [0, 1]: upright, in sRGB, on white, the short side `size` pixels if given.
-
-    Raises:
-        ImageError: if the file is missing, is not a picture or is cut short.
-    """
-    image = flatten(open_picture(path))
-    return to_tensor(image if size is None else resize_short_side(image, size))
-
-
 def resize_short_side(image: Image.Image, size: int) -> Image.Image:
     """Resize, antialiased, so that the short side has `size` pixels and the aspect ratio stays."""
     scale = size / min(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def to_tensor(image: Image.Image) -> Images:
-    """A picture of mode RGB as a batch of one in [0, 1]."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
-    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-
-
-def to_pil(images: Images) -> list[Image.Image]:
-    """A batch as pictures of mode RGB: clamped to [0, 1] and rounded to the nearest of 256 levels."""
-    # In float32, because bfloat16 cannot tell neighbouring levels apart.
-    levels = images.detach().to(torch.float32).clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    return [Image.fromarray(pixels) for pixels in levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
 
 
 def write_image(

@@ -1,15 +1,11 @@
 """What the user asks a picture to look like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from fast_style.errors import ConfigError
-from fast_style.images import read_image
+from fast_style.tensors import read_image
 from fast_style.types import Images
 
 #: The layers of Gatys et al. 2015 up to the depth that the content loss needs too.
@@ -59,26 +55,3 @@ class Style:
     def credit(self) -> dict[str, str | int | None]:
         """Who made it: plain values, for a network file's metadata."""
         return {"artist": self.artist, "work": self.work, "year": self.year, "note": self.note}
-
-
-def style_weights(names: Sequence[str], style: str | Mapping[str, float] | None = None) -> Float[Tensor, " styles"]:
-    """Return the row of style weights, summing to 1, that a person's choice among `names` stands for.
-
-    Args:
-        names: the styles there are, in the order of the weights.
-        style: one name, or weights by name (any positive numbers: they are scaled); nothing: all alike.
-
-    Raises:
-        ConfigError: if there is no such style, or a weight is negative, or all are 0.
-    """
-    if style is None:
-        style = dict.fromkeys(names, 1.0)
-    elif isinstance(style, str):
-        style = {style: 1.0}
-    unknown = [name for name in style if name not in names]
-    if unknown:
-        raise ConfigError(f"there is no style {unknown[0]} in this network; it has {', '.join(names)}")
-    row = torch.tensor([float(style.get(name, 0.0)) for name in names])
-    if not bool((row >= 0).all()) or not 0 < float(row.sum()) < float("inf"):
-        raise ConfigError(f"style weights must not be negative, and their sum must be above 0: {dict(style)}")
-    return row / row.sum()

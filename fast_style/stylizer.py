@@ -1,37 +1,36 @@
 """One forward pass, for whatever a person has in hand."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from fast_style.checkpoints import Metadata, load_network
+from fast_style.backends import Array, Backend, make_backend
+from fast_style.backends.backend import SMALLEST
+from fast_style.blends import style_weights
 from fast_style.errors import CheckpointError, ConfigError
-from fast_style.images import Picture, flatten, open_picture, to_pil, to_tensor, write_image
-from fast_style.networks import TransformNet
-from fast_style.styles import style_weights
-from fast_style.types import Images
+from fast_style.images import Picture, flatten, open_picture, write_image
+from fast_style.network_files import Metadata, read_network_file
 
-#: The smallest height and width that is given to a network; less leaves reflection padding nothing to reflect.
-SMALLEST = 32
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from typing_extensions import TypeIs
 
 
 class Stylizer:
     """A trained network, and how to ask it.
 
     Args:
-        network: the trained network.
+        backend: the trained network, ready to run.
         metadata: what its file says of it.
-        device: where to run it; by default a GPU if there is one.
     """
 
-    def __init__(self, network: TransformNet, metadata: Metadata, device: str | torch.device | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+    def __init__(self, backend: Backend, metadata: Metadata) -> None:
+        self.backend = backend
         self.metadata = metadata
 
     @property
@@ -45,14 +44,14 @@ class Stylizer:
     ) -> Image.Image: ...
     @overload
     def __call__(
-        self, image: Tensor, style: str | Mapping[str, float] | None = None, strength: float = 1.0
-    ) -> Tensor: ...
+        self, image: "Tensor", style: str | Mapping[str, float] | None = None, strength: float = 1.0
+    ) -> "Tensor": ...
     def __call__(
         self,
-        image: Image.Image | str | Path | Tensor,
+        image: "Image.Image | str | Path | Tensor",
         style: str | Mapping[str, float] | None = None,
         strength: float = 1.0,
-    ) -> Image.Image | Tensor:
+    ) -> "Image.Image | Tensor":
         """Stylise a picture.
 
         Args:
@@ -66,12 +65,15 @@ class Stylizer:
             ImageError: if the file is not a readable picture.
             ConfigError: if the network does not know the style, or the strength is out of range.
         """
-        if isinstance(image, Tensor):
-            batch = image if image.ndim == 4 else image[None]
+        if _is_tensor(image):
+            batch = self.backend.place(image if image.ndim == 4 else image[None])
             stylized = self._stylize(batch, style, strength)
-            return (stylized if image.ndim == 4 else stylized[0]).to(image.device, image.dtype)
+            if isinstance(stylized, np.ndarray):
+                stylized = image.new_tensor(stylized)
+            result: Tensor = (stylized if image.ndim == 4 else stylized[0]).to(image.device, image.dtype)
+            return result
         picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
-        return to_pil(self._stylize(to_tensor(flatten(picture)), style, strength))[0]
+        return self._stylize_picture(flatten(picture), style, strength)
 
     def stylize_file(
         self,
@@ -104,37 +106,74 @@ class Stylizer:
             rgb = rgb.resize(shape, Image.Resampling.LANCZOS)
             alpha = alpha.resize(shape, Image.Resampling.LANCZOS) if alpha else None
         same = source.suffix.lower() == target.suffix.lower()
-        stylized = to_pil(self._stylize(to_tensor(rgb), style, strength))[0]
-        write_image(stylized, target, alpha, picture.format if same else None)
+        write_image(self._stylize_picture(rgb, style, strength), target, alpha, picture.format if same else None)
 
-    # Not inference_mode, whose tensors nobody may change afterwards.
-    @torch.no_grad()
-    def _stylize(self, images: Images, style: str | Mapping[str, float] | None, strength: float) -> Images:
+    def _stylize_picture(
+        self, rgb: Image.Image, style: str | Mapping[str, float] | None, strength: float
+    ) -> Image.Image:
+        images = self.backend.place(np.array(rgb).transpose(2, 0, 1)[None])
+        images /= 255
+        stylized = self._stylize(images, style, strength)
+        stylized *= 255
+        (levels,) = self.backend.fetch(stylized.round())
+        return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+
+    def _stylize(self, images: Array, style: str | Mapping[str, float] | None, strength: float) -> Array:
+        """Return a new array, whatever the strength."""
         if not 0 <= strength <= 1:
             raise ConfigError(f"strength must be from 0 to 1, not {strength}")
-        row = style_weights(self.styles, style).to(self.device)
-        images = images.to(self.device, torch.float32)
+        row = style_weights(self.styles, style)
         height, width = images.shape[2:]
-        # On the right and below, so that the crop is a plain slice.
-        padding = (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height))
-        x = F.pad(images, padding, mode="replicate") if any(padding) else images
-        x = x.contiguous(memory_format=torch.channels_last)
-        stylized = self.network(x, row.expand(len(x), -1))[:, :, :height, :width].clamp(0, 1)
-        return torch.lerp(images, stylized, strength)
+        stylized = self.backend(_enlarged(images, height, width), np.tile(row, (len(images), 1)))
+        stylized = stylized[:, :, :height, :width].clip(0, 1)
+        return stylized if strength == 1 else images + strength * (stylized - images)
 
 
-def load(path: str | Path, device: str | torch.device | None = None) -> Stylizer:
+def load(
+    path: str | Path,
+    device: "str | torch.device | None" = None,
+    backend: str = "torch",
+    precision: str = "auto",
+) -> Stylizer:
     """Load a trained network from its .safetensors file, or by its bare name from `checkpoints/`.
+
+    Args:
+        path: the file or the name.
+        device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
+        backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
+            which do not import torch once a network has been converted, and are extras of the package.
+        precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast
+            and a few levels off; or `auto`: bf16 where the hardware computes in it.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
+        ConfigError: if backend, device and precision do not fit, or need what is not installed.
     """
-    path = Path(path)
-    if path.parent == Path() and not path.is_file():
-        folder = Path("checkpoints")
-        named = folder / f"{path.name.removesuffix('.safetensors')}.safetensors"
-        if not named.exists():
-            known = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors"))) or "nothing yet"
-            raise CheckpointError(f"{path}: no such file, and no such name in {folder}/, which has {known}")
-        path = named
-    return Stylizer(*load_network(path), device=device)
+    file = read_network_file(_found(Path(path)))
+    return Stylizer(make_backend(file, device, backend, precision), file.metadata)
+
+
+def _found(path: Path) -> Path:
+    if path.parent != Path() or path.is_file():
+        return path
+    folder = Path("checkpoints")
+    named = folder / f"{path.name.removesuffix('.safetensors')}.safetensors"
+    if not named.exists():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors"))) or "nothing yet"
+        raise CheckpointError(f"{path}: no such file, and no such name in {folder}/, which has {known}")
+    return named
+
+
+def _enlarged(images: Array, height: int, width: int) -> Array:
+    """Repeat the last row and column of tiny pictures; on the right and below, so that the crop is a plain slice."""
+    if min(height, width) >= SMALLEST:
+        return images
+    rows = np.minimum(np.arange(max(height, SMALLEST)), height - 1)
+    columns = np.minimum(np.arange(max(width, SMALLEST)), width - 1)
+    return images[:, :, rows][:, :, :, columns]
+
+
+def _is_tensor(image: object) -> "TypeIs[Tensor]":
+    # Where torch is not imported, nobody can have made one.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(image, torch.Tensor)

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hydra
-import torch
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -27,6 +26,7 @@ from run_id import run_id
 
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images import PICTURE_SUFFIXES
+from fast_style.precision import torch_computes_bfloat16
 
 
 def run(
@@ -174,16 +174,7 @@ def register_resolvers() -> None:
 
 def native_precision(device: str = "auto") -> str:
     """Return `bf16-mixed` where a device (cpu, cuda, auto, ...) computes in bfloat16 itself, else `32-true`."""
-    if device != "cpu" and torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device != "cpu" and torch.backends.mps.is_available():
-        native = False
-    else:
-        capabilities: Mapping[str, object] = getattr(
-            torch.cpu, "get_capabilities", dict
-        )()  # older versions of torch do not tell
-        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
-    return "bf16-mixed" if native else "32-true"
+    return "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"
 
 
 def command(script: str, *overrides: str) -> str:

@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
+from fast_style.blends import style_weights
 from fast_style.errors import ConfigError
-from fast_style.images import read_image, to_pil, write_image
+from fast_style.images import write_image
 from fast_style.optimize import OnStep, optimize
-from fast_style.styles import style_weights
+from fast_style.tensors import read_image, to_pil
 from fast_style.types import Images
 
 
@@ -48,7 +49,7 @@ def main(config: DictConfig) -> None:
     if config.precision.startswith("bf16"):
         encoder = encoder.to(torch.bfloat16)
     styles = list(build(config.style).values())
-    row = style_weights([style.name for style in styles], settings["styles"])
+    row = torch.from_numpy(style_weights([style.name for style in styles], settings["styles"]))
     how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
     steps = settings["steps"] if isinstance(settings["steps"], list) else [settings["steps"]]
     total = sum(steps) * (len(config.scales) if len(steps) == 1 else 1)

@@ -3,8 +3,6 @@
 import os
 from datetime import datetime
 
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which its __all__ leaves out
-
 from fast_style import slurm
 from fast_style.errors import ConfigError
 
@@ -31,6 +29,9 @@ def _first_process_time() -> str:
     """Return the time at the first process that asks, told to all by way of torchrun's own store."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         raise ConfigError("torchrun must be given --rdzv-id=NAME, by which its processes find the folder of their run")
+    # Only here: most runs need no torch for their name, and some scripts none at all.
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which its __all__ leaves out
+
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     return str(store.compare_set("fast_style/run_id", "", _now()).decode())
 

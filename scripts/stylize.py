@@ -6,13 +6,13 @@ from command_line import find_pictures, output_paths, plain, run
 from omegaconf import DictConfig
 
 import fast_style
+from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, ImageError
-from fast_style.styles import style_weights
 
 
 def main(config: DictConfig) -> None:
     """Stylise each picture that `input` names; one that fails does not stop the others."""
-    stylizer = fast_style.load(str(config.ckpt))
+    stylizer = fast_style.load(str(config.ckpt), backend=config.backend, precision=config.precision)
     style = plain(config)["styles"]
     if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
         raise ConfigError(f"styles must give numbers, such as {{{stylizer.styles[0]}: 1}}, not {style}")

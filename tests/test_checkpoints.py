@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load, save, save_file
 
-from fast_style.checkpoints import FORMAT, KEY, Metadata, load_network, save_network
+from fast_style.checkpoints import Metadata, load_network, save_network
 from fast_style.errors import CheckpointError
+from fast_style.network_files import FORMAT, KEY
 from fast_style.networks import LightNet, ResidualNet, TransformNet
 
 METADATA = Metadata(

@@ -27,9 +27,10 @@ from safetensors.torch import load
 from fast_style import checkpoints, untrusted
 from fast_style.checkpoints import Metadata, load_network, save_network
 from fast_style.errors import CheckpointError, FastStyleError
-from fast_style.images import open_picture, read_image
+from fast_style.images import open_picture
 from fast_style.networks import LightNet, ResidualNet, TransformNet
 from fast_style.photographs import Photographs
+from fast_style.tensors import read_image
 
 COMMON = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 EACH_TIME = settings(COMMON, max_examples=500, derandomize=True)

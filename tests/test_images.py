@@ -1,4 +1,4 @@
-"""Pictures on disk to tensors and back."""
+"""Pictures on disk, and in memory."""
 
 import errno
 import io
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from fast_style.errors import ImageError
@@ -20,10 +19,7 @@ from fast_style.images import (
     contact_sheet,
     flatten,
     open_picture,
-    read_image,
     resize_short_side,
-    to_pil,
-    to_tensor,
     write_image,
 )
 from fast_style.untrusted import MAX_BYTES, MAX_PIXELS
@@ -137,7 +133,7 @@ def test_transparency_is_set_apart_and_put_on_white_when_flattened(tmp_path: Pat
     colour = (76, 76, 76) if mode == "LA" else RED
     assert [flatten(picture).getpixel((x, 0)) for x in (0, 1)] == [WHITE, colour]
     assert flatten(picture, background=GREEN).getpixel((0, 0)) == GREEN
-    assert read_image(path)[0, :, 0, 0].tolist() == [1, 1, 1]
+    assert flatten(open_picture(path)).getpixel((0, 0)) == WHITE
 
 
 def test_a_single_colour_can_be_transparent(tmp_path: Path) -> None:
@@ -346,14 +342,6 @@ def test_threads_may_read_at_once_and_leave_pillow_as_it_was(tmp_path: Path) -> 
     assert before == (Image.MAX_IMAGE_PIXELS, list(warnings.filters))
 
 
-def test_a_read_image_is_a_batch_of_one_in_0_to_1(tmp_path: Path) -> None:
-    gradient(60, 30).save(tmp_path / "scene.png")
-    image = read_image(tmp_path / "scene.png")
-    assert (image.shape, image.dtype) == ((1, 3, 30, 60), torch.float32)
-    assert image[0, 0, 0, [0, -1]].tolist() == image[0, 1, [0, -1], 0].tolist() == [0, 1]
-    assert read_image(tmp_path / "scene.png", size=15).shape == (1, 3, 15, 30)
-
-
 @pytest.mark.parametrize("size", [(60, 30), (30, 60), (30, 30), (31, 30), (1, 200)])
 def test_resizing_sets_the_short_side_and_keeps_the_aspect(size: tuple[int, int]) -> None:
     width, height = resize_short_side(Image.new("RGB", size), 12).size
@@ -365,25 +353,6 @@ def test_shrinking_is_antialiased() -> None:
     stripes = Image.fromarray(np.tile(np.array([[0, 255]], dtype=np.uint8), (64, 32))).convert("RGB")
     inner = np.asarray(resize_short_side(stripes, 8))[:, 1:-1]
     assert abs(inner.astype(float) - 127.5).max() < 4
-
-
-def test_tensor_and_picture_convert_exactly_both_ways() -> None:
-    levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    [back] = to_pil(to_tensor(Image.fromarray(levels)))
-    assert np.array_equal(np.asarray(back), levels)
-    assert to_tensor(Image.fromarray(levels)).is_contiguous()
-
-
-def test_levels_are_rounded_to_the_nearest_and_clamped() -> None:
-    values = torch.tensor([-3.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 7.0])
-    [image] = to_pil(values.expand(1, 3, 1, 5).requires_grad_())
-    assert np.asarray(image)[0, :, 0].tolist() == [0, 0, 1, 255, 255]
-
-
-def test_a_batch_becomes_as_many_pictures() -> None:
-    first, second = to_pil(torch.stack([torch.zeros(3, 4, 5), torch.ones(3, 4, 5)]).bfloat16())
-    assert first.size == second.size == (5, 4)
-    assert (first.getpixel((0, 0)), second.getpixel((0, 0))) == ((0, 0, 0), WHITE)
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif", "avif", "gif"])

@@ -166,7 +166,9 @@ def test_a_damaged_picture_does_not_stop_the_others(call: Call, capfd: pytest.Ca
         ("styles={dusk: 1}", "there is no style dusk in this network; it has day, night"),
         ("styles={day: some}", "styles must give numbers, such as {day: 1}, not {'day': 'some'}"),
         ("styles={day: -1, night: 2}", "style weights must not be negative"),
-        ("style=day", "there is no setting 'style'; did you mean styles? Choose from ckpt, input, output, "),
+        ("backend=tensorflow", "backend must be one of torch, compile, onnx, openvino, not 'tensorflow'"),
+        ("precision=fp16", "precision must be one of auto, fp32, bf16, not 'fp16'"),
+        ("style=day", "there is no setting 'style'; did you mean styles? Choose from backend, ckpt, input, "),
         ("ckpt=three", "three: no such file, and no such name in checkpoints/, which has two"),
     ],
 )

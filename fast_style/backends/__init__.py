@@ -1,0 +1,83 @@
+"""What computes a network: torch, as it is or compiled, or a runtime that needs no torch."""
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from fast_style.backends.backend import Array, Backend
+from fast_style.conversions import converted, require_packages
+from fast_style.errors import ConfigError, require_choice
+from fast_style.network_files import NetworkFile, require_styles
+from fast_style.precision import PRECISIONS
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["BACKENDS", "Array", "Backend", "load_model", "make_backend"]
+
+#: `torch` and `compile` take any device; `onnx` and `openvino` run on the processor, and do not import torch.
+BACKENDS = ("torch", "compile", "onnx", "openvino")
+
+_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+
+def make_backend(
+    file: NetworkFile, device: "str | torch.device | None" = None, name: str = "torch", precision: str = "auto"
+) -> Backend:
+    """Make a network ready to run.
+
+    Args:
+        file: the network.
+        device: where `torch` and `compile` run it; by default a GPU if there is one.
+        name: one of BACKENDS.
+        precision: one of PRECISIONS.
+
+    Raises:
+        CheckpointError: if the file is not of a network of ours, or cannot be converted.
+        ConfigError: if a choice is unknown, does not fit another, or needs what is not installed.
+    """
+    require_choice("backend", name, BACKENDS)
+    require_choice("precision", precision, PRECISIONS)
+    if name in ("torch", "compile"):
+        with _no_collection():
+            from fast_style.backends.pytorch import TorchBackend
+            from fast_style.checkpoints import build_network
+
+        return TorchBackend(build_network(file), device, precision, compile=name == "compile")
+    require_packages(name, _PACKAGES[name])
+    if device is not None and str(device) != "cpu":
+        raise ConfigError(f"device must be cpu with backend={name}, not {device}; backend=torch runs on GPUs")
+    if name == "onnx" and precision == "bf16":
+        raise ConfigError("precision must be auto or fp32 with backend=onnx, which does not compute in bf16")
+    require_styles(file, _styles(file))
+
+    return load_model(name, converted(file, name), precision)
+
+
+def load_model(name: str, model: bytes, precision: str = "auto") -> Backend:
+    """Make a converted network ready to run, with `onnx` or `openvino`."""
+    if name == "onnx":
+        from fast_style.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(model)
+    from fast_style.backends.openvino import OpenVinoBackend
+
+    return OpenVinoBackend(model, precision)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Leave garbage alone while torch is imported, which makes none: the search for it takes a tenth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _styles(file: NetworkFile) -> object:
+    arguments = file.network.get("arguments")
+    return arguments.get("styles") if isinstance(arguments, dict) else None

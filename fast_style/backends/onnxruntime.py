@@ -1,0 +1,30 @@
+"""Microsoft's ONNX Runtime, on the processor."""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from fast_style.backends.backend import Array, NumpyBackend, threads
+
+
+class OnnxRuntimeBackend(NumpyBackend):
+    """A converted network in ONNX Runtime, in float32.
+
+    Args:
+        model: the network as ONNX.
+
+    Raises:
+        Exception: any, if that is damaged.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.log_severity_level = 3
+        # It would keep the largest buffers of every size that it has seen.
+        options.enable_cpu_mem_arena = False
+        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
+        """See Backend."""
+        return self.session.run(None, {"images": images, "style": style})[0]

@@ -1,0 +1,83 @@
+"""torch, as it is or compiled."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fast_style.backends.backend import Backend
+from fast_style.errors import ConfigError
+from fast_style.networks import TransformNet
+from fast_style.precision import torch_computes_bfloat16
+
+
+class TorchBackend(Backend):
+    """A network in torch.
+
+    Args:
+        network: the trained network, in float32; it is moved and changed.
+        device: where to run it; by default a GPU if there is one.
+        precision: `bf16` keeps weights and feature maps in bfloat16, `auto` where the hardware computes in it.
+        compile: whether to compile it, at the first picture and again at the first batch of several, for all sizes.
+
+    Raises:
+        ConfigError: if it is to be compiled, and there is no compiler.
+    """
+
+    def __init__(
+        self,
+        network: TransformNet,
+        device: "str | torch.device | None" = None,
+        precision: str = "auto",
+        compile: bool = False,
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        native = precision == "auto" and torch_computes_bfloat16(self.device.type)
+        self.dtype = torch.bfloat16 if precision == "bf16" or native else torch.float32
+        network = network.to(self.device, self.dtype).to(memory_format=torch.channels_last).eval()
+        self.network: Any = network
+        if compile:
+            require_compiler(self.device)
+            # Frozen weights are laid out for the convolutions once. Dynamic: a folder of mixed sizes compiles once.
+            options: dict[str, Any] | None = {"freezing": True} if self.device.type == "cpu" else None
+            self.network = torch.compile(network, dynamic=True, options=options)
+
+    def place(self, images: NDArray[Any] | Tensor) -> Tensor:
+        """See Backend. Bytes go to the device as bytes."""
+        tensor = torch.from_numpy(images) if isinstance(images, np.ndarray) else images.detach()
+        return tensor.to(self.device).to(torch.float32)
+
+    def fetch(self, images: Tensor) -> NDArray[np.uint8]:
+        """See Backend."""
+        pixels: NDArray[np.uint8] = images.to(torch.uint8).cpu().numpy()
+        return pixels
+
+    # Not inference_mode, whose tensors nobody may change afterwards.
+    @torch.no_grad()
+    def __call__(self, images: Tensor, style: NDArray[np.float32]) -> Tensor:
+        """See Backend."""
+        x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        # Style weights stay in float32, in which a sum of rounded ones is 1.
+        stylized: Tensor = self.network(x, torch.from_numpy(style).to(self.device))
+        return stylized.to(torch.float32)
+
+
+def require_compiler(device: torch.device) -> None:
+    """Make sure that torch can compile for a device.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch.utils._triton import has_triton
+
+    try:
+        get_cpp_compiler()
+    except Exception:  # Any: its kind has changed from version to version.
+        raise ConfigError(
+            "backend=compile needs a C++ compiler, and finds none; install one (such as g++), or use backend=torch"
+        ) from None
+    if device.type == "cuda" and not has_triton():
+        raise ConfigError("backend=compile needs Triton on a GPU; install triton, or use backend=torch")

@@ -1,0 +1,158 @@
+"""Files of trained networks, read and checked: safetensors, with everything one wants to know of them in the metadata.
+
+All that needs no torch, so that what runs a network without it can trust the file as well.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from safetensors import SafetensorError, deserialize
+
+from fast_style.errors import CheckpointError
+
+#: Raised when a file of this version can no longer be read by older programs.
+FORMAT = 1
+KEY = "fast_style"
+
+#: What a tensor's file says of it: its name, its type as torch writes it, its shape, its bytes.
+Stored: TypeAlias = tuple[str, str, tuple[int, ...], bytes | bytearray]
+
+# As the first files were written, digests name types in torch's words.
+_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool", "C64": "complex64"}
+_TYPES |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+_TYPES |= {f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a network file says of itself.
+
+    Attributes:
+        styles: the credit (artist, work, year, note) of each style by name, in the order of the style weights.
+        config: the configuration it was trained with, plain values.
+        losses: what was measured on held-out pictures, by name.
+    """
+
+    styles: Mapping[str, Mapping[str, str | int | None]]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A network file that is whole: its weights are those that were saved.
+
+    Attributes:
+        path: where it was read, for messages.
+        data: all its bytes.
+        network: the name of its class and the arguments for it. Neither has been checked.
+        sha256: the digest of its weights, in hexadecimal.
+        metadata: what it says of itself.
+    """
+
+    path: Path
+    data: bytes
+    network: Mapping[str, Any]
+    sha256: str
+    metadata: Metadata
+
+
+def read_network_file(path: Path) -> NetworkFile:
+    """Read a network file, and check that it is whole.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, changed since it was written, or not one of ours.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse_network_file(path, data)
+
+
+def parse_network_file(path: Path, data: bytes) -> NetworkFile:
+    """Check the bytes of a network file; `path` is what messages call it.
+
+    Raises:
+        CheckpointError: if they are damaged, changed since they were written, or not of a network of ours.
+    """
+    if not data:
+        raise CheckpointError(f"{path}: the file is empty; copy or train it again")
+    description = _description(path, data)
+    try:
+        tensors = deserialize(data)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({error}); copy or train it again") from None
+    try:
+        if description["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path}: format {description['format']}, and this fast_style reads up to {FORMAT}; upgrade fast_style"
+            )
+        if description["sha256"] != digest(
+            (name, _TYPES.get(tensor["dtype"], tensor["dtype"]), tuple(tensor["shape"]), tensor["data"])
+            for name, tensor in tensors
+        ):
+            raise CheckpointError(
+                f"{path}: its weights are not those that were saved (SHA-256 differs); copy or train it again"
+            )
+        network = dict(description["network"])
+        styles = {style.pop("name"): style for style in description["styles"]}
+        if not all(isinstance(name, str) for name in styles):
+            raise TypeError("the name of a style is not text")
+        metadata = Metadata(styles, dict(description["config"]), dict(description["losses"]))
+        return NetworkFile(path, data, network, description["sha256"], metadata)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its metadata is incomplete or malformed ({error!r})") from None
+
+
+def require_styles(file: NetworkFile, styles: object) -> None:
+    """Make sure that a file names as many styles as its network has.
+
+    Raises:
+        CheckpointError: if it does not.
+    """
+    named = len(file.metadata.styles)
+    if named != styles:
+        raise CheckpointError(f"{file.path}: its metadata names {named} styles, its network has {styles}")
+
+
+def digest(tensors: Iterable[Stored]) -> str:
+    """Return the SHA-256 of tensors, whatever their order."""
+    found = hashlib.sha256()
+    for name, kind, shape, data in sorted(tensors, key=lambda tensor: tensor[0]):
+        found.update(f"{name} torch.{kind} {shape}\n".encode())
+        found.update(data)
+    return found.hexdigest()
+
+
+def _description(path: Path, data: bytes) -> dict[str, Any]:
+    """Return our part of a safetensors header (eight bytes of length, then JSON)."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length]) if 0 < length <= len(data) - 8 else None
+    except (ValueError, RecursionError):
+        header = None
+    # Only now: a safetensors file may begin with the same bytes, as the length of its header.
+    if header is None and data[:2] in (b"PK", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
+        raise CheckpointError(
+            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that train.py wrote"
+        )
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: damaged, or not a safetensors file; give the one that train.py wrote")
+    metadata = header.get("__metadata__")
+    text = metadata.get(KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise CheckpointError(f"{path}: a safetensors file, but not a network of fast_style")
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError):
+        description = None
+    if not isinstance(description, dict):
+        raise CheckpointError(f"{path}: its metadata is not readable; copy or train it again")
+    return description

@@ -1,0 +1,33 @@
+"""Pictures as tensors, and back."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fast_style.images import flatten, open_picture, resize_short_side
+from fast_style.types import Images
+
+
+def read_image(path: str | Path, size: int | None = None) -> Images:
+    """Read a picture as a batch of one in [0, 1]: upright, in sRGB, on white, the short side `size` pixels if given.
+
+    Raises:
+        ImageError: if the file is missing, is not a picture or is cut short.
+    """
+    image = flatten(open_picture(path))
+    return to_tensor(image if size is None else resize_short_side(image, size))
+
+
+def to_tensor(image: Image.Image) -> Images:
+    """A picture of mode RGB as a batch of one in [0, 1]."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def to_pil(images: Images) -> list[Image.Image]:
+    """A batch as pictures of mode RGB: clamped to [0, 1] and rounded to the nearest of 256 levels."""
+    # In float32, because bfloat16 cannot tell neighbouring levels apart.
+    levels = images.detach().to(torch.float32).clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return [Image.fromarray(pixels) for pixels in levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
