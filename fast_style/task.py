@@ -72,7 +72,11 @@ class StyleTransferTask(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ConfigError("trainer.max_steps must be given: the learning rate's schedule has to know the end")
-        schedule = self._schedule(optimizer, total_steps=int(steps))
+        try:
+            schedule = self._schedule(optimizer, total_steps=int(steps))
+        except ZeroDivisionError:
+            # OneCycleLR, where its rise ends with the very first step.
+            raise ConfigError(f"trainer.max_steps must be more than {int(steps)} for this schedule to rise") from None
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def setup(self, stage: str) -> None:

@@ -26,7 +26,7 @@ from fast_style.errors import ConfigError
 #: and checkpoints take the rest.
 PROBE, FOR_STEPS = 0.07, 0.95
 
-#: Steps of a training, however short its time: OneCycleLR divides by nothing if its rise has but one.
+#: Steps of a training, however short its time: fewer show nothing.
 FEWEST = 20
 
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from processes import (
     end_when_stuck,
     is_first_process,
+    keep_freed_memory,
     leave_errors_to_the_main_thread,
     processes,
     started_by_trainer,
@@ -62,6 +63,7 @@ def main(config: DictConfig) -> None:
 def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None:
     """Train in a folder; if a run was stopped there, go on with it. Enters the processes that it has started."""
     beginning = time.monotonic()
+    keep_freed_memory()
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
     seed_everything(config.seed, workers=True, verbose=False)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -9,12 +10,17 @@ from typing import Any, get_args
 # Before torch: tests run side by side, each on a core of its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import absl.logging
 import numpy as np
 import pytest
 from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 from PIL import Image
 from small_runs import Run, command, environment
+
+# When Hydra sets up logging, absl, which comes with TensorBoard, closes the stream that it logs to unless that is the
+# standard error of the moment: here it would be the one in which pytest catches what tests print.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -102,6 +102,13 @@ def make(config: DictConfig) -> None:
             assert build(config.schedule)(optimizer, total_steps=20).total_steps == 20
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 10, 11, 20])
+def test_the_default_schedule_fits_any_number_of_steps(compose: Compose, steps: int) -> None:
+    config = compose("train", f"trainer.max_steps={steps}")
+    optimizer = build(config.optimizer)([nn.Parameter(torch.zeros(1))])
+    assert build(config.schedule)(optimizer, total_steps=steps).total_steps == steps
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_what_a_script_does_by_default_can_be_made(compose: Compose, script: str) -> None:
     make(compose(script))

@@ -360,6 +360,12 @@ def test_a_schedule_needs_to_know_the_end(task: StyleTransferTask, data: Content
         fit(task, data, tmp_path, max_steps=-1, max_epochs=-1)
 
 
+def test_a_schedule_without_time_to_rise_is_refused(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
+    task._schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02, pct_start=0.25)
+    with pytest.raises(ConfigError, match=r"^trainer\.max_steps must be more than 4 for this schedule to rise$"):
+        fit(task, data, tmp_path, max_steps=4)
+
+
 def test_an_optimiser_that_refuses_its_settings_is_told(
     task: StyleTransferTask, data: ContentData, tmp_path: Path
 ) -> None:
