@@ -17,6 +17,8 @@ from benchmark_processes import Worker, WorkerError
 from benchmark_quality import comparison, curves
 from benchmark_report import show
 from benchmark_runs import measure
+from benchmark_scale import scale
+from benchmark_scale_jobs import check, scale_jobs
 from command_line import duration, plain, run
 from omegaconf import DictConfig
 
@@ -32,6 +34,8 @@ def main(config: DictConfig) -> None:
     started = time.monotonic()
     settings = plain(config)
     cases, effort = planned(settings), effort_of(settings)
+    if "scale" in settings["parts"]:
+        check(settings["scale"])
     output = Path(settings["output"])
     outputs = [output, output.with_suffix(".png")] if settings["plot"] else [output]
     if output.suffix != ".json":
@@ -47,6 +51,7 @@ def main(config: DictConfig) -> None:
         "cases": [],
         "loader": None,
         "quality": None,
+        "scale": None,
         "left_out": [],
     }
 
@@ -65,13 +70,16 @@ def main(config: DictConfig) -> None:
         yardsticks: dict[str, Worker] = {}
         known: dict[str, dict[str, Known]] = {part: {} for part in PARTS}
         for case in cases:
-            jobs = {name: job for name, job in jobs_for(case, settings, device, folder).items() if name not in unfit}
+            is_scale = case.part == "scale"
+            jobs = dict(scale_jobs(settings, device, folder)) if is_scale else jobs_for(case, settings, device, folder)
+            jobs = {name: job for name, job in jobs.items() if job.get("needs", name) not in unfit}
             if case.part in ALONE:
                 stack.close()
+                title = case.part if is_scale else str(case)
                 for done, reason in _alone(case.part, jobs, settings, environment, report):
                     if reason:
-                        report["left_out"].append({"case": str(case), "candidate": done, "reason": reason})
-                    write(f"{case}, {done}")
+                        report["left_out"].append({"case": title, "candidate": done, "reason": reason})
+                    write(f"{title}, {done}")
                 continue
             if not yardsticks:
                 yardsticks = _yardsticks(settings["matmul"], device, environment, stack)
@@ -100,6 +108,10 @@ def _alone(
             yield part, None
         except WorkerError as error:
             yield part, str(error)
+        return
+    if part == "scale":
+        for name, report[part], reason in scale(jobs, settings, environment):
+            yield name, reason
         return
     trained: dict[str, Any] = {}
     for name, curve, reason in curves(jobs, settings["quality"], environment):

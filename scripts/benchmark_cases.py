@@ -11,10 +11,10 @@ from fast_style.backends import BACKENDS
 from fast_style.errors import ConfigError, require_choice
 from fast_style.precision import PRECISIONS
 
-PARTS = ("step", "stylize", "startup", "loader", "quality")
+PARTS = ("step", "stylize", "startup", "loader", "quality", "scale")
 
 #: Who does not take turns, and comes last, with the machine for itself.
-ALONE = ("loader", "quality")
+ALONE = ("loader", "quality", "scale")
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,8 @@ def planned(settings: dict[str, Any]) -> list[Case]:
     cases += sorted(dict.fromkeys(pictures), key=lambda case: case.load)
     cases += [Case("startup", 512, 512, 1), Case("loader", loader["size"], loader["size"], loader["batch"])]
     cases += [Case("quality", side, side, settings["step"]["batch"])]
+    # Which goes through cases of its own.
+    cases += [Case("scale", side, side, 1)]
     wanted = [case for case in cases if case.part in settings["parts"]]
     if not wanted:
         raise ConfigError("sizes and batches must not be empty: there is nothing to measure")

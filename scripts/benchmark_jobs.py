@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ WITHOUT_TORCH = ("onnx", "openvino")
 
 def prepare(settings: dict[str, Any], folder: Path) -> None:
     """Make what the processes read: an untrained network of each kind, weights, a photograph's worth of pixels."""
-    for name in settings["networks"]:
+    styles = {1, *(settings["scale"]["styles"] if "scale" in settings["parts"] else ())}
+    for name, number in product(settings["networks"], styles):
         trained = composed([f"network={name}", *typed(settings)])
         torch.manual_seed(0)
-        save_network(folder / f"{name}.safetensors", build(trained.network, styles=1), Metadata({"none": {}}))
+        metadata = Metadata({f"none{style}": {} for style in range(number)})
+        save_network(folder / _file(name, number), build(trained.network, styles=number), metadata)
     if "step" in settings["parts"]:
         torch.manual_seed(0)
         save_file(vgg16(), folder / "vgg16.safetensors")
@@ -50,10 +53,14 @@ def convert(settings: dict[str, Any], device: str, folder: Path, environment: Ma
         Why a candidate is left out, by its name.
     """
     reasons: dict[str, str] = {}
-    if not {"stylize", "startup"}.intersection(settings["parts"]):
+    if not {"stylize", "startup", "scale"}.intersection(settings["parts"]):
         return reasons
     precisions = dict.fromkeys([*settings["precisions"], *(["auto"] if "startup" in settings["parts"] else [])])
-    for name, job in stylizers({**settings, "precisions": precisions}, folder):
+    wanted = list(stylizers({**settings, "precisions": precisions}, folder))
+    if "scale" in settings["parts"]:
+        for number in sorted({*settings["scale"]["styles"]} - {1}):
+            wanted += [(of_styles(name, number), job) for name, job in stylizers(settings, folder, number)]
+    for name, job in wanted:
         if job["backend"] not in WITHOUT_TORCH:
             continue
         if device.startswith("cuda"):
@@ -87,15 +94,24 @@ def typed(settings: dict[str, Any]) -> list[str]:
         raise ConfigError(f"train: {error}: {settings['train']}") from None
 
 
-def stylizers(settings: dict[str, Any], folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def stylizers(settings: dict[str, Any], folder: Path, styles: int = 1) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the name of each way to stylise, such as `light openvino bf16`, and what fast_style.load has to know."""
     for network in settings["networks"]:
         for backend in settings["backends"]:
             for precision in settings["precisions"]:
                 words = (network, *((backend,) if backend != "torch" else ()))
                 words += (precision,) if precision != "auto" else ()
-                file = str(folder / f"{network}.safetensors")
+                file = str(folder / _file(network, styles))
                 yield " ".join(words), {"file": file, "backend": backend, "precision": precision}
+
+
+def of_styles(name: str, styles: int) -> str:
+    """Return the name of a way to stylise with a network of so many styles."""
+    return name if styles == 1 else f"{name}, {styles} styles"
+
+
+def _file(network: str, styles: int) -> str:
+    return f"{network}.safetensors" if styles == 1 else f"{network}_{styles}.safetensors"
 
 
 def jobs_for(case: Case, settings: dict[str, Any], device: str, folder: Path) -> dict[str, dict[str, Any]]:

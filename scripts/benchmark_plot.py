@@ -1,4 +1,4 @@
-"""What a benchmark has shown, as a picture: bars for what takes turns, curves for trainings.
+"""What a benchmark has shown, as a picture: bars for what takes turns, curves for trainings and for how cost grows.
 
 Drawn with Pillow, which is here anyway: one picture of this kind is not worth another dependency.
 """
@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark_scale_plot import HEIGHT as HEIGHT_OF_SCALE
+from benchmark_scale_plot import draw_scale, lines
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, MARGIN, LINE, LABELS = 1200, 20, 26, 440
@@ -19,18 +21,23 @@ Spread = dict[str, float]
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw how many times as fast as its reference each candidate is, and the loss of trainings over time."""
+    """Draw how many times as fast as its reference each candidate is, the loss of trainings over time, and scale."""
     bars = list(_bars(report["cases"]))
     candidates = report["quality"]["candidates"] if report["quality"] else {}
     curves = {name: row["curve"] for name, row in candidates.items() if row["curve"]}
     height = 2 * MARGIN + LINE * (len(bars) + 1) if bars else MARGIN
-    image = Image.new("RGB", (WIDTH, height + (HEIGHT_OF_CURVES if curves else 0)), "white")
+    scale = report.get("scale")
+    has_scale = bool(scale and lines(scale, "seconds"))
+    below = height + (HEIGHT_OF_CURVES if curves else 0)
+    image = Image.new("RGB", (WIDTH, below + (HEIGHT_OF_SCALE if has_scale else 0)), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
     if bars:
         _draw_bars(draw, font, bars)
     if curves:
         title = f"held-out loss ({report['quality']['loss']}) over minutes of training"
         _draw_curves(draw, font, curves, title, height)
+    if scale and has_scale:
+        draw_scale(draw, font, scale, below)
     image.save(path)
 
 

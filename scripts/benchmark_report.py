@@ -4,6 +4,8 @@ from statistics import median
 from typing import Any
 
 from benchmark_runs import spread
+from benchmark_scale_report import NOTES as SCALE
+from benchmark_scale_report import tables
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +40,10 @@ def show(report: dict[str, Any]) -> None:
         if report[part]:
             console.print(make(report[part]))
             console.print(*notes, sep="\n", markup=False, highlight=False)
+    if report.get("scale"):
+        for _, rows in tables(report["scale"]):
+            console.print(_plain(rows))
+        console.print(*SCALE, sep="\n", markup=False, highlight=False)
     for left in report["left_out"]:
         console.print(f"left out: {left['candidate']}, {left['case']}: {left['reason']}", markup=False, highlight=False)
 
@@ -92,6 +98,15 @@ def _quality(quality: dict[str, Any]) -> Table:
             *(f"{last[key]:.3f}" for key in ("content", "style", "loss")),
             *(reached, f"{row['speed']:.2f}" if row["speed"] else ""),
         )
+    return table
+
+
+def _plain(rows: list[list[str]]) -> Table:
+    table = Table(box=BOX, pad_edge=False)
+    for number, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if number > 1 else "left", no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*row)
     return table
 
 

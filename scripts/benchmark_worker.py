@@ -49,9 +49,10 @@ def ours_stylize(job: Job, answers: int) -> None:
 
     import fast_style
 
-    turns = Turns(answers, job["device"])
     backend = fast_style.load(job["file"], job["device"], job["backend"], job["precision"]).backend
-    images, style = backend.place(_noise(job)), np.ones((job["batch"], 1), np.float32)
+    turns = Turns(answers, job["device"])
+    styles = job.get("styles", 1)
+    images, style = backend.place(_noise(job)), np.full((job["batch"], styles), 1 / styles, np.float32)
     serve(lambda: backend(images, style).clip(0, 1), turns, job["multiply_adds"])
 
 

@@ -386,9 +386,9 @@ def test_a_table_shows_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("argument", "answer"),
     [
-        ("parts=[steps]", "parts must be one of loader, quality, startup, step, stylize, not 'steps'"),
-        ("parts=[]", "parts must name at least one of loader, quality, startup, step, stylize"),
-        ("networks=[lite]", "networks must be one of light, residual, not 'lite'"),
+        ("parts=[steps]", "parts must be one of loader, quality, scale, startup, step, stylize, not 'steps'"),
+        ("parts=[]", "parts must name at least one of loader, quality, scale, startup, step, stylize"),
+        ("networks=[lite]", "networks must be one of balanced, light, residual, not 'lite'"),
         ("sizes=[12x]", "sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not 12x"),
         ("sizes=[16]", "sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not 16"),
         ("batches=[0]", "batches must be at least 1, not 0"),

@@ -15,7 +15,7 @@ from safetensors.torch import load, save, save_file
 from fast_style.checkpoints import Metadata, load_network, save_network
 from fast_style.errors import CheckpointError
 from fast_style.network_files import FORMAT, KEY
-from fast_style.networks import LightNet, ResidualNet, TransformNet
+from fast_style.networks import BalancedNet, LightNet, ResidualNet, TransformNet
 
 METADATA = Metadata(
     styles={
@@ -27,7 +27,7 @@ METADATA = Metadata(
 )
 
 
-@pytest.fixture(params=[LightNet, ResidualNet])
+@pytest.fixture(params=[LightNet, BalancedNet, ResidualNet])
 def network(request: pytest.FixtureRequest) -> TransformNet:
     torch.manual_seed(0)
     network: TransformNet = request.param(styles=2, width=4, blocks=1)

@@ -87,7 +87,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         # names: what there is, and what was probably meant
         ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from great_wave, s"),
         ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from gr"),
-        ("network=lite", "there is no network 'lite'; did you mean light? Choose from light, residual"),
+        ("network=lite", "there is no network 'lite'; did you mean light? Choose from balanced, light, residual"),
         ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, style, tot"),
         ("experiment=foo", "there is no experiment 'foo'; choose from dumoulin2017, gatys2015, johnson2016, swatch"),
         ("style=[starry_night", "there is no style '[starry_night'; did you mean starry_night?"),
@@ -104,7 +104,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         # choices
         ("style=[]", "style=[] chooses nothing; choose from great_wave, starry_night"),
         ("style=5", "style=5 chooses nothing; choose from great_wave, starry_night"),
-        ("network=null", "network=null chooses nothing; choose from light, residual"),
+        ("network=null", "network=null chooses nothing; choose from balanced, light, residual"),
         ("style=a,b", "style=a,b: add -m for one run each, or write style=[a,b] for one run with all"),
         ("network=light,residual", "network=light,residual: only one; add -m and write network=a,b for one run each"),
         ("network=[light,residual]", "network=[light,residual]: only one; add -m "),

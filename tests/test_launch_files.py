@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from overrides import CONFIGS, read_arguments
 
 from fast_style.encoders import VGGEncoder
-from fast_style.networks import LightNet, ResidualNet
+from fast_style.networks import BalancedNet, LightNet, ResidualNet
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = ROOT / "docs" / "launch"
@@ -63,15 +63,15 @@ def test_the_tables_are_what_the_program_prints(scaling: ModuleType, encoder: VG
 
 
 def test_vgg19_to_relu4_1_is_counted_as_by_hand(scaling: ModuleType, encoder: VGGEncoder) -> None:
-    _, loss_forward, loss_backward, _, gram = scaling.count(LightNet(), encoder, 256)
+    _, loss_forward, loss_backward, _, gram = scaling.count(BalancedNet(), encoder, 256)
     convolutions = [(3, 64, 256), (64, 64, 256), (64, 128, 128), (128, 128, 128), (128, 256, 64)]
     convolutions += [(256, 256, 64)] * 3 + [(256, 512, 32)]
     vgg = sum(9 * inputs * outputs * side**2 for inputs, outputs, side in convolutions)
     products = sum(channels**2 * side**2 for channels, side in ((64, 256), (128, 128), (256, 64), (512, 32)))
-    # A Gram matrix has two factors, and each of them a gradient. Content is looked at without one.
-    assert gram == 3 * products
+    # A Gram matrix's gradient is one product: those of its two factors are the same. Content is looked at without one.
+    assert gram == 2 * products
     assert loss_forward == pytest.approx(2 * vgg + products, rel=1e-6)
-    assert loss_backward == pytest.approx(vgg + 2 * products, rel=1e-6)
+    assert loss_backward == pytest.approx(vgg + products, rel=1e-6)
 
 
 def test_the_backward_pass_of_a_network_is_twice_its_forward_less_the_gradient_of_its_input(
@@ -81,7 +81,7 @@ def test_the_backward_pass_of_a_network_is_twice_its_forward_less_the_gradient_o
     assert backward == 2 * forward - 9 * 9 * 3 * 32 * 256**2
 
 
-@pytest.mark.parametrize("network", [LightNet(), ResidualNet(), ResidualNet(width=128)])
+@pytest.mark.parametrize("network", [LightNet(), BalancedNet(), ResidualNet(), ResidualNet(width=128)])
 def test_the_pieces_of_the_gradients_are_those_that_torch_makes(scaling: ModuleType, network: torch.nn.Module) -> None:
     weights = list(network.parameters())[::-1]
     # The rule, without processes to apply it to.

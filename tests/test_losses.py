@@ -63,6 +63,23 @@ def test_gram_of_half_precision_features_is_computed_in_float32() -> None:
     assert torch.equal(gram_matrix(features), torch.full((1, 2, 2), 1e8))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-3)])
+def test_a_gram_matrix_and_its_gradient_are_those_of_the_formula(dtype: torch.dtype, tolerance: float) -> None:
+    # More positions than are summed in one go, and not a whole number of times as many.
+    features = torch.rand(2, 5, 20, 27).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    exact = features.detach().double().requires_grad_()
+    expected = torch.einsum("bchw,bdhw->bcd", exact, exact) / (20 * 27)
+    towards = torch.randn(2, 5, 5)  # not symmetric
+    gram = gram_matrix(features)
+    assert gram.dtype == torch.float32
+    torch.testing.assert_close(gram, expected.float(), atol=0, rtol=tolerance)
+    (found,), (wanted,) = (
+        torch.autograd.grad((matrix * towards.to(matrix.dtype)).sum(), leaf)
+        for matrix, leaf in ((gram, features), (expected, exact))
+    )
+    torch.testing.assert_close(found.double(), wanted, atol=tolerance * float(wanted.abs().max()), rtol=0)
+
+
 def test_relative_content_loss_is_0_for_the_picture_itself_and_1_for_nothing(noise: Features) -> None:
     loss = ContentLoss(layers=["relu1_1", "relu2_1"])
     blank = {layer: torch.zeros_like(x) for layer, x in noise.items()}

@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, export
 
 from fast_style.errors import ConfigError
-from fast_style.networks import ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
+from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
+from fast_style.networks.convolutions import BilinearConv, NearestConv, PackedConv
 
-NETWORKS: list[Callable[..., TransformNet]] = [LightNet, ResidualNet]
+NETWORKS: list[Callable[..., TransformNet]] = [LightNet, BalancedNet, ResidualNet]
 SMALL = {"width": 4, "blocks": 1}
 
 
@@ -60,6 +62,52 @@ def test_normalisation_keeps_channels_last() -> None:
     assert ConditionalInstanceNorm(4, styles=1)(x, torch.ones(2, 1)).is_contiguous(memory_format=torch.channels_last)
 
 
+def test_the_backward_of_normalisation_is_that_of_its_formula() -> None:
+    x = (torch.randn(2, 3, 5, 7) * 3 + 1).to(memory_format=torch.channels_last)
+    layer, style = ConditionalInstanceNorm(3, styles=2), rows([1, 0], [0.3, 0.7])
+    nn.init.normal_(layer.scale)
+    nn.init.normal_(layer.shift)
+    leaves = [each.detach().double().requires_grad_() for each in (x, layer.scale, layer.shift)]
+    mean, variance = leaves[0].mean((2, 3), keepdim=True), leaves[0].var((2, 3), correction=0, keepdim=True)
+    scale, shift = ((style.double() @ each)[:, :, None, None] for each in leaves[1:])
+    expected = scale * (leaves[0] - mean) / (variance + 1e-5).sqrt() + shift
+    x.requires_grad_()
+    output, towards = layer(x, style), torch.randn_like(x)
+    torch.testing.assert_close(output, expected.float())
+    found = torch.autograd.grad((output * towards).sum(), [x, layer.scale, layer.shift])
+    wanted = torch.autograd.grad((expected * towards).sum(), leaves)
+    torch.testing.assert_close(found, tuple(each.float() for each in wanted), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(10, 14), (9, 13)])
+def test_the_four_small_convolutions_are_the_one_after_upsampling(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, 5, 7)
+    for layer, mode, padding in (
+        (NearestConv(3, 4), "nearest", "reflect"),
+        (BilinearConv(3, 4), "bilinear", "replicate"),
+    ):
+        upsampled = F.pad(F.interpolate(x, scale_factor=2, mode=mode), (1, 1, 1, 1), mode=padding)
+        expected = F.conv2d(upsampled, layer.weight)[:, :, : size[0], : size[1]]
+        torch.testing.assert_close(layer(x, size), expected)
+
+
+def test_pixels_end_with_a_bias_and_a_sigmoid() -> None:
+    x = torch.rand(2, 3, 5, 7)
+    layer = BilinearConv(3, 4, sigmoid=True)
+    upsampled = F.pad(F.interpolate(x, scale_factor=2, mode="bilinear"), (1, 1, 1, 1), mode="replicate")
+    torch.testing.assert_close(layer(x, (9, 14)), F.conv2d(upsampled, layer.weight, layer.bias)[:, :, :9].sigmoid())
+    assert layer.bias is not None
+    assert layer.bfloat16()(x.bfloat16(), (9, 14)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kernel", [3, 9])
+@pytest.mark.parametrize(("height", "width"), [(12, 14), (13, 15)])
+def test_a_convolution_of_packed_pixels_is_a_convolution(kernel: int, height: int, width: int) -> None:
+    layer, x, margin = PackedConv(5, 3, kernel), torch.rand(2, 5, height, width), kernel // 2
+    expected = F.conv2d(F.pad(x, (margin,) * 4, mode="reflect"), layer.weight, layer.bias).sigmoid()
+    torch.testing.assert_close(layer(x), expected)
+
+
 @pytest.mark.parametrize(("height", "width"), [(33, 47), (64, 32), (9, 10), (50, 51)])
 def test_output_has_the_size_of_the_input_and_its_range(network: TransformNet, height: int, width: int) -> None:
     output = network(torch.rand(2, 3, height, width), torch.full((2, 3), 1 / 3))
@@ -87,7 +135,7 @@ def test_gradient_reaches_every_parameter(network: TransformNet) -> None:
     assert [name for name, gradient in zip(parameters, gradients, strict=True) if not gradient.any()] == []
 
 
-@pytest.mark.parametrize("shift", [4, 8])
+@pytest.mark.parametrize("shift", [8, 16])
 def test_a_thing_moved_by_whole_squares_moves_in_the_output(network: TransformNet, shift: int) -> None:
     # On plain grey, far from the edges, so that nothing else changes, and no mean or variance does.
     image = torch.full((1, 3, 160, 160), 0.5)

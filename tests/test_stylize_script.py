@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     torch.manual_seed(0)
     network = LightNet(styles=2, width=8, blocks=1)
-    torch.nn.init.normal_(network.up_full.norm.shift)  # so that the styles differ
+    torch.nn.init.normal_(network.up_half.norm.shift)  # so that the styles differ
     save_network(Path("checkpoints/two.safetensors"), network, Metadata({"day": {}, "night": {}}))
     return tmp_path
 

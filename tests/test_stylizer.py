@@ -14,14 +14,14 @@ import fast_style
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError, ConfigError, ImageError
-from fast_style.networks import ConditionalInstanceNorm, LightNet, ResidualNet
+from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet
 from fast_style.stylizer import Stylizer
 from fast_style.tensors import read_image, to_pil, to_tensor
 
 METADATA = Metadata({"waves": {"artist": "Hokusai"}, "stars": {"artist": "van Gogh"}})
 
 
-@pytest.fixture(scope="module", params=[LightNet, ResidualNet])
+@pytest.fixture(scope="module", params=[LightNet, BalancedNet, ResidualNet])
 def stylizer(request: pytest.FixtureRequest) -> Stylizer:
     """A small network of two styles that differ."""
     torch.manual_seed(0)

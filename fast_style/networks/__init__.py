@@ -1,8 +1,9 @@
 """Image transformation networks: one file each. A network file is only ever loaded into one of these."""
 
-from fast_style.networks.layers import ConditionalInstanceNorm
+from fast_style.networks.balanced import BalancedNet
 from fast_style.networks.light import LightNet
 from fast_style.networks.network import TransformNet
+from fast_style.networks.norms import ConditionalInstanceNorm
 from fast_style.networks.residual import ResidualNet
 
-__all__ = ["ConditionalInstanceNorm", "LightNet", "ResidualNet", "TransformNet"]
+__all__ = ["BalancedNet", "ConditionalInstanceNorm", "LightNet", "ResidualNet", "TransformNet"]

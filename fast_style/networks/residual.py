@@ -1,9 +1,9 @@
 """Johnson's network."""
 
-import torch
 from torch import nn
 
-from fast_style.networks.layers import ConvNorm, PackedConv, ResidualBlock, UpsampledConvNorm
+from fast_style.networks.convolutions import PackedConv
+from fast_style.networks.layers import ConvNorm, ResidualBlock, UpsampledConvNorm
 from fast_style.networks.network import TransformNet
 from fast_style.types import Images, StyleWeights
 
@@ -42,5 +42,5 @@ class ResidualNet(TransformNet):
             x = block(x, style)
         x = self.up_half(x, style, (half.shape[2], half.shape[3]))
         x = self.up_full(x, style, (full.shape[2], full.shape[3]))
-        # In float32: bfloat16 has fewer levels near 1 than a picture.
-        return torch.sigmoid(self.output(x).float())
+        output: Images = self.output(x)
+        return output

@@ -1,0 +1,44 @@
+"""A network between Johnson's and the fastest."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from fast_style.networks.convolutions import PackedConv
+from fast_style.networks.layers import ConvNorm, ResidualBlock, UpsampledConvNorm
+from fast_style.networks.network import TransformNet
+from fast_style.types import Images, StyleWeights
+
+
+class BalancedNet(TransformNet):
+    """Space-to-depth by four, residual blocks, and a head that upsamples twice.
+
+    The stem moves each 4x4 square of pixels into channels (Shi et al. 2016,
+    https://arxiv.org/abs/1609.05158, backwards), so nothing is lost and nothing is computed at full
+    resolution before the head. The head upsamples bilinearly before it convolves: the shuffle that would
+    undo the stem leaves a visible 4x4 grid, and nearest neighbours a weave of straight strokes.
+
+    Args:
+        styles: how many styles to learn.
+        width: channels of the trunk; half at half, and a quarter at full resolution.
+        blocks: residual blocks.
+    """
+
+    def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5) -> None:
+        super().__init__(styles=styles, width=width, blocks=blocks)
+        half, quarter = max(1, width // 2), max(1, width // 4)
+        self.stem = ConvNorm(3 * 16, width, styles)
+        self.blocks = nn.ModuleList(ResidualBlock(width, styles) for _ in range(blocks))
+        self.up_half = UpsampledConvNorm(width, half, styles, bilinear=True)
+        self.up_full = UpsampledConvNorm(half, quarter, styles, bilinear=True)
+        self.output = PackedConv(quarter, 3, kernel=3)
+
+    def forward(self, images: Images, style: StyleWeights) -> Images:
+        """See TransformNet. Height and width must be above 4, or reflection has nothing to reflect."""
+        height, width = images.shape[2:]
+        x = F.pad(images, (0, -width % 4, 0, -height % 4), mode="reflect")
+        x = self.stem(F.pixel_unshuffle(x, 4), style)
+        for block in self.blocks:
+            x = block(x, style)
+        x = self.up_half(x, style, (2 * x.shape[2], 2 * x.shape[3]))
+        output: Images = self.output(self.up_full(x, style, (height, width)))
+        return output

@@ -1,0 +1,110 @@
+"""Convolutions at a higher resolution than they are computed at: small ones, and a pixel shuffle."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class NearestConv(nn.Module):
+    """Nearest upsampling by two, reflection padding and a 3x3 convolution, without ever making the upsampled picture.
+
+    Of three neighbouring rows of an upsampled picture two are the same, so that each pixel of the result is a sum over
+    2x2 pixels before upsampling, with weights that depend on its place in a 2x2 square: four small convolutions at the
+    low resolution and a pixel shuffle give the same for 4/9 of the multiply-adds (Shi et al. 2016,
+    https://arxiv.org/abs/1609.07009). Unlike a transposed convolution (Odena, Dumoulin & Olah 2016,
+    https://distill.pub/2016/deconv-checkerboard) it makes no checkerboard of its own.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Conv2d(inputs, outputs, kernel_size=3, bias=False).weight
+
+    def forward(
+        self, x: Float[Tensor, "batch _inputs _height _width"], size: tuple[int, int]
+    ) -> Float[Tensor, "batch _outputs _h _w"]:
+        """Return the feature map at (height, width), which are twice those of `x`, or one less."""
+        weight = _merge_taps(_merge_taps(self.weight, dim=2), dim=4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        # What reflection is to the upsampled picture, replication is to this one.
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        x = F.pixel_shuffle(F.conv2d(x, weight), 2)
+        return crop(x, 1, 1, size)
+
+
+def _merge_taps(weight: Tensor, dim: int) -> Tensor:
+    """Split a dimension of three taps into two phases, ordered for a shuffle after padding, of two taps each."""
+    first, middle, last = weight.unbind(dim)
+    odd, even = torch.stack([first + middle, last], dim), torch.stack([first, middle + last], dim)
+    return torch.stack([odd, even], dim)
+
+
+class BilinearConv(nn.Module):
+    """Bilinear upsampling by two, replication padding and a 3x3 convolution, computed as NearestConv is.
+
+    Here each pixel of the result is a sum over 3x3 pixels before upsampling: as many multiply-adds as in one
+    convolution after it, but nothing large is made.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        sigmoid: end with a bias and a sigmoid in float32: what makes pixels, for bfloat16 has fewer levels near 1 than
+            a picture. It comes before the shuffle, where runtimes make it and the convolution one; the values are the
+            same.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, sigmoid: bool = False) -> None:
+        super().__init__()
+        conv = nn.Conv2d(inputs, outputs, kernel_size=3, bias=sigmoid)
+        self.weight, self.bias, self.sigmoid = conv.weight, conv.bias, sigmoid
+
+    def forward(
+        self, x: Float[Tensor, "batch _inputs _height _width"], size: tuple[int, int]
+    ) -> Float[Tensor, "batch _outputs _h _w"]:
+        """Return the feature map at (height, width), which are at most twice those of `x`."""
+        weight = _spread_taps(_spread_taps(self.weight, dim=2), dim=4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, _repeat(self.bias))
+        return crop(F.pixel_shuffle(torch.sigmoid(x.float()) if self.sigmoid else x, 2), 0, 0, size)
+
+
+def _spread_taps(weight: Tensor, dim: int) -> Tensor:
+    """Split a dimension of three taps into two phases of three taps each, which have upsampled before."""
+    first, middle, last = weight.unbind(dim)
+    even = [(3 * first + middle) / 4, (first + 3 * middle + 3 * last) / 4, last / 4]
+    odd = [first / 4, (3 * first + 3 * middle + last) / 4, (middle + 3 * last) / 4]
+    return torch.stack([torch.stack(even, dim), torch.stack(odd, dim)], dim)
+
+
+class PackedConv(nn.Conv2d):
+    """Reflection padding, a convolution with very few output channels, computed for 2x2 pixels at once, and a sigmoid.
+
+    A processor works on 8, 16 or 32 channels together, and a convolution with three leaves most of it idle. The
+    same kernel at four places in a larger one makes it a convolution with twelve and stride two: the same sums.
+    For the sigmoid, see BilinearConv.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel)
+
+    def forward(self, x: Float[Tensor, "batch _inputs height width"]) -> Float[Tensor, "batch _outputs height width"]:
+        """Return the result at every pixel, in float32."""
+        height, width = x.shape[2:]
+        margin = self.weight.shape[2] // 2
+        weight = torch.stack([F.pad(self.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)], dim=1)
+        # One more row or column than needed where the size is odd.
+        x = F.pad(x, (margin, margin + width % 2, margin, margin + height % 2), mode="reflect")
+        x = F.conv2d(x, weight.flatten(0, 1), _repeat(self.bias), stride=2)
+        return crop(F.pixel_shuffle(torch.sigmoid(x.float()), 2), 0, 0, (height, width))
+
+
+def _repeat(bias: Tensor | None) -> Tensor | None:
+    """Return a bias for each pixel of a 2x2 square."""
+    return None if bias is None else bias.repeat_interleave(4)
+
+
+def crop(
+    x: Float[Tensor, "batch channels _height _width"], top: int, left: int, size: tuple[int, int]
+) -> Float[Tensor, "batch channels _h _w"]:
+    """Return what is right of and below a corner, of a (height, width)."""
+    # Not a slice, which torch.export takes for a copy at some sizes and for nothing at others.
+    height, width = x.shape[2:]
+    return F.pad(x, (-left, size[1] + left - width, -top, size[0] + top - height))
