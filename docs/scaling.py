@@ -27,7 +27,13 @@ BROADCASTS, SMALL_REDUCTIONS = 1, 2.2  # of a few bytes, which a step waits for:
 #: Steps, pictures a step, network, pixels.
 RECIPES = {"default": (3_000, 2, "balanced", 192), "johnson2016": (40_000, 4, "residual", 256)}
 #: Pictures of 256 pixels a second that one core makes ready, measured; of photographs, crops of 640x480 JPEG.
-CORE = {"procedural": 70, "JPEG": 166, "JPEG, reduced decode": 330, "JPEG of training size": 1_776, "packed pixels": 8_000}
+CORE = {
+    "procedural": 70,
+    "JPEG": 166,
+    "JPEG, reduced decode": 330,
+    "JPEG of training size": 1_776,
+    "packed pixels": 8_000,
+}
 
 
 def count(network: TransformNet, encoder: VGGEncoder, size: int) -> list[int]:

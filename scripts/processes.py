@@ -37,8 +37,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Have this process keep what it frees, instead of giving it back to the system and asking for it again.
 
-    Every training step frees and takes the same gigabytes. The system clears each page that it hands out: measured, a
-    sixth of a step's time. See mallopt(3); without glibc, or where the user has set it in the environment, nothing is done.
+    Every training step frees and takes the same gigabytes, and the system clears each page that it hands out: measured,
+    a seventh of a step's time. See mallopt(3). Nothing is done without glibc, or where the environment says otherwise.
     """
     if platform.libc_ver()[0] == "glibc" and not os.environ.keys() & {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_"}:
         libc = ctypes.CDLL(None)

@@ -214,6 +214,15 @@ def test_features_are_computed_once_for_each_picture(encoder: VGGEncoder, style:
     assert calls == {"conv1_1": 2, "conv1_2": 2, "conv2_1": 2}
 
 
+def test_weights_of_layers_may_be_whole_numbers(encoder: VGGEncoder, style: Style) -> None:
+    images = torch.rand(1, 3, 32, 32)
+    whole, real = (
+        PerceptualLoss(encoder, {"style": StyleLoss(layers={"relu1_1": one, "relu2_1": 2 * one})}, [style])
+        for one in (1, 1.0)
+    )
+    torch.testing.assert_close(whole(images, images, ONE), real(images, images, ONE))
+
+
 def test_a_loss_of_weight_0_is_left_out(encoder: VGGEncoder, style: Style) -> None:
     losses = {"content": ContentLoss(0.0), "style": StyleLoss(), "total_variation": TotalVariationLoss(0)}
     perceptual = PerceptualLoss(encoder, losses, [style])

@@ -108,7 +108,9 @@ class StyleLoss(Loss):
             grams = torch.cat([gram_matrix(features[layer]) for features in pictures])
             # Not persistent: they can be measured again, and a checkpoint is for what cannot.
             self.register_buffer(f"gram_{layer}", grams, persistent=False)
-        table = torch.tensor([[row.get(layer, 0.0) for layer in self.output_layers] for row in weights])
+        # Weights may be given as whole numbers.
+        rows = [[row.get(layer, 0.0) for layer in self.output_layers] for row in weights]
+        table = torch.tensor(rows, dtype=torch.float32)
         self.register_buffer("layer_weights", table.to(device), persistent=False)
 
     def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
