@@ -349,8 +349,8 @@ def test_a_training_that_is_resumed_stops_where_it_would_have_stopped(
 def test_weights_are_checked_by_name(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
     trainer = fit(task, data, tmp_path)
     task.check_weights()
-    fill("up_full.norm.scale", float("-inf"), first=True)(task, (torch.empty(0), torch.empty(0)))
-    message = rf"^the weight up_full\.norm\.scale is not finite at step {trainer.global_step}: lower optimizer\.lr$"
+    fill("up_half.norm.scale", float("-inf"), first=True)(task, (torch.empty(0), torch.empty(0)))
+    message = rf"^the weight up_half\.norm\.scale is not finite at step {trainer.global_step}: lower optimizer\.lr$"
     with pytest.raises(TrainingError, match=message):
         task.check_weights()
 
