@@ -1,6 +1,6 @@
 """Prints the tables of performance.md from what scripts/benchmark.py has measured, or puts them on the page.
 
-python docs/performance.py scale.json [more.json ...] [docs/performance.md]
+python docs/performance.py docs/benchmark*.json docs/scale*.json docs/performance.md
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
-from benchmark_scale_report import tables
+from benchmark_scale_report import tables, time
 
 
 def together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -24,14 +24,48 @@ def together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"points": list(points.values()), "models": models}
 
 
+def speeds(reports: Sequence[dict[str, Any]]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield the parts of a benchmark and their tables: what its first run measured, and the speeds of every run."""
+    runs = [f"run {number}" for number in range(1, len(reports) + 1)]
+    for part in dict.fromkeys(case["part"] for case in reports[0]["cases"]):
+        rows = [["pictures", "candidate", "time", *runs, "floor", "memory, MB"]]
+        for case in (case for case in reports[0]["cases"] if case["part"] == part):
+            pictures = f"{case['batch']} x {case['width']}x{case['height']}"
+            for name, row in case["candidates"].items():
+                found = [_speed(report, case, name) for report in reports]
+                floor = row["over_floor"].get("bfloat16")
+                memory = row["device_memory"] or row["memory"]
+                rows.append(
+                    [
+                        *(pictures, name, time(row["seconds"]["median"]), *found),
+                        *(f"{floor['median']:.2f}" if floor else "", f"{memory / 1e6:.0f}"),
+                    ]
+                )
+        yield part, rows
+
+
+def _speed(report: dict[str, Any], case: dict[str, Any], name: str) -> str:
+    shape = ("part", "batch", "width", "height")
+    for other in report["cases"]:
+        if [other[key] for key in shape] == [case[key] for key in shape] and name in other["candidates"]:
+            speed = other["candidates"][name]["speed"]
+            quartiles = "{lower_quartile:.2f} to {upper_quartile:.2f}".format(**speed)
+            return "1" if name == case["reference"] else f"**{speed['median']:.2f}** ({quartiles})"
+    return ""
+
+
 def blocks(reports: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield the name of each table, and its Markdown."""
-    machine = reports[0]["machine"]
-    yield (
-        "machine",
-        f"{machine['processor']}, {machine['device']}, threads: {machine['threads']}, torch {machine['torch']}",
-    )
-    for name, (headings, *rows) in tables(together(reports)):
+    scales = [report for report in reports if report.get("scale")]
+    runs = [report for report in reports if report.get("cases")]
+    if scales:
+        machine = scales[0]["machine"]
+        yield (
+            "machine",
+            f"{machine['processor']}, {machine['device']}, threads: {machine['threads']}, torch {machine['torch']}",
+        )
+    found = [*(speeds(runs) if runs else []), *(tables(together(scales)) if scales else [])]
+    for name, (headings, *rows) in found:
         lines = [headings, ["---"] * len(headings), *rows]
         yield name, "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -49,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     reports = [json.loads(Path(name).read_text()) for name in arguments if name.endswith(".json")]
     pages = [Path(name) for name in arguments if name.endswith(".md")]
     if not reports:
-        sys.exit("performance.py: name a file that scripts/benchmark.py parts=[scale] has written")
+        sys.exit("performance.py: name a file that scripts/benchmark.py has written")
     for name, block in blocks(reports):
         for page in pages:
             page.write_text(replaced(page.read_text(), name, block))

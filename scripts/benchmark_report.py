@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmark_runs import spread
 from benchmark_scale_report import NOTES as SCALE
-from benchmark_scale_report import tables
+from benchmark_scale_report import tables, time
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -63,7 +63,7 @@ def _speeds(cases: list[dict[str, Any]]) -> Table:
             memory = row["device_memory"] or row["memory"]
             floors = [row["over_floor"].get(kind) for kind in ("float32", "bfloat16")]
             table.add_row(
-                *(*head, name, _time(seconds), "1" if is_reference else _ratio(row["speed"])),
+                *(*head, name, time(seconds), "1" if is_reference else _ratio(row["speed"])),
                 _number(case["batch"] / seconds) if case["part"] != "startup" else "",
                 *(f"{floor['median']:.2f}" if floor else "" for floor in floors),
                 f"{memory / 1e6:.0f} MB",
@@ -92,9 +92,9 @@ def _quality(quality: dict[str, Any]) -> Table:
         if not row["curve"]:
             continue
         last = row["curve"][-1]
-        reached = "" if name == quality["reference"] else _time(row["reached"]) if row["reached"] else "not"
+        reached = "" if name == quality["reference"] else time(row["reached"]) if row["reached"] else "not"
         table.add_row(
-            *(name, _time(last["seconds"]), str(last["step"])),
+            *(name, time(last["seconds"]), str(last["step"])),
             *(f"{last[key]:.3f}" for key in ("content", "style", "loss")),
             *(reached, f"{row['speed']:.2f}" if row["speed"] else ""),
         )
@@ -119,7 +119,3 @@ def _ratio(spread: Spread | None, digits: int = 2) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
