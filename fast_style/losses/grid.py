@@ -17,12 +17,14 @@ class GridLoss(Loss):
 
     Args:
         weight: how much the loss counts in the total.
-        period: side of the lattice's square in pixels; the factor by which the network upsamples in all.
+        period: side of the lattice's square in pixels: the factor by which the network upsamples in all, or a multiple
+            of it. 8 sees lattices of 2 and of 4 as well.
         window: side of a window in pixels, a multiple of the period. Texture alone leaves an error that
-            falls with the square of it. Pictures smaller than a window are looked at whole.
+            falls with the square of it, and grows with that of the period. Pictures smaller than a
+            window are looked at whole.
     """
 
-    def __init__(self, weight: float = 1000.0, period: int = 4, window: int = 64) -> None:
+    def __init__(self, weight: float = 1000.0, period: int = 8, window: int = 96) -> None:
         super().__init__(weight)
         if not 2 <= period <= window:
             raise ConfigError(f"period must be from 2 to the window of {window} pixels, not {period}")
