@@ -7,13 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
 from fast_style.encoders import VGGEncoder
-from fast_style.errors import TrainingError
 from fast_style.losses import ContentLoss, Loss, PerceptualLoss, StyleLoss, Stylization
+from fast_style.optimize import optimize
 from fast_style.styles import Style
-from fast_style.types import Features, Images
+from fast_style.types import Images
 
 #: The optimiser's steps, the last of which is the plateau, and its step size on pixels in [0, 1].
 STEPS = 250
@@ -28,8 +27,8 @@ OnStep = Callable[[int], None]
 class Yardstick:
     """One loss, and the descent of the optimiser on it that stylised pictures are compared with.
 
-    The loss of a picture and that of the optimiser's pictures come from the same lines in the same precision,
-    a picture at a time.
+    The loss of a picture and that of the optimiser's pictures come from the same loss in the same precision, a picture
+    at a time.
 
     Args:
         encoder: the loss network; its type is the precision.
@@ -79,8 +78,7 @@ class Yardstick:
     @torch.no_grad()
     def losses(self, photograph: Images, output: Images) -> dict[str, float]:
         """Return the terms of the loss of one stylised picture, times their weights, and their sum as `total`."""
-        photograph, output = photograph.to(self._device), output.to(self._device)
-        terms = self._terms(photograph, output, self._features(photograph))
+        terms = self._loss(photograph.to(self._device), output.to(self._device), self._row)
         weighted = {name: self._loss.terms[name].weight * float(term) for name, term in terms.items()}
         return {**weighted, "total": float(self._loss.total(terms))}
 
@@ -89,31 +87,21 @@ class Yardstick:
     ) -> list[float]:
         """Return the optimiser's total loss after 0, 1, ..., `steps` steps of Adam, from the photograph itself.
 
-        Pixels are held within [0, 1] after every step, as in fast_style.optimize.
-
         Raises:
             TrainingError: if the loss is no longer finite.
         """
-        photograph = photograph.to(self._device)
-        # Once: the photograph does not change.
-        features = self._features(photograph)
-        pixels = photograph.clone(memory_format=torch.contiguous_format).requires_grad_()
-        optimizer, curve = Adam([pixels], lr), []
-        for step in range(steps + 1):
-            with torch.set_grad_enabled(step < steps):
-                total = self._loss.total(self._terms(photograph, pixels, features))
-            curve.append(float(total.detach()))
-            if not math.isfinite(curve[-1]):
-                raise TrainingError(f"the loss is {curve[-1]} at step {step}: lower the weights of the losses")
-            if step < steps:
-                optimizer.zero_grad()
-                torch.autograd.backward(total)
-                optimizer.step()
-                with torch.no_grad():
-                    pixels.clamp_(0, 1)
-                if on_step is not None:
-                    on_step(step + 1)
-        return curve
+        photograph, curve = photograph.to(self._device), []
+
+        def note(step: int, before: float, pixels: Images) -> None:
+            curve.append(before)
+            if on_step is not None:
+                on_step(step)
+
+        encoder, terms = self._loss.encoder, self._loss.terms
+        # To the last step, whether or not it still helps.
+        arguments: dict[str, Any] = {"steps": steps, "lr": lr, "min_delta": 0.0, "on_step": note}
+        pixels = optimize(photograph, terms, encoder, [self.style], self._row, **arguments)
+        return [*curve, self.losses(photograph, pixels)["total"]]
 
     @torch.no_grad()
     def distances(self, photograph: Images, output: Images) -> dict[str, dict[str, float]]:
@@ -131,16 +119,6 @@ class Yardstick:
             shares = loss.contributions(stylization)
             distances[name] = {layer: float(share) * len(shares) for layer, share in shares.items()}
         return distances
-
-    def _features(self, photograph: Images) -> Features:
-        with torch.no_grad():
-            features: Features = self._loss.encoder(photograph, self._loss.content_layers)
-        return features
-
-    def _terms(self, photograph: Images, output: Images, features: Features) -> dict[str, Tensor]:
-        seen = self._loss.encoder(output.float(), self._loss.output_layers)
-        stylization = Stylization(photograph, output, self._row, features, seen)
-        return {name: loss(stylization) for name, loss in self._loss.terms.items()}
 
 
 def structure(photograph: Images, output: Images) -> float:

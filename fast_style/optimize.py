@@ -103,11 +103,12 @@ def _descend(
     # Contiguous, as LBFGS demands; the encoder brings them to the order it likes.
     pixels = pixels.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
     optimizer = _optimizer(algorithm, pixels, lr)
+    features = loss.content_features(content)
 
     def closure() -> float:
         optimizer.zero_grad()
         # The sum over pictures, not the mean: each goes its own way, at the pace it would have alone.
-        total = loss.total(loss(content, pixels, style)) * len(pixels)
+        total = loss.total(loss(content, pixels, style, features)) * len(pixels)
         torch.autograd.backward(total)
         return float(total.detach())
 

@@ -77,9 +77,12 @@ class PlainLoss(PerceptualLoss):
     def __init__(self, encoder: VGGEncoder, losses: dict[str, Loss], styles: list[Style]) -> None:
         super().__init__(encoder.to(memory_format=torch.contiguous_format), losses, styles)
 
-    def stylization(self, content: Tensor, output: Tensor, style: Tensor) -> Stylization:
+    def stylization(
+        self, content: Tensor, output: Tensor, style: Tensor, content_features: Features | None = None
+    ) -> Stylization:
         """Return what the terms judge."""
-        features, of_content = self._features(output), self._features(content)
+        features = self._features(output)
+        of_content = self._features(content) if content_features is None else content_features
         return Stylization(content, output, style, of_content, features)
 
     def _features(self, images: Tensor) -> Features:

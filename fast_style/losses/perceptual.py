@@ -10,7 +10,7 @@ from fast_style.encoders import VGGEncoder
 from fast_style.errors import ConfigError
 from fast_style.losses.loss import Loss, Stylization
 from fast_style.styles import Style
-from fast_style.types import Images, StyleWeights
+from fast_style.types import Features, Images, StyleWeights
 
 
 class PerceptualLoss(nn.Module):
@@ -45,19 +45,29 @@ class PerceptualLoss(nn.Module):
         """The losses that count, by name."""
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
 
-    def forward(self, content: Images, output: Images, style: StyleWeights) -> dict[str, Float[Tensor, ""]]:
-        """Return every term, before its weight."""
+    def forward(
+        self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return every term, before its weight. Where the content stays, its features need not be found again."""
         # Autocast would round the Gram matrices to half precision; the encoder has a type of its own.
         with torch.autocast(content.device.type, enabled=False):
-            stylization = self.stylization(content, output, style)
+            stylization = self.stylization(content, output, style, content_features)
             return {name: loss(stylization) for name, loss in self.terms.items()}
 
-    def stylization(self, content: Images, output: Images, style: StyleWeights) -> Stylization:
+    def stylization(
+        self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
+    ) -> Stylization:
         """Return what the terms judge. To be called without autocast."""
-        with torch.no_grad():
-            content_features = self.encoder(content, self.content_layers)
+        if content_features is None:
+            content_features = self.content_features(content)
         output_features = self.encoder(output.float(), self.output_layers)
         return Stylization(content, output, style, content_features, output_features)
+
+    @torch.no_grad()
+    def content_features(self, content: Images) -> Features:
+        """Return what the terms see of the content."""
+        features: Features = self.encoder(content, self.content_layers)
+        return features
 
     def total(self, terms: Mapping[str, Float[Tensor, ""]]) -> Float[Tensor, ""]:
         """Return the weighted sum of the terms."""
