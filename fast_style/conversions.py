@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from fast_style.cache import cache_folder, keep
 from fast_style.errors import CheckpointError, ConfigError
-from fast_style.files import sweep, written_whole
 from fast_style.network_files import NetworkFile
 
 #: The exit status of fast_style.export when its last line says what is wrong.
@@ -43,27 +43,8 @@ def converted(file: NetworkFile, backend: str) -> bytes:
         outcome = f"{time.monotonic() - began:.0f} s"
     finally:
         print(outcome, file=sys.stderr, flush=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, older_than=3600)
-        with written_whole(path) as target:
-            target.write(hashlib.sha256(model).digest() + model)
-    except OSError as error:
-        print(
-            f"{path.parent}: cannot be written ({error.strerror}), so the next run converts again; "
-            "FAST_STYLE_CACHE names another folder",
-            file=sys.stderr,
-        )
+    keep(path, hashlib.sha256(model).digest() + model, "converts")
     return model
-
-
-def cache_folder() -> Path:
-    """Return where converted networks are kept: FAST_STYLE_CACHE, or the system's folder for what can be made again."""
-    if own := os.environ.get("FAST_STYLE_CACHE"):
-        return Path(own).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("fast_style")
 
 
 def require_packages(backend: str, *packages: str) -> None:

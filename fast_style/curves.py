@@ -3,15 +3,13 @@
 import hashlib
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fast_style.conversions import cache_folder
+from fast_style.cache import cache_folder, keep
 from fast_style.evaluation import LEARNING_RATE, STEPS, OnStep, Yardstick
-from fast_style.files import sweep, written_whole
 from fast_style.types import Images
 
 #: Raised when what a curve means changes.
@@ -40,17 +38,7 @@ def kept_curve(
     if curve is not None:
         return curve
     curve = yardstick.curve(photograph, steps, lr, on_step)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, older_than=3600)
-        with written_whole(path) as file:
-            file.write(json.dumps({"format": FORMAT, "probe": probe, "losses": curve}).encode())
-    except OSError as error:
-        print(
-            f"{path.parent}: cannot be written ({error.strerror}), so the next run optimises again; "
-            "FAST_STYLE_CACHE names another folder",
-            file=sys.stderr,
-        )
+    keep(path, json.dumps({"format": FORMAT, "probe": probe, "losses": curve}).encode(), "optimises")
     return curve
 
 

@@ -1,15 +1,14 @@
 """How cost grows, as the benchmark measures it. None of these tests looks at a time."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import benchmark
 import benchmark_scale
 import hydra
+import performance
 import pytest
 from benchmark_jobs import prepare
 from benchmark_machine import environment_for
@@ -237,18 +236,7 @@ def test_the_tables_show_what_was_measured(capsys: pytest.CaptureFixture[str], t
     assert (0xCC, 0x33, 0x11) in colours
 
 
-@pytest.fixture
-def performance() -> ModuleType:
-    """docs/performance.py, which is no part of the package."""
-    spec = importlib.util.spec_from_file_location("performance", ROOT / "docs" / "performance.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_page_gets_its_tables_and_keeps_the_rest(performance: ModuleType, tmp_path: Path) -> None:
+def test_a_page_gets_its_tables_and_keeps_the_rest(tmp_path: Path) -> None:
     names = ["machine", "size", "model", "checks", "tried"]
     page, file = tmp_path / "page.md", tmp_path / "scale.json"
     page.write_text("before\n" + "".join(f"<!-- {name} -->\nold\n<!-- end -->\nbetween\n" for name in names))
@@ -261,14 +249,14 @@ def test_a_page_gets_its_tables_and_keeps_the_rest(performance: ModuleType, tmp_
         assert text.count("between\n") == len(names)
 
 
-def test_a_later_file_replaces_what_an_earlier_one_has_measured(performance: ModuleType) -> None:
+def test_a_later_file_replaces_what_an_earlier_one_has_measured() -> None:
     earlier, later = (point(256, memory=memory) for memory in (1e9, 2e9))
     other = {**point(512, memory=3e9), "candidate": "residual"}
     scales = [{"points": [earlier, other], "models": {}}, {"points": [later], "models": {}}]
     assert performance.together([{"scale": each} for each in scales])["points"] == [later, other]
 
 
-def test_the_page_shows_what_the_files_beside_it_hold(performance: ModuleType) -> None:
+def test_the_page_shows_what_the_files_beside_it_hold() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
     files = sorted((ROOT / "docs").glob("*.json"))
     for name, block in performance.blocks([json.loads(file.read_text()) for file in files]):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fast_style import conversions
+from fast_style.cache import cache_folder
 from fast_style.checkpoints import Metadata, save_network
-from fast_style.conversions import cache_folder, converted, require_packages
+from fast_style.conversions import converted, require_packages
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.network_files import NetworkFile, read_network_file
 from fast_style.networks import LightNet, ResidualNet, TransformNet

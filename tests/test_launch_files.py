@@ -1,38 +1,26 @@
 """What docs/scaling.md says and points to: figures, commands, and files for schedulers."""
 
-import importlib.util
 import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import hydra
 import pytest
+import scaling
 import torch
 from command_line import register_resolvers
 from omegaconf import OmegaConf
 from overrides import CONFIGS, read_arguments
 
 from fast_style.encoders import VGGEncoder
-from fast_style.networks import BalancedNet, LightNet, ResidualNet
+from fast_style.networks import BalancedNet, LightNet, ResidualNet, TransformNet
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = ROOT / "docs" / "launch"
 PAGE = (ROOT / "docs" / "scaling.md").read_text()
-
-
-@pytest.fixture(scope="module")
-def scaling() -> ModuleType:
-    """The program behind the page's tables."""
-    spec = importlib.util.spec_from_file_location("scaling", ROOT / "docs" / "scaling.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def composes(settings: list[str]) -> None:
@@ -57,12 +45,12 @@ def started(script: str, folder: Path, *arguments: str, **variables: str) -> lis
 ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS_PER_NODE": "8", "SLURM_CPUS_PER_TASK": "4"}
 
 
-def test_the_tables_are_what_the_program_prints(scaling: ModuleType, encoder: VGGEncoder) -> None:
+def test_the_tables_are_what_the_program_prints(encoder: VGGEncoder) -> None:
     for row in scaling.tables(encoder):
         assert f"| {' | '.join(row)} |" in PAGE, row
 
 
-def test_vgg19_to_relu4_1_is_counted_as_by_hand(scaling: ModuleType, encoder: VGGEncoder) -> None:
+def test_vgg19_to_relu4_1_is_counted_as_by_hand(encoder: VGGEncoder) -> None:
     _, loss_forward, loss_backward, _, gram = scaling.count(BalancedNet(), encoder, 256)
     convolutions = [(3, 64, 256), (64, 64, 256), (64, 128, 128), (128, 128, 128), (128, 256, 64)]
     convolutions += [(256, 256, 64)] * 3 + [(256, 512, 32)]
@@ -75,14 +63,14 @@ def test_vgg19_to_relu4_1_is_counted_as_by_hand(scaling: ModuleType, encoder: VG
 
 
 def test_the_backward_pass_of_a_network_is_twice_its_forward_less_the_gradient_of_its_input(
-    scaling: ModuleType, encoder: VGGEncoder
+    encoder: VGGEncoder,
 ) -> None:
     forward, _, _, backward, _ = scaling.count(ResidualNet(), encoder, 256)
     assert backward == 2 * forward - 9 * 9 * 3 * 32 * 256**2
 
 
 @pytest.mark.parametrize("network", [LightNet(), BalancedNet(), ResidualNet(), ResidualNet(width=128)])
-def test_the_pieces_of_the_gradients_are_those_that_torch_makes(scaling: ModuleType, network: torch.nn.Module) -> None:
+def test_the_pieces_of_the_gradients_are_those_that_torch_makes(network: TransformNet) -> None:
     weights = list(network.parameters())[::-1]
     # The rule, without processes to apply it to.
     assign: Any = torch.distributed._compute_bucket_assignment_by_size  # type: ignore[attr-defined]
@@ -90,7 +78,7 @@ def test_the_pieces_of_the_gradients_are_those_that_torch_makes(scaling: ModuleT
     assert scaling.pieces(network) == [sum(4 * weights[index].numel() for index in piece) for piece in indices]
 
 
-def test_all_reduce_takes_longer_the_more_gpus_and_bytes_there_are(scaling: ModuleType) -> None:
+def test_all_reduce_takes_longer_the_more_gpus_and_bytes_there_are() -> None:
     for fabric in scaling.FABRICS:
         by_gpus = [scaling.all_reduce(2**22, gpus, fabric) for gpus in (2, 8, 16, 64, 1024)]
         assert by_gpus == sorted(by_gpus)
