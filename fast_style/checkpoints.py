@@ -19,15 +19,24 @@ from fast_style.networks import TransformNet
 __all__ = ["Metadata", "build_network", "load_network", "save_network"]
 
 
-def save_network(path: Path, network: TransformNet, metadata: Metadata) -> None:
+def save_network(path: Path, network: TransformNet, metadata: Metadata, dtype: torch.dtype | None = None) -> None:
     """Write a network, whole or not at all: an older file of that name stays until the new one is complete.
 
+    Args:
+        path: the file.
+        network: the network.
+        metadata: what the file is to say of it.
+        dtype: what the weights are stored in, such as float16 for a file of half the size; nothing: what they are in.
+            A network that is loaded has float32 in any case.
+
     Raises:
-        CheckpointError: if the file cannot be written.
+        CheckpointError: if the file cannot be written, or a weight is not finite in `dtype`.
     """
     if len(metadata.styles) != network.styles:
         raise ValueError(f"{len(metadata.styles)} styles described, {network.styles} in the network")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if dtype is not None:
+        tensors = {name: _narrowed(path, name, tensor, dtype) for name, tensor in tensors.items()}
     description = {
         "format": FORMAT,
         "network": {"class": type(network).__name__, "arguments": network.arguments},
@@ -81,6 +90,17 @@ def build_network(file: NetworkFile) -> TransformNet:
     require_styles(file, network.styles)
     # What it is given to stylise is float32, whatever a program that is not ours may have written.
     return network.float().requires_grad_(False).eval()
+
+
+def _narrowed(path: Path, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = tensor.to(dtype)
+    if not stored.isfinite().all():
+        kind, largest = str(dtype).removeprefix("torch."), torch.finfo(dtype).max
+        raise CheckpointError(
+            f"{path}: not written, because {name} has {tensor.abs().max():g}, and {kind} ends at {largest:g}; "
+            "store it as it is"
+        )
+    return stored
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -11,9 +11,10 @@ from PIL import Image
 from fast_style.backends import Array, Backend, make_backend
 from fast_style.backends.backend import SMALLEST
 from fast_style.blends import style_weights
-from fast_style.errors import CheckpointError, ConfigError
+from fast_style.errors import ConfigError
 from fast_style.images import Picture, flatten, open_picture, write_image
 from fast_style.network_files import Metadata, read_network_file
+from fast_style.zoo import find
 
 if TYPE_CHECKING:
     import torch
@@ -135,10 +136,10 @@ def load(
     backend: str = "torch",
     precision: str = "auto",
 ) -> Stylizer:
-    """Load a trained network from its .safetensors file, or by its bare name from `checkpoints/`.
+    """Load a trained network from its .safetensors file, or by its bare name.
 
     Args:
-        path: the file or the name.
+        path: the file, or the name of one in `checkpoints/` or, if there is none, of one that ships with the package.
         device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
         backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             which do not import torch once a network has been converted, and are extras of the package.
@@ -149,19 +150,8 @@ def load(
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
         ConfigError: if backend, device and precision do not fit, or need what is not installed.
     """
-    file = read_network_file(_found(Path(path)))
+    file = read_network_file(find(Path(path)))
     return Stylizer(make_backend(file, device, backend, precision), file.metadata)
-
-
-def _found(path: Path) -> Path:
-    if path.parent != Path() or path.is_file():
-        return path
-    folder = Path("checkpoints")
-    named = folder / f"{path.name.removesuffix('.safetensors')}.safetensors"
-    if not named.exists():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors"))) or "nothing yet"
-        raise CheckpointError(f"{path}: no such file, and no such name in {folder}/, which has {known}")
-    return named
 
 
 def _enlarged(images: Array, height: int, width: int) -> Array:

@@ -33,11 +33,11 @@ def serve(overrides: list[str], size: int, batch: int, folder: str, answers: int
 
 
 def place(folder: str, device: str) -> list[str]:
-    """Return the settings that keep all that a training writes in a folder, and its work on one device."""
+    """Return the settings for a training from nothing that writes into one folder and works on one device."""
     accelerator = "gpu" if device.startswith("cuda") else "cpu"
     return [
         *(f"checkpoint='{folder}/network.safetensors'", f"callback.checkpoint.path='{folder}/last.ckpt'"),
-        *(f"trainer.accelerator={accelerator}", "trainer.devices=1"),
+        *(f"trainer.accelerator={accelerator}", "trainer.devices=1", "init=none"),
     ]
 
 

@@ -130,9 +130,9 @@ def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) ->
     image = trained.get("image")
     if not isinstance(image, str):
         raise CheckpointError(f"{name}: does not name the picture of {style}; give it: style.image=PATH")
-    # A swatch of this project may have been elsewhere where the network was trained.
+    # A swatch of this project may have been elsewhere where the network was trained; those that ship do not say where.
     own = CONFIGS / "style" / "images" / Path(image).name
-    if not Path(image).exists() and Path(image).parts[-4:-1] == ("configs", "style", "images") and own.exists():
+    if not Path(image).exists() and Path(image).parts[-4:-1] in ((), ("configs", "style", "images")) and own.exists():
         trained["image"] = str(own)
     elif not Path(image).exists():
         raise CheckpointError(f"{name}: {image}, which it was trained on, is not there; give it: style.image=PATH")

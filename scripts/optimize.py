@@ -10,6 +10,7 @@ import torch
 from command_line import build, duration, find_pictures, output_paths, plain, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from overrides import own_painting
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
@@ -83,4 +84,4 @@ def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
 
 
 if __name__ == "__main__":
-    run(main, config_name="optimize")
+    run(main, config_name="optimize", rewrite=own_painting)

@@ -45,6 +45,28 @@ def read_arguments(arguments: list[str]) -> list[str]:
     return sweep + [text if text[:1] in ("-", "~") else _quoted(text, bool(sweep)) for text in others]
 
 
+def own_painting(arguments: list[str]) -> list[str]:
+    """Return the command line with `style.image=FILE` spelt out: a style that is called after the file.
+
+    Raises:
+        ConfigError: if another style is chosen as well.
+    """
+    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
+    if "style.image" not in given:
+        return arguments
+    if "style" in given:
+        raise ConfigError(
+            "style.image is a painting of your own: leave out style, or replace the picture of one by "
+            "style.starry_night.image"
+        )
+    keys = r"^(\+?style)\.(image|size|layers|artist|work|year|note)(?=[.=])"
+    spelt_out = [re.sub(keys, r"\1.painting.\2", argument) for argument in arguments]
+    # Of a value that may stand in quotes.
+    name = re.sub(r"\W+", "_", Path(given["style.image"].strip("'\"")).stem).strip("_") or "painting"
+    names = [f"{key}={name}" for key in ("style.painting.name", "name") if key not in given]
+    return ["style=painting", *names, *spelt_out]
+
+
 def check(config: DictConfig, config_name: str) -> None:
     """Check that what must be given is there, and that overrides keep the type of what they replace.
 

@@ -1,17 +1,24 @@
-"""Stylise pictures: python scripts/stylize.py ckpt=checkpoints/starry_night.safetensors input=photo.jpg."""
+"""Stylise pictures: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
 import sys
 
 from command_line import find_pictures, output_paths, plain, run
+from network_list import network_list
 from omegaconf import DictConfig
 
 import fast_style
 from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, ImageError
 
+#: Instead of a network: show those there are.
+LIST = "list"
+
 
 def main(config: DictConfig) -> None:
     """Stylise each picture that `input` names; one that fails does not stop the others."""
+    if config.ckpt == LIST:
+        print(*network_list(), sep="\n")
+        return
     stylizer = fast_style.load(str(config.ckpt), backend=config.backend, precision=config.precision)
     style = plain(config)["styles"]
     if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
@@ -38,5 +45,10 @@ def main(config: DictConfig) -> None:
         raise ImageError(f"{failed} of {len(jobs)} pictures failed; the others are done")
 
 
+def without_input(arguments: list[str]) -> list[str]:
+    """Return the command line with an `input` that is none, if it asks for a list, which needs none."""
+    return ["input=null", *arguments] if {f"ckpt={LIST}", f"ckpt='{LIST}'"} & set(arguments) else arguments
+
+
 if __name__ == "__main__":
-    run(main, config_name="stylize")
+    run(main, config_name="stylize", rewrite=without_input)

@@ -14,6 +14,7 @@ from launch import resumed, run_folder
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
+from overrides import own_painting
 from processes import (
     end_when_stuck,
     is_first_process,
@@ -32,6 +33,7 @@ from fast_style.errors import CheckpointError, ConfigError, Interrupted
 from fast_style.losses import PerceptualLoss
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint
 from fast_style.task import StyleTransferTask
+from fast_style.warm_start import candidates, start
 
 #: What a run goes on from, within its folder.
 LAST = Path("checkpoints", "last.ckpt")
@@ -81,6 +83,7 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
         encoder = encoder.bfloat16()
     loss = PerceptualLoss(encoder, build(config.loss), styles)
     network = build(config.network, styles=len(styles))
+    trained = {} if before else candidates(str(config.init), network)
     task = StyleTransferTask(network, loss, build(config.optimizer), build(config.get("schedule")))
 
     step = before["global_step"] if before else 0
@@ -97,6 +100,16 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     )
     if before and trainer.is_global_zero:
         print(f"resumes   {folder} at step {step}", flush=True)
+    origin = before.get("hyper_parameters", {}).get("started_from") if before else None
+    if not before and config.init != "none":
+        # In each process, for those that the trainer starts are not there yet: all come to the same.
+        loss.to(trainer.strategy.root_device)
+        began = start(network, trained, loss, data.pictures, cold=config.init == "auto")
+        origin = began.origin
+        if trainer.is_global_zero:
+            print(f"starts    {began.text}", flush=True)
+    # A checkpoint keeps it for the runs that go on from there.
+    task.save_hyperparameters({"started_from": origin}, logger=False)
     if trainer.world_size > 1:
         end_when_stuck()
     if before and finished:
@@ -109,7 +122,7 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     if not trainer.is_global_zero:
         return
 
-    settings = plain(config)
+    settings = {**plain(config), "started_from": origin}
     losses = {key: value for key, value in measured.items() if key.startswith("heldout/")}
     # Under names of their own: the table's figures would stand at step 0 of the curves.
     logger.log_hyperparams(settings, metrics={key.replace("heldout", "final"): value for key, value in losses.items()})
@@ -129,4 +142,4 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
 
 
 if __name__ == "__main__":
-    run(main, config_name="train", rewrite=resumed)
+    run(main, config_name="train", rewrite=lambda arguments: resumed(own_painting(arguments)))

@@ -20,6 +20,7 @@ SMALL = (
     "callback.throughput.every_n_steps=1",
     "network.width=8",
     "network.blocks=1",
+    "init=none",
     "data.size=48",
     "batch_size=2",
     "workers=0",

@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load, save, save_file
 
+from fast_style import export
 from fast_style.checkpoints import Metadata, load_network, save_network
 from fast_style.errors import CheckpointError
-from fast_style.network_files import FORMAT, KEY
+from fast_style.network_files import FORMAT, KEY, read_network_file
 from fast_style.networks import BalancedNet, LightNet, ResidualNet, TransformNet
 
 METADATA = Metadata(
@@ -85,6 +86,42 @@ def test_the_file_is_plain_safetensors(path: Path) -> None:
     assert {name: tensor.shape for name, tensor in load(path.read_bytes()).items()} == {
         name: tensor.shape for name, tensor in expected.items()
     }
+
+
+def test_half_precision_halves_the_file_and_is_read_as_float32(tmp_path: Path, network: TransformNet) -> None:
+    path = tmp_path / "net.safetensors"
+    save_network(path, network, METADATA, torch.float16)
+    stored = load(path.read_bytes())
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    loaded, metadata = load_network(path)
+    assert metadata == METADATA
+    for name, weight in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight.half().float())
+    # What is in memory stays as it was.
+    assert {weight.dtype for weight in network.state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("value", [65_520.0, float("inf"), float("nan")])
+def test_what_half_precision_cannot_hold_is_an_error_and_the_old_file_stays(path: Path, value: float) -> None:
+    before = path.read_bytes()
+    network = LightNet(styles=2, width=4, blocks=1)
+    name, weight = next(iter(network.named_parameters()))
+    weight.data.view(-1)[0] = value
+    with pytest.raises(CheckpointError) as error:
+        save_network(path, network, METADATA, torch.float16)
+    reason = f"not written, because {name} has {value:g}, and float16 ends at 65504; store it as it is"
+    assert str(error.value) == f"{path}: {reason}"
+    assert path.read_bytes() == before
+
+
+def test_what_is_converted_for_other_runtimes_is_float32_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "net.safetensors"
+    save_network(path, LightNet(styles=2, width=4, blocks=1), METADATA, torch.float16)
+    converted: list[TransformNet] = []
+    monkeypatch.setattr(export, "to_onnx", converted.append)
+    monkeypatch.setattr(export, "distance", lambda *_: 0.0)
+    export.export(read_network_file(path), "onnx")
+    assert {weight.dtype for weight in converted[0].state_dict().values()} == {torch.float32}
 
 
 def test_an_older_file_is_replaced(path: Path) -> None:

@@ -42,6 +42,9 @@ def compose(tmp_path: Path) -> Iterator[Compose]:
         if "data" in config and OmegaConf.is_missing(config.data, "source"):
             Image.new("RGB", (48, 48)).save(tmp_path / "photo.png")
             config.data.source = str(tmp_path)
+        if "painting" in (config.get("style") or {}):
+            Image.new("RGB", (48, 48)).save(tmp_path / "painting.png")
+            config.style.painting.image = str(tmp_path / "painting.png")
         if OmegaConf.select(config, "encoder.architecture") == "vgg16":
             config.encoder.weights, config.encoder.normalization = str(vgg16_file(tmp_path)), "imagenet"
         return config

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
 
     def call(*arguments: str) -> list[str]:
         monkeypatch.setattr(sys, "argv", ["stylize.py", *arguments])
-        run(stylize.main, "stylize")
+        run(stylize.main, "stylize", stylize.without_input)
         return capfd.readouterr().out.splitlines()
 
     return call
@@ -230,6 +231,36 @@ def test_foreign_files_are_told_apart(mistake: Callable[..., str]) -> None:
     torch.save(Malicious(), "net.pth")
     assert mistake("ckpt=net.pth", "input=a.png").startswith("net.pth: a pickled file, which could run code")
     assert not Path("it ran").exists()
+
+
+def test_the_list_shows_ones_own_networks_and_those_that_ship(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("wave", "two"):
+        credit: dict[str, str | int | None] = {"work": "The \x1b[1mWave", "artist": "Hokusai", "year": 1831}
+        shipped = Metadata({"wave": credit}, losses={"heldout/content": 0.5, "heldout/total": 1.25})
+        save_network(tmp_path / f"zoo/{name}.safetensors", LightNet(styles=1, width=4, blocks=1), shipped)
+    zoo = {name: tmp_path / f"zoo/{name}.safetensors" for name in ("two", "wave")}
+    monkeypatch.setattr("network_list.networks", lambda: zoo)
+    Path("checkpoints/cut.safetensors").write_bytes(truncated(zoo["wave"].read_bytes()))
+    headings, own, hidden, wave, damaged = [re.split(r"\s{2,}", line) for line in call("ckpt=list")]
+    assert headings == ["name", "from", "network", "KB", "held-out losses", "painting"]
+    size = f"{zoo['wave'].stat().st_size / 1000:.0f}"
+    # A file that others made does not speak to the terminal.
+    assert wave == ["wave", "the zoo", "LightNet", size, "content 0.5, total 1.25", "The \\x1b[1mWave, Hokusai, 1831"]
+    assert own[:3] == ["two", "checkpoints/", "LightNet"]
+    assert hidden[:2] == ["two", "the zoo, behind yours"]
+    assert damaged[0].startswith("checkpoints/cut.safetensors: damaged")
+
+
+def test_the_list_is_of_files_and_needs_neither_a_picture_nor_torch(folder: Path) -> None:
+    program = "import stylize as s; s.run(s.main, 'stylize', s.without_input); print('torch' in s.sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    arguments = [sys.executable, "-c", program, "ckpt=list"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "two   checkpoints/" in done.stdout
+    assert done.stdout.endswith("\nFalse\n")
 
 
 def test_stylising_starts_without_the_libraries_of_training(folder: Path) -> None:
