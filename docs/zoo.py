@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Short side in pixels of the photographs that are compared and shown.
 SIDE = 256
 #: Bytes of a network's file and of a sheet.
-LARGEST, LARGEST_SHEET = 1_000_000, 150_000
+LARGEST, LARGEST_SHEET = 1_000_000, 400_000
 #: Works up to this year are in the public domain in the United States, and their painters have long been dead.
 LAST_FREE_YEAR = 1930
 
@@ -132,9 +132,9 @@ def distance(some: Sequence[Sequence[Images]], others: Sequence[Sequence[Images]
 def sheet(rows: list[list[Image.Image]]) -> bytes:
     """Return rows of pictures as one JPEG, as good as its size in bytes allows."""
     whole = contact_sheet(rows, SIDE)
-    for scale in (1.0, 0.75, 0.5, 0.25):
+    for scale in (1.0, 0.75, 0.5, 0.375, 0.25):
         picture = whole if scale == 1 else whole.resize([round(side * scale) for side in whole.size])
-        for quality in range(90, 40, -5):
+        for quality in range(88, 60, -5):
             encoded = io.BytesIO()
             picture.save(encoded, "JPEG", quality=quality, optimize=True, progressive=True)
             if encoded.tell() <= LARGEST_SHEET:
@@ -148,6 +148,32 @@ def write_index(root: Path) -> Path:
     found = sorted((root / "fast_style/zoo").glob("*.safetensors"))
     write(page, index([read_network_file(path) for path in found]).encode())
     return page
+
+
+def write_gallery(root: Path) -> Path:
+    """Write the picture of the whole zoo: four photographs, and below each what some of the networks make of it."""
+    # The middle of each, so that the networks of a column can be told from the photograph alone.
+    photographs = [squared(read_image(file, SIDE)) for file in packaged_photographs()]
+    rows, found = [[to_pil(image)[0] for image in photographs]], 0
+    for path in sorted((root / "fast_style/zoo").glob("*.safetensors")):
+        stylizer = fast_style.load(path, device="cpu", precision="fp32")
+        if len(stylizer.styles) > 1:
+            continue
+        place = found % len(photographs)
+        rows += [[]] if place == 0 else []
+        rows[-1].append(to_pil(stylizer(photographs[place]))[0])
+        found += 1
+    path = root / "docs/zoo.jpg"
+    write(path, sheet(rows))
+    return path
+
+
+def squared(image: Images) -> Images:
+    """Return the square in the middle of a picture."""
+    height, width = image.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[:, :, top : top + side, left : left + side]
 
 
 def write(path: Path, data: bytes) -> None:
@@ -170,7 +196,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> None:
         reports = [read_report(Path(name)) for name in arguments if name.endswith(".json")]
         for path in networks:
             print(publish(path, root, reports), flush=True)
-        print(write_index(root))
+        print(write_index(root), write_gallery(root), sep="\n")
     except (FastStyleError, OSError) as error:
         sys.exit(f"zoo.py: {error}")
 

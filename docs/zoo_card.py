@@ -1,7 +1,7 @@
 """The pages of the zoo: a card for each network, and the index. See zoo.py."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fast_style.network_files import NetworkFile
@@ -35,7 +35,7 @@ def card(
         f"# {titles(file)}",
         f"![Four photographs above their stylisations]({name}.jpg)",
         *(_painting(credit) for credit in metadata.styles.values()),
-        f"    python scripts/stylize.py ckpt={name} input=photo.jpg",
+        f"    python scripts/stylize.py ckpt={name} input=photo.jpg{_one_of(metadata.styles)}",
         "## Network",
         _table(_network(file, parameters)),
         "## Training",
@@ -57,7 +57,7 @@ def index(files: Sequence[NetworkFile]) -> str:
     for file in files:
         losses = [_number(file.metadata.losses.get(f"heldout/{term}")) for term in ("content", "style")]
         credits = file.metadata.styles.values()
-        columns = [_cell("; ".join(str(credit.get(key)) for credit in credits)) for key in ("work", "artist", "year")]
+        columns = [_cell(_joined(credits, key)) for key in ("work", "artist", "year")]
         size = f"{len(file.data) / 1000:.0f}"
         rows.append([f"[{file.path.stem}](zoo/{file.path.stem}.md)", *columns, _kind(file), size, *losses])
     shown = [
@@ -75,9 +75,21 @@ def index(files: Sequence[NetworkFile]) -> str:
     return "\n\n".join([intro, *([_table(rows)] if files else []), *shown]) + "\n"
 
 
+def _joined(credits: Iterable[Mapping[str, Any]], key: str) -> str:
+    texts = list(dict.fromkeys(str(credit.get(key)) for credit in credits))
+    return "; ".join(texts) if len(texts) <= 3 else f"{len(texts)}: see the card"
+
+
 def titles(file: NetworkFile) -> str:
-    """Return the works that a network repaints in, as a heading."""
+    """Return the works that a network repaints in, as a heading; of many, how many they are."""
+    if len(file.metadata.styles) > 3:
+        return f"{file.path.stem}: {len(file.metadata.styles)} paintings in one network"
     return " and ".join(str(credit.get("work") or name) for name, credit in file.metadata.styles.items())
+
+
+def _one_of(styles: Mapping[str, Any]) -> str:
+    """Return the setting that chooses one of several styles, which would all be mixed without it."""
+    return f" styles={next(iter(styles))}" if len(styles) > 1 else ""
 
 
 def _painting(credit: Mapping[str, Any]) -> str:

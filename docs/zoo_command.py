@@ -24,6 +24,7 @@ _PATHS = {"image", "images", "source"}
 _APART = {"checkpoint", "resume", "preview", "started_from"} | {
     f"callback.{name}" for name in ("checkpoint", "learning_rate", "throughput", "progress")
 }
+_NOTE = re.compile(r"style\.\w+\.note")
 #: Where the default is what the hardware computes in itself, it is taken to be this.
 _NATIVE_PRECISION = "bf16-mixed"
 
@@ -127,7 +128,7 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any], prefix: str
     """Yield the overrides that make `found` what is wanted."""
     for key in [*wanted, *(key for key in found if key not in wanted)]:
         name = f"{prefix}{key}"
-        if name in _APART:
+        if name in _APART or _NOTE.fullmatch(name):
             continue
         if key not in wanted:
             # A setting that is newer than the network, at the top, is one that the script needs.
