@@ -3,6 +3,7 @@
     FastStyleError
     ├── ConfigError      a setting that does not fit: the message names its key
     ├── ImageError       a picture that cannot be read or written
+    ├── FilmError        a film that cannot be read or written
     ├── DataError        a source of content pictures with nothing usable in it
     ├── CheckpointError  a network's or a run's file that is missing, damaged or foreign
     ├── WeightsError     weights of the loss network that cannot be had
@@ -28,6 +29,10 @@ class ConfigError(FastStyleError):
 
 class ImageError(FastStyleError):
     """A picture cannot be read or written."""
+
+
+class FilmError(FastStyleError):
+    """A film cannot be read or written."""
 
 
 class DataError(FastStyleError):

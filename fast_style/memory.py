@@ -1,7 +1,11 @@
-"""How much memory a picture takes, and how large a picture a memory takes."""
+"""How much memory a picture takes, how large a picture a memory takes, and how much memory there is."""
 
-from collections.abc import Sequence
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import linear_regression
 
 from fast_style.errors import ConfigError
@@ -57,3 +61,89 @@ class MemoryModel:
     def largest(self, memory: float) -> int:
         """Return how many pixels fit into so many bytes, all pictures of a batch together; 0: none."""
         return max(0, int((memory - self.fixed) / self.per_pixel))
+
+
+_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+# How torch, the runtimes and the allocators of C++ say that there is no memory left.
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate", "cannot allocate", "bad_alloc", "bad allocation")
+
+
+def parse_memory(size: str | int) -> int:
+    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or a number of bytes.
+
+    Raises:
+        ConfigError: if it is none, or 0.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?I?)B?", str(size).strip().upper())
+    if isinstance(size, bool) or match is None or match[2] not in _UNITS or not float(match[1]) > 0:
+        raise ConfigError(f"memory must be a size such as 2GB or 800MB, not {size!r}")
+    return round(float(match[1]) * _UNITS[match[2]])
+
+
+def process_memory() -> int:
+    """Return how many bytes this process has in memory; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_memory(root: Path = Path("/")) -> float:
+    """Return how many bytes more this process may take, by what the machine has and its control groups allow.
+
+    Args:
+        root: where the file systems of the kernel are mounted.
+
+    Returns:
+        Infinity where the system does not tell.
+    """
+    return max(0.0, min(_machines(root), *_groups(root), math.inf))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is no memory left. Of torch's, not all have a type of their own."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
+    )
+
+
+def _machines(root: Path) -> float:
+    for line in _lines(root / "proc/meminfo"):
+        if line[0] == "MemAvailable:":
+            return int(line[1]) * 1024
+    return math.inf
+
+
+def _groups(root: Path) -> Iterator[float]:
+    """Yield what is left of the limit of each control group that the process is in."""
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line[0].split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        second = controllers == ""
+        mount = root / "sys/fs/cgroup" / controllers
+        limit, used, kept = (
+            ("memory.max", "memory.current", "inactive_file")
+            if second
+            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        )
+        group = mount / path.strip("/")
+        # In a container the path may be that outside of it; the mount itself is then the group.
+        for folder in dict.fromkeys((group, *group.parents, mount)):
+            if folder != mount and mount not in folder.parents:
+                continue
+            values = [next(_lines(folder / name), [""])[0] for name in (limit, used)]
+            if all(value.isdecimal() for value in values):
+                # What the system keeps of files, it gives up when a process needs the memory.
+                files = sum(int(line[1]) for line in _lines(folder / "memory.stat") if line[0] == kept)
+                yield int(values[0]) - int(values[1]) + files
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each line that has any, of a file that may be missing."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return
+    yield from filter(None, map(str.split, text.splitlines()))

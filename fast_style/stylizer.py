@@ -1,19 +1,25 @@
 """One forward pass, for whatever a person has in hand."""
 
 import sys
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.backends import Array, Backend, make_backend
 from fast_style.backends.backend import SMALLEST
-from fast_style.blends import style_weights
-from fast_style.errors import ConfigError
+from fast_style.controls import Controls, Settings, Style
+from fast_style.deep import Deep
+from fast_style.errors import ConfigError, ImageError
+from fast_style.finish import finished
+from fast_style.formats import DEEP, FORMATS
+from fast_style.giants import Giants
 from fast_style.images import Picture, flatten, open_picture, write_image
 from fast_style.network_files import Metadata, read_network_file
+from fast_style.strips import BYTES_OF_NUMBERS, to_numbers, to_picture
 from fast_style.zoo import find
 
 if TYPE_CHECKING:
@@ -28,11 +34,19 @@ class Stylizer:
     Args:
         backend: the trained network, ready to run.
         metadata: what its file says of it.
+        memory: as for `load`.
+        tiles: as for `load`.
+
+    Raises:
+        ConfigError: if `memory` or `tiles` is none of these.
     """
 
-    def __init__(self, backend: Backend, metadata: Metadata) -> None:
+    def __init__(
+        self, backend: Backend, metadata: Metadata, memory: str | int | None = None, tiles: str = "exact"
+    ) -> None:
         self.backend = backend
         self.metadata = metadata
+        self.giants = Giants(backend, memory, tiles)
 
     @property
     def styles(self) -> list[str]:
@@ -41,17 +55,29 @@ class Stylizer:
 
     @overload
     def __call__(
-        self, image: Image.Image | str | Path, style: str | Mapping[str, float] | None = None, strength: float = 1.0
+        self,
+        image: Image.Image | str | Path,
+        style: Style | None = None,
+        *,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
     ) -> Image.Image: ...
     @overload
     def __call__(
-        self, image: "Tensor", style: str | Mapping[str, float] | None = None, strength: float = 1.0
+        self,
+        image: "Tensor",
+        style: Style | None = None,
+        *,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
     ) -> "Tensor": ...
     def __call__(
         self,
         image: "Image.Image | str | Path | Tensor",
-        style: str | Mapping[str, float] | None = None,
-        strength: float = 1.0,
+        style: Style | None = None,
+        *,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
     ) -> "Image.Image | Tensor":
         """Stylise a picture.
 
@@ -60,46 +86,52 @@ class Stylizer:
                 [0, 1], of shape (3, height, width) or (batch, 3, height, width), answered with its like.
             style: a style's name, or weights by name for a blend (any positive numbers: they are scaled to sum
                 to 1). Nothing: all styles alike, which for a network of one style is that style.
-            strength: how much of the result to mix with the original, from 0 to 1.
+            controls: how to stylise, for many pictures alike.
+            settings: `strength` and the other `Controls` by name; they go before those of `controls`.
 
         Raises:
-            ImageError: if the file is not a readable picture.
-            ConfigError: if the network does not know the style, or the strength is out of range.
+            ImageError: if the file is not a readable picture, or that of a mask is none.
+            ConfigError: if the network does not know the style, or a setting is out of range.
         """
+        controls = _chosen(style, controls, settings)
         if _is_tensor(image):
             batch = self.backend.place(image if image.ndim == 4 else image[None])
-            stylized = self._stylize(batch, style, strength)
+            stylized = self._stylize(batch, controls)
             if isinstance(stylized, np.ndarray):
                 stylized = image.new_tensor(stylized)
             result: Tensor = (stylized if image.ndim == 4 else stylized[0]).to(image.device, image.dtype)
             return result
         picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
-        return self._stylize_picture(flatten(picture), style, strength)
+        return self._stylize_picture(flatten(picture), controls)
 
     def stylize_file(
         self,
         source: Path,
         target: Path,
-        style: str | Mapping[str, float] | None = None,
-        strength: float = 1.0,
+        style: Style | None = None,
+        *,
         size: int | None = None,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
-        """Stylise one file into another, keeping its size, orientation, alpha channel and format.
+        """Stylise one file into another, keeping its size, orientation, alpha channel, format, depth and EXIF.
 
         Args:
             source: the picture to read.
             target: the file to write. A suffix other than that of `source` changes the format.
             style: as for a call.
-            strength: as for a call.
             size: long side of the output in pixels; nothing: that of the input.
+            controls: as for a call.
+            settings: as for a call.
 
         Raises:
             ImageError: if the picture cannot be read or written.
-            ConfigError: if the network does not know the style, or a number is out of range.
+            ConfigError: if the network does not know the style, or a setting is out of range.
         """
+        controls = _chosen(style, controls, settings)
         if size is not None and not 1 <= size <= 65_535:
             raise ConfigError(f"size must be from 1 to 65535 pixels, not {size}")
-        picture = open_picture(source)
+        picture = open_picture(source, deep=True)
         rgb, alpha = picture.rgb, picture.alpha
         if size is not None:
             scale = size / max(rgb.size)
@@ -107,27 +139,60 @@ class Stylizer:
             rgb = rgb.resize(shape, Image.Resampling.LANCZOS)
             alpha = alpha.resize(shape, Image.Resampling.LANCZOS) if alpha else None
         same = source.suffix.lower() == target.suffix.lower()
-        write_image(self._stylize_picture(rgb, style, strength), target, alpha, picture.format if same else None)
+        format = picture.format if same else FORMATS.get(target.suffix.lower())
+        deep = picture.deep if format in DEEP and self.giants.fits(rgb.width * rgb.height, BYTES_OF_NUMBERS) else None
+        stylized: Image.Image | Deep
+        try:
+            stylized = (
+                self._stylize_picture(rgb, controls) if deep is None else self._stylize_deep(deep, rgb.size, controls)
+            )
+        except ImageError as error:
+            raise ImageError(f"{source}: {error}") from None
+        write_image(stylized, target, alpha, picture.format if same else None, picture.kept)
 
-    def _stylize_picture(
-        self, rgb: Image.Image, style: str | Mapping[str, float] | None, strength: float
-    ) -> Image.Image:
-        images = self.backend.place(np.array(rgb).transpose(2, 0, 1)[None])
-        images /= 255
-        stylized = self._stylize(images, style, strength)
-        stylized *= 255
-        (levels,) = self.backend.fetch(stylized.round())
-        return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    def _stylize_picture(self, rgb: Image.Image, controls: Controls) -> Image.Image:
+        large = min(rgb.size) >= SMALLEST * max(1, controls.brush)
+        if large and not self.giants.fits(rgb.width * rgb.height, beside=BYTES_OF_NUMBERS):
+            return self.giants.picture(rgb, controls.rows(self.styles), controls)
+        return to_picture(self._stylize(to_numbers(rgb, self.backend), controls), self.backend)
 
-    def _stylize(self, images: Array, style: str | Mapping[str, float] | None, strength: float) -> Array:
-        """Return a new array, whatever the strength."""
-        if not 0 <= strength <= 1:
-            raise ConfigError(f"strength must be from 0 to 1, not {strength}")
-        row = style_weights(self.styles, style)
+    def _stylize_deep(self, deep: Deep, size: tuple[int, int], controls: Controls) -> Deep:
+        planes = [Image.fromarray(plane) for plane in deep.transpose(2, 0, 1).astype(np.float32)]
+        # At the size that they have, they are not changed.
+        resized = np.stack([np.asarray(plane.resize(size, Image.Resampling.LANCZOS)) for plane in planes])
+        stylized = self._stylize(self.backend.place(resized[None] / 65535).clip(0, 1), controls)
+        (levels,) = self.backend.fetch((stylized * 65535).round(), np.uint16)
+        return np.ascontiguousarray(levels.transpose(1, 2, 0))
+
+    def _stylize(self, images: Array, controls: Controls) -> Array:
+        """Return a new array, whatever the controls."""
+        rows = controls.rows(self.styles)
         height, width = images.shape[2:]
-        stylized = self.backend(_enlarged(images, height, width), np.tile(row, (len(images), 1)))
-        stylized = stylized[:, :, :height, :width].clip(0, 1)
-        return stylized if strength == 1 else images + strength * (stylized - images)
+        cover = controls.cover(height, width)
+        if not cover.any():
+            return images * 1
+        seen = images
+        if controls.brush != 1:
+            seen = self.backend.resize(images, *(max(1, round(side / controls.brush)) for side in (height, width)))
+        if controls.masks:
+            shares = controls.shares(height, width)
+            # Where no mask has any weight, the photograph, so that no blur there brings in black.
+            stylized = images * self.backend.place(1 - shares.sum(0))
+            for row, share in zip(rows, shares, strict=True):
+                if share.any():
+                    stylized += self._repainted(seen, row, height, width) * self.backend.place(share)
+        else:
+            stylized = self._repainted(seen, rows[0], height, width)
+        return finished(images, stylized, self.backend.place(cover), controls, self.backend.place)
+
+    def _repainted(self, seen: Array, row: NDArray[np.float32], height: int, width: int) -> Array:
+        """Return what the network makes of pictures, at a height and width that may differ from theirs."""
+        rows, columns = seen.shape[2:]
+        stylized = self.giants(_enlarged(seen, rows, columns), np.tile(row, (len(seen), 1)))
+        stylized = stylized[:, :, :rows, :columns].clip(0, 1)
+        if (rows, columns) == (height, width):
+            return stylized
+        return self.backend.resize(stylized, height, width).clip(0, 1)
 
 
 def load(
@@ -135,6 +200,8 @@ def load(
     device: "str | torch.device | None" = None,
     backend: str = "torch",
     precision: str = "auto",
+    memory: str | int | None = None,
+    tiles: str = "exact",
 ) -> Stylizer:
     """Load a trained network from its .safetensors file, or by its bare name.
 
@@ -145,13 +212,17 @@ def load(
             which do not import torch once a network has been converted, and are extras of the package.
         precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast
             and a few levels off; or `auto`: bf16 where the hardware computes in it.
+        memory: the most that the process is to have in memory (on a GPU, that it is to have there), such as "2GB".
+            Pictures that do not fit are made in tiles, without a seam. Nothing: most of what is free.
+        tiles: `exact`, within 2 levels of the whole picture in fp32, in three to five passes; or `fast`, some 30 to
+            45 dB from it, in two.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
         ConfigError: if backend, device and precision do not fit, or need what is not installed.
     """
     file = read_network_file(find(Path(path)))
-    return Stylizer(make_backend(file, device, backend, precision), file.metadata)
+    return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles)
 
 
 def _enlarged(images: Array, height: int, width: int) -> Array:
@@ -161,6 +232,12 @@ def _enlarged(images: Array, height: int, width: int) -> Array:
     rows = np.minimum(np.arange(max(height, SMALLEST)), height - 1)
     columns = np.minimum(np.arange(max(width, SMALLEST)), width - 1)
     return images[:, :, rows][:, :, :, columns]
+
+
+def _chosen(style: Style | None, controls: Controls | None, settings: Settings) -> Controls:
+    given = settings if style is None else {"style": style, **settings}
+    # Anew only where something is given, because masks are read then.
+    return replace(controls or Controls(), **given) if given else controls or Controls()
 
 
 def _is_tensor(image: object) -> "TypeIs[Tensor]":

@@ -25,7 +25,7 @@ from overrides import CONFIGS, check, check_names, explain, full_key, read_argum
 from run_id import run_id
 
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
-from fast_style.images import PICTURE_SUFFIXES
+from fast_style.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.precision import torch_computes_bfloat16
 
 
@@ -97,7 +97,7 @@ def build(node: Any, **arguments: Any) -> Any:
         raise
 
 
-def find_pictures(names: Any) -> list[Path]:
+def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
     """Return the pictures that a path, a folder, a glob, or a list of them stands for, in order and once each.
 
     Raises:
@@ -109,7 +109,7 @@ def find_pictures(names: Any) -> list[Path]:
         if path.is_dir() or not path.exists():
             pattern = f"{glob.escape(name)}/*" if path.is_dir() else name
             files = [Path(file) for file in sorted(glob.glob(pattern, recursive=True))]
-            files = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
+            files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
         else:
             files = [path]
         if not files:
@@ -132,11 +132,11 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
     if output is None:
         # The name may come from a file that others made: it must not lead to another folder.
         name = re.sub(r"[^\w+.-]", "_", name)
-        outputs = [file.with_stem(f"{file.stem}_{name}") for file in files]
+        outputs = [file.with_name(f"{file.stem}_{name}{copy_suffix(file)}") for file in files]
     elif Path(output).is_dir() or not Path(output).suffix or output.endswith("/"):
-        outputs = [Path(output) / file.name for file in files]
-    elif Path(output).suffix.lower() not in PICTURE_SUFFIXES:
-        kinds = ", ".join(PICTURE_SUFFIXES)
+        outputs = [Path(output) / f"{file.stem}{copy_suffix(file)}" for file in files]
+    elif Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
+        kinds = ", ".join(WRITABLE_SUFFIXES)
         raise ConfigError(f"{output}: unknown picture format; end it in one of {kinds}, or in / for a folder")
     elif len(files) == 1:
         outputs = [Path(output)]

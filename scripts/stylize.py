@@ -1,13 +1,14 @@
-"""Stylise pictures: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
+"""Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
 import sys
 
 from command_line import find_pictures, output_paths, plain, run
+from films import SETTINGS, film_jobs, stylize_films
 from network_list import network_list
 from omegaconf import DictConfig
 
 import fast_style
-from fast_style.blends import style_weights
+from fast_style.controls import Controls, Settings
 from fast_style.errors import ConfigError, ImageError
 
 #: Instead of a network: show those there are.
@@ -19,22 +20,28 @@ def main(config: DictConfig) -> None:
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
         return
-    stylizer = fast_style.load(str(config.ckpt), backend=config.backend, precision=config.precision)
-    style = plain(config)["styles"]
+    machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
+    stylizer = fast_style.load(str(config.ckpt), **machine)
+    settings = plain(config)
+    style, masks = settings["styles"], settings["masks"]
     if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
         raise ConfigError(f"styles must give numbers, such as {{{stylizer.styles[0]}: 1}}, not {style}")
-    style_weights(stylizer.styles, style)
+    controls = Controls(style=style, **{name: settings[name] for name in Settings.__annotations__})
+    controls.rows(stylizer.styles)
     if config.size is not None and type(config.size) is not int:
         raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {config.size!r}")
+    name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
+    if films := film_jobs(config.input, config.output, name, overwrite=config.overwrite):
+        stylize_films(stylizer, films, controls, config.size, {key: settings[key] for key in SETTINGS})
+        return
     files = find_pictures(config.input)
-    name = "+".join(style) if isinstance(style, dict) else style or "+".join(stylizer.styles)
     outputs = output_paths(files, config.output, name, overwrite=config.overwrite)
     # What an earlier run over the same folder made is not stylised again.
     jobs = [(file, output) for file, output in zip(files, outputs, strict=True) if file not in outputs]
     failed = 0
     for file, output in jobs:
         try:
-            stylizer.stylize_file(file, output, style=style, strength=config.strength, size=config.size)
+            stylizer.stylize_file(file, output, size=config.size, controls=controls)
             print(output, flush=True)
         except ImageError as error:
             if len(jobs) == 1:

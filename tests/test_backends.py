@@ -82,8 +82,8 @@ def test_pictures_are_the_same_to_within_one_level(path: Path, backend: str) -> 
         cases: list[tuple[str | dict[str, float] | None, float]]
         cases = [("stars", 1.0), ({"waves": 3.0, "stars": 1.0}, 1.0), (None, 0.6), ("waves", 0.0)]
         for style, strength in cases:
-            result = levels(stylizer(picture(*size), style, strength))
-            assert np.abs(result - levels(expected(picture(*size), style, strength))).max() <= 1
+            result = levels(stylizer(picture(*size), style, strength=strength))
+            assert np.abs(result - levels(expected(picture(*size), style, strength=strength))).max() <= 1
     assert stylizer(picture(1, 1), "stars").size == (1, 1)
     assert stylizer.styles == ["waves", "stars"]
 

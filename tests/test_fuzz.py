@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -26,8 +27,10 @@ from safetensors.torch import load
 
 from fast_style import checkpoints, untrusted
 from fast_style.checkpoints import Metadata, load_network, save_network
+from fast_style.deep import encode_png, encode_tiff
 from fast_style.errors import CheckpointError, FastStyleError
 from fast_style.images import open_picture
+from fast_style.kept import Kept
 from fast_style.networks import LightNet, ResidualNet, TransformNet
 from fast_style.photographs import Photographs
 from fast_style.tensors import read_image
@@ -78,6 +81,13 @@ def small_pictures() -> Iterator[bytes]:
     yield encoded(rgb, "GIF", save_all=True, append_images=[rgb.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
     yield encoded(rgb, "PPM")
     yield encoded(rgb, "AVIF")
+    for format in ("JPEG2000", "QOI", "PCX", "SGI", "DDS", "ICO", "TGA"):
+        yield encoded(rgb, format)
+    pillow_heif.register_heif_opener()
+    yield encoded(rgb, "HEIF", exif=exif)
+    fine = np.random.default_rng(0).integers(0, 65536, (12, 20, 3), np.uint16)
+    yield encode_png(fine, Kept(exif.tobytes()))
+    yield encode_tiff(fine, Kept(exif.tobytes()))
 
 
 PICTURES = list(small_pictures())
@@ -190,7 +200,8 @@ def read_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: None) -
             one_line(error)
             shape = None
         try:
-            picture = open_picture(io.BytesIO(data), "upload", short_side=1)
+            picture = open_picture(io.BytesIO(data), "upload", short_side=1, deep=True)
+            assert picture.deep is None or picture.deep.shape == (picture.rgb.height, picture.rgb.width, 3)
             assert picture.rgb.mode == "RGB"
             assert picture.alpha is None or picture.alpha.size == picture.rgb.size
         except FastStyleError as error:

@@ -77,6 +77,13 @@ def test_the_output_has_the_inputs_size_and_format(call: Call, size: tuple[int, 
         assert (after.size, after.format, after.mode) == (size, before.format, "RGB")
 
 
+def test_what_is_only_read_has_png_for_a_copy(call: Call) -> None:
+    Path("icons").mkdir()
+    picture(32, 32).save("icons/a.ico", sizes=[(32, 32)])
+    assert call("ckpt=two", "input=icons") == ["icons/a_day+night.png"]
+    assert call("ckpt=two", "input=icons/a.ico", "output=new") == ["new/a.png"]
+
+
 def test_opacity_is_kept(call: Call) -> None:
     picture(mode="RGBA").save("a.png")
     call("ckpt=two", "input=a.png", "output=b.png")
@@ -122,6 +129,20 @@ def test_styles_are_chosen_and_blended(call: Call) -> None:
     assert call("ckpt=two", "input=a.png", "styles=night") == ["a_night.png"]
 
 
+def test_every_control_does_something_and_all_go_together(call: Call) -> None:
+    picture().save("a.png")
+    Image.linear_gradient("L").save("the mask.png")
+    controls = ["strength=0.7", "mask='the mask.png'", "masks={day: the mask.png, night: a.png}", "brush=1.5"]
+    controls += ["preserve_color=luminance", "preserve_color=histogram", "sharpen=1", "grain=0.5"]
+    results = {}
+    for settings in ([], *([one] for one in controls), controls, [*controls, "seed=1"]):
+        call("ckpt=two", "input=a.png", "output=b.png", "overwrite=true", *settings)
+        results[str(settings)] = Path("b.png").read_bytes()
+    assert len(set(results.values())) == len(results) == 11
+    masks = "masks={day: the mask.png, night: a.png}"
+    assert call("ckpt=two", "input=a.png", masks) == ["a_day+night.png"]
+
+
 def test_a_folder_is_stylised_once_and_again_only_when_asked(call: Call, mistake: Callable[..., str]) -> None:
     Path("photos").mkdir()
     for name in ("a.jpg", "b.png"):
@@ -163,13 +184,19 @@ def test_a_damaged_picture_does_not_stop_the_others(call: Call, capfd: pytest.Ca
         ("strength=2", "strength must be from 0 to 1, not 2"),
         ("strength=half", "strength must be a number, such as 1.0, not 'half'"),
         ("overwrite=maybe", "overwrite must be true or false, such as False, not 'maybe'"),
+        ("brush=3", "brush must be from 0.5 to 2, not 3"),
+        ("seed=0.5", "seed must be a whole number, such as 0, not 0.5"),
+        ("preserve_color=hue", "preserve_color must be one of none, histogram, luminance, not 'hue'"),
+        ("mask=nowhere.png", "nowhere.png: not a readable picture (No such file or directory)"),
+        ("masks={dusk: a.png}", "there is no style dusk in this network; it has day, night"),
+        ("masks=sky.png", "masks must name styles, such as {starry_night: sky.png}, not 'sky.png'"),
         ("styles=dusk", "there is no style dusk in this network; it has day, night"),
         ("styles={dusk: 1}", "there is no style dusk in this network; it has day, night"),
         ("styles={day: some}", "styles must give numbers, such as {day: 1}, not {'day': 'some'}"),
         ("styles={day: -1, night: 2}", "style weights must not be negative"),
         ("backend=tensorflow", "backend must be one of torch, compile, onnx, openvino, not 'tensorflow'"),
         ("precision=fp16", "precision must be one of auto, fp32, bf16, not 'fp16'"),
-        ("style=day", "there is no setting 'style'; did you mean styles? Choose from backend, ckpt, input, "),
+        ("style=day", "there is no setting 'style'; did you mean styles? Choose from backend, "),
         ("ckpt=three", "three: no such file, and no such name in checkpoints/, which has two"),
     ],
 )
@@ -259,7 +286,7 @@ def test_the_list_is_of_files_and_needs_neither_a_picture_nor_torch(folder: Path
     arguments = [sys.executable, "-c", program, "ckpt=list"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "two   checkpoints/" in done.stdout
+    assert re.search("^two +checkpoints/", done.stdout, re.MULTILINE)
     assert done.stdout.endswith("\nFalse\n")
 
 

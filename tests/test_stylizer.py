@@ -14,6 +14,8 @@ import fast_style
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError, ConfigError, ImageError
+from fast_style.images import open_picture, write_image
+from fast_style.kept import Kept
 from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet
 from fast_style.stylizer import Stylizer
 from fast_style.tensors import read_image, to_pil, to_tensor
@@ -182,6 +184,33 @@ def test_opacity_is_kept(stylizer: Stylizer, tmp_path: Path) -> None:
         assert distance(written.getchannel("A"), image.getchannel("A")) == 0
         # The colours under it are the picture's own, not those on white.
         assert distance(written.convert("RGB"), stylizer(picture(), "waves")) == 0
+
+
+def test_16_bits_in_give_16_bits_out(stylizer: Stylizer, tmp_path: Path) -> None:
+    across, down = np.meshgrid(np.arange(47), np.arange(33))
+    fine = np.stack([across * 1300 + down, down * 1900 + across, across * down * 7], axis=2).astype(np.uint16)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Nobody"
+    write_image(fine, tmp_path / "a.png", kept=Kept(exif.tobytes(), (300.0, 300.0)))
+    for name in ("b.png", "b.tif"):
+        stylizer.stylize_file(tmp_path / "a.png", tmp_path / name, strength=0)
+        copy = open_picture(tmp_path / name, deep=True)
+        assert copy.deep is not None
+        assert np.array_equal(copy.deep, fine)
+        assert b"Nobody" in copy.kept.exif
+        assert copy.kept.dpi == pytest.approx((300, 300), abs=0.1)
+        stylizer.stylize_file(tmp_path / "a.png", tmp_path / name, "waves")
+        made = open_picture(tmp_path / name, deep=True).deep
+        assert made is not None
+        expected = stylizer(torch.from_numpy(fine.transpose(2, 0, 1) / 65535).float(), "waves") * 65535
+        assert np.abs(made - expected.numpy().transpose(1, 2, 0)).max() <= 1
+    stylizer.stylize_file(tmp_path / "a.png", tmp_path / "small.png", size=20)
+    small = open_picture(tmp_path / "small.png", deep=True).deep
+    assert small is not None
+    assert small.shape == (14, 20, 3)
+    # A format of 8 bits gets the nearest.
+    stylizer.stylize_file(tmp_path / "a.png", tmp_path / "b.bmp", strength=0)
+    assert np.abs(np.asarray(open_picture(tmp_path / "b.bmp").rgb) - fine / 257).max() <= 1
 
 
 @pytest.mark.parametrize(("size", "expected"), [(20, (20, 14)), (94, (94, 66)), (1, (1, 1))])

@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from fast_style.memory import free_memory, process_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fast_style.tiles import TiledNetwork
 
 #: Pictures as a backend has them: NumPy's arrays or torch's tensors, float32 of (batch, 3, height, width), RGB in
 #: [0, 1]. Of what one can do with them, both know indexing, arithmetic, `clip` and `round`.
@@ -26,12 +31,33 @@ class Backend(ABC):
         """Bring pictures of any type and range to float32, to where the network is computed."""
 
     @abstractmethod
-    def fetch(self, images: Array) -> NDArray[np.uint8]:
-        """Return pictures of whole numbers from 0 to 255 as bytes, in the processor's memory."""
+    def fetch(self, images: Array, dtype: type = np.uint8) -> NDArray[Any]:
+        """Return pictures of whole numbers in the processor's memory, as bytes or, up to 65535, as np.uint16."""
+
+    @abstractmethod
+    def resize(self, images: Array, height: int, width: int) -> Array:
+        """Resize, bicubic and antialiased, into a new array; values may leave [0, 1] a little."""
 
     @abstractmethod
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """Stylise each picture by its row of style weights, at the same height and width, into a new array."""
+
+    def tiled(self) -> "TiledNetwork | None":
+        """Return the network for pictures in tiles, if the backend can."""
+        return None
+
+    def bytes_per_pixel(self) -> float:
+        """Return how many bytes a call takes at its peak for each pixel, beside the pictures; 0: that is not known."""
+        return 0.0
+
+    def used_and_free(self) -> tuple[float, float]:
+        """Return how many bytes are in use by this process, and how many more it may take, where it computes."""
+        return process_memory(), free_memory()
+
+    @property
+    def on_processor(self) -> bool:
+        """Whether it computes on the processor, in the memory of the process."""
+        return True
 
 
 class NumpyBackend(Backend):
@@ -43,10 +69,16 @@ class NumpyBackend(Backend):
             images = images.detach().cpu().float().numpy()
         return np.ascontiguousarray(images, dtype=np.float32)
 
-    def fetch(self, images: Array) -> NDArray[np.uint8]:
+    def fetch(self, images: Array, dtype: type = np.uint8) -> NDArray[Any]:
         """See Backend."""
-        pixels: NDArray[np.uint8] = images.astype(np.uint8)
+        pixels: NDArray[Any] = images.astype(dtype)
         return pixels
+
+    def resize(self, images: Array, height: int, width: int) -> Array:
+        """See Backend."""
+        planes = [Image.fromarray(np.ascontiguousarray(plane)) for picture in images for plane in picture]
+        resized = [np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC)) for plane in planes]
+        return np.stack(resized).reshape(*images.shape[:2], height, width)
 
 
 def threads() -> int:

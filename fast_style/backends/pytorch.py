@@ -1,16 +1,20 @@
 """torch, as it is or compiled."""
 
+import functools
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fast_style.backends.backend import Backend
+from fast_style.backends.live_memory import peak_of_tensors
 from fast_style.errors import ConfigError
 from fast_style.networks import TransformNet
 from fast_style.precision import torch_computes_bfloat16
+from fast_style.tiles import TiledNetwork
 
 
 class TorchBackend(Backend):
@@ -37,6 +41,7 @@ class TorchBackend(Backend):
         native = precision == "auto" and torch_computes_bfloat16(self.device.type)
         self.dtype = torch.bfloat16 if precision == "bf16" or native else torch.float32
         network = network.to(self.device, self.dtype).to(memory_format=torch.channels_last).eval()
+        self._eager = network
         self.network: Any = network
         if compile:
             require_compiler(self.device)
@@ -49,10 +54,15 @@ class TorchBackend(Backend):
         tensor = torch.from_numpy(images) if isinstance(images, np.ndarray) else images.detach()
         return tensor.to(self.device).to(torch.float32)
 
-    def fetch(self, images: Tensor) -> NDArray[np.uint8]:
+    def fetch(self, images: Tensor, dtype: type = np.uint8) -> NDArray[Any]:
         """See Backend."""
-        pixels: NDArray[np.uint8] = images.to(torch.uint8).cpu().numpy()
-        return pixels
+        # Not every device knows torch.uint16.
+        whole = images.to(torch.uint8 if dtype is np.uint8 else torch.int32).cpu().numpy()
+        return whole.astype(dtype, copy=False)
+
+    def resize(self, images: Tensor, height: int, width: int) -> Tensor:
+        """See Backend. Antialiased, torch's bicubic filter is Pillow's."""
+        return F.interpolate(images, (height, width), mode="bicubic", antialias=True)
 
     # Not inference_mode, whose tensors nobody may change afterwards.
     @torch.no_grad()
@@ -62,6 +72,40 @@ class TorchBackend(Backend):
         # Style weights stay in float32, in which a sum of rounded ones is 1.
         stylized: Tensor = self.network(x, torch.from_numpy(style).to(self.device))
         return stylized.to(torch.float32)
+
+    def tiled(self) -> TiledNetwork:
+        """See Backend. Never compiled, which would take a minute for each size of tiles."""
+        return TiledNetwork(self._eager)
+
+    def bytes_per_pixel(self) -> float:
+        """See Backend. Of a small picture; all are in proportion."""
+        return self._bytes_per_pixel
+
+    @functools.cached_property
+    @torch.no_grad()
+    def _bytes_per_pixel(self) -> float:
+        images = torch.zeros(1, 3, 256, 256, device=self.device)
+        style = torch.full((1, self._eager.styles), 1 / self._eager.styles, device=self.device)
+
+        def compute() -> Tensor:
+            x = images.to(self.dtype, copy=True).contiguous(memory_format=torch.channels_last)
+            made: Tensor = self._eager(x, style)
+            return made.to(torch.float32)
+
+        return peak_of_tensors(compute) / images[0, 0].numel()
+
+    def used_and_free(self) -> tuple[float, float]:
+        """See Backend. On a GPU, of its memory."""
+        if self.device.type != "cuda":
+            return super().used_and_free()
+        used, kept = torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device)
+        # What torch keeps of freed memory, it gives again.
+        return used, torch.cuda.mem_get_info(self.device)[0] + kept - used
+
+    @property
+    def on_processor(self) -> bool:
+        """See Backend."""
+        return self.device.type == "cpu"
 
 
 def require_compiler(device: torch.device) -> None:

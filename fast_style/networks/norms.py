@@ -72,10 +72,13 @@ class ConditionalInstanceNorm(nn.Module):
         self, x: Float[Tensor, "batch channels height width"], style: StyleWeights
     ) -> Float[Tensor, "batch channels height width"]:
         """Normalise each channel of each picture, then scale and shift it as its style says."""
-        # A sum of products, not a matrix product, which autocast would round to bfloat16.
-        scale = (style[:, :, None] * self.scale).sum(dim=1)
-        shift = (style[:, :, None] * self.shift).sum(dim=1)
+        scale, shift = self.blended(style)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             normalized: Tensor = _ScaledInstanceNorm.apply(x, scale, shift)
             return normalized
         return torch.addcmul(_per_channel(shift, x), F.group_norm(x, self.channels), _per_channel(scale, x))
+
+    def blended(self, style: StyleWeights) -> tuple[Float[Tensor, "batch channels"], Float[Tensor, "batch channels"]]:
+        """Return the scale and the shift of each channel of each picture."""
+        # A sum of products, not a matrix product, which autocast would round to bfloat16.
+        return (style[:, :, None] * self.scale).sum(dim=1), (style[:, :, None] * self.shift).sum(dim=1)

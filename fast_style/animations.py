@@ -1,0 +1,170 @@
+"""Animated GIF, WebP and PNG as films."""
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from fast_style.errors import FilmError
+from fast_style.files import written_whole
+from fast_style.frames import ANIMATIONS, Frame, Shape
+from fast_style.images import Picture
+from fast_style.stills import to_frame
+from fast_style.untrusted import open_regular, own_limits
+
+_FORMATS = tuple(set(ANIMATIONS.values()))
+_MILLISECOND = Fraction(1, 1000)
+# What browsers make of a GIF that does not say; and what they still show as it is said.
+_UNSAID = Fraction(1, 10)
+_SHORTEST_IN_GIF = Fraction(2, 100)
+#: What Pillow writes as an animation is in memory until it is whole, in bytes.
+_MAX_BYTES = 2_000_000_000
+
+
+def is_animation(path: Path) -> bool:
+    """Return whether a file is a picture that moves."""
+    try:
+        with (
+            open_regular(path) as file,
+            own_limits(),
+            Image.open(file, formats=_FORMATS) as image,
+        ):
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # Any: whoever opens it as a picture learns what is wrong with it.
+        return False
+
+
+class AnimationReader:
+    """Reads an animated picture.
+
+    Args:
+        path: the file.
+        start: seconds from its beginning; what is before is left out, and the first frame kept is at 0.
+        end: seconds from its beginning; what is from there on is left out; None: nothing.
+        long_side: of the frames, in pixels; None: that of the picture.
+
+    Raises:
+        FilmError: if it is no animation that can be read, or nothing of it is wanted.
+    """
+
+    def __init__(self, path: Path, start: float = 0, end: float | None = None, long_side: int | None = None) -> None:
+        self.path = path
+        self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
+        self._long_side = long_side
+        self._open = contextlib.ExitStack()
+        try:
+            file = self._open.enter_context(open_regular(path))
+            self._open.enter_context(own_limits())
+            self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
+            count = int(getattr(self._image, "n_frames", 1))
+        except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
+            self._open.close()
+            raise FilmError(f"{path}: not a readable animation ({error})") from None
+        self.damage: str | None = None
+        self._frames = self._read(count)
+        self._first = next(self._frames, None)
+        if self._first is None:
+            self.close()
+            raise FilmError(f"{path}: {self.damage or f'no frame from {start:g} s on'}")
+        height, width = self._first.pixels.shape[:2]
+        rate = 1 / self._first.duration
+        loop = self._image.info.get("loop", 1)
+        self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop if isinstance(loop, int) else 0)
+
+    def frames(self) -> Iterator[Frame]:
+        """See Reader."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._frames
+
+    def rest(self) -> tuple[Any, ...]:
+        """See Reader."""
+        return ()
+
+    def close(self) -> None:
+        """See Reader."""
+        self._open.close()
+
+    def _read(self, count: int) -> Iterator[Frame]:
+        moment, zero = Fraction(0), None
+        # A PNG may begin with a picture for programs that show no animation.
+        for index in range(bool(getattr(self._image, "default_image", False)), count):
+            try:
+                self._image.seek(index)
+                picture = Picture.of(self._image)
+            except Exception as error:  # Any: see above.
+                self.damage = f"{self.path}: damaged: it breaks off after {index} of {count} frames ({error})"
+                return
+            duration = Fraction(round(self._image.info.get("duration") or 0), 1000) or _UNSAID
+            if self._end is not None and moment >= self._end:
+                return
+            if moment >= self._start:
+                zero = moment if zero is None else zero
+                yield to_frame(picture, moment - zero, duration, self._long_side)
+            moment += duration
+
+
+class AnimationWriter:
+    """Writes an animated picture.
+
+    Args:
+        path: what messages call it; its suffix says the format.
+        part: the file to write.
+        loop: how often it is played; 0: without end.
+    """
+
+    def __init__(self, path: Path, part: Path, loop: int = 0) -> None:
+        self.path, self._part, self._loop = path, part, loop
+        self._format = ANIMATIONS[path.suffix.lower()]
+        self._unit = Fraction(1, 100) if self._format == "GIF" else _MILLISECOND
+        self._shortest = _SHORTEST_IN_GIF if self._format == "GIF" else self._unit
+        self._pictures: list[Image.Image] = []
+        self._times: list[Fraction] = []
+        self._last, self._bytes = _UNSAID, 0
+
+    def write(self, frame: Frame) -> None:
+        """See Writer.
+
+        Raises:
+            FilmError: if it becomes too large to be an animation.
+        """
+        time = round(frame.time / self._unit) * self._unit
+        if self._times and time - self._times[-1] < self._shortest:
+            return
+        picture = Image.fromarray(frame.pixels)
+        if frame.alpha is not None:
+            picture.putalpha(Image.fromarray(frame.alpha))
+        elif self._format == "GIF":
+            picture = picture.quantize(256)
+        self._bytes += picture.width * picture.height * len(picture.getbands())
+        if self._bytes > _MAX_BYTES:
+            raise FilmError(f"{self.path}: too large for an animation; give size=480 or end=..., or write an .mp4")
+        self._pictures.append(picture)
+        self._times.append(time)
+        self._last = frame.duration or self._last
+
+    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+        """See Writer.
+
+        Raises:
+            FilmError: if the disk is full, or the like.
+        """
+        ends = [*self._times[1:], self._times[-1] + max(round(self._last / self._unit) * self._unit, self._shortest)]
+        durations = [round((end - begin) * 1000) for begin, end in zip(self._times, ends, strict=True)]
+        options: dict[str, Any] = {"quality": 90} if self._format == "WEBP" else {}
+        if self._format == "GIF":
+            # What is transparent now may have been opaque before.
+            options["disposal"] = 2 if self._pictures[0].mode == "RGBA" else 1
+        # A GIF that says nothing is played once, and cannot say it.
+        if self._format != "GIF" or self._loop != 1:
+            options["loop"] = self._loop
+        first, *others = self._pictures
+        try:
+            with written_whole(self._part) as file:
+                first.save(file, self._format, save_all=True, append_images=others, duration=durations, **options)
+        except (OSError, ValueError) as error:
+            raise FilmError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None

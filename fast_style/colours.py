@@ -1,0 +1,92 @@
+"""Light and colour of pictures, apart: arrays of NumPy and tensors of torch alike, as `fast_style.backends.Array`.
+
+Light is Rec. 601's luma of sRGB as it is stored, in [0, 1]; colour is what is left of a picture without its light.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: A matrix (batch, 3, 3) for the colours of each picture, and what to add to them then, (batch, 3).
+Transfer: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+# Colours that vary less than this, a level of 256, are taken to vary as much.
+_LEAST_DEVIATION = 1 / 255
+
+
+def light(images: Any) -> Any:
+    """Return the light of pictures (batch, 3, height, width) of RGB in [0, 1], as (batch, 1, height, width)."""
+    return 0.299 * images[:, 0:1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:3]
+
+
+def joined(brightness: Any, colour: Any) -> Any:
+    """Return pictures of this light, cut to [0, 1], and this colour, made as pale as it must be to stay in [0, 1].
+
+    Args:
+        brightness: of shape (batch, 1, height, width).
+        colour: a picture less its light, of shape (batch, 3, height, width).
+    """
+    brightness = brightness.clip(0, 1)
+    red, green, blue = colour[:, 0:1], colour[:, 1:2], colour[:, 2:3]
+    # The first bound of clip is the lower one. A millionth, because grey has no colour to divide by.
+    above = red.clip(green).clip(blue) + 1e-6
+    below = 1e-6 - red.clip(None, green).clip(None, blue)
+    kept = ((1 - brightness) / above).clip(None, brightness / below).clip(None, 1)
+    return brightness + kept * colour
+
+
+def blurred(planes: Any, weights: NDArray[np.float64]) -> Any:
+    """Return planes (batch, channels, height, width), averaged with these weights along both sides; edges go on."""
+    reach = len(weights) // 2
+    height, width = planes.shape[2:]
+    rows = np.arange(-reach, height + reach).clip(0, height - 1)
+    columns = np.arange(-reach, width + reach).clip(0, width - 1)
+    tall = planes[:, :, rows]
+    flat = sum(weight * tall[:, :, start : start + height] for start, weight in enumerate(weights.tolist()))
+    wide = flat[:, :, :, columns]
+    return sum(weight * wide[:, :, :, start : start + width] for start, weight in enumerate(weights.tolist()))
+
+
+def colour_transfer(images: Any, to: Any, where: Any = None) -> Transfer:
+    """Find what gives the colours of pictures the mean and covariance that the colours of others have.
+
+    Gatys, Bethge, Hertzmann & Shechtman 2016, https://arxiv.org/abs/1606.05897, section 5.1: of the two square roots of
+    a covariance that they try, the symmetric one, which they find the better.
+
+    Args:
+        images: the pictures to change, of shape (batch, 3, height, width).
+        to: those whose colours are wanted, of the same shape.
+        where: how much each pixel counts, of shape (1, 1, height, width), not all 0; nothing: all alike.
+    """
+    mean, covariance = _moments(images, where)
+    wanted, target = _moments(to, where)
+    matrices = _power(target, 0.5) @ _power(covariance, -0.5)
+    return matrices, wanted - (matrices @ mean[:, :, None])[:, :, 0]
+
+
+def recoloured(images: Any, matrices: Any, shifts: Any) -> Any:
+    """Return pictures whose colours a transfer has changed; some may lie outside of [0, 1]."""
+    batch, channels, height, width = images.shape
+    changed = matrices @ images.reshape(batch, channels, height * width)
+    return changed.reshape(batch, channels, height, width) + shifts[:, :, None, None]
+
+
+def _moments(images: Any, where: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean colour (batch, 3) and the covariance (batch, 3, 3) of each picture."""
+    batch, _, height, width = images.shape
+    # Around the middle, so that squares lose nothing to rounding.
+    colours = images.reshape(batch, 3, height * width) - 0.5
+    weighted = colours if where is None else colours * where.reshape(1, 1, height * width)
+    count = height * width if where is None else float(where.sum())
+    # By way of lists, the short way from any device.
+    mean = np.array((weighted.sum(2) / count).tolist())
+    square = np.array((weighted @ colours.swapaxes(1, 2) / count).tolist())
+    return mean + 0.5, square - mean[:, :, None] * mean[:, None, :]
+
+
+def _power(covariance: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+    values, vectors = np.linalg.eigh(covariance)
+    values = values.clip(_LEAST_DEVIATION**2) ** exponent
+    power: NDArray[np.float64] = (vectors * values[:, None, :]) @ vectors.swapaxes(1, 2)
+    return power

@@ -1,0 +1,237 @@
+"""Films to read: upright frames in RGB with their times, and sound and subtitles as they are."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from fast_style.errors import FilmError
+from fast_style.film_pixels import Picturer
+from fast_style.frames import USUAL_RATE, Frame, Shape
+from fast_style.untrusted import MAX_PIXELS
+
+# One file each: playlists and their like lead to other files and addresses.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu"
+# In these, time begins anywhere.
+_RUNNING_CLOCK = ("mpegts", "mpeg")
+#: How far behind the last frame wanted its sound may stand in the file, in seconds.
+_INTERLEAVING = 10
+
+_Packets: TypeAlias = "tuple[Packet[Stream], ...]"
+
+
+class FilmReader:
+    """Reads a film.
+
+    Args:
+        path: the film.
+        start: seconds from its beginning; what is before is left out, and the first frame kept is at 0.
+        end: seconds from its beginning; what is from there on is left out; None: nothing.
+        long_side: of the frames, in pixels; None: that of the film.
+
+    Attributes:
+        others: the streams of sound and subtitles, whose packets come with the frames.
+
+    Raises:
+        FilmError: if it is missing, is no film, has no picture, or none of its frames can be read.
+    """
+
+    def __init__(self, path: Path, start: float = 0, end: float | None = None, long_side: int | None = None) -> None:
+        self.path = path
+        self._container = _open(path)
+        try:
+            self._prepare(start, end, long_side)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _prepare(self, start: float, end: float | None, long_side: int | None) -> None:
+        container = self._container
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or not getattr(stream, "codec_context", None):
+            raise FilmError(f"{self.path}: no video in it that can be read")
+        self._stream = stream
+        stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
+        self._tick = stream.time_base or Fraction(1, 90_000)
+        self._rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
+        running = container.format.name in _RUNNING_CLOCK and container.start_time is not None
+        self._origin = Fraction(container.start_time, av.time_base) if running else Fraction(0)
+        # As decimals, which people write, and not as their nearest binary numbers.
+        self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
+        #: When the first frame appears that is wanted: from there, times are counted.
+        self._zero = None if start else Fraction(0)
+        self._pending: list[Packet[Stream]] = []
+        self._undecodable = self._incomplete = self._taken = 0
+        self._broken: str | None = None
+        if start:
+            # What cannot be sought is read from the beginning.
+            with contextlib.suppress(av.FFmpegError):
+                # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
+                self._decode(next(container.demux(stream), None))
+                container.seek(int((self._start + self._origin) * av.time_base))
+        self._frames = self._read(long_side)
+        self._first = next(self._frames, None)
+        if self._first is None:
+            reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
+            raise FilmError(f"{self.path}: {reason}{f' ({self._broken})' if self._broken else ''}")
+        height, width = self._first.pixels.shape[:2]
+        length = Fraction(container.duration or 0, av.time_base)
+        length = length if self._end is None else min(self._end, length or self._end)
+        whole = not start and end is None
+        count = stream.frames if whole and stream.frames else max(0, round((length - self._start) * self._rate))
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        aspect = 1 / aspect if self._picture.swapped else aspect
+        self._shape = Shape(width, height, self._tick, self._rate, count, aspect, self._picture.colours)
+        own = ("major_brand", "minor_version", "compatible_brands", "encoder")
+        #: Title, date and the like; not what describes the file itself.
+        self.metadata = {key: value for key, value in container.metadata.items() if key.lower() not in own}
+        self.chapters: list[Any] = list(container.chapters()) if whole else []
+
+    @property
+    def shape(self) -> Shape:
+        """See Reader."""
+        return self._shape
+
+    @property
+    def damage(self) -> str | None:
+        """See Reader."""
+        signs = [f"{self._undecodable} packets cannot be decoded"] if self._undecodable else []
+        signs += [f"{self._incomplete} frames are incomplete"] if self._incomplete else []
+        signs += [f"it breaks off ({self._broken})"] if self._broken else []
+        return f"{self.path}: damaged: {', '.join(signs)}; {self._taken} frames were read" if signs else None
+
+    def frames(self) -> Iterator[Frame]:
+        """See Reader."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._frames
+
+    def rest(self) -> _Packets:
+        """See Reader."""
+        return self._take_packets()
+
+    def close(self) -> None:
+        """See Reader."""
+        self._container.close()
+
+    def _read(self, long_side: int | None) -> Iterator[Frame]:
+        for frame, moment in self._decoded():
+            if moment < self._start:
+                continue
+            if self._zero is None:
+                self._zero = moment
+            if not self._taken:
+                self._picture = Picturer(frame, long_side)
+            self._taken += 1
+            self._incomplete += frame.is_corrupt
+            duration = (frame.duration or 0) * self._tick
+            yield Frame(self._picture(frame), moment - self._zero, duration, packets=self._take_packets())
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Yield the frames before the end, with their times, and gather the packets of the other streams."""
+        reached = {stream.index: Fraction(0) for stream in self.others if stream.type == "audio"}
+        last: Fraction | None = None
+        for packet in self._packets():
+            moment = self._moment(packet)
+            if packet is None or packet.stream_index == self._stream.index:
+                for frame in self._decode(packet):
+                    last = self._time(frame, last)
+                    if self._end is not None and last >= self._end:
+                        break
+                    yield frame, last
+            elif moment is not None:
+                self._pending.append(packet)
+                reached[packet.stream_index] = moment
+            if self._end is None or last is None or last < self._end:
+                continue
+            # What is heard until the end may stand behind what is seen there.
+            if all(reached[other.index] >= self._end for other in self.others if other.type == "audio"):
+                return
+            if moment is not None and moment > self._end + _INTERLEAVING:
+                return
+
+    def _packets(self) -> "Iterator[Packet[Any] | None]":
+        """Yield the packets there are, and None, for what the decoder still holds."""
+        count = 0
+        try:
+            for packet in self._container.demux(self._stream, *self.others):
+                # Those without a byte would flush the decoders, too.
+                if packet.size:
+                    count += packet.stream_index == self._stream.index
+                    yield packet
+            # Some formats say how many there must be; of a file that is cut short, FFmpeg reads what there is.
+            if not self._start and count < self._stream.frames:
+                self._broken = f"{self._stream.frames - count} of {self._stream.frames} frames are missing"
+        except (av.FFmpegError, ValueError) as error:
+            self._broken = reason(error)
+        yield None
+
+    def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
+        try:
+            return self._stream.decode(packet)
+        except (av.FFmpegError, ValueError):
+            self._undecodable += packet is not None
+            return []
+
+    def _time(self, frame: VideoFrame, last: Fraction | None) -> Fraction:
+        """Return when a frame appears: later than the last one, whatever a damaged file says."""
+        moment = self._moment(frame)
+        if moment is None:
+            moment = Fraction(0) if last is None else last + 1 / self._rate
+        return moment if last is None or moment > last else last + self._tick
+
+    def _moment(self, item: Any) -> Fraction | None:
+        if item is None or item.pts is None:
+            return None
+        # The last frames, which no packet brings, come without a unit.
+        return Fraction(item.pts * (item.time_base or self._tick) - self._origin)
+
+    def _take_packets(self) -> _Packets:
+        """Return what has been gathered of the other streams within the part that is wanted, counted from its start."""
+        if self._zero is None:
+            return ()
+        gathered, self._pending = self._pending, []
+        kept = []
+        for packet in gathered:
+            moment = self._moment(packet)
+            assert moment is not None
+            if (self._start and moment < self._zero) or (self._end is not None and moment >= self._end):
+                continue
+            if shift := round((self._origin + self._zero) / packet.time_base):
+                packet.pts = None if packet.pts is None else packet.pts - shift
+                packet.dts = None if packet.dts is None else packet.dts - shift
+            kept.append(packet)
+        return tuple(kept)
+
+
+def reason(error: Exception) -> str:
+    """Return what FFmpeg says is wrong, in a few words."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("a folder" if stat.S_ISDIR(found.st_mode) else "no regular file")
+        if not found.st_size:
+            raise OSError("the file is empty")
+        # As an address: a name with a colon would otherwise be taken for one.
+        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        return av.open(f"file:{path.resolve()}", "r", container_options=options, metadata_errors="replace")
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise FilmError(f"{path}: not a readable film ({reason(error)})") from None

@@ -1,0 +1,151 @@
+"""Films to write: frames encoded at the times they bring along, sound and subtitles as they were."""
+
+from pathlib import Path
+from typing import Any
+
+import av
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
+
+from fast_style.errors import ConfigError, FilmError
+from fast_style.film_codecs import choose_encoder
+from fast_style.film_pixels import to_video
+from fast_style.film_reader import FilmReader, reason
+from fast_style.frames import CONTAINERS, Frame, Shape, flat
+
+# The file can be played while it grows, and whatever ends the program; in the end it becomes an ordinary one.
+_RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}
+#: So much may be lost then, in seconds; it is also how finely one can seek.
+_KEY_FRAME_EVERY = 4
+
+
+class FilmWriter:
+    """Writes a film.
+
+    Args:
+        path: what messages call it; its suffix says the format.
+        part: the file to write, which need not end like that.
+        shape: what the frames have in common.
+        codec: see `choose_encoder`.
+        crf: see `choose_encoder`.
+        source: the film whose sound, subtitles, chapters and title to take over.
+
+    Raises:
+        ConfigError: if codec and crf do not fit, or the format cannot hold something.
+        FilmError: if it cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        part: Path,
+        shape: Shape,
+        codec: str | None = None,
+        crf: int | None = None,
+        source: FilmReader | None = None,
+    ) -> None:
+        self.path, self._part, self._shape = path, part, shape
+        self._encoder, settings = choose_encoder(path, codec, crf)
+        name = CONTAINERS[path.suffix.lower()][0]
+        options = _RECOVERABLE if name in ("mp4", "mov") else {}
+        self._last: int | None = None
+        try:
+            self._container: OutputContainer = av.open(
+                f"file:{part.absolute()}", "w", format=name, container_options=options
+            )
+            self._stream = self._add_video(settings)
+            self._copies = {other.index: self._add_copy(other, source) for other in source.others} if source else {}
+            if source:
+                self._container.metadata.update(source.metadata)
+                self._container.set_chapters(source.chapters)
+            self._container.start_encoding()
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._refused(error) from None
+
+    def write(self, frame: Frame) -> None:
+        """See Writer.
+
+        Raises:
+            FilmError: if the disk is full, or the like.
+        """
+        video = to_video(flat(frame), self._pixel_format, self._shape.colours, not self._encoder.odd_sizes)
+        pts = round(frame.time / self._shape.time_base)
+        # Only where the unit is coarser than that of what is read.
+        self._last = pts if self._last is None else max(pts, self._last + 1)
+        video.pts, video.time_base = self._last, self._shape.time_base
+        video.duration = round(frame.duration / self._shape.time_base)
+        try:
+            self._copy(frame.packets)
+            self._container.mux(self._stream.encode(video))
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._refused(error) from None
+
+    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+        """See Writer.
+
+        Raises:
+            FilmError: if the disk is full, or the like.
+        """
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._copy(rest)
+            self._container.close()
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._refused(error) from None
+
+    def _add_video(self, settings: dict[str, str]) -> VideoStream:
+        shape, encoder = self._shape, self._encoder
+        try:
+            stream = self._container.add_stream(encoder.name, rate=shape.rate, options=settings)
+        except ValueError:
+            raise ConfigError(
+                f"{self.path}: such a file cannot hold {encoder.name}; leave out codec, or end it in .mkv"
+            ) from None
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        formats = [format.name for format in context.codec.video_formats or []]
+        self._pixel_format = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
+        context.pix_fmt = self._pixel_format
+        odd = not encoder.odd_sizes
+        context.width = shape.width + (shape.width % 2 if odd else 0)
+        context.height = shape.height + (shape.height % 2 if odd else 0)
+        context.time_base = shape.time_base
+        context.sample_aspect_ratio = shape.aspect
+        context.gop_size = max(1, round(_KEY_FRAME_EVERY * shape.rate))
+        context.flags |= Flags.frame_duration
+        if not self._pixel_format.startswith(("rgb", "bgr", "gbr")):
+            context.color_range = ColorRange.MPEG
+            context.colorspace = shape.colours.matrix
+            context.color_primaries = shape.colours.primaries
+            context.color_trc = shape.colours.transfer
+        if encoder.tag and self._container.format.name in ("mp4", "mov"):
+            context.codec_tag = encoder.tag
+        return stream
+
+    def _add_copy(self, other: Any, source: FilmReader) -> Any:
+        try:
+            copy = self._container.add_stream_from_template(other, opaque=True)
+        except (ValueError, AttributeError, av.FFmpegError):
+            context = getattr(other, "codec_context", None)
+            name = context.codec.canonical_name if context else "unknown"
+            raise ConfigError(
+                f"{self.path}: such a file cannot hold the {other.type} of {source.path} ({name}); end it in .mkv"
+            ) from None
+        copy.metadata.update(other.metadata)
+        copy.disposition = other.disposition
+        return copy
+
+    def _copy(self, packets: tuple[Any, ...]) -> None:
+        for packet in packets:
+            packet.stream = self._copies[packet.stream_index]
+            self._container.mux(packet)
+
+    def _refused(self, error: Exception) -> FilmError:
+        if isinstance(error, FilmError):
+            return error
+        missing = not self.path.parent.is_dir()
+        return FilmError(
+            f"{self.path}: cannot be written ({f'there is no folder {self.path.parent}' if missing else reason(error)})"
+        )

@@ -1,0 +1,124 @@
+"""Pictures that follow one another in time, whatever they are read from and written to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes: TypeAlias = NDArray[np.uint8]
+
+#: Of pictures without any sign of when they are to be shown, in frames a second.
+USUAL_RATE = Fraction(25)
+
+#: How the names of film files end that can be written: the format, and the codec unless another is chosen.
+CONTAINERS = {
+    ".mp4": ("mp4", "h264"),
+    ".m4v": ("mp4", "h264"),
+    ".mov": ("mov", "h264"),
+    ".mkv": ("matroska", "h264"),
+    ".webm": ("webm", "vp9"),
+}
+#: How the names of animated pictures end, with Pillow's names for their formats.
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a film.
+
+    Attributes:
+        pixels: RGB, upright, of shape (height, width, 3).
+        time: when it appears, in seconds.
+        duration: how long it is meant to stay, in seconds; 0: nobody says.
+        alpha: the opacity, of shape (height, width), or None.
+        packets: sound and subtitles that stood before it in the file, still packed.
+    """
+
+    pixels: Bytes
+    time: Fraction
+    duration: Fraction = Fraction(0)
+    alpha: Bytes | None = None
+    packets: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What the three numbers of a video's pixel stand for, as the standards number it (ITU-T H.273).
+
+    Attributes:
+        matrix: how YUV is made of RGB.
+        primaries: the colours of R, G and B; 2: not said.
+        transfer: from light to numbers; 2: not said.
+    """
+
+    matrix: int = 1
+    primaries: int = 1
+    transfer: int = 1
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all frames of a film have in common.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        time_base: the unit that every time is a multiple of, in seconds.
+        rate: frames a second, on average.
+        count: how many frames there will be, about; 0: unknown.
+        aspect: width of a pixel by its height.
+        colours: what a video that is made of them shall be tagged with.
+        loop: how often an animation is played; 0: without end.
+    """
+
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    count: int = 0
+    aspect: Fraction = Fraction(1)
+    colours: Colours = Colours()
+    loop: int = 0
+
+
+class Reader(Protocol):
+    """Where frames come from."""
+
+    @property
+    def shape(self) -> Shape:
+        """What they have in common."""
+
+    @property
+    def damage(self) -> str | None:
+        """What could not be read so far, in a line."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield each frame once, in order; times grow."""
+
+    def rest(self) -> tuple[Any, ...]:
+        """Return the packets behind the last frame."""
+
+    def close(self) -> None:
+        """Give back what is held open."""
+
+
+class Writer(Protocol):
+    """Where frames go."""
+
+    def write(self, frame: Frame) -> None:
+        """Take the next frame."""
+
+    def finish(self, rest: tuple[Any, ...]) -> None:
+        """Write what is still missing, and these packets, so that what was taken can be played."""
+
+
+def flat(frame: Frame) -> Bytes:
+    """Return the pixels of a frame as they look on white."""
+    if frame.alpha is None:
+        return frame.pixels
+    alpha = frame.alpha[:, :, None].astype(np.uint16)
+    mixed = (frame.pixels * alpha + 255 * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)

@@ -1,0 +1,190 @@
+"""Pictures that may be too large for the memory there is: whole if they fit, else in tiles."""
+
+import contextlib
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fast_style.backends.backend import Array, Backend
+from fast_style.controls import Controls
+from fast_style.errors import ConfigError, ImageError, require_choice
+from fast_style.memory import is_out_of_memory, parse_memory
+from fast_style.strips import BYTES_OF_NUMBERS, finished_in_strips, resized_part, to_picture
+
+if TYPE_CHECKING:
+    from fast_style.tiles import Box, Progress, Read, Write
+
+#: How the statistics of a picture in tiles are found: as they are, in three to five passes, or about so, in two.
+TILES = ("exact", "fast")
+
+#: The sides of tiles, in pixels. Above the largest, memory takes longer to get than margins to compute.
+SMALLEST_SIDE, LARGEST_SIDE = 256, 1152
+_LARGEST_SIDE_ON_GPU = 4096
+#: The pixels of the squares that the statistics are guessed from. Above the largest, they take too long.
+LARGEST_SAMPLE = 2**22
+# Smaller pictures are not weighed if nobody has set a limit.
+_SMALL = 2**20
+# Of a forward pass, what comes to the memory of its tensors: libraries, their buffers, and what malloc keeps.
+_BESIDES = 250e6
+_PART_OF_FREE = 0.8
+
+
+class Giants:
+    """A backend, for pictures of any size.
+
+    Args:
+        backend: what computes the network.
+        memory: the most that this process is to have in memory, or on a GPU there, in bytes or such as "2GB"; nothing:
+            most of what is free.
+        tiles: one of TILES.
+
+    Raises:
+        ConfigError: if `memory` is no size, or the backend cannot keep to it.
+    """
+
+    def __init__(self, backend: Backend, memory: str | int | None = None, tiles: str = "exact") -> None:
+        require_choice("tiles", tiles, TILES)
+        self.memory = None if memory is None else parse_memory(memory)
+        if memory is not None and not backend.bytes_per_pixel():
+            raise ConfigError(
+                "memory needs backend=torch or compile, because no other makes a picture in tiles; leave it out"
+            )
+        self.backend = backend
+        self.tiles = tiles
+
+    def fits(self, pixels: int, beside: float = 0) -> bool:
+        """Return whether pictures of so many pixels together can be made whole, with `beside` bytes for each pixel."""
+        if self.memory is None and pixels <= _SMALL:
+            return True
+        per_pixel = self.backend.bytes_per_pixel()
+        return not per_pixel or pixels * (per_pixel + beside) <= self._room()
+
+    def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
+        """Stylise each picture by its row of style weights, into a new array. See Backend.
+
+        Raises:
+            ImageError: if there is not enough memory even for tiles, or the backend makes none.
+        """
+        batch, _, height, width = images.shape
+        if self.fits(batch * height * width):
+            try:
+                return self.backend(images, style)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Not in the handler, which holds what the attempt had made.
+            self._say(width, height, "does not fit into memory; going on in tiles")
+        made = images * 0
+        for index, row in enumerate(style):
+
+            def read(box: "Box", index: int = index) -> Array:
+                left, top, right, bottom = box
+                return images[index : index + 1, :, top:bottom, left:right]
+
+            def write(box: "Box", tile: Array, index: int = index) -> None:
+                left, top, right, bottom = box
+                made[index : index + 1, :, top:bottom, left:right] = tile
+
+            self._in_tiles(read, write, (width, height), row)
+        return made
+
+    def picture(self, rgb: Image.Image, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Image.Image:
+        """Stylise one picture of mode RGB, in tiles and strips: no more of it becomes numbers at a time.
+
+        Args:
+            rgb: the picture.
+            rows: the style weights that `controls` stand for.
+            controls: what is asked for.
+
+        Raises:
+            ImageError: if there is not enough memory even for tiles, or the backend makes none.
+        """
+        masks = [controls.mask, *(controls.masks or {}).values()]
+        dark = [isinstance(mask, Image.Image) and mask.getbbox() is None for mask in masks]
+        if not controls.strength or dark[0] or (controls.masks and all(dark[1:])):
+            return rgb.copy()
+        # What shows nowhere is not made.
+        made = [
+            rgb if black else self._painted(rgb, row, controls.brush)
+            for row, black in zip(rows, dark[1:] or [False], strict=True)
+        ]
+        if controls.covers_all and not controls.sharpen and not controls.grain and controls.preserve_color == "none":
+            return made[0] if made[0].size == rgb.size else made[0].resize(rgb.size, Image.Resampling.BICUBIC)
+        return finished_in_strips(rgb, made, controls, self.backend)
+
+    def _painted(self, rgb: Image.Image, row: NDArray[np.float32], brush: float) -> Image.Image:
+        width, height = (max(1, round(side / brush)) for side in rgb.size)
+        made = Image.new("RGB", (width, height))
+
+        def write(box: "Box", tile: Array) -> None:
+            made.paste(to_picture(tile, self.backend), box[:2])
+
+        self._in_tiles(lambda box: resized_part(rgb, made.size, box, self.backend), write, made.size, row)
+        return made
+
+    def _in_tiles(self, read: "Read", write: "Write", size: tuple[int, int], row: NDArray[np.float32]) -> None:
+        tiled = self.backend.tiled()
+        if tiled is None:
+            raise ImageError(
+                f"{size[0]}x{size[1]} pixels do not fit into memory; backend=torch makes such a picture in tiles"
+            )
+        largest = LARGEST_SIDE if self.backend.on_processor else _LARGEST_SIDE_ON_GPU
+        per_pixel = self.backend.bytes_per_pixel() + BYTES_OF_NUMBERS
+        room = max(0.0, self._room()) / per_pixel
+        side = max(SMALLEST_SIDE, int(min(largest, math.sqrt(room))))
+        pixels = max(side * side, int(min(LARGEST_SAMPLE, room)))
+        least = self.backend.used_and_free()[0] + _BESIDES + SMALLEST_SIDE**2 * per_pixel
+        if self.memory is not None and self.memory < least:
+            raise ImageError(
+                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, "
+                f"not {self.memory / 1e9:g} GB"
+            )
+        while True:
+            try:
+                with _bar() as progress:
+                    exact = self.tiles == "exact"
+                    tiled(read, write, size, row, side=side, pixels=pixels, exact=exact, progress=progress)
+                return
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if side == SMALLEST_SIDE:
+                raise ImageError(f"{size[0]}x{size[1]} pixels do not fit into memory, not even in tiles")
+            side = max(side // 2, SMALLEST_SIDE)
+            pixels = side * side
+            self._say(*size, f"does not fit into memory; again in tiles of {side}x{side}")
+
+    def _room(self) -> float:
+        """Return how many bytes are left for what is computed."""
+        used, free = self.backend.used_and_free()
+        return (_PART_OF_FREE * free if self.memory is None else min(self.memory - used, free)) - _BESIDES
+
+    @staticmethod
+    def _say(width: int, height: int, what: str) -> None:
+        print(f"{width}x{height} pixels: {what}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator["Progress"]:
+    """Give what shows the progress: a bar, if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda number, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles,"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("pass 1", total=None)
+
+        def show(number: int, done: int, total: int) -> None:
+            if done == 1:
+                bar.reset(task, total=total)
+            bar.update(task, description=f"pass {number}", completed=done, total=total)
+
+        yield show

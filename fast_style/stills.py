@@ -1,0 +1,97 @@
+"""Pictures, one for each frame, as films."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fast_style.errors import FilmError, ImageError
+from fast_style.frames import USUAL_RATE, Frame, Shape
+from fast_style.images import Picture, open_picture, write_image
+
+
+class PicturesReader:
+    """Reads pictures, in their order, as the frames of a film.
+
+    Args:
+        files: the pictures, all of one size.
+        rate: frames a second.
+        long_side: of the frames, in pixels; None: that of the pictures.
+
+    Raises:
+        ImageError: if the first cannot be read.
+    """
+
+    def __init__(self, files: Sequence[Path], rate: Fraction | None = None, long_side: int | None = None) -> None:
+        self._files, self._long_side, self._rate = files, long_side, rate or USUAL_RATE
+        self.damage: str | None = None
+        height, width = self._read(0).pixels.shape[:2]
+        self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files))
+
+    def frames(self) -> Iterator[Frame]:
+        """See Reader.
+
+        Raises:
+            FilmError: if one of them is not of the first one's size.
+        """
+        unreadable = 0
+        for index, path in enumerate(self._files):
+            try:
+                frame = self._read(index)
+            except ImageError as error:
+                unreadable += 1
+                self.damage = f"{error}; {unreadable} of {len(self._files)} pictures are left out"
+                continue
+            height, width = frame.pixels.shape[:2]
+            if (width, height) != (self.shape.width, self.shape.height):
+                sizes = f"{width}x{height} pixels, and the first {self.shape.width}x{self.shape.height}"
+                raise FilmError(f"{path}: has {sizes}; a film needs pictures of one size")
+            yield frame
+
+    def rest(self) -> tuple[Any, ...]:
+        """See Reader."""
+        return ()
+
+    def close(self) -> None:
+        """See Reader."""
+
+    def _read(self, index: int) -> Frame:
+        return to_frame(open_picture(self._files[index]), index / self._rate, 1 / self._rate, self._long_side)
+
+
+class PicturesWriter:
+    """Writes each frame as a picture of its own.
+
+    Args:
+        pattern: their path, with one * where numbers are to stand, from 000001 on.
+    """
+
+    def __init__(self, pattern: Path) -> None:
+        self._pattern, self._count = pattern, 0
+
+    def write(self, frame: Frame) -> None:
+        """See Writer.
+
+        Raises:
+            ImageError: if the disk is full, or the like.
+        """
+        self._count += 1
+        path = self._pattern.with_name(self._pattern.name.replace("*", f"{self._count:06d}"))
+        write_image(Image.fromarray(frame.pixels), path, None if frame.alpha is None else Image.fromarray(frame.alpha))
+
+    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+        """See Writer."""
+
+
+def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:
+    """Return a picture as a frame, its long side of so many pixels if given."""
+    rgb, alpha = picture.rgb, picture.alpha
+    if long_side is not None:
+        scale = long_side / max(rgb.size)
+        size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
+        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
+        alpha = alpha.resize(size, Image.Resampling.LANCZOS) if alpha else None
+    return Frame(np.array(rgb), time, duration, None if alpha is None else np.array(alpha))

@@ -1,0 +1,183 @@
+"""Films through a Stylizer: every frame, at its time, with the sound."""
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+from PIL import Image
+
+from fast_style.animations import AnimationReader, AnimationWriter, is_animation
+from fast_style.controls import Controls, Settings, Style
+from fast_style.errors import ConfigError, FilmError
+from fast_style.files import take_place
+from fast_style.film_work import FilmReport, FilmWork
+from fast_style.frames import ANIMATIONS, CONTAINERS, Bytes, Reader, Writer
+from fast_style.images import PICTURE_SUFFIXES
+from fast_style.parts import claimed
+from fast_style.stills import PicturesReader, PicturesWriter
+from fast_style.temporal import Smoother
+
+if TYPE_CHECKING:
+    from fast_style.stylizer import Stylizer
+
+#: How the names of films end. What is read need not be among those that can be written.
+FILM_SUFFIXES = (*CONTAINERS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".mxf")
+
+
+def stylize_film(
+    stylizer: "Stylizer",
+    source: Path | Sequence[Path],
+    target: Path,
+    style: Style | None = None,
+    *,
+    size: int | None = None,
+    temporal: float = 0.5,
+    codec: str | None = None,
+    crf: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    fps: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    controls: Controls | None = None,
+    **settings: Unpack[Settings],
+) -> FilmReport:
+    """Stylise a film, an animated GIF, WebP or PNG, or pictures that make one, into any of these.
+
+    Decoding, the network, smoothing and encoding overlap. Until the film is whole it is NAME.part.SUFFIX, which stays
+    if the work is stopped, and can be played; an older `target` stays until then.
+
+    Args:
+        stylizer: what paints the frames.
+        source: a film or an animation; or the pictures, in order.
+        target: a film (.mp4, .m4v, .mov, .mkv, .webm), an animation (.gif, .webp, .apng), or pictures: a path with
+            one * for their numbers. It is replaced if it is there. A film gets the sound and subtitles of a film.
+        style: as for a call of `stylizer`.
+        size: long side of the output in pixels; nothing: that of the input.
+        temporal: how much of the flicker to take away, from 0 to 1. See `Smoother`.
+        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1` or any encoder of FFmpeg's; nothing: what suits the suffix.
+        crf: quality, lower is better; nothing: one at which strokes stay crisp.
+        start: where to begin, in seconds.
+        end: where to end, in seconds; nothing: with the film.
+        fps: frames a second, of pictures: films and animations bring along their times. Nothing: 25.
+        progress: is told now and then how many frames are done, and how many there are, about.
+        controls: as for a call of `stylizer`. Each frame gets grain of its own.
+        settings: likewise.
+
+    Raises:
+        FilmError: if something cannot be read or written.
+        ImageError: likewise, of pictures.
+        ConfigError: if a setting does not fit, or needs what is not installed.
+        KeyboardInterrupt: if it is stopped; the message says what there is by then.
+    """
+    _check(source, target, size, start, end, fps)
+    given = settings if style is None else {"style": style, **settings}
+    # Once, because masks are read then.
+    chosen = replace(controls or Controls(), **given)
+    chosen.rows(stylizer.styles)
+    smoother = Smoother(temporal) if temporal else None
+
+    def paint(pixels: Bytes, number: int) -> Bytes:
+        frame = replace(chosen, seed=chosen.seed + number) if chosen.grain else chosen
+        return np.asarray(stylizer(Image.fromarray(pixels), controls=frame), np.uint8)
+
+    pictures = "*" in target.name
+    # Not another suffix: programs know films by how their names end.
+    part = target if pictures else target.with_name(f"{target.stem}.part{target.suffix}")
+    with contextlib.ExitStack() as held:
+        reader = _open_reader(source, start, end, fps, size)
+        held.callback(reader.close)
+        held.enter_context(_claimed(target))
+        work = FilmWork(reader, paint, smoother, _open_writer(target, part, reader, codec, crf))
+        try:
+            report = work.run(progress)
+        except FilmError as error:
+            raise FilmError(f"{error}{_remains(part, work, reader)}") from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted{_remains(part, work, reader)}") from None
+        finally:
+            if not work.frames and not pictures:
+                part.unlink(missing_ok=True)
+        if not pictures:
+            take_place(part, target)
+    return report
+
+
+def _check(
+    source: Path | Sequence[Path], target: Path, size: int | None, start: float, end: float | None, fps: float | None
+) -> None:
+    for name, value in (("start", start), ("end", end), ("fps", fps)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9
+        ):
+            raise ConfigError(f"{name} must be a number, 0 or more, such as 12.5, not {value!r}")
+    if end is not None and end <= start:
+        raise ConfigError(f"end must be behind start, which is {start:g}, not {end:g}")
+    if fps is not None and (isinstance(source, Path) or not fps):
+        raise ConfigError("fps is for pictures, and above 0; films and animations bring along their times")
+    if not isinstance(source, Path) and (start or end is not None):
+        raise ConfigError("start and end are for films and animations; of pictures, name those that are wanted")
+    if size is not None and (type(size) is not int or not 16 <= size <= 16_384):
+        raise ConfigError(f"size must be from 16 to 16384 pixels for films, not {size!r}")
+    suffix = target.suffix.lower()
+    if "*" in target.name:
+        if suffix not in PICTURE_SUFFIXES or target.name.count("*") > 1:
+            raise ConfigError(f"{target}: pictures are written as in 'frames/*.png', with one * for their numbers")
+    elif suffix not in CONTAINERS and suffix not in ANIMATIONS:
+        kinds = ", ".join((*CONTAINERS, *ANIMATIONS))
+        raise ConfigError(f"{target}: cannot be written as a film; end it in one of {kinds}, or in /*.png for pictures")
+
+
+def _open_reader(
+    source: Path | Sequence[Path], start: float, end: float | None, fps: float | None, size: int | None
+) -> Reader:
+    if not isinstance(source, Path):
+        return PicturesReader(source, None if fps is None else Fraction(fps).limit_denominator(1001), size)
+    if is_animation(source):
+        return AnimationReader(source, start, end, size)
+    _require_av()
+    from fast_style.film_reader import FilmReader
+
+    return FilmReader(source, start, end, size)
+
+
+def _open_writer(target: Path, part: Path, reader: Reader, codec: str | None, crf: int | None) -> Writer:
+    suffix = target.suffix.lower()
+    if suffix in CONTAINERS:
+        _require_av()
+        from fast_style.film_reader import FilmReader
+        from fast_style.film_writer import FilmWriter
+
+        source = reader if isinstance(reader, FilmReader) else None
+        return FilmWriter(target, part, reader.shape, codec, crf, source)
+    for name, value in (("codec", codec), ("crf", crf)):
+        if value is not None:
+            raise ConfigError(f"{name} is for films, and {target} is none; leave it out")
+    return PicturesWriter(target) if "*" in target.name else AnimationWriter(target, part, reader.shape.loop)
+
+
+def _require_av() -> None:
+    if importlib.util.find_spec("av") is None:
+        raise ConfigError("films need av: pip install 'fast_style[video]', or uv sync --extra video")
+
+
+@contextlib.contextmanager
+def _claimed(target: Path) -> Iterator[None]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Of pictures, each is claimed by its own name when it is written.
+        with contextlib.nullcontext() if "*" in target.name else claimed(target):
+            yield
+    except OSError as error:
+        raise FilmError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _remains(part: Path, work: FilmWork, reader: Reader) -> str:
+    if not work.frames:
+        return ""
+    total = f" of {reader.shape.count}" if reader.shape.count else ""
+    return f"; {part} holds the first {work.frames}{total} frames, {float(work.length):.1f} s"

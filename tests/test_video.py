@@ -1,0 +1,611 @@
+"""Films through a Stylizer: times, sound, colours, directions and sizes are kept, and nothing is lost."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import stylize
+import torch
+from av.video.frame import VideoFrame
+from command_line import run
+from PIL import Image
+from small_films import Pixels, packets_of, picture, pixels_of, times_of, write_film
+from small_runs import command, environment
+
+from fast_style.checkpoints import Metadata, save_network
+from fast_style.errors import ConfigError, FastStyleError, FilmError
+from fast_style.film_reader import FilmReader
+from fast_style.film_work import FilmReport
+from fast_style.networks import LightNet
+from fast_style.pipeline import Stages, ahead
+from fast_style.stylizer import Stylizer, load
+from fast_style.video import stylize_film
+
+#: Times that no constant rate has, in 25ths of a second: both in milliseconds and in any film's unit.
+UNEVEN = [0, 1, 2, 5, 6, 10, 11, 12, 20, 21, 22, 40, 41, 43]
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.safetensors"
+    save_network(path, LightNet(styles=1, width=4, blocks=1), Metadata({"day": {}}))
+    return path
+
+
+@pytest.fixture
+def stylizer(network: Path) -> Stylizer:
+    return load(network, device="cpu", precision="fp32")
+
+
+@pytest.fixture
+def copy(stylizer: Stylizer) -> Callable[..., FilmReport]:
+    """Everything but the painting: with a strength of 0, a frame is left as it was to the last bit."""
+
+    def copy(source: Any, target: Path, **settings: Any) -> FilmReport:
+        return stylize_film(stylizer, source, target, strength=0, temporal=0, **settings)
+
+    return copy
+
+
+class Slow:
+    """A Stylizer that takes its time, and leaves pictures as they are."""
+
+    styles = ("day",)
+
+    def __call__(self, image: Image.Image, controls: object) -> Image.Image:
+        time.sleep(0.01)
+        return image
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
+def test_every_frame_keeps_its_time(copy: Callable[..., FilmReport], tmp_path: Path, suffix: str) -> None:
+    frames = [picture(index) for index in range(len(UNEVEN))]
+    source = write_film(tmp_path / "a.mp4", frames, [3600 * time for time in UNEVEN], Fraction(1, 90_000))
+    report = copy(source, tmp_path / f"b.{suffix}")
+    assert times_of(tmp_path / f"b.{suffix}") == times_of(source) == [Fraction(time, 25) for time in UNEVEN]
+    assert (report.frames, report.warning) == (len(UNEVEN), None)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", f"b.{suffix}", "tiny.safetensors"}
+
+
+def test_frames_are_what_the_stylizer_makes_of_them(stylizer: Stylizer, tmp_path: Path) -> None:
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    for index, file in enumerate(files):
+        Image.fromarray(picture(index)).save(file)
+    stylize_film(stylizer, files, tmp_path / "f_*.png", temporal=0)
+    for index, file in enumerate(files, start=1):
+        with Image.open(tmp_path / f"f_{index:06d}.png") as painted:
+            assert np.asarray(painted).tobytes() == np.asarray(stylizer(file)).tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_sound_is_copied_bit_for_bit(copy: Callable[..., FilmReport], tmp_path: Path, suffix: str) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(24)], sound=True)
+    copy(source, tmp_path / f"b.{suffix}")
+    before, after = packets_of(source, "audio"), packets_of(tmp_path / f"b.{suffix}", "audio")
+    assert [content for _, content in after] == [content for _, content in before]
+    if suffix == "mp4":
+        assert after == before
+    # Matroska counts in milliseconds from 0 on, and sound begins before that: all of it is shown later, together.
+    late = times_of(tmp_path / f"b.{suffix}")[0]
+    assert late == (0 if suffix == "mp4" else -before[0][0])
+    assert max(abs(other - late - one) for (one, _), (other, _) in zip(before, after, strict=True)) <= Fraction(1, 2000)
+
+
+def test_subtitles_are_copied_bit_for_bit(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mkv", [picture(index) for index in range(24)], sound=True, subtitles=True)
+    copy(source, tmp_path / "b.mkv")
+    for kind in ("audio", "subtitle"):
+        assert packets_of(tmp_path / "b.mkv", kind) == packets_of(source, kind) != []
+
+
+@pytest.mark.parametrize(
+    ("turn", "upright"),
+    [
+        ((90, False), lambda pixels: np.rot90(pixels, 1)),
+        ((-90, False), lambda pixels: np.rot90(pixels, -1)),
+        ((180, False), lambda pixels: np.rot90(pixels, 2)),
+        ((0, True), lambda pixels: pixels[:, ::-1]),
+        ((90, True), lambda pixels: np.rot90(pixels, 1)[:, ::-1]),
+    ],
+)
+def test_a_turned_film_comes_out_upright(
+    copy: Callable[..., FilmReport], tmp_path: Path, turn: tuple[float, bool], upright: Callable[[Pixels], Pixels]
+) -> None:
+    corner = np.full((48, 64, 3), 30, np.uint8)
+    corner[:16, :24] = (240, 240, 30)
+    source = write_film(tmp_path / "a.mp4", [corner] * 2, turn=turn)
+    copy(source, tmp_path / "b.mp4")
+    (first, _) = pixels_of(tmp_path / "b.mp4")
+    assert np.abs(first.astype(int) - upright(corner)).mean() < 3
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+def luma_and_chroma(colour: tuple[int, int, int], matrix: str, full: bool, bits: int) -> tuple[int, int, int]:
+    """The YUV of a colour, by ITU-T H.273, equations 8-38 and 8-41 and following."""
+    kr, kb = {"601": (0.299, 0.114), "709": (0.2126, 0.0722), "2020": (0.2627, 0.0593)}[matrix]
+    red, green, blue = (level / 255 for level in colour)
+    y = kr * red + (1 - kr - kb) * green + kb * blue
+    u, v = (blue - y) / (2 - 2 * kb), (red - y) / (2 - 2 * kr)
+    unit = 2 ** (bits - 8)
+    if full:
+        top = 2**bits - 1
+        return round(top * y), round(top * u + 128 * unit), round(top * v + 128 * unit)
+    return round(unit * (219 * y + 16)), round(unit * (224 * u + 128)), round(unit * (224 * v + 128))
+
+
+def flat(colour: tuple[int, int, int], matrix: str, full: bool, pixel_format: str) -> VideoFrame:
+    """A frame of one colour, made without any conversion of FFmpeg's."""
+    bits = 10 if "10" in pixel_format else 8
+    frame = VideoFrame(64, 48, pixel_format)
+    for plane, level in zip(frame.planes, luma_and_chroma(colour, matrix, full, bits), strict=True):
+        samples = plane.buffer_size // (2 if bits > 8 else 1)
+        plane.update(np.full(samples, level, np.uint16 if bits > 8 else np.uint8).tobytes())
+    return frame
+
+
+COLOURS = [(200, 40, 60), (30, 180, 70), (40, 60, 210), (128, 128, 128), (250, 240, 30)]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "full", "pixel_format", "tags"),
+    [
+        ("601", False, "yuv420p", {"colorspace": 6, "color_range": 1}),
+        ("709", False, "yuv420p", {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}),
+        ("709", True, "yuv420p", {"colorspace": 1, "color_range": 2}),
+        ("601", False, "yuv420p", {}),  # Not said: a small film is taken for 601.
+        ("709", False, "yuv420p10le", {"colorspace": 1, "color_range": 1}),
+        ("601", True, "yuvj420p", {"colorspace": 5, "color_range": 2}),
+    ],
+)
+def test_colours_look_as_before(
+    copy: Callable[..., FilmReport], tmp_path: Path, matrix: str, full: bool, pixel_format: str, tags: dict[str, Any]
+) -> None:
+    frames = [flat(colour, matrix, full, pixel_format) for colour in COLOURS]
+    lossless: dict[str, Any] = {"codec": "ffv1", "options": {}}
+    if pixel_format == "yuvj420p":
+        lossless = {"options": {"qp": "0", "preset": "ultrafast"}}
+    source = write_film(tmp_path / "a.mkv", frames, pix_fmt=pixel_format, **lossless, **tags)
+    copy(source, tmp_path / "b.mp4", crf=1)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        for frame, colour in zip(container.decode(video=0), COLOURS, strict=True):
+            assert (frame.format.name, frame.color_range) == ("yuv420p", 1)
+            assert frame.colorspace == (1 if matrix == "709" else 5 if pixel_format == "yuvj420p" else 6)
+            levels = [plane_mean(plane) for plane in frame.planes]
+            assert levels == pytest.approx(luma_and_chroma(colour, matrix, full=False, bits=8), abs=2)
+    with av.open(str(source)) as before, av.open(str(tmp_path / "b.mp4")) as after:
+        for name in ("color_primaries", "color_trc"):
+            assert getattr(after.streams.video[0], name) == getattr(before.streams.video[0], name)
+
+
+def plane_mean(plane: Any) -> float:
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    return float(rows[:, : plane.width].mean())
+
+
+def test_high_dynamic_range_becomes_the_usual_one(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    tags: dict[str, Any] = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
+    # In PQ (SMPTE ST 2084) 0.58 is 203 nits, the white of a page.
+    grey = [flat((148, 148, 148), "2020", False, "yuv420p10le")] * 2
+    source = write_film(tmp_path / "a.mkv", grey, codec="ffv1", options={}, pix_fmt="yuv420p10le", **tags)
+    copy(source, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
+        assert plane_mean(frame.planes[0]) > 220
+
+
+def test_odd_sizes_are_kept_or_get_one_line_more(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    frames = [picture(index, 65, 47) for index in range(2)]
+    source = write_film(tmp_path / "a.mkv", frames, codec="ffv1", options={})
+    copy(source, tmp_path / "b.mp4")
+    copy(source, tmp_path / "b.webm")
+    (even, _), (odd, _) = pixels_of(tmp_path / "b.mp4"), pixels_of(tmp_path / "b.webm")
+    assert (even.shape, odd.shape) == ((48, 66, 3), (47, 65, 3))
+    for result in (even[:47, :65], odd):
+        assert np.abs(result.astype(int) - pixels_of(source)[0]).mean() < 8
+    # The line more is the last one again.
+    assert np.abs(even[47].astype(int) - even[46]).mean() < 4
+
+
+def test_size_is_the_long_side(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(0)] * 2, turn=(90, False), sample_aspect_ratio=Fraction(4, 3))
+    copy(source, tmp_path / "b.mp4", size=128)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        # Upright, a pixel that was wide is high.
+        assert (stream.width, stream.height, stream.sample_aspect_ratio) == (96, 128, Fraction(3, 4))
+
+
+def test_a_part_of_a_film_begins_at_0_with_its_sound(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(24)], sound=True, gop_size=5)
+    report = copy(source, tmp_path / "b.mp4", start=0.3, end=0.7)
+    begin = Fraction(8, 25)
+    inside = [time for time in times_of(source) if Fraction("0.3") <= time < Fraction("0.7")]
+    assert times_of(tmp_path / "b.mp4") == [time - begin for time in inside]
+    assert report.frames == len(inside) == 10
+    heard = [(time - begin, packet) for time, packet in packets_of(source, "audio") if begin <= time < Fraction("0.7")]
+    after = packets_of(tmp_path / "b.mp4", "audio")
+    assert [packet for _, packet in after] == [packet for _, packet in heard]
+    assert all(time == other for (time, _), (other, _) in zip(after, heard, strict=True))
+
+
+def test_a_part_looks_as_it_does_in_the_whole(shared: Path) -> None:
+    # Written by an x264 whose 4:4:4 cannot be decoded without what it says in the first packet.
+    path = shared / "video" / "cockatoo.mp4"
+    whole, part = FilmReader(path, end=4.2, long_side=64), FilmReader(path, start=4, end=4.2, long_side=64)
+    expected = [frame.pixels for frame in whole.frames() if frame.time >= 4]
+    assert len(expected) == 4
+    assert [frame.pixels.tobytes() for frame in part.frames()] == [pixels.tobytes() for pixels in expected]
+    assert part.damage is None
+    whole.close()
+    part.close()
+
+
+def test_what_can_be_read_of_a_damaged_film_is_kept(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mkv", [picture(index) for index in range(40)], gop_size=10)
+    content = bytearray(source.read_bytes())
+    middle = slice(len(content) // 2, len(content) // 2 + 400)
+    content[middle] = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
+    (tmp_path / "damaged.mkv").write_bytes(content)
+    report = copy(tmp_path / "damaged.mkv", tmp_path / "b.mp4")
+    assert report.frames == len(times_of(tmp_path / "b.mp4")) >= 28
+    assert report.warning is not None
+    assert report.warning.startswith(f"{tmp_path}/damaged.mkv: damaged: ")
+    assert report.warning.endswith(f"; {report.frames} frames were read")
+
+
+def test_what_can_be_read_of_a_film_cut_short_is_kept(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    # With the index in front, as for the web.
+    with av.open(str(tmp_path / "a.mp4"), "w", container_options={"movflags": "faststart"}) as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height = 64, 48
+        for index in range(30):
+            container.mux(stream.encode(VideoFrame.from_ndarray(picture(index), "rgb24")))
+        container.mux(stream.encode(None))
+    content = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 6 // 10])
+    report = copy(tmp_path / "cut.mp4", tmp_path / "b.mp4")
+    assert 5 <= report.frames < 30
+    assert report.frames == len(times_of(tmp_path / "b.mp4"))
+    assert "cut.mp4: damaged: " in (report.warning or "")
+
+
+def test_a_film_that_is_stopped_can_be_played(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(100)], sound=True)
+    (tmp_path / "b.mp4").write_bytes(b"an older one")
+
+    def stop_after_ten(done: int, total: int) -> None:
+        assert total == 100
+        if done >= 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        stylize_film(Slow(), source, tmp_path / "b.mp4", temporal=0, progress=stop_after_ten)  # type: ignore[arg-type]
+    part = tmp_path / "b.part.mp4"
+    times = times_of(part)
+    assert 10 <= len(times) < 100
+    assert times == times_of(source)[: len(times)]
+    length = float(Fraction(len(times), 25))
+    assert str(stopped.value) == f"interrupted; {part} holds the first {len(times)} of 100 frames, {length:.1f} s"
+    assert (tmp_path / "b.mp4").read_bytes() == b"an older one"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.mp4", "b.part.mp4"}
+
+
+def test_ctrl_c_leaves_a_film_that_can_be_played(network: Path, tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", [picture(0, 320, 240)] * 400)
+    arguments = command("stylize.py", f"ckpt={network}", "input=a.mp4", "output=b.mp4", "size=800", "temporal=0")
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), **pipes)
+    part = tmp_path / "b.part.mp4"
+    for _ in range(600):
+        # Its first frames are on their way.
+        if part.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert errors.startswith("stylize.py: interrupted; b.part.mp4 holds the first ")
+    assert errors.count("\n") == 1
+    assert f" the first {len(times_of(part))} of 400 frames" in errors
+
+
+def test_a_failure_in_the_middle_keeps_what_there_is(tmp_path: Path) -> None:
+    class Failing(Slow):
+        count = 0
+
+        def __call__(self, image: Image.Image, controls: object) -> Image.Image:
+            self.count += 1
+            if self.count > 5:
+                raise FilmError("the sixth frame is too much")
+            return image
+
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(12)])
+    with pytest.raises(FilmError, match=r"the sixth frame is too much; .*b\.part\.mp4 holds the first 5 of 12 frames"):
+        stylize_film(Failing(), source, tmp_path / "b.mp4", temporal=0)  # type: ignore[arg-type]
+    assert len(times_of(tmp_path / "b.part.mp4")) == 5
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_a_full_disk_is_told(
+    copy: Callable[..., FilmReport], small_disk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(40)]
+    source = write_film(tmp_path / "a.mkv", frames, codec="ffv1", options={})
+    target = small_disk("256k") / "b.mp4"
+    with pytest.raises(FilmError, match=r"b\.mp4: cannot be written \(No space left on device\)"):
+        copy(source, target)
+    assert not target.exists()
+
+
+def animation(path: Path, durations: list[int], **options: Any) -> Path:
+    pictures = [Image.fromarray(picture(4 * index)) for index in range(len(durations))]
+    if options.pop("alpha", False):
+        for index, image in enumerate(pictures):
+            image.putalpha(Image.new("L", image.size, 255))
+            image.paste((0, 0, 0, 0), (5 * index, 0, 5 * index + 20, 20))
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, **options)
+    return path
+
+
+def shown(path: Path) -> list[tuple[int, Image.Image]]:
+    """How long each picture stays, in milliseconds, and what it is."""
+    with Image.open(path) as image:
+        result = []
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            image.load()
+            result.append((round(image.info["duration"]), image.convert("RGBA")))
+        return result
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "apng"])
+@pytest.mark.parametrize("source", ["gif", "webp", "png"])
+def test_animations_keep_times_and_opacity(
+    copy: Callable[..., FilmReport], tmp_path: Path, source: str, suffix: str
+) -> None:
+    durations = [100, 40, 250, 70, 1000]
+    options: dict[str, Any] = {"disposal": 2} if source == "gif" else {"lossless": True} if source == "webp" else {}
+    before = animation(tmp_path / f"a.{source}", durations, alpha=True, loop=0, **options)
+    copy(before, tmp_path / f"b.{suffix}")
+    assert [duration for duration, _ in shown(tmp_path / f"b.{suffix}")] == durations
+    for (_, one), (_, other) in zip(shown(before), shown(tmp_path / f"b.{suffix}"), strict=True):
+        assert (np.asarray(one.getchannel("A")) == np.asarray(other.getchannel("A"))).mean() > 0.99
+        opaque = np.asarray(one.getchannel("A")) > 0
+        difference = np.abs(np.asarray(one.convert("RGB")).astype(int) - np.asarray(other.convert("RGB")))
+        assert difference[opaque].mean() < 12
+
+
+@pytest.mark.parametrize("loop", [0, 1, 3])
+def test_an_animation_is_played_as_often_as_before(copy: Callable[..., FilmReport], tmp_path: Path, loop: int) -> None:
+    source = animation(tmp_path / "a.png", [100, 100], loop=loop)
+    copy(source, tmp_path / "b.gif")
+    with Image.open(tmp_path / "b.gif") as image:
+        # A GIF that does not say is played once.
+        assert image.info.get("loop", 1) == loop
+
+
+def test_an_animation_becomes_a_film_and_a_film_an_animation(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = animation(tmp_path / "a.gif", [100, 40, 250, 70])
+    copy(source, tmp_path / "b.mp4")
+    assert times_of(tmp_path / "b.mp4") == [Fraction(time, 1000) for time in (0, 100, 140, 390)]
+    copy(tmp_path / "b.mp4", tmp_path / "c.webp")
+    assert [duration for duration, _ in shown(tmp_path / "c.webp")][:3] == [100, 40, 250]
+
+
+def test_a_gif_of_a_fast_film_keeps_its_pace(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    frames = [picture(5 * index) for index in range(60)]
+    source = write_film(tmp_path / "a.mp4", frames, unit=Fraction(1, 60))
+    copy(source, tmp_path / "b.gif")
+    durations = [duration for duration, _ in shown(tmp_path / "b.gif")]
+    # Browsers slow down what is shorter.
+    assert min(durations) >= 20
+    assert sum(durations) == pytest.approx(1000, abs=30)
+
+
+def test_a_film_becomes_pictures_and_pictures_a_film(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(5)])
+    (tmp_path / "frames").mkdir()
+    copy(source, tmp_path / "frames" / "*.png")
+    files = sorted((tmp_path / "frames").iterdir())
+    assert [file.name for file in files] == [f"{number:06d}.png" for number in range(1, 6)]
+    copy(files, tmp_path / "b.mkv", fps=30, codec="ffv1")
+    times = times_of(tmp_path / "b.mkv")
+    assert [round(1000 * time) for time in times] == [0, 33, 67, 100, 133]
+    Image.new("RGB", (20, 20)).save(files[2])
+    with pytest.raises(FilmError, match=r"000003\.png: has 20x20 pixels, and the first 64x48; a film needs pictures"):
+        copy(files, tmp_path / "c.mp4")
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer"),
+    [
+        ({"codec": "h267"}, "codec: there is no encoder 'h267' here; choose from h264, hevc, av1, vp9, ffv1"),
+        ({"codec": "aac"}, "codec: there is no encoder 'aac' here; choose from "),
+        ({"codec": "vp9", "crf": 64}, "crf must be from 0 to 63 with codec=vp9, not 64"),
+        ({"codec": "ffv1", "crf": 20}, "crf has no meaning for codec=ffv1; leave it out, or use codec=h264"),
+        ({"start": -1}, "start must be a number, 0 or more, such as 12.5, not -1"),
+        ({"end": "soon"}, "end must be a number, 0 or more, such as 12.5, not 'soon'"),
+        ({"start": 2, "end": 1}, "end must be behind start, which is 2, not 1"),
+        ({"start": 60}, "a.mp4: no frame from 60 s on"),
+        ({"fps": 30}, "fps is for pictures, and above 0; films and animations bring along their times"),
+        ({"size": 4}, "size must be from 16 to 16384 pixels for films, not 4"),
+        ({"temporal": 2}, "temporal must be from 0 to 1, not 2"),
+        ({"style": "dusk"}, "there is no style dusk in this network; it has day"),
+        (
+            {"target": "b.avi"},
+            "b.avi: cannot be written as a film; end it in one of .mp4, .m4v, .mov, .mkv, .webm, .gif",
+        ),
+        ({"target": "b.gif", "crf": 20}, "crf is for films, and b.gif is none; leave it out"),
+        ({"target": "b.webm"}, "b.webm: such a file cannot hold the audio of a.mp4 (aac); end it in .mkv"),
+        ({"target": "b.webm", "codec": "h264"}, "b.webm: such a file cannot hold libx264; leave out codec, or "),
+        ({"target": "notes.txt/b.mp4"}, "notes.txt/b.mp4: cannot be written ("),
+        ({"source": "none.mp4"}, "none.mp4: not a readable film (No such file or directory)"),
+        ({"source": "notes.txt"}, "notes.txt: not a readable film (Invalid data found when processing input)"),
+        ({"source": "empty.mp4"}, "empty.mp4: not a readable film (the file is empty)"),
+        ({"source": "folder"}, "folder: not a readable film (a folder)"),
+        ({"source": "sound.m4a"}, "sound.m4a: no video in it that can be read"),
+        ({"source": "list.m3u8"}, "list.m3u8: not a readable film ("),
+    ],
+)
+def test_a_mistake_gets_one_line_and_changes_no_file(
+    stylizer: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], answer: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_film(Path("a.mp4"), [picture(0)] * 3, sound=True)
+    Path("notes.txt").write_text("not a film")
+    Path("empty.mp4").touch()
+    Path("folder").mkdir()
+    Path("list.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/a.mp4\n#EXT-X-ENDLIST\n")
+    with av.open("sound.m4a", "w", format="mp4") as container:
+        stream: Any = container.add_stream("aac", rate=16_000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        silence.sample_rate = 16_000
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode(None))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    settings = {"source": "a.mp4", "target": "b.mp4", **settings}
+    with pytest.raises(FastStyleError) as error:
+        stylize_film(stylizer, Path(settings.pop("source")), Path(settings.pop("target")), **settings)
+    assert str(error.value)[: len(answer)] == answer
+    assert "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_films_need_is_named(stylizer: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match=r"films need av: pip install 'fast_style\[video\]', or uv sync --extra video"
+    ):
+        stylize_film(stylizer, tmp_path / "a.mp4", tmp_path / "b.mp4", temporal=0)
+
+
+def test_each_frame_has_grain_of_its_own(stylizer: Stylizer, tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [np.full((48, 64, 3), 128, np.uint8)] * 2)
+    stylize_film(stylizer, source, tmp_path / "b.mkv", temporal=0, codec="ffv1", grain=1.0)
+    first, second = (frame.astype(float) - frame.mean() for frame in pixels_of(tmp_path / "b.mkv"))
+    assert abs((first * second).mean()) < 0.5 * (first**2).mean()
+
+
+def test_stages_work_at_the_same_time() -> None:
+    second_read = threading.Event()
+
+    def read() -> Iterator[int]:
+        yield 0
+        second_read.set()
+        yield 1
+
+    def paint(number: int) -> int:
+        # With one thread for both this would wait for ever.
+        assert second_read.wait(timeout=60)
+        return 10 * number
+
+    stages = Stages()
+    assert list(stages.then("paint", paint, stages.first("read", read()))) == [0, 10]
+    assert list(stages.busy) == ["read", "paint"]
+
+
+def test_an_error_comes_out_where_the_item_is_missing() -> None:
+    def read() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    items = ahead(read())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="broken"):
+        next(items)
+
+
+def test_who_stops_taking_ends_the_work() -> None:
+    closed = threading.Event()
+
+    def read() -> Iterator[int]:
+        try:
+            yield from range(10**9)
+        finally:
+            closed.set()
+
+    items = ahead(read())
+    assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
+    items.close()
+    assert closed.is_set()
+
+
+@pytest.fixture
+def call(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[list[str], str]]:
+    """Runs the script, and returns the lines that it prints, and what it says on standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(*arguments: str) -> tuple[list[str], str]:
+        monkeypatch.setattr(sys, "argv", ["stylize.py", f"ckpt={network}", *arguments])
+        run(stylize.main, "stylize", stylize.without_input)
+        out, errors = capfd.readouterr()
+        return out.splitlines(), errors
+
+    return call
+
+
+def test_the_script_takes_films_animations_and_pictures(call: Callable[..., tuple[list[str], str]]) -> None:
+    write_film(Path("a.mp4"), [picture(index) for index in range(5)], sound=True)
+    out, errors = call("input=a.mp4", "end=0.12")
+    assert out == ["a_day.mp4"]
+    assert errors.startswith("3 frames in 0 s, ")
+    assert [word for word in errors.split() if word.isalpha()][-4:] == ["decode", "network", "smooth", "encode"]
+    Path("clips").mkdir()
+    for name in ("b.avi", "c.mkv"):
+        write_film(Path("clips") / name, [picture(index) for index in range(3)], codec="mpeg4", options={})
+    assert call("input=clips", "output=out", "temporal=0")[0] == ["out/b.mp4", "out/c.mkv"]
+    assert call("input=a.mp4", "output=frames/*.png")[0] == ["frames/*.png"]
+    assert call("input=frames", "output=d.mp4", "fps=10")[0] == ["d.mp4"]
+    assert times_of(Path("d.mp4")) == [Fraction(index, 10) for index in range(5)]
+    animation(Path("e.gif"), [100, 200])
+    assert call("input=e.gif")[0] == ["e_day.gif"]
+    assert call("input=e.gif", "output=still.jpg")[0] == ["still.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("input=a.mp4", "output=a.mp4"), "a.mp4: is the input itself; give another output"),
+        (("input=a.mp4", "output=b.mp4"), "b.mp4: exists already; add overwrite=true to replace it, or give another "),
+        (("input=a.mp4", "output=f/*.png"), "f/1.png: exists already; add overwrite=true to replace it, or give "),
+        (
+            ("input=a.mp4", "output=b.jpg"),
+            "b.jpg: one picture cannot take a film; end it in .mp4, or in /*.jpg for its",
+        ),
+        (("input=[a.mp4,b.mp4]", "output=c.mp4"), "c.mp4: cannot take 2 films; give a folder as output"),
+        (("input=[a.mp4,f/1.png]",), "input: 1 films and 1 pictures; take them one after the other, such as input="),
+        (("input=a.mp4", "output=c.mp4", "codec=h267"), "codec: there is no encoder 'h267' here; choose from h264, "),
+        (("input=cut.mp4",), "cut.mp4: not a readable film (Invalid data found when processing input)"),
+    ],
+)
+def test_the_script_tells_mistakes_in_one_line(
+    call: Callable[..., tuple[list[str], str]], arguments: tuple[str, ...], answer: str
+) -> None:
+    write_film(Path("a.mp4"), [picture(0)] * 2)
+    Path("b.mp4").write_bytes(b"precious")
+    Path("cut.mp4").write_bytes(Path("a.mp4").read_bytes()[:500])
+    Path("f").mkdir()
+    Image.new("RGB", (20, 20)).save("f/1.png")
+    with pytest.raises(SystemExit) as stop:
+        call(*arguments)
+    line = str(stop.value.code).removeprefix("stylize.py: ")
+    assert line[: len(answer)] == answer
+    assert "\n" not in line
+    assert Path("b.mp4").read_bytes() == b"precious"
