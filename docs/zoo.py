@@ -153,7 +153,7 @@ def write_index(root: Path) -> Path:
 def write_gallery(root: Path) -> Path:
     """Write the picture of the whole zoo: four photographs, and below each what some of the networks make of it."""
     # The middle of each, so that the networks of a column can be told from the photograph alone.
-    photographs = [squared(read_image(file, SIDE)) for file in packaged_photographs()]
+    photographs = [squared(read_image(file, 2 * SIDE)) for file in packaged_photographs()]
     rows, found = [[to_pil(image)[0] for image in photographs]], 0
     for path in sorted((root / "fast_style/zoo").glob("*.safetensors")):
         stylizer = fast_style.load(path, device="cpu", precision="fp32")

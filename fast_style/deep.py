@@ -23,6 +23,9 @@ _HAS_CODECS = find_spec("imagecodecs") is not None and find_spec("tifffile") is 
 # Damage is told by exceptions; their readers would say it on standard error as well.
 for _name in ("PIL", "imagecodecs", "tifffile"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
+for _name in ("imagecodecs", "tifffile"):
+    # Not to the program's own handlers either.
+    logging.getLogger(_name).propagate = False
 
 _ORIENTATION = 274
 # What undoes each EXIF orientation.

@@ -108,10 +108,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
     ("argument", "answer"),
     [
         # names: what there is, and what was probably meant
-        (
-            "style=starry_nigt",
-            "there is no style 'starry_nigt'; did you mean starry_night? Choose from composition_vii, e",
-        ),
+        ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from "),
         ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from "),
         ("network=lite", "there is no network 'lite'; did you mean light? Choose from balanced, light, residual"),
         ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, style, tot"),
