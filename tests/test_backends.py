@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from small_networks import varied
 
 import fast_style
 from fast_style import backends, conversions, export
@@ -24,7 +24,7 @@ from fast_style.backends.pytorch import TorchBackend, require_compiler
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.network_files import read_network_file
-from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
+from fast_style.networks import BalancedNet, LightNet, ResidualNet, TransformNet
 from fast_style.stylizer import Stylizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,22 +33,17 @@ RUNTIMES = ("onnx", "openvino")
 pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")
 
 
-def varied(cls: type[TransformNet]) -> TransformNet:
+def small(cls: type[TransformNet]) -> TransformNet:
     """Make a small network of two styles that differ."""
     torch.manual_seed(0)
-    network = cls(styles=2, width=8, blocks=1)
-    for module in network.modules():
-        if isinstance(module, ConditionalInstanceNorm):
-            nn.init.normal_(module.scale, mean=1, std=0.3)
-            nn.init.normal_(module.shift, std=0.3)
-    return network.eval()
+    return varied(cls(styles=2, width=8, blocks=1))
 
 
 @pytest.fixture(scope="module", params=[LightNet, BalancedNet, ResidualNet])
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A network's file, which any runtime finds converted."""
     path: Path = tmp_path_factory.mktemp("network") / "net.safetensors"
-    network = varied(request.param)
+    network = small(request.param)
     save_network(path, network, Metadata({"waves": {}, "stars": {}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxtyping.config.jaxtyping_disable", True)
@@ -114,7 +109,7 @@ def test_bfloat16_stays_close(path: Path, backend: str) -> None:
 
 def test_bfloat16_keeps_weights_in_half_the_memory() -> None:
     for precision, kind in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        backend = TorchBackend(varied(LightNet), "cpu", precision)
+        backend = TorchBackend(small(LightNet), "cpu", precision)
         assert {parameter.dtype for parameter in backend.network.parameters()} == {kind}
         assert backend(torch.rand(1, 3, 40, 40), np.array([[1, 0]], np.float32)).dtype == torch.float32
 
@@ -122,7 +117,7 @@ def test_bfloat16_keeps_weights_in_half_the_memory() -> None:
 @pytest.mark.parametrize("native", [True, False])
 def test_auto_is_bfloat16_where_the_processor_computes_in_it(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
     monkeypatch.setattr("fast_style.backends.pytorch.torch_computes_bfloat16", lambda device: native)
-    assert TorchBackend(varied(LightNet), "cpu").dtype == (torch.bfloat16 if native else torch.float32)
+    assert TorchBackend(small(LightNet), "cpu").dtype == (torch.bfloat16 if native else torch.float32)
 
 
 @pytest.mark.parametrize("backend", RUNTIMES)
@@ -246,7 +241,7 @@ def test_the_package_is_imported_without_torch(tmp_path: Path) -> None:
 def test_a_conversion_is_done_once_elsewhere_and_torch_never_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_network(tmp_path / "net.safetensors", varied(LightNet), Metadata({"waves": {}, "stars": {}}))
+    save_network(tmp_path / "net.safetensors", small(LightNet), Metadata({"waves": {}, "stars": {}}))
     monkeypatch.setenv("FAST_STYLE_CACHE", str(tmp_path / "cache"))
     picture(60, 40).save(tmp_path / "a.png")
     # A file of the name of a package, where one works, is not taken for it.

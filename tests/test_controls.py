@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from small_networks import varied
 from torch import nn
 
 from fast_style.backends.backend import Array, NumpyBackend
@@ -18,7 +19,7 @@ from fast_style.colours import blurred, colour_transfer, joined, light, recolour
 from fast_style.controls import PRESERVE_COLOR, Controls, Settings
 from fast_style.errors import ConfigError, ImageError
 from fast_style.finish import REACH, finished, grain
-from fast_style.networks import ConditionalInstanceNorm, LightNet
+from fast_style.networks import LightNet
 from fast_style.stylizer import Stylizer
 
 WHITE, BLACK = Image.new("L", (3, 5), 255), Image.new("L", (3, 5), 0)
@@ -51,12 +52,8 @@ class InNumpy(NumpyBackend):
 def stylizer() -> Stylizer:
     """A small network of two styles that differ."""
     torch.manual_seed(0)
-    network = LightNet(styles=2, width=4, blocks=1)
-    for module in network.modules():
-        if isinstance(module, ConditionalInstanceNorm):
-            nn.init.normal_(module.scale, mean=1, std=0.3)
-            nn.init.normal_(module.shift, std=0.3)
-    return Stylizer(Counting(network.eval(), "cpu", "fp32"), Metadata({"waves": {}, "stars": {}}))
+    network = varied(LightNet(styles=2, width=4, blocks=1))
+    return Stylizer(Counting(network, "cpu", "fp32"), Metadata({"waves": {}, "stars": {}}))
 
 
 @pytest.fixture(scope="module")

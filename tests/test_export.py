@@ -6,28 +6,19 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from torch import nn
+from small_networks import varied
 
 from fast_style import export
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError
 from fast_style.network_files import read_network_file
-from fast_style.networks import ConditionalInstanceNorm, LightNet, TransformNet
+from fast_style.networks import ConditionalInstanceNorm, LightNet
 
 # torch's own, about names of axes; and the shapes that are checked in tests would be taken for fixed ones.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning"),
     pytest.mark.usefixtures("unchecked_shapes"),
 ]
-
-
-def varied(network: TransformNet) -> TransformNet:
-    """Give a network styles that differ."""
-    for module in network.modules():
-        if isinstance(module, ConditionalInstanceNorm):
-            nn.init.normal_(module.scale, mean=1, std=0.3)
-            nn.init.normal_(module.shift, std=0.3)
-    return network.eval()
 
 
 def test_an_exported_network_is_told_from_another() -> None:

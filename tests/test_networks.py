@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import varied
 from torch import Tensor, nn
 from torch.export import Dim, export
 
@@ -20,12 +21,7 @@ SMALL = {"width": 4, "blocks": 1}
 def network(request: pytest.FixtureRequest) -> TransformNet:
     """A small network of three styles that differ."""
     torch.manual_seed(0)
-    network: TransformNet = request.param(styles=3, **SMALL)
-    for module in network.modules():
-        if isinstance(module, ConditionalInstanceNorm):
-            nn.init.normal_(module.scale, mean=1, std=0.3)
-            nn.init.normal_(module.shift, std=0.3)
-    return network.eval()
+    return varied(request.param(styles=3, **SMALL))
 
 
 def rows(*weights: list[float]) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
-from torch import nn
+from small_networks import varied
 
 import fast_style
 from fast_style.backends.pytorch import TorchBackend
@@ -16,7 +16,7 @@ from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError, ConfigError, ImageError
 from fast_style.images import open_picture, write_image
 from fast_style.kept import Kept
-from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet
+from fast_style.networks import BalancedNet, LightNet, ResidualNet
 from fast_style.stylizer import Stylizer
 from fast_style.tensors import read_image, to_pil, to_tensor
 
@@ -27,12 +27,8 @@ METADATA = Metadata({"waves": {"artist": "Hokusai"}, "stars": {"artist": "van Go
 def stylizer(request: pytest.FixtureRequest) -> Stylizer:
     """A small network of two styles that differ."""
     torch.manual_seed(0)
-    network = request.param(styles=2, width=4, blocks=1)
-    for module in network.modules():
-        if isinstance(module, ConditionalInstanceNorm):
-            nn.init.normal_(module.scale, mean=1, std=0.3)
-            nn.init.normal_(module.shift, std=0.3)
-    return Stylizer(TorchBackend(network.eval(), "cpu", "fp32"), METADATA)
+    network = varied(request.param(styles=2, width=4, blocks=1))
+    return Stylizer(TorchBackend(network, "cpu", "fp32"), METADATA)
 
 
 def picture(width: int = 47, height: int = 33) -> Image.Image:
