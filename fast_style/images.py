@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -64,6 +64,13 @@ class Picture:
             deep = deep_to_srgb(deep, profile) if transform else np.stack([deep] * 3, 2) if deep.ndim == 2 else deep
         with own_limits():
             return cls(rgb, alpha, written, Kept.of(image), deep)
+
+    def resized(self, long_side: int) -> "Picture":
+        """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
+        scale = long_side / max(self.rgb.size)
+        size = (max(1, round(self.rgb.width * scale)), max(1, round(self.rgb.height * scale)))
+        alpha = self.alpha.resize(size, Image.Resampling.LANCZOS) if self.alpha else None
+        return replace(self, rgb=self.rgb.resize(size, Image.Resampling.LANCZOS), alpha=alpha)
 
 
 def open_picture(

@@ -88,10 +88,6 @@ class PicturesWriter:
 
 def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:
     """Return a picture as a frame, its long side of so many pixels if given."""
-    rgb, alpha = picture.rgb, picture.alpha
-    if long_side is not None:
-        scale = long_side / max(rgb.size)
-        size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
-        rgb = rgb.resize(size, Image.Resampling.LANCZOS)
-        alpha = alpha.resize(size, Image.Resampling.LANCZOS) if alpha else None
-    return Frame(np.array(rgb), time, duration, None if alpha is None else np.array(alpha))
+    picture = picture if long_side is None else picture.resized(long_side)
+    alpha = None if picture.alpha is None else np.array(picture.alpha)
+    return Frame(np.array(picture.rgb), time, duration, alpha)

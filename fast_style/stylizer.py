@@ -132,12 +132,8 @@ class Stylizer:
         if size is not None and not 1 <= size <= 65_535:
             raise ConfigError(f"size must be from 1 to 65535 pixels, not {size}")
         picture = open_picture(source, deep=True)
+        picture = picture if size is None else picture.resized(size)
         rgb, alpha = picture.rgb, picture.alpha
-        if size is not None:
-            scale = size / max(rgb.size)
-            shape = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
-            rgb = rgb.resize(shape, Image.Resampling.LANCZOS)
-            alpha = alpha.resize(shape, Image.Resampling.LANCZOS) if alpha else None
         same = source.suffix.lower() == target.suffix.lower()
         format = picture.format if same else FORMATS.get(target.suffix.lower())
         deep = picture.deep if format in DEEP and self.giants.fits(rgb.width * rgb.height, BYTES_OF_NUMBERS) else None
