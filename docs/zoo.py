@@ -22,13 +22,13 @@ from zoo_command import command, folders, portable
 
 import fast_style
 from fast_style.checkpoints import load_network, save_network
-from fast_style.data import packaged_photographs
+from fast_style.data.module import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
 from fast_style.files import written_whole
-from fast_style.images import contact_sheet
+from fast_style.images.picture import contact_sheet
+from fast_style.images.tensors import read_image, to_pil
 from fast_style.network_files import Metadata, read_network_file
 from fast_style.stylizer import Stylizer
-from fast_style.tensors import read_image, to_pil
 from fast_style.types import Images
 
 ROOT = Path(__file__).resolve().parent.parent

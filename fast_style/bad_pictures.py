@@ -10,9 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, FastStyleError
 from fast_style.files import written_whole
-from fast_style.photographs import Photographs
 
 
 class BadPictures(Callback):

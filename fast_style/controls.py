@@ -12,7 +12,7 @@ from PIL import Image
 
 from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, require_choice
-from fast_style.images import Picture, flatten, open_picture
+from fast_style.images.picture import Picture, flatten, open_picture
 
 #: A style's name, or weights by name for a blend: any positive numbers, scaled to sum to 1.
 Style: TypeAlias = str | Mapping[str, float]

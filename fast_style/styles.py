@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_style.errors import ConfigError
-from fast_style.tensors import read_image
+from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 #: The layers of Gatys et al. 2015 up to the depth that the content loss needs too.

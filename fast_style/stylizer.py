@@ -12,12 +12,12 @@ from PIL import Image
 from fast_style.backends import Array, Backend, make_backend
 from fast_style.backends.backend import SMALLEST
 from fast_style.controls import Controls, Settings, Style
-from fast_style.deep import Deep
 from fast_style.errors import ConfigError, ImageError
 from fast_style.finish import finished
-from fast_style.formats import DEEP, FORMATS
 from fast_style.giants import Giants
-from fast_style.images import Picture, flatten, open_picture, write_image
+from fast_style.images.deep import Deep
+from fast_style.images.formats import DEEP, FORMATS
+from fast_style.images.picture import Picture, flatten, open_picture, write_image
 from fast_style.network_files import Metadata, read_network_file
 from fast_style.strips import BYTES_OF_NUMBERS, to_numbers, to_picture
 from fast_style.zoo import find

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fast_style.batches import Pictures
 from fast_style.checkpoints import load_network
+from fast_style.data.batches import Pictures
 from fast_style.errors import ConfigError
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet

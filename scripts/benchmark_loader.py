@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fast_style.batches import Batches, Pictures
-from fast_style.data import Stream, packaged_photographs
-from fast_style.packing import one_thread, pack
-from fast_style.photographs import Photographs
-from fast_style.procedural import ProceduralPictures
+from fast_style.data.batches import Batches, Pictures
+from fast_style.data.module import Stream, packaged_photographs
+from fast_style.data.packing import one_thread, pack
+from fast_style.data.photographs import Photographs
+from fast_style.data.procedural import ProceduralPictures
 
 
 def measure_loader(

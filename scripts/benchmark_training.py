@@ -19,7 +19,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from fast_style.data import ContentData
+from fast_style.data.module import ContentData
 from fast_style.errors import ConfigError
 
 #: The part of its time for which a training is tried out, and the part of it that is then planned for steps: previews

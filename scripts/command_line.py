@@ -25,7 +25,7 @@ from overrides import CONFIGS, check, check_names, explain, full_key, read_argum
 from run_id import run_id
 
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
-from fast_style.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
+from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.precision import torch_computes_bfloat16
 
 

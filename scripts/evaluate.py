@@ -22,7 +22,7 @@ from fast_style.artefacts import VISIBLE
 from fast_style.errors import ConfigError, ImageError
 from fast_style.evaluation import Yardstick
 from fast_style.files import written_whole
-from fast_style.tensors import read_image
+from fast_style.images.tensors import read_image
 
 #: Raised when the numbers are filed in another way.
 FORMAT = 1

@@ -10,10 +10,10 @@ from PIL import Image
 
 import fast_style
 from fast_style.errors import CheckpointError, ConfigError, ImageError
-from fast_style.images import PICTURE_SUFFIXES, flatten, open_picture
+from fast_style.images.picture import PICTURE_SUFFIXES, flatten, open_picture
+from fast_style.images.tensors import to_pil, to_tensor
 from fast_style.styles import Style
 from fast_style.stylizer import Stylizer
-from fast_style.tensors import to_pil, to_tensor
 from fast_style.types import Images
 
 STYLE_SETTINGS = ("image", "size", "layers")

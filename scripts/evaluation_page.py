@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from fast_style.images import contact_sheet
-from fast_style.tensors import to_pil
+from fast_style.images.picture import contact_sheet
+from fast_style.images.tensors import to_pil
 from fast_style.types import Images
 
 #: Photographs on a contact sheet, the height of a picture there, and the most pixels of a sheet.

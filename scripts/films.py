@@ -6,14 +6,13 @@ from typing import Any
 
 from command_line import duration, find_pictures, output_paths
 
-from fast_style.animations import is_animation
 from fast_style.controls import Controls
 from fast_style.errors import ConfigError, FastStyleError, FilmError
-from fast_style.film_work import FilmReport
-from fast_style.frames import ANIMATIONS, CONTAINERS
-from fast_style.images import PICTURE_SUFFIXES
+from fast_style.films import FILM_SUFFIXES, FilmReport, stylize_film
+from fast_style.films.animations import is_animation
+from fast_style.films.frames import ANIMATIONS, CONTAINERS
+from fast_style.images.picture import PICTURE_SUFFIXES
 from fast_style.stylizer import Stylizer
-from fast_style.video import FILM_SUFFIXES, stylize_film
 
 #: The settings that only films have.
 SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps")

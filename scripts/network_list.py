@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from fast_style.data.sources import printable
 from fast_style.errors import CheckpointError
 from fast_style.network_files import NetworkFile, read_network_file
-from fast_style.sources import printable
 from fast_style.zoo import OWN, networks, own_networks
 
 HEADINGS = ("name", "from", "network", "KB", "held-out losses", "painting")

@@ -16,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fast_style.blends import style_weights
 from fast_style.errors import ConfigError
-from fast_style.images import write_image
+from fast_style.images.picture import write_image
+from fast_style.images.tensors import read_image, to_pil
 from fast_style.optimize import OnStep, optimize
-from fast_style.tensors import read_image, to_pil
 from fast_style.types import Images
 
 

@@ -15,11 +15,11 @@ from progress import Amount
 from rich.filesize import decimal
 from survey_report import complaints, grouped, summary
 
-from fast_style.downloads import COCO, download
+from fast_style.data.downloads import COCO, download
+from fast_style.data.inspection import survey
+from fast_style.data.packing import check_output, loading_rates, pack
+from fast_style.data.pixels import SUFFIX
 from fast_style.errors import ConfigError, DataError, require_choice
-from fast_style.inspection import survey
-from fast_style.packing import check_output, loading_rates, pack
-from fast_style.pixels import SUFFIX
 
 SETTINGS = {
     "coco": ("coco", "root", "mirror"),

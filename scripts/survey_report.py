@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from rich.filesize import decimal
 
-from fast_style.inspection import Survey, by_reason
-from fast_style.sources import printable
+from fast_style.data.inspection import Survey, by_reason
+from fast_style.data.sources import printable
 
 SHOWN = 5  # of many names
 

@@ -28,7 +28,7 @@ from processes import (
 
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network
-from fast_style.data import ContentData
+from fast_style.data.module import ContentData
 from fast_style.errors import CheckpointError, ConfigError, Interrupted
 from fast_style.losses import PerceptualLoss
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint

@@ -9,8 +9,8 @@ from overrides import CONFIGS
 from torch import Tensor
 
 from fast_style.artefacts import VISIBLE, border, clipped, dots, grid, washed_out
-from fast_style.data import packaged_photographs
-from fast_style.tensors import read_image
+from fast_style.data.module import packaged_photographs
+from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 #: How each fault is made, weak to strong, the last of them plain to see; and how it is measured.

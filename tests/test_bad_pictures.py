@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fast_style.bad_pictures import BadPictures
-from fast_style.batches import Pictures
-from fast_style.data import ContentData
+from fast_style.data.batches import Pictures
+from fast_style.data.module import ContentData
+from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, DataError
-from fast_style.photographs import Photographs
 
 # Of Lightning: it names a worker too few, and PyTorch deprecates what it uses.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fast_style.batches import Batches
-from fast_style.data import Stream
+from fast_style.data.batches import Batches
+from fast_style.data.module import Stream
 
 
 class Noise:

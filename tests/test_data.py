@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fast_style.data import ContentData, Stream, packaged_photographs
+from fast_style.data.module import ContentData, Stream, packaged_photographs
 from fast_style.errors import ConfigError, ImageError
 
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg  # type: ignore[import-untyped]
 
 from fast_style import encoders
-from fast_style.data import packaged_photographs
+from fast_style.data.module import packaged_photographs
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import ConfigError, WeightsError
-from fast_style.tensors import read_image
+from fast_style.images.tensors import read_image
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 

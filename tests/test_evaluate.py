@@ -19,11 +19,11 @@ from fast_style.checkpoints import Metadata, save_network
 from fast_style.curves import kept_curve
 from fast_style.encoders import VGGEncoder
 from fast_style.evaluation import Yardstick, equivalent_iterations, quartiles, structure
+from fast_style.images.tensors import read_image
 from fast_style.losses import ContentLoss, GridLoss, Loss, StyleLoss, TotalVariationLoss
 from fast_style.networks import LightNet
 from fast_style.optimize import optimize
 from fast_style.styles import Style
-from fast_style.tensors import read_image
 from fast_style.types import Images
 
 Call = Callable[..., dict[str, Any]]

@@ -14,12 +14,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
-from fast_style import deep, formats, kept
-from fast_style.deep import reduced
 from fast_style.errors import ImageError
-from fast_style.formats import DEEP, FORMATS, PICTURE_SUFFIXES, WITH_ALPHA, WRITABLE_SUFFIXES, copy_suffix
-from fast_style.images import open_picture, write_image
-from fast_style.kept import NOTHING, Kept
+from fast_style.images import deep, formats, kept
+from fast_style.images.deep import reduced
+from fast_style.images.formats import DEEP, FORMATS, PICTURE_SUFFIXES, WITH_ALPHA, WRITABLE_SUFFIXES, copy_suffix
+from fast_style.images.kept import NOTHING, Kept
+from fast_style.images.picture import open_picture, write_image
 
 TAGS, IFD = ExifTags.Base, ExifTags.IFD
 

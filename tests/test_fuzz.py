@@ -27,13 +27,13 @@ from safetensors.torch import load
 
 from fast_style import checkpoints, untrusted
 from fast_style.checkpoints import Metadata, load_network, save_network
-from fast_style.deep import encode_png, encode_tiff
+from fast_style.data.photographs import Photographs
 from fast_style.errors import CheckpointError, FastStyleError
-from fast_style.images import open_picture
-from fast_style.kept import Kept
+from fast_style.images.deep import encode_png, encode_tiff
+from fast_style.images.kept import Kept
+from fast_style.images.picture import open_picture
+from fast_style.images.tensors import read_image
 from fast_style.networks import LightNet, ResidualNet, TransformNet
-from fast_style.photographs import Photographs
-from fast_style.tensors import read_image
 
 COMMON = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 EACH_TIME = settings(COMMON, max_examples=500, derandomize=True)

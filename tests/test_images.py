@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from fast_style.errors import ImageError
-from fast_style.images import (
+from fast_style.images.picture import (
     Picture,
     contact_sheet,
     flatten,

@@ -10,7 +10,7 @@ import torch
 from command_line import run
 from PIL import Image
 
-from fast_style.tensors import read_image
+from fast_style.images.tensors import read_image
 
 #: Small and shallow enough for a test.
 SMALL = (

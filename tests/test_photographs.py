@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, DataError
-from fast_style.images import BinaryFile, Picture, flatten
-from fast_style.photographs import Photographs
-from fast_style.tensors import to_tensor
+from fast_style.images.picture import BinaryFile, Picture, flatten
+from fast_style.images.tensors import to_tensor
 
 
 def noise(seed: int, width: int = 60, height: int = 40) -> Image.Image:
@@ -402,7 +402,7 @@ def test_a_picture_too_large_for_the_memory_is_passed_over(folder: Path, monkeyp
             raise MemoryError
         return flatten(picture)
 
-    monkeypatch.setattr("fast_style.photographs.flatten", flatten_little)
+    monkeypatch.setattr("fast_style.data.photographs.flatten", flatten_little)
     crops(photographs)
     assert photographs.bad == {"b.png": "too large for this machine's memory"}
 

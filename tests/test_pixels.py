@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fast_style.data.inspection import survey
+from fast_style.data.packing import pack
+from fast_style.data.photographs import Photographs
+from fast_style.data.pixels import PixelArchive, note
 from fast_style.errors import ConfigError, DataError, FastStyleError
-from fast_style.inspection import survey
-from fast_style.packing import pack
-from fast_style.photographs import Photographs
-from fast_style.pixels import PixelArchive, note
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -23,11 +23,11 @@ from command_line import run
 from PIL import Image
 from progress import Amount
 
-from fast_style.downloads import COCO, Archive
+from fast_style.data.downloads import COCO, Archive
+from fast_style.data.inspection import by_reason, list_pictures, look_at_each, survey
+from fast_style.data.packing import loading_rates, pack
+from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, DataError
-from fast_style.inspection import by_reason, list_pictures, look_at_each, survey
-from fast_style.packing import loading_rates, pack
-from fast_style.photographs import Photographs
 
 Prepare = Callable[..., tuple[int, str, str]]
 
@@ -270,7 +270,7 @@ def test_a_killed_pack_leaves_no_archive_and_no_process(tmp_path: Path) -> None:
         noise = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8)
         Image.fromarray(noise).save(folder / f"{seed:02}.jpg", quality=95)
     program = (
-        "import sys, time; from pathlib import Path; from fast_style.packing import pack;"
+        "import sys, time; from pathlib import Path; from fast_style.data.packing import pack;"
         "pack(*map(Path, sys.argv[1:]), 256, workers=2, on_progress=lambda *done: time.sleep(600))"
     )
     arguments = [sys.executable, "-c", program, str(folder), str(output)]

@@ -4,8 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from fast_style.data.procedural import ProceduralPictures
 from fast_style.errors import ConfigError
-from fast_style.procedural import ProceduralPictures
 
 GREY = torch.tensor([0.299, 0.587, 0.114])
 

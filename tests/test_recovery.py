@@ -19,14 +19,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from PIL import Image
 
-from fast_style.batches import Pictures
-from fast_style.data import ContentData
+from fast_style.data.batches import Pictures
+from fast_style.data.module import ContentData
+from fast_style.data.photographs import Photographs
+from fast_style.data.procedural import ProceduralPictures
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import CheckpointError, ConfigError, Interrupted
 from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
 from fast_style.networks import LightNet
-from fast_style.photographs import Photographs
-from fast_style.procedural import ProceduralPictures
 from fast_style.recovery import Recovery
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint
 from fast_style.styles import Style

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from fast_style.data.sources import Source, open_source, printable
 from fast_style.errors import DataError, ImageError
-from fast_style.sources import Source, open_source, printable
 from fast_style.untrusted import MAX_BYTES
 
 Zip = zipfile.ZipFile

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, ImageError
+from fast_style.images.tensors import read_image
 from fast_style.styles import Style
-from fast_style.tensors import read_image
 
 NAMES = ["waves", "stars", "cafe"]
 

@@ -14,11 +14,11 @@ import fast_style
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError, ConfigError, ImageError
-from fast_style.images import open_picture, write_image
-from fast_style.kept import Kept
+from fast_style.images.kept import Kept
+from fast_style.images.picture import open_picture, write_image
+from fast_style.images.tensors import read_image, to_pil, to_tensor
 from fast_style.networks import BalancedNet, LightNet, ResidualNet
 from fast_style.stylizer import Stylizer
-from fast_style.tensors import read_image, to_pil, to_tensor
 
 METADATA = Metadata({"waves": {"artist": "Hokusai"}, "stars": {"artist": "van Gogh"}})
 

@@ -14,14 +14,14 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from fast_style.callbacks import Preview, StepProgress, Throughput
-from fast_style.data import ContentData
+from fast_style.data.module import ContentData
+from fast_style.data.procedural import ProceduralPictures
 from fast_style.diagnosis import explain
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import ConfigError, TrainingError
 from fast_style.health import Ailment
 from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
 from fast_style.networks import LightNet
-from fast_style.procedural import ProceduralPictures
 from fast_style.styles import Style
 from fast_style.task import StyleTransferTask
 

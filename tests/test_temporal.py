@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fast_style.errors import ConfigError
-from fast_style.temporal import Smoother
+from fast_style.films.temporal import Smoother
 
 Pixels = NDArray[np.uint8]
 

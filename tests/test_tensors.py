@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fast_style.tensors import read_image, to_pil, to_tensor
+from fast_style.images.tensors import read_image, to_pil, to_tensor
 
 
 def test_a_read_image_is_a_batch_of_one_in_0_to_1(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from small_runs import SMALL, Run, events, only
 
 import fast_style
-from fast_style.tensors import read_image
+from fast_style.images.tensors import read_image
 
 
 @pytest.fixture

@@ -23,12 +23,11 @@ from small_runs import command, environment
 
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import ConfigError, FastStyleError, FilmError
-from fast_style.film_reader import FilmReader
-from fast_style.film_work import FilmReport
+from fast_style.films import FilmReport, stylize_film
+from fast_style.films.reader import FilmReader
 from fast_style.networks import LightNet
 from fast_style.pipeline import Stages, ahead
 from fast_style.stylizer import Stylizer, load
-from fast_style.video import stylize_film
 
 #: Times that no constant rate has, in 25ths of a second: both in milliseconds and in any film's unit.
 UNEVEN = [0, 1, 2, 5, 6, 10, 11, 12, 20, 21, 22, 40, 41, 43]

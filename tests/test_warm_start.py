@@ -16,10 +16,10 @@ from fast_style import warm_start
 from fast_style.checkpoints import Metadata, load_network, save_network
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import CheckpointError, ConfigError
+from fast_style.images.tensors import to_pil
 from fast_style.losses import PerceptualLoss, StyleLoss
 from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, TransformNet
 from fast_style.styles import Style
-from fast_style.tensors import to_pil
 from fast_style.types import Images, StyleWeights
 from fast_style.warm_start import candidates, start, take
 

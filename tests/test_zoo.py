@@ -19,7 +19,7 @@ from zoo_command import command, composed, differences, fixed, folders, portable
 
 import fast_style
 from fast_style.checkpoints import Metadata, load_network, save_network
-from fast_style.data import packaged_photographs
+from fast_style.data.module import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.network_files import read_network_file
 from fast_style.networks import LightNet, TransformNet

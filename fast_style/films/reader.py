@@ -16,8 +16,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fast_style.errors import FilmError
-from fast_style.film_pixels import Picturer
-from fast_style.frames import USUAL_RATE, Frame, Shape
+from fast_style.films.frames import USUAL_RATE, Frame, Shape
+from fast_style.films.pixels import Picturer
 from fast_style.untrusted import MAX_PIXELS
 
 # One file each: playlists and their like lead to other files and addresses.

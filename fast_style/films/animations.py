@@ -10,9 +10,9 @@ from PIL import Image
 
 from fast_style.errors import FilmError
 from fast_style.files import written_whole
-from fast_style.frames import ANIMATIONS, Frame, Shape
-from fast_style.images import Picture
-from fast_style.stills import to_frame
+from fast_style.films.frames import ANIMATIONS, Frame, Shape
+from fast_style.films.stills import to_frame
+from fast_style.images.picture import Picture
 from fast_style.untrusted import open_regular, own_limits
 
 _FORMATS = tuple(set(ANIMATIONS.values()))

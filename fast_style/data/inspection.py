@@ -14,12 +14,12 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
+from fast_style.data.photographs import Photographs
+from fast_style.data.pixels import open_pictures, size_of_npy
+from fast_style.data.sources import Source, printable
 from fast_style.errors import ConfigError, DataError, ImageError
-from fast_style.images import open_picture
+from fast_style.images.picture import open_picture
 from fast_style.parent import end_with_parent
-from fast_style.photographs import Photographs
-from fast_style.pixels import open_pictures, size_of_npy
-from fast_style.sources import Source, printable
 
 T = TypeVar("T")
 #: Is told how it goes: how many pictures are done, of how many.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.errors import ConfigError
-from fast_style.frames import Bytes
+from fast_style.films.frames import Bytes
 
 _Floats = NDArray[np.float32]
 

@@ -9,12 +9,12 @@ from typing import IO, TypeAlias
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from fast_style import formats
-from fast_style.deep import Deep, develop, encode_png, encode_tiff, read_deep, reduced
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
-from fast_style.kept import NOTHING, Kept
-from fast_style.profiles import deep_to_srgb, transform_to_srgb
+from fast_style.images import formats
+from fast_style.images.deep import Deep, develop, encode_png, encode_tiff, read_deep, reduced
+from fast_style.images.kept import NOTHING, Kept
+from fast_style.images.profiles import deep_to_srgb, transform_to_srgb
 from fast_style.untrusted import MAX_PIXELS, open_regular, own_limits
 
 _T = Image.Transpose  # What undoes each EXIF orientation:

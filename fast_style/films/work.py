@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
-from fast_style.frames import Bytes, Frame, Reader, Writer
+from fast_style.films.frames import Bytes, Frame, Reader, Writer
 from fast_style.pipeline import Stages
 
 #: Stylises the pixels of a frame, given its number from 0 on.

@@ -14,14 +14,14 @@ from pathlib import Path, PurePosixPath
 import torch
 from PIL import Image
 
+from fast_style.data.inspection import OnProgress, list_pictures, look_at_each
+from fast_style.data.photographs import Photographs
+from fast_style.data.pixels import SUFFIX, note, to_npy
+from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, DataError
 from fast_style.files import take_place
-from fast_style.images import flatten, open_picture, resize_short_side
-from fast_style.inspection import OnProgress, list_pictures, look_at_each
+from fast_style.images.picture import flatten, open_picture, resize_short_side
 from fast_style.parts import claimed
-from fast_style.photographs import Photographs
-from fast_style.pixels import SUFFIX, note, to_npy
-from fast_style.sources import printable
 
 #: At 95 and with colours at half the resolution, as cameras write them.
 _JPEG = {"quality": 95, "subsampling": "4:2:0"}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fast_style.images import flatten, open_picture, resize_short_side
+from fast_style.images.picture import flatten, open_picture, resize_short_side
 from fast_style.types import Images
 
 

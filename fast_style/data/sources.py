@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fast_style.errors import DataError, ImageError
-from fast_style.images import BinaryFile
+from fast_style.images.picture import BinaryFile
 from fast_style.untrusted import MAX_BYTES, open_regular
 
 _TAR_HEADER_BYTES = 2**20  # The longest path has 4 KB.

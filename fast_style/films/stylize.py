@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 from PIL import Image
 
-from fast_style.animations import AnimationReader, AnimationWriter, is_animation
 from fast_style.controls import Controls, Settings, Style
 from fast_style.errors import ConfigError, FilmError
 from fast_style.files import take_place
-from fast_style.film_work import FilmReport, FilmWork
-from fast_style.frames import ANIMATIONS, CONTAINERS, Bytes, Reader, Writer
-from fast_style.images import PICTURE_SUFFIXES
+from fast_style.films.animations import AnimationReader, AnimationWriter, is_animation
+from fast_style.films.frames import ANIMATIONS, CONTAINERS, Bytes, Reader, Writer
+from fast_style.films.stills import PicturesReader, PicturesWriter
+from fast_style.films.temporal import Smoother
+from fast_style.films.work import FilmReport, FilmWork
+from fast_style.images.picture import PICTURE_SUFFIXES
 from fast_style.parts import claimed
-from fast_style.stills import PicturesReader, PicturesWriter
-from fast_style.temporal import Smoother
 
 if TYPE_CHECKING:
     from fast_style.stylizer import Stylizer
@@ -140,7 +140,7 @@ def _open_reader(
     if is_animation(source):
         return AnimationReader(source, start, end, size)
     _require_av()
-    from fast_style.film_reader import FilmReader
+    from fast_style.films.reader import FilmReader
 
     return FilmReader(source, start, end, size)
 
@@ -149,8 +149,8 @@ def _open_writer(target: Path, part: Path, reader: Reader, codec: str | None, cr
     suffix = target.suffix.lower()
     if suffix in CONTAINERS:
         _require_av()
-        from fast_style.film_reader import FilmReader
-        from fast_style.film_writer import FilmWriter
+        from fast_style.films.reader import FilmReader
+        from fast_style.films.writer import FilmWriter
 
         source = reader if isinstance(reader, FilmReader) else None
         return FilmWriter(target, part, reader.shape, codec, crf, source)

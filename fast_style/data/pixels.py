@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fast_style.data.sources import Source, Zip, open_source, printable
 from fast_style.errors import DataError, ImageError
-from fast_style.images import BinaryFile
-from fast_style.sources import Source, Zip, open_source, printable
+from fast_style.images.picture import BinaryFile
 from fast_style.untrusted import MAX_PIXELS, open_regular
 
 Pixels: TypeAlias = NDArray[np.uint8]

@@ -25,8 +25,17 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fast_style.data.scenes import (
+    Doubles,
+    Floats,
+    Shapes,
+    draw_backdrop,
+    draw_group,
+    draw_palette,
+    draw_scene,
+    power_law,
+)
 from fast_style.errors import ConfigError
-from fast_style.scenes import Doubles, Floats, Shapes, draw_backdrop, draw_group, draw_palette, draw_scene, power_law
 
 Indices: TypeAlias = NDArray[np.int32]
 

@@ -7,7 +7,7 @@ import av
 from av.codec.codec import UnknownCodecError
 
 from fast_style.errors import ConfigError
-from fast_style.frames import CONTAINERS
+from fast_style.films.frames import CONTAINERS
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from fast_style.errors import ConfigError, FilmError
-from fast_style.film_codecs import choose_encoder
-from fast_style.film_pixels import to_video
-from fast_style.film_reader import FilmReader, reason
-from fast_style.frames import CONTAINERS, Frame, Shape, flat
+from fast_style.films.codecs import choose_encoder
+from fast_style.films.frames import CONTAINERS, Frame, Shape, flat
+from fast_style.films.pixels import to_video
+from fast_style.films.reader import FilmReader, reason
 
 # The file can be played while it grows, and whatever ends the program; in the end it becomes an ordinary one.
 _RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}

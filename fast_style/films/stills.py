@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from fast_style.errors import FilmError, ImageError
-from fast_style.frames import USUAL_RATE, Frame, Shape
-from fast_style.images import Picture, open_picture, write_image
+from fast_style.films.frames import USUAL_RATE, Frame, Shape
+from fast_style.images.picture import Picture, open_picture, write_image
 
 
 class PicturesReader:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, TiffTags
 
-from fast_style.formats import HAS_RAW
-from fast_style.kept import Kept
+from fast_style.images.formats import HAS_RAW
+from fast_style.images.kept import Kept
 from fast_style.untrusted import MAX_PIXELS
 
 #: RGB of shape (height, width, 3), or grey of (height, width), with 65535 as white.

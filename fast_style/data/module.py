@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fast_style.batches import Batches, Pictures
+from fast_style.data.batches import Batches, Pictures
 from fast_style.errors import ConfigError
-from fast_style.tensors import read_image
+from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 

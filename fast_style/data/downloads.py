@@ -16,10 +16,10 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from fast_style.data.transfers import TransferError, discard, forget, held, receive
 from fast_style.errors import ConfigError, DataError
 from fast_style.files import take_place
 from fast_style.parts import claimed
-from fast_style.transfers import TransferError, discard, forget, held, receive
 
 #: Is told how it goes: "downloading" or "verifying", and the bytes done.
 OnProgress = Callable[[str, int], None]

@@ -7,7 +7,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-from fast_style.frames import Bytes, Colours
+from fast_style.films.frames import Bytes, Colours
 
 # Careful: a flat colour stays what it is to within two levels, at some milliseconds a frame.
 _SCALING = (

@@ -1,0 +1,6 @@
+"""Films, animated pictures and folders of frames: read, stylised one frame after the other, and written."""
+
+from fast_style.films.stylize import FILM_SUFFIXES, stylize_film
+from fast_style.films.work import FilmReport
+
+__all__ = ["FILM_SUFFIXES", "FilmReport", "stylize_film"]
