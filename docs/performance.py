@@ -49,6 +49,8 @@ def _speed(report: dict[str, Any], case: dict[str, Any], name: str) -> str:
     for other in report["cases"]:
         if [other[key] for key in shape] == [case[key] for key in shape] and name in other["candidates"]:
             speed = other["candidates"][name]["speed"]
+            if speed is None:  # The reference itself would have taken too long.
+                return ""
             quartiles = "{lower_quartile:.2f} to {upper_quartile:.2f}".format(**speed)
             return "1" if name == case["reference"] else f"**{speed['median']:.2f}** ({quartiles})"
     return ""
