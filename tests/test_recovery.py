@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from PIL import Image
+from pytorch_optimizer import SOAP
 
 from fast_style.data.batches import Pictures
 from fast_style.data.module import ContentData
@@ -78,13 +79,20 @@ class Run:
             return ProceduralPictures(32, length=7)
         return Photographs(self.folder / "photos", 32, max_bad=1.0)
 
-    def go(self, *callbacks: Callback, kind: str = "procedural", workers: int = 0, accumulate: int = 1) -> Trainer:
+    def go(
+        self,
+        *callbacks: Callback,
+        kind: str = "procedural",
+        workers: int = 0,
+        accumulate: int = 1,
+        optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
+    ) -> Trainer:
         torch.manual_seed(0)
         loss = PerceptualLoss(
             self.encoder, {"content": ContentLoss(layers=["relu2_1"]), "style": StyleLoss()}, [self.style]
         )
         schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02)
-        task = StyleTransferTask(LightNet(1, width=8, blocks=1), loss, partial(torch.optim.AdamW, lr=0.02), schedule)
+        task = StyleTransferTask(LightNet(1, width=8, blocks=1), loss, partial(optimizer, lr=0.02), schedule)
         data = ContentData(self.pictures(kind), [self.style.image] * 2, 32, batch_size=2, workers=workers)
         trainer = Trainer(
             accelerator="cpu",
@@ -173,6 +181,15 @@ def test_the_same_with_gradients_gathered_over_two_batches(run: Run, other: Run)
         other.go(SignalAt(4), accumulate=2)
     assert read_checkpoint(other.path)["ContentData"] == {"seen": 4 * 2 * 2}
     other.go(accumulate=2)
+    assert_identical(state(run), state(other))
+
+
+def test_the_same_with_the_matrices_of_soap(run: Run, other: Run) -> None:
+    soap = partial(SOAP, precondition_frequency=2)
+    run.go(optimizer=soap)
+    with pytest.raises(Interrupted):
+        other.go(SignalAt(5), optimizer=soap)
+    other.go(optimizer=soap)
     assert_identical(state(run), state(other))
 
 
