@@ -4,6 +4,7 @@
     ├── ConfigError      a setting that does not fit: the message names its key
     ├── ImageError       a picture that cannot be read or written
     ├── FilmError        a film that cannot be read or written
+    ├── CameraError      a camera, or what its pictures are to be shown on, that cannot be used
     ├── DataError        a source of content pictures with nothing usable in it
     ├── CheckpointError  a network's or a run's file that is missing, damaged or foreign
     ├── WeightsError     weights of the loss network that cannot be had
@@ -33,6 +34,10 @@ class ImageError(FastStyleError):
 
 class FilmError(FastStyleError):
     """A film cannot be read or written."""
+
+
+class CameraError(FastStyleError):
+    """A camera, or what its pictures are to be shown on, cannot be used."""
 
 
 class DataError(FastStyleError):

@@ -1,23 +1,31 @@
 """Pictures that may be too large for the memory there is: whole if they fit, else in tiles."""
 
-import contextlib
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.backends.backend import Array, Backend
+from fast_style.backends.backend import SMALLEST, Array, Backend
 from fast_style.controls import Controls
 from fast_style.errors import ConfigError, ImageError, require_choice
-from fast_style.memory import is_out_of_memory, parse_memory
-from fast_style.strips import BYTES_OF_NUMBERS, finished_in_strips, resized_part, to_picture
+from fast_style.images.deep import Deep
+from fast_style.images.formats import DEEP, FORMATS
+from fast_style.images.large import DECODED_BYTES, open_large, picture_size
+from fast_style.images.picture import require_folder, write_image
+from fast_style.images.rasters import Raster
+from fast_style.images.upright import resized_to
+from fast_style.memory import free_memory, is_out_of_memory, parse_memory
+from fast_style.strips import BYTES_OF_NUMBERS, finished_in_strips, resized_part, to_levels
+from fast_style.tile_progress import shown
 
 if TYPE_CHECKING:
-    from fast_style.tiles import Box, Progress, Read, Write
+    from fast_style.images.rasters import Box
+    from fast_style.tiles import Read, Write
 
 #: How the statistics of a picture in tiles are found: as they are, in three to five passes, or about so, in two.
 TILES = ("exact", "fast")
@@ -102,29 +110,87 @@ class Giants:
             controls: what is asked for.
 
         Raises:
-            ImageError: if there is not enough memory even for tiles, or the backend makes none.
+            ImageError: if there is not enough memory even for tiles, no room on disk, or the backend makes no tiles.
         """
+        return self._stylized(Raster.of(rgb), rows, controls).image()
+
+    def deep(self, deep: Deep, size: tuple[int, int], rows: Sequence[NDArray[np.float32]], controls: Controls) -> Deep:
+        """Stylise one picture with 16 bits of each colour, brought to a width and a height, as `picture` does."""
+        raster = Raster((deep.shape[1], deep.shape[0]), dtype=np.uint16)
+        raster.write(0, 0, deep)
+        made = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
+        return made.read((0, 0, *size))
+
+    def takes(self, path: Path, long_side: int | None = None, brush: float = 1.0) -> bool:
+        """Return whether the picture of a file, brought to a long side of so many pixels, is one for `file`."""
+        found = picture_size(path)
+        if found is None:
+            return False
+        width, height = found if long_side is None else resized_to(found, long_side)
+        return min(width, height) >= SMALLEST * max(1, brush) and not self.fits(width * height, BYTES_OF_NUMBERS)
+
+    def file(
+        self,
+        source: Path,
+        target: Path,
+        rows: Sequence[NDArray[np.float32]],
+        controls: Controls,
+        long_side: int | None = None,
+    ) -> None:
+        """Stylise one file into another, from disk to disk: in memory are a tile or a strip, and what decodes a file.
+
+        Args:
+            source: the picture to read.
+            target: the file to write; a suffix other than that of `source` changes the format.
+            rows: as for `picture`.
+            controls: likewise.
+            long_side: of the output in pixels; nothing: that of the input.
+
+        Raises:
+            ImageError: as of `picture`, or if the files cannot be read or written.
+        """
+        require_folder(target)
+        same = source.suffix.lower() == target.suffix.lower()
+        format = FORMATS.get(target.suffix.lower())
+        size = picture_size(source)
+        try:
+            if size and self.backend.on_processor:
+                self._require(size[0] * size[1] * DECODED_BYTES, size)
+            found = open_large(source, same or format in DEEP, self._room() if self.memory else free_memory())
+            if found.reduced:
+                print(f"{source}: no memory for 16 bits of each colour; going on with 8", file=sys.stderr, flush=True)
+            rgb, alpha = found.rgb, found.alpha
+            if long_side is not None:
+                size = resized_to(rgb.size, long_side)
+                rgb, alpha = rgb.resized(size), alpha and alpha.resized(size)
+            made = self._stylized(rgb, rows, controls)
+        except ImageError as error:
+            raise ImageError(f"{source}: {error}") from None
+        write_image(made, target, alpha, found.format if same else None, found.kept)
+
+    def _stylized(self, photograph: Raster, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Raster:
         masks = [controls.mask, *(controls.masks or {}).values()]
         dark = [isinstance(mask, Image.Image) and mask.getbbox() is None for mask in masks]
         if not controls.strength or dark[0] or (controls.masks and all(dark[1:])):
-            return rgb.copy()
+            return photograph
         # What shows nowhere is not made.
         made = [
-            rgb if black else self._painted(rgb, row, controls.brush)
+            photograph if black else self._painted(photograph, row, controls.brush)
             for row, black in zip(rows, dark[1:] or [False], strict=True)
         ]
-        if controls.covers_all and not controls.sharpen and not controls.grain and controls.preserve_color == "none":
-            return made[0] if made[0].size == rgb.size else made[0].resize(rgb.size, Image.Resampling.BICUBIC)
-        return finished_in_strips(rgb, made, controls, self.backend)
+        plain = not controls.sharpen and not controls.grain and controls.preserve_color == "none"
+        if plain and controls.covers_all and made[0].size == photograph.size:
+            return made[0]
+        return finished_in_strips(photograph, made, controls, self.backend)
 
-    def _painted(self, rgb: Image.Image, row: NDArray[np.float32], brush: float) -> Image.Image:
-        width, height = (max(1, round(side / brush)) for side in rgb.size)
-        made = Image.new("RGB", (width, height))
+    def _painted(self, photograph: Raster, row: NDArray[np.float32], brush: float) -> Raster:
+        width, height = (max(1, round(side / brush)) for side in photograph.size)
+        made = Raster((width, height), dtype=photograph.dtype)
 
         def write(box: "Box", tile: Array) -> None:
-            made.paste(to_picture(tile, self.backend), box[:2])
+            made.write(*box[:2], to_levels(tile.clip(0, 1), made, self.backend))
 
-        self._in_tiles(lambda box: resized_part(rgb, made.size, box, self.backend), write, made.size, row)
+        self._in_tiles(lambda box: resized_part(photograph, made.size, box, self.backend), write, made.size, row)
         return made
 
     def _in_tiles(self, read: "Read", write: "Write", size: tuple[int, int], row: NDArray[np.float32]) -> None:
@@ -138,15 +204,10 @@ class Giants:
         room = max(0.0, self._room()) / per_pixel
         side = max(SMALLEST_SIDE, int(min(largest, math.sqrt(room))))
         pixels = max(side * side, int(min(LARGEST_SAMPLE, room)))
-        least = self.backend.used_and_free()[0] + _BESIDES + SMALLEST_SIDE**2 * per_pixel
-        if self.memory is not None and self.memory < least:
-            raise ImageError(
-                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, "
-                f"not {self.memory / 1e9:g} GB"
-            )
+        self._require(SMALLEST_SIDE**2 * per_pixel, size)
         while True:
             try:
-                with _bar() as progress:
+                with shown() as progress:
                     exact = self.tiles == "exact"
                     tiled(read, write, size, row, side=side, pixels=pixels, exact=exact, progress=progress)
                 return
@@ -159,6 +220,14 @@ class Giants:
             pixels = side * side
             self._say(*size, f"does not fit into memory; again in tiles of {side}x{side}")
 
+    def _require(self, room: float, size: tuple[int, int]) -> None:
+        least = self.backend.used_and_free()[0] + _BESIDES + room
+        if self.memory is not None and self.memory < least:
+            raise ImageError(
+                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, "
+                f"not {self.memory / 1e9:g} GB"
+            )
+
     def _room(self) -> float:
         """Return how many bytes are left for what is computed."""
         used, free = self.backend.used_and_free()
@@ -167,24 +236,3 @@ class Giants:
     @staticmethod
     def _say(width: int, height: int, what: str) -> None:
         print(f"{width}x{height} pixels: {what}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _bar() -> Iterator["Progress"]:
-    """Give what shows the progress: a bar, if standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda number, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles,"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("pass 1", total=None)
-
-        def show(number: int, done: int, total: int) -> None:
-            if done == 1:
-                bar.reset(task, total=total)
-            bar.update(task, description=f"pass {number}", completed=done, total=total)
-
-        yield show

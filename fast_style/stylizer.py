@@ -1,6 +1,7 @@
 """One forward pass, for whatever a person has in hand."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
@@ -10,16 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.backends import Array, Backend, make_backend
-from fast_style.backends.backend import SMALLEST
+from fast_style.backends.backend import SMALLEST, enlarged
 from fast_style.controls import Controls, Settings, Style
-from fast_style.errors import ConfigError, ImageError
+from fast_style.errors import ImageError
 from fast_style.finish import finished
 from fast_style.giants import Giants
+from fast_style.images.copies import Original, read_original
 from fast_style.images.deep import Deep
-from fast_style.images.formats import DEEP, FORMATS
-from fast_style.images.picture import Picture, flatten, open_picture, write_image
+from fast_style.images.picture import Picture, flatten, open_picture
 from fast_style.network_files import Metadata, read_network_file
-from fast_style.strips import BYTES_OF_NUMBERS, to_numbers, to_picture
+from fast_style.strips import BYTES_OF_NUMBERS, to_numbers, to_pictures
 from fast_style.zoo import find
 
 if TYPE_CHECKING:
@@ -129,28 +130,43 @@ class Stylizer:
             ConfigError: if the network does not know the style, or a setting is out of range.
         """
         controls = _chosen(style, controls, settings)
-        if size is not None and not 1 <= size <= 65_535:
-            raise ConfigError(f"size must be from 1 to 65535 pixels, not {size}")
-        picture = open_picture(source, deep=True)
-        picture = picture if size is None else picture.resized(size)
-        rgb, alpha = picture.rgb, picture.alpha
-        same = source.suffix.lower() == target.suffix.lower()
-        format = picture.format if same else FORMATS.get(target.suffix.lower())
-        deep = picture.deep if format in DEEP and self.giants.fits(rgb.width * rgb.height, BYTES_OF_NUMBERS) else None
-        stylized: Image.Image | Deep
+        if self.giants.takes(source, size, controls.brush):
+            self.giants.file(source, target, controls.rows(self.styles), controls, size)
+            return
+        original = read_original(source, target, size)
         try:
-            stylized = (
-                self._stylize_picture(rgb, controls) if deep is None else self._stylize_deep(deep, rgb.size, controls)
-            )
+            (stylized,) = self.stylize_originals([original], controls)
         except ImageError as error:
             raise ImageError(f"{source}: {error}") from None
-        write_image(stylized, target, alpha, picture.format if same else None, picture.kept)
+        original.write(stylized, target)
+
+    def stylize_originals(self, originals: Sequence[Original], controls: Controls) -> list[Image.Image | Deep]:
+        """Stylise pictures of one size: in one pass, unless memory is short or one has 16 bits of each colour.
+
+        Raises:
+            ImageError: if one does not fit into memory, and the backend makes no tiles.
+            ConfigError: if the network does not know the style.
+        """
+        pictures = [original.picture for original in originals]
+        first, (width, height) = pictures[0], originals[0].size
+        fits = self.giants.fits(len(pictures) * width * height, BYTES_OF_NUMBERS)
+        if len(pictures) == 1:
+            if first.deep is not None and fits:
+                return [self._stylize_deep(first.deep, first.rgb.size, controls)]
+            if first.deep is not None and min(width, height) >= SMALLEST * max(1, controls.brush):
+                return [self.giants.deep(first.deep, first.rgb.size, controls.rows(self.styles), controls)]
+            return [self._stylize_picture(first.rgb, controls)]
+        if not fits or any(picture.deep is not None for picture in pictures):
+            return [stylized for original in originals for stylized in self.stylize_originals([original], controls)]
+        images = to_numbers([picture.rgb for picture in pictures], self.backend)
+        return [*to_pictures(self._stylize(images, controls), self.backend)]
 
     def _stylize_picture(self, rgb: Image.Image, controls: Controls) -> Image.Image:
         large = min(rgb.size) >= SMALLEST * max(1, controls.brush)
         if large and not self.giants.fits(rgb.width * rgb.height, beside=BYTES_OF_NUMBERS):
             return self.giants.picture(rgb, controls.rows(self.styles), controls)
-        return to_picture(self._stylize(to_numbers(rgb, self.backend), controls), self.backend)
+        (stylized,) = to_pictures(self._stylize(to_numbers([rgb], self.backend), controls), self.backend)
+        return stylized
 
     def _stylize_deep(self, deep: Deep, size: tuple[int, int], controls: Controls) -> Deep:
         planes = [Image.fromarray(plane) for plane in deep.transpose(2, 0, 1).astype(np.float32)]
@@ -184,7 +200,7 @@ class Stylizer:
     def _repainted(self, seen: Array, row: NDArray[np.float32], height: int, width: int) -> Array:
         """Return what the network makes of pictures, at a height and width that may differ from theirs."""
         rows, columns = seen.shape[2:]
-        stylized = self.giants(_enlarged(seen, rows, columns), np.tile(row, (len(seen), 1)))
+        stylized = self.giants(enlarged(seen), np.tile(row, (len(seen), 1)))
         stylized = stylized[:, :, :rows, :columns].clip(0, 1)
         if (rows, columns) == (height, width):
             return stylized
@@ -219,15 +235,6 @@ def load(
     """
     file = read_network_file(find(Path(path)))
     return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles)
-
-
-def _enlarged(images: Array, height: int, width: int) -> Array:
-    """Repeat the last row and column of tiny pictures; on the right and below, so that the crop is a plain slice."""
-    if min(height, width) >= SMALLEST:
-        return images
-    rows = np.minimum(np.arange(max(height, SMALLEST)), height - 1)
-    columns = np.minimum(np.arange(max(width, SMALLEST)), width - 1)
-    return images[:, :, rows][:, :, :, columns]
 
 
 def _chosen(style: Style | None, controls: Controls | None, settings: Settings) -> Controls:

@@ -28,11 +28,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fast_style.images.rasters import Box
 from fast_style.moments import Correction, MeanVariance, Moments, Rule, RuledNorm, distance, stride_of
 from fast_style.networks import ConditionalInstanceNorm, TransformNet
 
-#: Left, top, right and bottom in pixels, as Pillow has it.
-Box: TypeAlias = tuple[int, int, int, int]
 #: Gives a part of the picture, (1, 3, height, width) in [0, 1]; takes one of the result, likewise.
 Read: TypeAlias = Callable[[Box], Tensor]
 Write: TypeAlias = Callable[[Box, Tensor], None]

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,29 +130,66 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
         ConfigError: if two results would have one name, or one would replace a file that it must not.
     """
     if output is None:
-        # The name may come from a file that others made: it must not lead to another folder.
-        name = re.sub(r"[^\w+.-]", "_", name)
-        outputs = [file.with_name(f"{file.stem}_{name}{copy_suffix(file)}") for file in files]
-    elif Path(output).is_dir() or not Path(output).suffix or output.endswith("/"):
+        outputs = [beside(file, name) for file in files]
+    elif is_folder(output, len(files)):
         outputs = [Path(output) / f"{file.stem}{copy_suffix(file)}" for file in files]
-    elif Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
-        kinds = ", ".join(WRITABLE_SUFFIXES)
-        raise ConfigError(f"{output}: unknown picture format; end it in one of {kinds}, or in / for a folder")
-    elif len(files) == 1:
-        outputs = [Path(output)]
     else:
-        raise ConfigError(f"{output}: one file cannot take {len(files)} pictures; give a folder as output")
-    if len(set(outputs)) < len(outputs):
-        raise ConfigError(f"{output}: two of the pictures have the same name; take their folders one at a time")
-    # Before the first picture is made, not after an hour of them.
-    for file, path in zip(files, outputs, strict=True):
-        if path.resolve() == file.resolve():
-            raise ConfigError(f"{path}: is the input itself; give another output")
-        if path.exists() and not overwrite:
-            raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another output")
+        outputs = [Path(output)]
+    require_outputs(files, outputs, overwrite=overwrite)
     for folder in {path.parent for path in outputs}:
         folder.mkdir(parents=True, exist_ok=True)
     return outputs
+
+
+def beside(file: Path, name: str) -> Path:
+    """Return the name of a result beside its picture."""
+    return file.with_name(f"{file.stem}_{safe(name)}{copy_suffix(file)}")
+
+
+def safe(name: str) -> str:
+    """Return a name that may come from a file that others made: it must not lead to another folder."""
+    return re.sub(r"[^\w+.-]", "_", name)
+
+
+def is_folder(output: str, pictures: int) -> bool:
+    """Return whether an output is a folder, and not a file for one picture.
+
+    Raises:
+        ConfigError: if it is a file, but of no format that can be written, or there are more pictures.
+    """
+    if Path(output).is_dir() or not Path(output).suffix or output.endswith("/"):
+        return True
+    if Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
+        kinds = ", ".join(WRITABLE_SUFFIXES)
+        raise ConfigError(f"{output}: unknown picture format; end it in one of {kinds}, or in / for a folder")
+    if pictures > 1:
+        raise ConfigError(f"{output}: one file cannot take {pictures} pictures; give a folder as output")
+    return False
+
+
+def require_outputs(
+    files: Sequence[Path | None], outputs: Sequence[Path], *, overwrite: bool, otherwise: str = "or give another output"
+) -> None:
+    """Make sure, before the first picture is made and not after an hour of them, that nothing is lost.
+
+    Args:
+        files: the pictures; None: it is in an archive.
+        outputs: where the result of each goes.
+        overwrite: whether results may replace other files.
+        otherwise: what else one may do about a file that is there.
+
+    Raises:
+        ConfigError: if two results would have one name, or one would replace a file that it must not.
+    """
+    seen: set[Path] = set()
+    for file, path in zip(files, outputs, strict=True):
+        if path in seen:
+            raise ConfigError(f"{path}: two of the pictures have the same name; take their folders one at a time")
+        seen.add(path)
+        if file is not None and path.resolve() == file.resolve():
+            raise ConfigError(f"{path}: is the input itself; give another output")
+        if not overwrite and os.path.lexists(path):
+            raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, {otherwise}")
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

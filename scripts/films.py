@@ -103,6 +103,8 @@ def stylize_films(
             print(_pace(report), file=sys.stderr)
             if report.warning:
                 print(report.warning, file=sys.stderr)
+            for note in report.notes:
+                print(f"{source}: {note}", file=sys.stderr)
     if failed:
         raise FilmError(f"{failed} of {len(jobs)} films failed; the others are done")
 

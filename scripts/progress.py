@@ -1,5 +1,6 @@
 """How far a long piece of work has come: a bar on a terminal, a line now and then elsewhere."""
 
+import sys
 import time
 from types import TracebackType
 
@@ -14,17 +15,25 @@ class Amount:
     Args:
         unit: what is counted, such as "pictures"; "bytes" are shown as kB, MB or GB.
         every_n_seconds: how often a line is printed where there is no terminal.
+        aside: whether it goes to standard error, so that standard output holds results alone.
     """
 
-    def __init__(self, unit: str, every_n_seconds: float = 15.0) -> None:
+    def __init__(self, unit: str, every_n_seconds: float = 15.0, aside: bool = False) -> None:
         self.unit, self.every_n_seconds = unit, every_n_seconds
         self._work = ""
         self._first, self._began, self._shown = 0, 0.0, 0.0
-        console = Console()
+        console = Console(stderr=aside)
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-        self._bar = Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=console)
+        # What is printed on the other stream stays there.
+        self._bar = Progress(
+            *(*columns, TimeRemainingColumn(), TextColumn("left")),
+            console=console,
+            redirect_stdout=not aside,
+            redirect_stderr=aside,
+        )
         self._bar_task = self._bar.add_task("", total=None, text="", visible=False)
         self._on_terminal = console.is_terminal
+        self._aside = aside
 
     def update(self, work: str, done: int, total: int) -> None:
         """Show that so much of a piece of work is done; its first call says where it starts."""
@@ -46,14 +55,14 @@ class Amount:
             self._bar.update(self._bar_task, completed=done, text=text)
         elif done < total and rate:
             minutes, seconds = divmod(round((total - done) / rate), 60)
-            print(f"{work}  {text}, {minutes}:{seconds:02d} left", flush=True)
+            self.say(f"{work}  {text}, {minutes}:{seconds:02d} left")
 
     def say(self, text: str) -> None:
         """Print a line; on a terminal, above the bar."""
         if self._on_terminal:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, flush=True)
+            print(text, file=sys.stderr if self._aside else sys.stdout, flush=True)
 
     def __enter__(self) -> "Amount":
         if self._on_terminal:

@@ -1,22 +1,22 @@
 """Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
-import sys
-
-from command_line import find_pictures, output_paths, plain, run
+from command_line import plain, run
 from films import SETTINGS, film_jobs, stylize_films
 from network_list import network_list
 from omegaconf import DictConfig
+from pictures import SETTINGS as PICTURE_SETTINGS
+from pictures import picture_jobs, stylize_pictures
 
 import fast_style
 from fast_style.controls import Controls, Settings
-from fast_style.errors import ConfigError, ImageError
+from fast_style.errors import ConfigError
 
 #: Instead of a network: show those there are.
 LIST = "list"
 
 
 def main(config: DictConfig) -> None:
-    """Stylise each picture that `input` names; one that fails does not stop the others."""
+    """Stylise all that `input` names; a picture that fails does not stop the others."""
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
         return
@@ -34,22 +34,10 @@ def main(config: DictConfig) -> None:
     if films := film_jobs(config.input, config.output, name, overwrite=config.overwrite):
         stylize_films(stylizer, films, controls, config.size, {key: settings[key] for key in SETTINGS})
         return
-    files = find_pictures(config.input)
-    outputs = output_paths(files, config.output, name, overwrite=config.overwrite)
-    # What an earlier run over the same folder made is not stylised again.
-    jobs = [(file, output) for file, output in zip(files, outputs, strict=True) if file not in outputs]
-    failed = 0
-    for file, output in jobs:
-        try:
-            stylizer.stylize_file(file, output, size=config.size, controls=controls)
-            print(output, flush=True)
-        except ImageError as error:
-            if len(jobs) == 1:
-                raise
-            failed += 1
-            print(error, file=sys.stderr)
-    if failed:
-        raise ImageError(f"{failed} of {len(jobs)} pictures failed; the others are done")
+    flags = {key: settings[key] for key in ("overwrite", "resume")}
+    jobs = picture_jobs(config.input, config.output, name, **flags)
+    how = {key: settings[key] for key in PICTURE_SETTINGS}
+    stylize_pictures(stylizer, jobs, controls, config.size, how, as_json=config.json)
 
 
 def without_input(arguments: list[str]) -> list[str]:

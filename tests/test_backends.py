@@ -132,6 +132,7 @@ def test_threads_may_stylise_at_once(path: Path, backend: str) -> None:
 def test_a_folder_of_many_sizes_does_not_keep_them_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = load(path, "openvino").backend
     assert isinstance(backend, openvino.OpenVinoBackend)
+    monkeypatch.setattr(openvino, "PIXELS_WORTH_COMPILING", 0)
 
     def stylise(*sizes: int) -> list[int]:
         for size in sizes:
@@ -143,6 +144,21 @@ def test_a_folder_of_many_sizes_does_not_keep_them_all(path: Path, monkeypatch: 
     assert stylise(37) == [32, 36, 37]
     # One that is larger than all together stays alone.
     assert stylise(80) == [80]
+
+
+def test_what_is_compiled_for_any_size_makes_rare_sizes_and_gives_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stylizer, alone = load(path, "openvino"), load(path, "openvino")
+    backend = stylizer.backend
+    assert isinstance(backend, openvino.OpenVinoBackend)
+    monkeypatch.setattr(openvino, "PIXELS_WORTH_COMPILING", 3 * 50 * 40)
+    stylizer(picture(64, 48), "stars")
+    for _ in range(3):
+        assert [shape[2:] for shape in backend._compiled] == [(48, 64)]
+        rare = levels(stylizer(picture(50, 40), "stars"))
+        assert np.abs(rare - levels(alone(picture(50, 40), "stars"))).max() <= 1
+    assert [shape[2:] for shape in backend._compiled] == [(48, 64), (40, 50)]
 
 
 @pytest.mark.parametrize(("value", "count"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0)])

@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import stylize
 import torch
 from command_line import run
 from PIL import Image
+from progress import Amount
 from safetensors.torch import save_file
 
 from fast_style.checkpoints import Metadata, save_network
@@ -281,7 +284,7 @@ def test_the_list_shows_ones_own_networks_and_those_that_ship(
 
 
 def test_the_list_is_of_files_and_needs_neither_a_picture_nor_torch(folder: Path) -> None:
-    program = "import stylize as s; s.run(s.main, 'stylize', s.without_input); print('torch' in s.sys.modules)"
+    program = "import sys, stylize as s; s.run(s.main, 'stylize', s.without_input); print('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     arguments = [sys.executable, "-c", program, "ckpt=list"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -292,7 +295,7 @@ def test_the_list_is_of_files_and_needs_neither_a_picture_nor_torch(folder: Path
 
 def test_stylising_starts_without_the_libraries_of_training(folder: Path) -> None:
     picture().save("a=b.png")
-    program = "import json, stylize; stylize.run(stylize.main, 'stylize'); print(json.dumps([*stylize.sys.modules]))"
+    program = "import json, sys, stylize; stylize.run(stylize.main, 'stylize'); print(json.dumps([*sys.modules]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     arguments = [sys.executable, "-c", program, "ckpt=two", "input=a=b.png"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -303,3 +306,175 @@ def test_stylising_starts_without_the_libraries_of_training(folder: Path) -> Non
     assert heavy.intersection(json.loads(modules)) == set()
     # Nor does it leave logs or settings behind.
     assert {path.name for path in folder.iterdir()} == {"checkpoints", "a=b.png", "a=b_day+night.png"}
+
+
+def made(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def photos(folder: Path) -> Path:
+    """A tree in which a name comes twice, with a file that is no picture and one that is damaged."""
+    for name in ("a.png", "day/a.png", "day/late/b.png"):
+        path = folder / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture().save(path)
+    (folder / "photos/notes.txt").write_text("not a picture")
+    (folder / "photos/day/bad.png").write_bytes(b"no picture")
+    return folder / "photos"
+
+
+def test_a_folder_of_any_depth_keeps_its_tree(call: Call, photos: Path) -> None:
+    (photos / "day/bad.png").unlink()
+    names = {"a.png", "day/a.png", "day/late/b.png"}
+    assert set(call("ckpt=two", "input=photos", "output=new")) == {f"new/{name}" for name in names}
+    assert made(Path("new")) == names
+    assert set(call("ckpt=two", "input=photos/**/a.png", "output=globbed")) == {"globbed/a.png", "globbed/day/a.png"}
+    # What lies in the output is no picture to begin with, wherever that is.
+    for _ in range(2):
+        call("ckpt=two", "input=photos", "output=photos/new", "overwrite=true")
+        assert made(photos / "new") == names
+    beside = {f"photos/{name[:-4]}_day.png" for name in (*names, "new/a.png", "new/day/a.png", "new/day/late/b.png")}
+    assert set(call("ckpt=two", "input=photos", "styles=day")) == beside
+
+
+def test_archives_become_folders(call: Call, photos: Path) -> None:
+    shutil.make_archive("shots", "gztar", photos)
+    (photos / "day/bad.png").unlink()
+    shutil.make_archive("shots", "zip", photos)
+    names = {"a.png", "day/a.png", "day/late/b.png"}
+    assert set(call("ckpt=two", "input=shots.zip", "styles=day")) == {f"shots_day/{name}" for name in names}
+    with pytest.raises(SystemExit) as stop:
+        call("ckpt=two", "input=shots.tar.gz", "output=new")
+    assert stop.value.code == "stylize.py: 1 of 4 pictures failed; the others are done"
+    assert made(Path("new")) == names
+
+
+def test_resume_goes_on_where_a_run_has_stopped(
+    call: Call, mistake: Callable[..., str], photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "day/bad.png").unlink()
+    call("ckpt=two", "input=photos", "output=new")
+    Path("new/day/a.png").unlink()
+    before = {path: path.stat().st_mtime_ns for path in Path("new").rglob("*.png")}
+    answer = (
+        "exists already; add overwrite=true to replace it, resume=true to make only what is missing, or give another"
+    )
+    assert answer in mistake("ckpt=two", "input=photos", "output=new")
+    assert call("ckpt=two", "input=photos", "output=new", "resume=true") == ["new/day/a.png"]
+    capfd.readouterr()
+    assert {path: path.stat().st_mtime_ns for path in Path("new").rglob("*.png")}.items() > before.items()
+    os.utime("photos/a.png", (2e9, 2e9))
+    assert call("ckpt=two", "input=photos", "output=new", "resume=true") == []
+    both = mistake("ckpt=two", "input=photos", "output=new", "resume=true", "overwrite=true")
+    assert both == "resume keeps the copies that are there, and overwrite replaces them: give one of them"
+
+
+def test_json_is_a_line_for_each_picture_and_all_that_is_on_standard_output(
+    call: Call, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    call("ckpt=two", "input=photos/a.png", "output=new")
+    with pytest.raises(SystemExit) as stop:
+        call("ckpt=two", "input=photos", "output=new", "resume=true", "json=true")
+    assert stop.value.code == "stylize.py: 1 of 4 pictures failed; the others are done; 1 there already"
+    out, errors = capfd.readouterr()
+    lines = {line["input"]: line for line in map(json.loads, out.splitlines())}
+    assert lines.keys() == {f"photos/{name}" for name in ("a.png", "day/a.png", "day/bad.png", "day/late/b.png")}
+    done = lines["photos/day/a.png"]
+    assert done.pop("seconds") > 0
+    assert done == {
+        "input": "photos/day/a.png",
+        "output": "new/day/a.png",
+        "status": "done",
+        "width": 40,
+        "height": 24,
+        "error": None,
+    }
+    assert lines["photos/a.png"]["status"] == "skipped"
+    bad = lines["photos/day/bad.png"]
+    assert (bad["status"], bad["output"], bad["width"]) == ("failed", None, None)
+    assert errors == f"{bad['error']}\n"
+    # Of one picture as well, with the same exit status as ever.
+    with pytest.raises(SystemExit) as stop:
+        call("ckpt=two", "input=photos/day/bad.png", "json=true")
+    assert stop.value.code == f"stylize.py: {bad['error']}"
+    assert json.loads(capfd.readouterr().out)["error"] == bad["error"]
+
+
+def test_names_of_any_bytes_are_said_on_one_line(call: Call, folder: Path) -> None:
+    (folder / "photos").mkdir()
+    name = b"caf\xe9\n.png"
+    picture().save("a.png")
+    Path("a.png").rename(os.fsdecode(b"photos/" + name))
+    assert call("ckpt=two", "input=photos", "output=new") == [r"new/caf\udce9\n.png"]
+    assert os.listdir(b"new") == [name]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "line"),
+    [(signal.SIGINT, 130, "stylize.py: interrupted"), (signal.SIGTERM, 143, "stopped")],
+)
+def test_a_run_that_is_stopped_leaves_whole_pictures_and_says_how_to_go_on(
+    call: Call, folder: Path, sent: signal.Signals, status: int, line: str
+) -> None:
+    (folder / "photos").mkdir()
+    for index in range(200):
+        picture(300, 200).save(f"photos/{index}.jpg")
+    settings = ["ckpt=two", "input=photos", "output=new"]
+    arguments = [sys.executable, str(ROOT / "scripts/stylize.py"), *settings]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(sent)
+        out, errors = process.communicate(timeout=120)
+    done = 1 + len(out.splitlines())
+    assert first.startswith("new/")
+    assert process.returncode == status
+    assert errors == f"{line}; {done} of 200 pictures are done; resume=true goes on with the others\n"
+    assert 0 < done < 200
+    assert len(made(Path("new"))) == done
+    for path in Path("new").iterdir():
+        Image.open(path).load()
+    rest = call(*settings, "resume=true")
+    assert len(rest) == 200 - done
+    assert len(made(Path("new"))) == 200
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_made_get_one_line(
+    call: Call, mistake: Callable[..., str], small_disk: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = small_disk("32k")
+    Path("photos").mkdir()
+    for index in range(40):
+        picture(80, 60).save(f"photos/{index}.png")
+    with pytest.raises(SystemExit) as stop:
+        call("ckpt=two", "input=photos", f"output={disk}")
+    out, errors = capfd.readouterr()
+    done = len(out.splitlines())
+    said = f"the disk is full; {done} of 40 pictures are done; resume=true goes on with the others"
+    assert stop.value.code == f"stylize.py: {said}"
+    assert 0 < done < 40
+    assert all(line.endswith(": cannot be written (No space left on device)") for line in errors.splitlines())
+    assert len(made(disk)) == done
+    Path("file").touch()
+    assert mistake("ckpt=two", "input=photos", "output=file/new") == "file/new: Not a directory"
+
+
+def test_progress_goes_aside_where_results_are_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Amount("pictures", every_n_seconds=0, aside=True) as amount:
+        amount.update("stylising", 0, 2000)
+        amount.update("stylising", 1000, 2000)
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"stylising  1,000 of 2,000 pictures, [\d,.]+/s, \d+:\d\d left\n", errors)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Amount("pictures", aside=True) as amount:
+        amount.update("stylising", 0, 10)
+        print("a result")
+        amount.update("stylising", 10, 10)
+    out, errors = capsys.readouterr()
+    assert out == "a result\n"
+    assert "10 of 10 pictures, " in errors

@@ -22,12 +22,13 @@ from fast_style.backends.pytorch import TorchBackend
 from fast_style.checkpoints import save_network
 from fast_style.errors import ConfigError, ImageError
 from fast_style.giants import Giants
+from fast_style.images.rasters import Box
 from fast_style.memory import free_memory, is_out_of_memory, parse_memory, process_memory
 from fast_style.moments import Moments
 from fast_style.network_files import Metadata
 from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
 from fast_style.stylizer import Stylizer
-from fast_style.tiles import Box, TiledNetwork
+from fast_style.tiles import TiledNetwork
 
 NETWORKS: list[Callable[..., TransformNet]] = [LightNet, BalancedNet, ResidualNet]
 BLEND = np.array([0.3, 0.7], np.float32)

@@ -197,7 +197,8 @@ def test_high_dynamic_range_becomes_the_usual_one(copy: Callable[..., FilmReport
     # In PQ (SMPTE ST 2084) 0.58 is 203 nits, the white of a page.
     grey = [flat((148, 148, 148), "2020", False, "yuv420p10le")] * 2
     source = write_film(tmp_path / "a.mkv", grey, codec="ffv1", options={}, pix_fmt="yuv420p10le", **tags)
-    copy(source, tmp_path / "b.mp4")
+    report = copy(source, tmp_path / "b.mp4")
+    assert report.notes == ["a high dynamic range or wide colours: brought to the usual ones"]
     with av.open(str(tmp_path / "b.mp4")) as container:
         frame = next(container.decode(video=0))
         assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)

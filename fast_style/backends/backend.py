@@ -59,6 +59,11 @@ class Backend(ABC):
         """Whether it computes on the processor, in the memory of the process."""
         return True
 
+    @property
+    def batch_pixels(self) -> int:
+        """How many pixels, of several pictures of one size, are best computed at once; 0: of one picture at a time."""
+        return 0
+
 
 class NumpyBackend(Backend):
     """One that computes on the processor, with NumPy's arrays."""
@@ -79,6 +84,16 @@ class NumpyBackend(Backend):
         planes = [Image.fromarray(np.ascontiguousarray(plane)) for picture in images for plane in picture]
         resized = [np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC)) for plane in planes]
         return np.stack(resized).reshape(*images.shape[:2], height, width)
+
+
+def enlarged(images: Array) -> Array:
+    """Repeat the last row and column of tiny pictures; on the right and below, so that the crop is a plain slice."""
+    height, width = images.shape[2:]
+    if min(height, width) >= SMALLEST:
+        return images
+    rows = np.minimum(np.arange(max(height, SMALLEST)), height - 1)
+    columns = np.minimum(np.arange(max(width, SMALLEST)), width - 1)
+    return images[:, :, rows][:, :, :, columns]
 
 
 def threads() -> int:

@@ -107,6 +107,13 @@ class TorchBackend(Backend):
         """See Backend."""
         return self.device.type == "cpu"
 
+    @property
+    def batch_pixels(self) -> int:
+        """See Backend. On a processor, four pictures of 320x240 are a tenth faster at once, larger ones not."""
+        if not self.on_processor:
+            return 2**22
+        return 0 if self.network is not self._eager else 640 * 480
+
 
 def require_compiler(device: torch.device) -> None:
     """Make sure that torch can compile for a device.

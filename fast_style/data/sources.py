@@ -6,21 +6,20 @@ Nothing is ever unpacked to disk, and no member of an archive leads out of it.
 import io
 import math
 import os
-import re
-import stat
-import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from fast_style.data.members import printable, reason_of, refusal
+from fast_style.data.tars import COMPRESSED, CompressedTar, Tar
 from fast_style.errors import DataError, ImageError
 from fast_style.images.picture import BinaryFile
-from fast_style.untrusted import MAX_BYTES, open_regular
+from fast_style.untrusted import open_regular
 
-_TAR_HEADER_BYTES = 2**20  # The longest path has 4 KB.
-# gzip, bzip2, xz, Zstandard
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
+__all__ = ["Source", "Zip", "open_source", "printable"]
+
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
 class Source(Protocol):
@@ -41,10 +40,14 @@ class Source(Protocol):
         """
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | Path, compressed: bool = False) -> Source:
     """List what a folder or an archive holds.
 
     Of files of one name in an archive the last counts, as it would for one who unpacks it.
+
+    Args:
+        path: the folder or archive.
+        compressed: whether a compressed tar is welcome, to be read in the order of its names.
 
     Raises:
         DataError: if it is missing, damaged, or compressed as a whole.
@@ -58,25 +61,21 @@ def open_source(path: str | Path) -> Source:
         # By its name first: the last member of a tar may be a zip.
         if path.suffix.lower() == ".zip" or (path.suffix.lower() != ".tar" and zipfile.is_zipfile(path)):
             return Zip(path)
-        if magic.startswith(_COMPRESSED):
+        decompressor = next((COMPRESSED[start] for start in COMPRESSED if magic.startswith(start)), None)
+        if decompressor is not None and compressed:
+            return CompressedTar(path, decompressor)
+        if decompressor is not None or magic.startswith(_ZSTANDARD):
             raise DataError(f"{shown}: pictures cannot be read in place from a compressed tar; uncompress it first")
-        return _Tar(path)
+        return Tar(path)
     except DataError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{shown}: there is no such folder or archive; check the path") from error
     except OSError as error:
-        raise DataError(f"{shown}: cannot be read ({_reason(error)}); check its permissions") from error
+        raise DataError(f"{shown}: cannot be read ({reason_of(error)}); check its permissions") from error
     except Exception as error:  # Any: on damaged archives, their readers raise whatever comes up.
-        reason = _reason(error)
+        reason = reason_of(error)
         raise DataError(f"{shown}: neither a folder nor a whole .zip or .tar ({reason}); download it again") from error
-
-
-def printable(text: str) -> str:
-    r"""The text on one line that any terminal and file can take: `\n`, `\x1b`, `\udcff` for what is not printable."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 class _Folder:
@@ -96,7 +95,7 @@ class _Folder:
             except OSError as error:
                 if not folder:
                     raise
-                self.refused[folder] = f"the folder cannot be listed ({_reason(error)})"
+                self.refused[folder] = f"the folder cannot be listed ({reason_of(error)})"
                 continue
             self._names += [folder + entry.name for entry in entries if not _is_folder(entry)]
             # The last is the next; where two links lead to one folder, the first is to be the one that counts.
@@ -111,7 +110,7 @@ class _Folder:
         try:
             return open_regular(self.path / name)
         except (OSError, ValueError) as error:
-            raise ImageError(f"{printable(name)}: cannot be opened ({_reason(error)})") from error
+            raise ImageError(f"{printable(name)}: cannot be opened ({reason_of(error)})") from error
 
 
 class Zip:
@@ -124,7 +123,7 @@ class Zip:
         self.refused: dict[str, str] = {}
         self._names: list[str] = []
         for name, member in self._archive().NameToInfo.items():
-            if reason := _refusal(member):
+            if reason := refusal(member):
                 self.refused[name] = reason
             elif not member.is_dir():
                 self._names.append(name)
@@ -137,13 +136,13 @@ class Zip:
         """Open a file to read, its checksum compared."""
         try:
             member = self._archive().getinfo(name)
-            if reason := _refusal(member):
+            if reason := refusal(member):
                 raise ValueError(reason)
             with self._archive().open(member) as file:
                 # To its declared end, where its checksum is compared, and no further: read() alone has no bound.
                 return io.BytesIO(file.read(member.file_size))
         except Exception as error:  # Any: on damaged members, decompressors raise whatever comes up.
-            raise ImageError(f"{printable(name)}: cannot be unpacked ({_reason(error)})") from error
+            raise ImageError(f"{printable(name)}: cannot be unpacked ({reason_of(error)})") from error
 
     def places(self) -> dict[str, tuple[int, int]]:
         """Return where the header of each file begins and how long the file is, of all that are not compressed."""
@@ -160,88 +159,8 @@ class Zip:
         return {**self.__dict__, "_opened": None}
 
 
-class _Tar:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.refused: dict[str, str] = {}
-        self._places: dict[str, tuple[int, int]] = {}
-        with _HeaderReader(io.FileIO(path)) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            end = -1
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # It would keep all it knows of each.
-                if archive.offset <= end:
-                    raise tarfile.ReadError("its members lead backwards")
-                end = archive.offset
-                # An earlier version of this name no longer counts.
-                self.refused.pop(member.name, None)
-                self._places.pop(member.name, None)
-                if reason := _refusal(member):
-                    self.refused[member.name] = reason
-                elif not member.isdir():
-                    self._places[member.name] = member.offset_data, member.size
-            # The module takes damage between two members for the end.
-            file.seek(archive.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                raise tarfile.ReadError(f"damaged at byte {archive.offset}")
-
-    def names(self) -> Iterable[str]:
-        return self._places
-
-    def open(self, name: str) -> BinaryFile:
-        if name in self.refused:
-            raise ImageError(f"{printable(name)}: cannot be unpacked ({self.refused[name]})")
-        try:
-            offset, length = self._places[name]
-            with open_regular(self.path, math.inf) as file:
-                file.seek(offset)
-                return io.BytesIO(file.read(length))
-        except (OSError, KeyError) as error:
-            raise ImageError(f"{printable(name)}: cannot be unpacked ({_reason(error)})") from error
-
-
-class _HeaderReader(io.BufferedReader):
-    """Reads no more at once than a header can have: a file can claim any length for one."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= _TAR_HEADER_BYTES:
-            raise tarfile.ReadError("a header of absurd length")
-        return super().read(size)
-
-
-def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
-    """Why a member of an archive is never read, or None."""
-    if isinstance(member, zipfile.ZipInfo):
-        name, size = member.filename, member.file_size
-        kind = stat.S_IFMT(member.external_attr >> 16)  # nothing where the archive was not made on Unix
-        link, other = kind == stat.S_IFLNK, kind not in (0, stat.S_IFREG, stat.S_IFDIR)
-    else:
-        name, size = member.name, member.size
-        link, other = member.issym() or member.islnk(), member.issparse() or not (member.isreg() or member.isdir())
-    if ".." in re.split(r"[/\\]", name):
-        return "its name leads out of the archive"
-    if re.match(r"[/\\]|[A-Za-z]:", name):
-        return "its name is an absolute path"
-    if link:
-        return "a link"
-    if other:
-        return "no regular file"
-    if not 0 <= size <= MAX_BYTES:
-        return f"it claims {size:,} bytes, and a picture has at most {MAX_BYTES:,}"
-    if isinstance(member, zipfile.ZipInfo) and member.flag_bits & 0x1:
-        return "encrypted"
-    # What Python's readers of the other methods unpack at once has no bound.
-    if isinstance(member, zipfile.ZipInfo) and member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "neither stored nor deflated"
-    return None
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself, for one
         return False
-
-
-def _reason(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return printable(text)

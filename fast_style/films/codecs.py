@@ -1,5 +1,6 @@
 """Which encoder writes a film, and how well."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def choose_encoder(target: Path, codec: str | None = None, crf: int | None = Non
     """
     codec = codec or CONTAINERS[target.suffix.lower()][1]
     encoder = _ENCODERS.get(codec.lower(), Encoder(codec))
+    # It would tell of itself on standard error.
+    os.environ.setdefault("SVT_LOG", "0")
     try:
         available = av.Codec(encoder.name, "w").type == "video"
     except UnknownCodecError:

@@ -1,6 +1,6 @@
 """Pictures that follow one another in time, whatever they are read from and written to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol, TypeAlias
@@ -94,6 +94,10 @@ class Reader(Protocol):
     @property
     def damage(self) -> str | None:
         """What could not be read so far, in a line."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What its frames have lost on the way, each in a few words."""
 
     def frames(self) -> Iterator[Frame]:
         """Yield each frame once, in order; times grow."""

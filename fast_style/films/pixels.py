@@ -54,11 +54,13 @@ class Picturer:
     Attributes:
         colours: how to tag a video that is made of the pictures, so that it looks like this one.
         swapped: whether its width was the frames' height.
+        note: what a picture cannot show of the frame, in a few words; empty: nothing.
     """
 
     def __init__(self, frame: VideoFrame, long_side: int | None = None) -> None:
         scale = 1.0 if long_side is None else long_side / max(frame.width, frame.height)
         self._size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+        self._frame_size = frame.width, frame.height
         self._turn = _Turn.of(frame)
         self.swapped = self._turn.swap
         rgb = frame.format.is_rgb or frame.format.name == "pal8"
@@ -69,10 +71,17 @@ class Picturer:
         full = rgb or frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         self._range = ColorRange.JPEG if full else ColorRange.MPEG
         self._mapped = frame.color_trc in _HDR or frame.color_primaries == ColorPrimaries.BT2020
+        deep = max((component.bits for component in frame.format.components), default=8) > 8
+        wide = "a high dynamic range or wide colours: brought to the usual ones"
+        self.note = wide if self._mapped else "more than 8 bits of each colour: 8 are kept" if deep else ""
         # One for all: it takes seconds to prepare the mapping of a high dynamic range.
         self._reformatter = VideoReformatter()
         plain = rgb or self._mapped or matrix in (9, 10)
         self.colours = Colours() if plain else Colours(matrix, frame.color_primaries, frame.color_trc)
+
+    def fits(self, frame: VideoFrame) -> bool:
+        """Return whether a frame is of the first one's size: otherwise it is brought to that."""
+        return (frame.width, frame.height) == self._frame_size
 
     def __call__(self, frame: VideoFrame) -> Bytes:
         """Return the picture, of shape (height, width, 3)."""

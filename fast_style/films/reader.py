@@ -1,27 +1,24 @@
 """Films to read: upright frames in RGB with their times, and sound and subtitles as they are."""
 
 import contextlib
-import os
-import stat
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
-from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from fast_style.errors import FilmError
+from fast_style.films.fields import Fields
 from fast_style.films.frames import USUAL_RATE, Frame, Shape
+from fast_style.films.opening import moving_pictures, open_film, reason
 from fast_style.films.pixels import Picturer
+from fast_style.films.timeline import Timeline
 from fast_style.untrusted import MAX_PIXELS
 
-# One file each: playlists and their like lead to other files and addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu"
 # In these, time begins anywhere.
 _RUNNING_CLOCK = ("mpegts", "mpeg")
 #: How far behind the last frame wanted its sound may stand in the file, in seconds.
@@ -48,7 +45,7 @@ class FilmReader:
 
     def __init__(self, path: Path, start: float = 0, end: float | None = None, long_side: int | None = None) -> None:
         self.path = path
-        self._container = _open(path)
+        self._container = open_film(path)
         try:
             self._prepare(start, end, long_side)
         except BaseException:
@@ -57,10 +54,7 @@ class FilmReader:
 
     def _prepare(self, start: float, end: float | None, long_side: int | None) -> None:
         container = self._container
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or not getattr(stream, "codec_context", None):
-            raise FilmError(f"{self.path}: no video in it that can be read")
-        self._stream = stream
+        stream = self._stream = moving_pictures(self.path, container)
         stream.codec_context.thread_type = "AUTO"
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
@@ -74,6 +68,8 @@ class FilmReader:
         self._zero = None if start else Fraction(0)
         self._pending: list[Packet[Stream]] = []
         self._undecodable = self._incomplete = self._taken = 0
+        self._fields = Fields(self._tick)
+        self._resized: str | None = None
         self._broken: str | None = None
         if start:
             # What cannot be sought is read from the beginning.
@@ -112,6 +108,13 @@ class FilmReader:
         signs += [f"it breaks off ({self._broken})"] if self._broken else []
         return f"{self.path}: damaged: {', '.join(signs)}; {self._taken} frames were read" if signs else None
 
+    @property
+    def notes(self) -> list[str]:
+        """See Reader."""
+        notes = ["interlaced: of each two fields one whole frame was made"] if self._fields.found else []
+        notes += [self._picture.note] if self._picture.note else []
+        return notes + ([self._resized] if self._resized else [])
+
     def frames(self) -> Iterator[Frame]:
         """See Reader."""
         if self._first is not None:
@@ -135,9 +138,12 @@ class FilmReader:
                 self._zero = moment
             if not self._taken:
                 self._picture = Picturer(frame, long_side)
+            if self._resized is None and not self._picture.fits(frame):
+                size = f"{frame.width}x{frame.height} pixels from {float(moment - self._zero):.1f} s on"
+                self._resized = f"{size}: brought to the size of the first"
             self._taken += 1
             self._incomplete += frame.is_corrupt
-            duration = (frame.duration or 0) * self._tick
+            duration = (frame.duration or 0) * (frame.time_base or self._tick)
             yield Frame(self._picture(frame), moment - self._zero, duration, packets=self._take_packets())
 
     def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
@@ -147,7 +153,7 @@ class FilmReader:
         for packet in self._packets():
             moment = self._moment(packet)
             if packet is None or packet.stream_index == self._stream.index:
-                for frame in self._decode(packet):
+                for frame in self._whole(self._decode(packet), last_of_all=packet is None):
                     last = self._time(frame, last)
                     if self._end is not None and last >= self._end:
                         break
@@ -165,12 +171,13 @@ class FilmReader:
 
     def _packets(self) -> "Iterator[Packet[Any] | None]":
         """Yield the packets there are, and None, for what the decoder still holds."""
-        count = 0
+        count, timeline = 0, Timeline()
         try:
             for packet in self._container.demux(self._stream, *self.others):
                 # Those without a byte would flush the decoders, too.
                 if packet.size:
                     count += packet.stream_index == self._stream.index
+                    timeline(packet)
                     yield packet
             # Some formats say how many there must be; of a file that is cut short, FFmpeg reads what there is.
             if not self._start and count < self._stream.frames:
@@ -185,6 +192,12 @@ class FilmReader:
         except (av.FFmpegError, ValueError):
             self._undecodable += packet is not None
             return []
+
+    def _whole(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
+        for frame in frames:
+            yield from self._fields(frame)
+        if last_of_all:
+            yield from self._fields(None)
 
     def _time(self, frame: VideoFrame, last: Fraction | None) -> Fraction:
         """Return when a frame appears: later than the last one, whatever a damaged file says."""
@@ -215,23 +228,3 @@ class FilmReader:
                 packet.dts = None if packet.dts is None else packet.dts - shift
             kept.append(packet)
         return tuple(kept)
-
-
-def reason(error: Exception) -> str:
-    """Return what FFmpeg says is wrong, in a few words."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
-
-
-def _open(path: Path) -> InputContainer:
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("a folder" if stat.S_ISDIR(found.st_mode) else "no regular file")
-        if not found.st_size:
-            raise OSError("the file is empty")
-        # As an address: a name with a colon would otherwise be taken for one.
-        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-        return av.open(f"file:{path.resolve()}", "r", container_options=options, metadata_errors="replace")
-    except (OSError, ValueError, av.FFmpegError) as error:
-        raise FilmError(f"{path}: not a readable film ({reason(error)})") from None

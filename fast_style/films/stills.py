@@ -1,5 +1,6 @@
 """Pictures, one for each frame, as films."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -22,13 +23,14 @@ class PicturesReader:
         long_side: of the frames, in pixels; None: that of the pictures.
 
     Raises:
-        ImageError: if the first cannot be read.
+        ImageError: if none can be read.
     """
 
     def __init__(self, files: Sequence[Path], rate: Fraction | None = None, long_side: int | None = None) -> None:
         self._files, self._long_side, self._rate = files, long_side, rate or USUAL_RATE
         self.damage: str | None = None
-        height, width = self._read(0).pixels.shape[:2]
+        self.notes: tuple[str, ...] = ()
+        height, width = self._first().pixels.shape[:2]
         self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files))
 
     def frames(self) -> Iterator[Frame]:
@@ -57,6 +59,12 @@ class PicturesReader:
 
     def close(self) -> None:
         """See Reader."""
+
+    def _first(self) -> Frame:
+        for index in range(len(self._files) - 1):
+            with contextlib.suppress(ImageError):
+                return self._read(index)
+        return self._read(len(self._files) - 1)
 
     def _read(self, index: int) -> Frame:
         return to_frame(open_picture(self._files[index]), index / self._rate, 1 / self._rate, self._long_side)

@@ -14,7 +14,7 @@ from PIL import Image
 from fast_style.controls import Controls, Settings, Style
 from fast_style.errors import ConfigError, FilmError
 from fast_style.files import take_place
-from fast_style.films.animations import AnimationReader, AnimationWriter, is_animation
+from fast_style.films.animations import AnimationReader, AnimationWriter
 from fast_style.films.frames import ANIMATIONS, CONTAINERS, Bytes, Reader, Writer
 from fast_style.films.stills import PicturesReader, PicturesWriter
 from fast_style.films.temporal import Smoother
@@ -74,7 +74,10 @@ def stylize_film(
         ConfigError: if a setting does not fit, or needs what is not installed.
         KeyboardInterrupt: if it is stopped; the message says what there is by then.
     """
+    # Not another suffix: programs know films by how their names end.
+    part = target if "*" in target.name else target.with_name(f"{target.stem}.part{target.suffix}")
     _check(source, target, size, start, end, fps)
+    _check_places([source] if isinstance(source, Path) else source, target, part)
     given = settings if style is None else {"style": style, **settings}
     # Once, because masks are read then.
     chosen = replace(controls or Controls(), **given)
@@ -85,25 +88,24 @@ def stylize_film(
         frame = replace(chosen, seed=chosen.seed + number) if chosen.grain else chosen
         return np.asarray(stylizer(Image.fromarray(pixels), controls=frame), np.uint8)
 
-    pictures = "*" in target.name
-    # Not another suffix: programs know films by how their names end.
-    part = target if pictures else target.with_name(f"{target.stem}.part{target.suffix}")
     with contextlib.ExitStack() as held:
         reader = _open_reader(source, start, end, fps, size)
         held.callback(reader.close)
         held.enter_context(_claimed(target))
-        work = FilmWork(reader, paint, smoother, _open_writer(target, part, reader, codec, crf))
+        work, earlier = None, part.exists()
         try:
+            work = FilmWork(reader, paint, smoother, _open_writer(target, part, reader, codec, crf))
             report = work.run(progress)
+            if part != target:
+                _take_place(part, target)
         except FilmError as error:
             raise FilmError(f"{error}{_remains(part, work, reader)}") from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted{_remains(part, work, reader)}") from None
         finally:
-            if not work.frames and not pictures:
+            # Not what an earlier run has left, if this one came to nothing before it began.
+            if part != target and not (work and work.frames) and (work or not earlier):
                 part.unlink(missing_ok=True)
-        if not pictures:
-            take_place(part, target)
     return report
 
 
@@ -132,12 +134,40 @@ def _check(
         raise ConfigError(f"{target}: cannot be written as a film; end it in one of {kinds}, or in /*.png for pictures")
 
 
+def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
+    """Make sure that nothing is written that is read, under whatever name."""
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder; give the name of a file")
+    before, star, behind = target.name.partition("*")
+    for source in sources:
+        number = source.name.removeprefix(before).removesuffix(behind)
+        if star and number.isdecimal() and f"{before}{number}{behind}" == source.name:
+            if _same(source.parent, target.parent):
+                raise ConfigError(f"{target}: would replace {source} while it is read; give another output")
+        elif same := next((place for place in (target, part) if _same(source, place)), None):
+            raise ConfigError(f"{same}: is the input itself; give another output")
+
+
+def _take_place(part: Path, target: Path) -> None:
+    try:
+        take_place(part, target)
+    except OSError as error:
+        raise FilmError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def _open_reader(
     source: Path | Sequence[Path], start: float, end: float | None, fps: float | None, size: int | None
 ) -> Reader:
     if not isinstance(source, Path):
         return PicturesReader(source, None if fps is None else Fraction(fps).limit_denominator(1001), size)
-    if is_animation(source):
+    if source.suffix.lower() in ANIMATIONS:
         return AnimationReader(source, start, end, size)
     _require_av()
     from fast_style.films.reader import FilmReader
@@ -176,8 +206,8 @@ def _claimed(target: Path) -> Iterator[None]:
         raise FilmError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def _remains(part: Path, work: FilmWork, reader: Reader) -> str:
-    if not work.frames:
+def _remains(part: Path, work: FilmWork | None, reader: Reader) -> str:
+    if work is None or not work.frames:
         return ""
     total = f" of {reader.shape.count}" if reader.shape.count else ""
     return f"; {part} holds the first {work.frames}{total} frames, {float(work.length):.1f} s"

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -26,6 +26,7 @@ class FilmReport:
         seconds: how long it took.
         busy: the share of that time in which each stage worked, by its name.
         warning: what could not be read, in a line; None: nothing.
+        notes: what the frames have lost on the way, each in a few words.
     """
 
     frames: int
@@ -33,6 +34,7 @@ class FilmReport:
     seconds: float
     busy: Mapping[str, float]
     warning: str | None
+    notes: Sequence[str] = ()
 
 
 class FilmWork:
@@ -81,7 +83,7 @@ class FilmWork:
         if progress is not None:
             progress(self.frames, self.frames)
         busy = {name: spent / seconds for name, spent in self._stages.busy.items()}
-        return FilmReport(self.frames, self.length, seconds, busy, self._reader.damage)
+        return FilmReport(self.frames, self.length, seconds, busy, self._reader.damage, self._reader.notes)
 
     def _work(self) -> None:
         try:

@@ -1,9 +1,11 @@
 """Films to write: frames encoded at the times they bring along, sound and subtitles as they were."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.reformatter import ColorRange
@@ -12,8 +14,9 @@ from av.video.stream import VideoStream
 from fast_style.errors import ConfigError, FilmError
 from fast_style.films.codecs import choose_encoder
 from fast_style.films.frames import CONTAINERS, Frame, Shape, flat
+from fast_style.films.opening import reason
 from fast_style.films.pixels import to_video
-from fast_style.films.reader import FilmReader, reason
+from fast_style.films.reader import FilmReader
 
 # The file can be played while it grows, and whatever ends the program; in the end it becomes an ordinary one.
 _RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}
@@ -31,10 +34,11 @@ class FilmWriter:
         codec: see `choose_encoder`.
         crf: see `choose_encoder`.
         source: the film whose sound, subtitles, chapters and title to take over.
+        more: further settings of the encoder, by FFmpeg's names.
 
     Raises:
-        ConfigError: if codec and crf do not fit, or the format cannot hold something.
-        FilmError: if it cannot be written.
+        ConfigError: if codec and crf do not fit, or the format cannot hold the codec.
+        FilmError: if it cannot be written, or the format cannot hold the sound or the subtitles.
     """
 
     def __init__(
@@ -45,21 +49,25 @@ class FilmWriter:
         codec: str | None = None,
         crf: int | None = None,
         source: FilmReader | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         self.path, self._part, self._shape = path, part, shape
         self._encoder, settings = choose_encoder(path, codec, crf)
         name = CONTAINERS[path.suffix.lower()][0]
         options = _RECOVERABLE if name in ("mp4", "mov") else {}
         self._last: int | None = None
+        self._latest: dict[int, int] = {}
+        self._filters: dict[int, BitStreamFilterContext] = {}
         try:
             self._container: OutputContainer = av.open(
                 f"file:{part.absolute()}", "w", format=name, container_options=options
             )
-            self._stream = self._add_video(settings)
+            self._stream = self._add_video({**settings, **(more or {})})
             self._copies = {other.index: self._add_copy(other, source) for other in source.others} if source else {}
             if source:
                 self._container.metadata.update(source.metadata)
                 self._container.set_chapters(source.chapters)
+            self._start(self._stream.codec_context)
             self._container.start_encoding()
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
@@ -124,23 +132,43 @@ class FilmWriter:
             context.codec_tag = encoder.tag
         return stream
 
+    def _start(self, context: Any) -> None:
+        try:
+            context.open(strict=False)
+        except (ValueError, av.FFmpegError) as error:
+            size = f"{context.width}x{context.height} pixels"
+            raise FilmError(
+                f"{self.path}: {self._encoder.name} does not take {size} here ({reason(error)}); try another codec"
+            ) from None
+
     def _add_copy(self, other: Any, source: FilmReader) -> Any:
+        context = getattr(other, "codec_context", None)
+        name = context.codec.canonical_name if context else "unknown"
         try:
             copy = self._container.add_stream_from_template(other, opaque=True)
         except (ValueError, AttributeError, av.FFmpegError):
-            context = getattr(other, "codec_context", None)
-            name = context.codec.canonical_name if context else "unknown"
-            raise ConfigError(
+            raise FilmError(
                 f"{self.path}: such a file cannot hold the {other.type} of {source.path} ({name}); end it in .mkv"
             ) from None
+        if name == "aac" and not other.codec_context.extradata and self._container.format.name in ("mp4", "mov"):
+            # Broadcasts have a header before each packet, which such a file has once.
+            self._filters[other.index] = BitStreamFilterContext("aac_adtstoasc", other)
         copy.metadata.update(other.metadata)
         copy.disposition = other.disposition
         return copy
 
     def _copy(self, packets: tuple[Any, ...]) -> None:
         for packet in packets:
-            packet.stream = self._copies[packet.stream_index]
-            self._container.mux(packet)
+            index = packet.stream_index
+            # Badly written films have packets at times before the last one's, which no format takes.
+            if packet.dts is not None:
+                packet.dts = max(packet.dts, self._latest.get(index, packet.dts - 1) + 1)
+                packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
+                self._latest[index] = packet.dts
+            unpacked = self._filters[index].filter(packet) if index in self._filters else [packet]
+            for each in unpacked:
+                each.stream = self._copies[index]
+                self._container.mux(each)
 
     def _refused(self, error: Exception) -> FilmError:
         if isinstance(error, FilmError):

@@ -3,17 +3,17 @@
 import io
 import logging
 import struct
-import zlib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, TiffTags
+from PIL import Image
 
 from fast_style.images.formats import HAS_RAW
 from fast_style.images.kept import Kept
+from fast_style.images.streams import write_png, write_tiff
 from fast_style.untrusted import MAX_PIXELS
 
 #: RGB of shape (height, width, 3), or grey of (height, width), with 65535 as white.
@@ -27,7 +27,7 @@ for _name in ("imagecodecs", "tifffile"):
     # Not to the program's own handlers either.
     logging.getLogger(_name).propagate = False
 
-_ORIENTATION = 274
+_BITS_PER_SAMPLE, _ORIENTATION = 258, 274
 # What undoes each EXIF orientation.
 _TURNED: Mapping[int, Any] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -54,7 +54,7 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     Raises:
         Exception: any, if the file is damaged.
     """
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") and (_HAS_CODECS or not image.info.get("icc_profile")):
         return upright(np.asarray(image).astype(np.uint16), orientation)
     if not _HAS_CODECS:
         return None
@@ -85,10 +85,34 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     return None
 
 
+def has_16_bits(file: Any, image: Image.Image) -> bool:
+    """Return whether a picture, opened but perhaps not decoded, has 16 bits of each colour that `read_deep` finds."""
+    if image.format == "PNG" and _HAS_CODECS:
+        place = file.tell()
+        file.seek(24)
+        depth = file.read(1)
+        file.seek(place)
+        return bool(depth == b"\x10")
+    tags = getattr(image, "tag_v2", {}) if _HAS_CODECS else {}
+    return image.mode.startswith("I;16") or set(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) == {16}
+
+
 def upright(pixels: Deep, orientation: int) -> Deep:
     """Return pixels as one sees them, given how EXIF says that they are stored."""
     found: Deep = _TURNED[orientation](pixels) if orientation in _TURNED else pixels
     return found
+
+
+def raw_size(file: Any) -> tuple[int, int]:
+    """Return the width and the height of a camera's raw file.
+
+    Raises:
+        Exception: any, if no reader is installed, or it is damaged.
+    """
+    import rawpy
+
+    with rawpy.imread(file) as raw:
+        return raw.sizes.width, raw.sizes.height
 
 
 def develop(file: Any) -> Deep:
@@ -130,46 +154,13 @@ def _colours(pixels: NDArray[Any]) -> Deep:
 
 def encode_png(pixels: Deep, kept: Kept) -> bytes:
     """Return the file of a picture (height, width, 3) or with opacity (height, width, 4)."""
-    height, width, channels = pixels.shape
-    rows = np.ascontiguousarray(pixels, ">u2").view(np.uint8).reshape(height, -1)
-    # Each row as its difference from the one above, which is filter 2.
-    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)
-    filtered[0, 1:], filtered[1:, 1:] = rows[0], rows[1:] - rows[:-1]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2 if channels == 3 else 6, 0, 0, 0))]
-    if kept.dpi:
-        chunks.append((b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in kept.dpi), 1)))
-    if kept.exif:
-        chunks.append((b"eXIf", kept.exif.removeprefix(b"Exif\x00\x00")))
-    chunks += [(b"IDAT", zlib.compress(filtered.data)), (b"IEND", b"")]
-    body = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+    file = io.BytesIO()
+    write_png(file, [pixels], (pixels.shape[1], pixels.shape[0]), kept)
+    return file.getvalue()
 
 
 def encode_tiff(pixels: NDArray[Any], kept: Kept) -> bytes:
-    """Return the file of a picture as of `encode_png`, of 16 or of 8 bits: libtiff cannot write EXIF."""
-    height, width, channels = pixels.shape
-    bits = 8 * pixels.itemsize
-    data = zlib.compress(np.ascontiguousarray(pixels, f"<u{pixels.itemsize}").data)
-    exif = Image.Exif()
-    exif.load(kept.exif)
-    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")
-    for tag, value in exif.items():
-        directory[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else value
-    known = TiffImagePlugin
-    directory[known.IMAGEWIDTH], directory[known.IMAGELENGTH] = width, height
-    directory[known.BITSPERSAMPLE], directory[known.SAMPLESPERPIXEL] = (bits,) * channels, channels
-    directory[known.COMPRESSION], directory[known.PHOTOMETRIC_INTERPRETATION] = 8, 2
-    directory[known.ROWSPERSTRIP], directory[known.STRIPBYTECOUNTS] = height, len(data)
-    directory[known.STRIPOFFSETS] = 0  # Pillow adds where its own writing ends.
-    directory.tagtype[known.STRIPOFFSETS] = TiffTags.LONG
-    if channels == 4:
-        directory[known.EXTRASAMPLES] = 2
-    if kept.dpi:
-        directory[known.X_RESOLUTION], directory[known.Y_RESOLUTION] = kept.dpi
-        directory[known.RESOLUTION_UNIT] = 2
+    """Return the file of a picture as of `encode_png`, of 16 or of 8 bits."""
     file = io.BytesIO()
-    directory.save(file)
-    file.write(data)
+    write_tiff(file, [pixels], (pixels.shape[1], pixels.shape[0]), kept)
     return file.getvalue()

@@ -1,28 +1,32 @@
 """Pictures on disk, and in memory: every decision about formats, colour and size, made once."""
 
 import contextlib
+import errno
 import io
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
-from fast_style.images import formats
+from fast_style.images import formats, opening
 from fast_style.images.deep import Deep, develop, encode_png, encode_tiff, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
-from fast_style.images.profiles import deep_to_srgb, transform_to_srgb
-from fast_style.untrusted import MAX_PIXELS, open_regular, own_limits
+from fast_style.images.opening import format_of_copy, know_heif, open_image, reason_of
+from fast_style.images.profiles import deep_to_srgb
+from fast_style.images.rasters import Raster
+from fast_style.images.streams import write_png, write_tiff
+from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
+from fast_style.untrusted import open_regular, own_limits
 
-_T = Image.Transpose  # What undoes each EXIF orientation:
-_TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
-_TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
-
-#: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
-BinaryFile: TypeAlias = IO[bytes] | io.BytesIO
+#: An open file.
+BinaryFile: TypeAlias = opening.BinaryFile
 #: How the names of picture files end, in lower case.
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
@@ -49,26 +53,17 @@ class Picture:
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
         """Bring an image of any mode, orientation and colour profile to this form; `deep` with its file only."""
         image.load()
-        # An MPO, as some cameras write, is a JPEG with further views behind it.
-        written = "JPEG" if image.format == "MPO" else image.format if image.format in formats.WRITABLE else "PNG"
-        orientation = _orientation(image)
-        turn = _TURNS.get(orientation)
-        # Not with ImageOps.exif_transpose: it writes the metadata anew, and fails where that cannot be done.
-        colours, alpha = _split_alpha(image if turn is None else image.transpose(turn))
-        profile: bytes = image.info.get("icc_profile", b"")
-        transform = transform_to_srgb(profile, colours.mode)
-        rgb = transform.apply(colours) if transform else colours.convert("RGB")
-        rgb.info.clear()  # Profile, orientation and transparency no longer hold, and PNG would write them.
+        orientation = orientation_of(image)
+        rgb, alpha, converted = to_srgb(upright(image, orientation))
         deep = None if file is None else read_deep(file, image, orientation)
         if deep is not None:
-            deep = deep_to_srgb(deep, profile) if transform else np.stack([deep] * 3, 2) if deep.ndim == 2 else deep
+            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"")
         with own_limits():
-            return cls(rgb, alpha, written, Kept.of(image), deep)
+            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep)
 
     def resized(self, long_side: int) -> "Picture":
         """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
-        scale = long_side / max(self.rgb.size)
-        size = (max(1, round(self.rgb.width * scale)), max(1, round(self.rgb.height * scale)))
+        size = resized_to(self.rgb.size, long_side)
         alpha = self.alpha.resize(size, Image.Resampling.LANCZOS) if self.alpha else None
         return replace(self, rgb=self.rgb.resize(size, Image.Resampling.LANCZOS), alpha=alpha)
 
@@ -95,7 +90,7 @@ def open_picture(
                 return _develop(file)
             return _decode(file, short_side, deep)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
-        raise ImageError(f"{name}: not a readable picture ({_reason(error)})") from error
+        raise ImageError(f"{name}: not a readable picture ({reason_of(error)})") from error
 
 
 def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
@@ -113,18 +108,18 @@ def resize_short_side(image: Image.Image, size: int) -> Image.Image:
 
 
 def write_image(
-    image: Image.Image | Deep,
+    image: Image.Image | Deep | Raster,
     path: str | Path,
-    alpha: Image.Image | None = None,
+    alpha: Image.Image | Raster | None = None,
     format: str | None = None,
     kept: Kept = NOTHING,
 ) -> None:
     """Write a picture; a file that was there stays whole until the new one is complete.
 
     Args:
-        image: the picture, in mode RGB, or with 16 bits of each colour; a format of 8 gets those.
+        image: the picture, in mode RGB, on disk, or with 16 bits of each colour; a format of 8 gets those.
         path: where to write it.
-        alpha: the opacity to put back, in mode L; a format without opacity gets the picture on white.
+        alpha: the opacity to put back, in mode L or of one channel; a format without opacity gets the picture on white.
         format: the format as Pillow names it, such as "PNG"; by default what the suffix of `path` says.
         kept: what to write besides, where the format has a place for it.
 
@@ -138,13 +133,23 @@ def write_image(
             f"{path}: cannot be written (unknown format); choose one of {', '.join(formats.WRITABLE_SUFFIXES)}"
         )
     try:
-        # Encoded in memory first: Pillow's own writing hides why the disk refused.
-        encoded = _encode(image, alpha, format, kept)
         with written_whole(path) as file:
-            file.write(encoded)
+            _write(file, image, alpha, format, kept)
     except Exception as error:
-        reason = _reason(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
+        reason = reason_of(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error
+
+
+def require_folder(path: Path) -> None:
+    """Make sure, before what takes long, that a picture can be written.
+
+    Raises:
+        ImageError: if there is no such folder, or nothing may be written there.
+    """
+    if not path.parent.is_dir():
+        raise ImageError(f"{path}: cannot be written (there is no folder {path.parent})")
+    if not os.access(path.parent, os.W_OK):
+        raise ImageError(f"{path}: cannot be written ({os.strerror(errno.EACCES)})")
 
 
 def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> Image.Image:
@@ -158,6 +163,39 @@ def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> I
             sheet.paste(image, (left, index * (height + gap)))
             left += image.width + gap
     return sheet
+
+
+def _write(
+    file: IO[bytes], image: Image.Image | Deep | Raster, alpha: Image.Image | Raster | None, format: str, kept: Kept
+) -> None:
+    if isinstance(image, Raster):
+        if format in formats.DEEP:
+            opacity = alpha if isinstance(alpha, Raster) or alpha is None else Raster.of(alpha)
+            write = write_png if format == "PNG" else write_tiff
+            write(file, _rows(image, opacity), image.size, kept)
+            return
+        image, alpha = _whole(image, alpha, format), None
+    # Encoded in memory first: Pillow's own writing hides why the disk refused.
+    file.write(_encode(image, alpha.image() if isinstance(alpha, Raster) else alpha, format, kept))
+
+
+def _rows(image: Raster, alpha: Raster | None) -> Iterator[NDArray[Any]]:
+    for top, bottom in image.strips():
+        box = (0, top, image.size[0], bottom)
+        rows = image.read(box)
+        if alpha is not None:
+            rows = np.concatenate([rows, alpha.read(box).astype(rows.dtype) * (image.white // 255)], axis=2)
+        yield rows
+
+
+def _whole(raster: Raster, alpha: Image.Image | Raster | None, format: str) -> Image.Image:
+    """Return a picture in memory with its opacity, or on white where the format has none, and no copy of it."""
+    image, alpha = raster.image(), alpha.image() if isinstance(alpha, Raster) else alpha
+    if alpha is not None and format in formats.WITH_ALPHA:
+        image.putalpha(alpha)
+    elif alpha is not None:
+        image.paste((255, 255, 255), mask=ImageChops.invert(alpha))
+    return image
 
 
 def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, kept: Kept) -> bytes | memoryview:
@@ -174,36 +212,18 @@ def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, k
     if format == "TIFF":
         return encode_tiff(np.asarray(image), kept)
     if format == "HEIF":
-        _know_heif()
+        know_heif()
     encoded = io.BytesIO()
     image.save(encoded, format, quality=95, subsampling="4:4:4", chroma=444, **kept.options(format))
     return encoded.getbuffer()
 
 
 def _decode(file: BinaryFile, short_side: int | None, deep: bool) -> Picture:
-    head = file.read(64)
-    file.seek(0)
-    if not head:
-        raise ValueError("the file is empty")
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        raise ValueError("it holds a web page or other markup")
-    if head[4:8] == b"ftyp":
-        if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
-            raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
-        _know_heif()
     with own_limits():
-        image = Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
+        image = open_image(file)
         if short_side is not None:
             image.draft(None, (short_side, short_side))
         return Picture.of(image, file if deep else None)
-
-
-def _know_heif() -> None:
-    if formats.HAS_HEIF:
-        # Only here, because every start would take longer.
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
 
 
 def _develop(file: BinaryFile) -> Picture:
@@ -213,33 +233,3 @@ def _develop(file: BinaryFile) -> Picture:
     with own_limits():
         kept = Kept.of_tiff(file.read())
     return Picture(Image.fromarray(reduced(deep)), None, "TIFF", kept, deep)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        with own_limits():
-            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Any: damaged metadata makes no picture unreadable.
-        return 1
-
-
-def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """The colours in mode L, RGB or CMYK, and the opacity if there is any."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
-        levels = np.nan_to_num(np.asarray(image)) * (255.0 if image.mode == "F" else 1 / 257)
-        return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
-        return image.convert(image.mode[:-1]), image.getchannel("A")
-    return (image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")), None
-
-
-def _reason(error: Exception) -> str:
-    """The error in one line without brackets, to stand in brackets."""
-    if isinstance(error, Image.DecompressionBombError):
-        return f"over {MAX_PIXELS:,} pixels"
-    if isinstance(error, UnidentifiedImageError):
-        return f"none of {', '.join(formats.READABLE)}, or its header is damaged"
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split()).replace(" (", ", ").replace("(", "").replace(")", "")

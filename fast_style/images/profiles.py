@@ -27,7 +27,14 @@ def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
 
 
 def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes) -> NDArray[np.uint16] | None:
-    """Return colours of 16 bits, grey or RGB, as RGB; None if no converter of so many bits is installed."""
+    """Return colours of 16 bits, grey or RGB, as RGB; None if no converter of so many bits is installed.
+
+    Args:
+        pixels: of shape (height, width) or (height, width, 3).
+        profile: theirs; empty: they are in sRGB.
+    """
+    if not profile:
+        return np.stack([pixels] * 3, 2) if pixels.ndim == 2 else pixels
     if find_spec("imagecodecs") is None:
         return None
     import imagecodecs

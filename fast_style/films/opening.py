@@ -1,0 +1,55 @@
+"""Files of films, opened: one file each, with moving pictures in it."""
+
+import os
+import stat
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from fast_style.errors import FilmError
+
+# One file each: playlists and their like lead to other files and addresses.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu"
+
+
+def open_film(path: Path) -> InputContainer:
+    """Open a film to read.
+
+    Raises:
+        FilmError: if it is missing, empty, no regular file or no film.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("a folder" if stat.S_ISDIR(found.st_mode) else "no regular file")
+        if not found.st_size:
+            raise OSError("the file is empty")
+        # As an address: a name with a colon would otherwise be taken for one.
+        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        return av.open(f"file:{path.resolve()}", "r", container_options=options, metadata_errors="replace")
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise FilmError(f"{path}: not a readable film ({reason(error)})") from None
+
+
+def moving_pictures(path: Path, container: InputContainer) -> VideoStream:
+    """Return what is to be seen of a film.
+
+    Raises:
+        FilmError: if that is nothing, or of a kind that FFmpeg cannot decode.
+    """
+    # The picture on the cover of a piece of music is one, too.
+    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    stream = best if best in streams else next(iter(streams), None)
+    if not isinstance(stream, VideoStream) or not getattr(stream, "codec_context", None):
+        raise FilmError(f"{path}: no video in it that can be read")
+    return stream
+
+
+def reason(error: Exception) -> str:
+    """Return what FFmpeg says is wrong, in a few words."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

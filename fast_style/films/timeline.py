@@ -1,0 +1,35 @@
+"""Films whose clock starts again in the middle, as in recordings that were joined as they are."""
+
+from fractions import Fraction
+from typing import Any
+
+#: Who falls back by so many seconds has begun anew; by less, they are only badly written.
+_BACK = Fraction(1, 10)
+
+
+class Timeline:
+    """Moves the times of packets on, so that what begins anew follows what was there: pictures and sound alike."""
+
+    def __init__(self) -> None:
+        # By the number of times that a stream has begun anew, what to add to its times.
+        self._shifts = [Fraction(0)]
+        self._begun: dict[int, int] = {}
+        self._last: dict[int, Fraction] = {}
+
+    def __call__(self, packet: Any) -> None:
+        """Change the times of a packet of any stream."""
+        stream, moment = packet.stream_index, packet.pts if packet.dts is None else packet.dts
+        if moment is None:
+            return
+        moment *= packet.time_base
+        number = self._begun.get(stream, 0)
+        if stream in self._last and moment + self._shifts[number] < self._last[stream] - _BACK:
+            number = self._begun[stream] = number + 1
+            if number == len(self._shifts):
+                # The first stream to begin anew says for all where that is: behind the last that was there.
+                length = (packet.duration or 0) * packet.time_base
+                self._shifts.append(max(self._last.values()) + length - moment)
+        self._last[stream] = moment + self._shifts[number]
+        if shift := round(self._shifts[number] / packet.time_base):
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift

@@ -1,0 +1,47 @@
+"""Many files stylised into others, with a style and settings as a Stylizer takes them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Unpack
+
+from fast_style.controls import Controls, Settings, Style
+from fast_style.folders.jobs import Job
+from fast_style.folders.work import FolderWork
+from fast_style.stylizer import Stylizer
+
+
+def stylize_files(
+    stylizer: Stylizer,
+    jobs: Sequence[Job],
+    style: Style | None = None,
+    *,
+    size: int | None = None,
+    batch: int | str = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    controls: Controls | None = None,
+    **settings: Unpack[Settings],
+) -> FolderWork:
+    """Stylise many files into others, and iterate over what becomes of them.
+
+        for report in stylize_files(stylizer, folder_jobs("photos", "stylised"), "great_wave", resume=True):
+            print(report.job.target, report.error or report.status)
+
+    Args:
+        stylizer: what stylises.
+        jobs: the pictures; `folder_jobs` makes them of a folder or an archive.
+        style: as for a call of `stylizer`.
+        size: as for `FolderWork`, which see for those that follow.
+        batch: likewise.
+        overwrite: likewise.
+        resume: likewise.
+        controls: as for a call of `stylizer`.
+        settings: likewise.
+
+    Raises:
+        ConfigError: if a setting does not fit.
+        ImageError: if that of a mask is not a readable picture.
+    """
+    given: Any = settings if style is None else {"style": style, **settings}
+    chosen = replace(controls or Controls(), **given) if given else controls
+    return FolderWork(stylizer, jobs, chosen, size=size, batch=batch, overwrite=overwrite, resume=resume)

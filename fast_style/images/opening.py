@@ -1,0 +1,57 @@
+"""Files of pictures, opened but not decoded, and what to call what is wrong with one."""
+
+import io
+from typing import IO, TypeAlias
+
+from PIL import Image, UnidentifiedImageError
+
+from fast_style.images import formats
+from fast_style.untrusted import MAX_PIXELS
+
+#: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
+BinaryFile: TypeAlias = IO[bytes] | io.BytesIO
+
+
+def open_image(file: BinaryFile) -> Image.Image:
+    """Open a picture, within `own_limits`: its header is read, and no pixel.
+
+    Raises:
+        Exception: any, if it is none, or damaged.
+    """
+    head = file.read(64)
+    file.seek(0)
+    if not head:
+        raise ValueError("the file is empty")
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise ValueError("it holds a web page or other markup")
+    if head[4:8] == b"ftyp":
+        if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
+            raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
+        know_heif()
+    return Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
+
+
+def know_heif() -> None:
+    """Have Pillow know HEIC, if what reads it is installed."""
+    if formats.HAS_HEIF:
+        # Only here, because every start would take longer.
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def format_of_copy(image: Image.Image) -> str:
+    """Return the format to write a copy of an opened picture in, as Pillow names it."""
+    # An MPO, as some cameras write, is a JPEG with further views behind it.
+    format = "JPEG" if image.format == "MPO" else image.format
+    return format if format in formats.WRITABLE else "PNG"
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error in one line without brackets, to stand in brackets."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over {MAX_PIXELS:,} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(formats.READABLE)}, or its header is damaged"
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split()).replace(" (", ", ").replace("(", "").replace(")", "")

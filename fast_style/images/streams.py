@@ -1,0 +1,89 @@
+"""PNG and TIFF, written strip by strip: of 8 or 16 bits a level, and of any size."""
+
+import shutil
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterable
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin, TiffTags
+
+from fast_style.images.kept import Kept
+from fast_style.images.rasters import scratch_folder
+
+
+def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:
+    """Write a picture.
+
+    Args:
+        file: where to.
+        strips: its rows from above, of shape (rows, width, 3), or with opacity (rows, width, 4), as bytes or np.uint16.
+        size: width and height in pixels.
+        kept: what to write besides.
+    """
+    packer = zlib.compressobj()
+    above: NDArray[Any] | None = None
+    for strip in strips:
+        bits, channels = 8 * strip.itemsize, strip.shape[2]
+        rows = np.ascontiguousarray(strip, f">u{strip.itemsize}").view(np.uint8).reshape(len(strip), -1)
+        if above is None:
+            file.write(b"\x89PNG\r\n\x1a\n")
+            _chunk(file, b"IHDR", struct.pack(">IIBBBBB", *size, bits, 2 if channels == 3 else 6, 0, 0, 0))
+            if kept.dpi:
+                _chunk(file, b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in kept.dpi), 1))
+            if kept.exif:
+                _chunk(file, b"eXIf", kept.exif.removeprefix(b"Exif\x00\x00"))
+            above = np.zeros_like(rows[0])
+        # Each row as its difference from the one above, which is filter 2.
+        filtered = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)
+        filtered[0, 1:], filtered[1:, 1:] = rows[0] - above, rows[1:] - rows[:-1]
+        above = rows[-1].copy()
+        if packed := packer.compress(filtered.data):
+            _chunk(file, b"IDAT", packed)
+    _chunk(file, b"IDAT", packer.flush())
+    _chunk(file, b"IEND", b"")
+
+
+def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:
+    """Write a picture as `write_png` does; all strips but the last have as many rows. libtiff writes no EXIF."""
+    lengths: list[int] = []
+    with tempfile.SpooledTemporaryFile(2**24, dir=scratch_folder()) as data:
+        for strip in strips:
+            if not lengths:
+                rows, channels, bits = len(strip), strip.shape[2], 8 * strip.itemsize
+            lengths.append(data.write(zlib.compress(np.ascontiguousarray(strip, f"<u{strip.itemsize}").data)))
+        directory = _described(kept)
+        known = TiffImagePlugin
+        directory[known.IMAGEWIDTH], directory[known.IMAGELENGTH] = size
+        directory[known.BITSPERSAMPLE], directory[known.SAMPLESPERPIXEL] = (bits,) * channels, channels
+        directory[known.COMPRESSION], directory[known.PHOTOMETRIC_INTERPRETATION] = 8, 2
+        directory[known.ROWSPERSTRIP], directory[known.STRIPBYTECOUNTS] = rows, tuple(lengths)
+        # Pillow adds where its own writing ends.
+        directory[known.STRIPOFFSETS] = tuple(sum(lengths[:index]) for index in range(len(lengths)))
+        directory.tagtype[known.STRIPOFFSETS] = directory.tagtype[known.STRIPBYTECOUNTS] = TiffTags.LONG
+        if channels == 4:
+            directory[known.EXTRASAMPLES] = 2
+        directory.save(file)
+        data.seek(0)
+        shutil.copyfileobj(data, file, 2**20)
+
+
+def _described(kept: Kept) -> TiffImagePlugin.ImageFileDirectory_v2:
+    exif = Image.Exif()
+    exif.load(kept.exif)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")
+    for tag, value in exif.items():
+        directory[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else value
+    if kept.dpi:
+        directory[TiffImagePlugin.X_RESOLUTION], directory[TiffImagePlugin.Y_RESOLUTION] = kept.dpi
+        directory[TiffImagePlugin.RESOLUTION_UNIT] = 2
+    return directory
+
+
+def _chunk(file: IO[bytes], kind: bytes, data: bytes) -> None:
+    file.write(struct.pack(">I", len(data)) + kind)
+    file.write(data)
+    file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))

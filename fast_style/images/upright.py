@@ -1,0 +1,77 @@
+"""Images of any mode, orientation and colour profile, as people see them: upright, in sRGB, the opacity apart."""
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from fast_style.images.profiles import transform_to_srgb
+from fast_style.images.rasters import Box
+from fast_style.untrusted import own_limits
+
+_T = Image.Transpose  # What undoes each EXIF orientation:
+_TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
+_TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return how EXIF says that an image is stored; 1: upright."""
+    try:
+        with own_limits():
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Any: damaged metadata makes no picture unreadable.
+        return 1
+
+
+def upright_size(image: Image.Image, orientation: int) -> tuple[int, int]:
+    """Return the width and the height that an image has when it is upright."""
+    return (image.height, image.width) if 5 <= orientation <= 8 else image.size
+
+
+def upright_part(image: Image.Image, orientation: int, box: Box) -> Image.Image:
+    """Return a part, as one sees it, of an image that need not be upright."""
+    left, top, right, bottom = box
+    width, height = upright_size(image, orientation)
+    # Mirrored first, then with rows as columns.
+    if orientation in (2, 3, 6, 7):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = height - bottom, height - top
+    stored = (top, left, bottom, right) if 5 <= orientation <= 8 else (left, top, right, bottom)
+    return upright(image.crop(stored), orientation)
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as one sees it."""
+    turn = _TURNS.get(orientation)
+    # Not with ImageOps.exif_transpose: it writes the metadata anew, and fails where that cannot be done.
+    return image if turn is None else image.transpose(turn)
+
+
+def resized_to(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """Return the width and the height that a picture has at a long side of so many pixels."""
+    scale = long_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
+    """Bring the colours of an image to sRGB.
+
+    Returns:
+        The colours in mode RGB, as if opaque; the opacity in mode L if there is any; whether its profile was another.
+    """
+    colours, alpha = _split_alpha(image)
+    transform = transform_to_srgb(image.info.get("icc_profile", b""), colours.mode)
+    rgb = transform.apply(colours) if transform else colours.convert("RGB")
+    rgb.info.clear()  # Profile, orientation and transparency no longer hold, and PNG would write them.
+    return rgb, alpha, transform is not None
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return the colours in mode L, RGB or CMYK, and the opacity if there is any."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
+        levels = np.nan_to_num(np.asarray(image)) * (255.0 if image.mode == "F" else 1 / 257)
+        return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), None
+    if image.has_transparency_data:
+        image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
+        return image.convert(image.mode[:-1]), image.getchannel("A")
+    return (image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")), None
