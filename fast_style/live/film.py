@@ -1,0 +1,68 @@
+"""A film in the place of a camera: to try out how it looks, and how fast it is."""
+
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from fast_style.films.reader import FilmReader
+from fast_style.live.camera import Captured, Clock
+
+#: In seconds: a film that is later than this does not hurry, but goes on from there.
+_LATE = 0.25
+
+
+class FilmCamera:
+    """A film that is played in real time, over and over.
+
+    Args:
+        path: the film.
+        long_side: of the pictures, in pixels; None: as they are, but no larger than `largest`.
+        largest: see `long_side`.
+        clock: which tells the time.
+        sleep: waits for some seconds of it.
+
+    Attributes:
+        width: see Camera.
+        height: see Camera.
+        rate: see Camera.
+
+    Raises:
+        FilmError: if it cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        long_side: int | None,
+        largest: int,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._path, self._clock, self._sleep = path, clock, sleep
+        self._reader = FilmReader(path, long_side=long_side)
+        own = max(self._reader.shape.width, self._reader.shape.height)
+        self._long_side = long_side or min(largest, own)
+        if own > self._long_side:
+            self._reader.close()
+            self._reader = FilmReader(path, long_side=self._long_side)
+        shape = self._reader.shape
+        self.width, self.height, self.rate = shape.width, shape.height, float(shape.rate)
+
+    def frames(self) -> Generator[Captured, None, None]:
+        """See Camera."""
+        began = self._clock()
+        while True:
+            length = 0.0
+            try:
+                for frame in self._reader.frames():
+                    length = float(frame.time + (frame.duration or 1 / self._reader.shape.rate))
+                    late = self._clock() - (began + float(frame.time))
+                    if late < 0:
+                        self._sleep(-late)
+                    elif late > _LATE:
+                        began += late
+                    yield Captured(frame.pixels, self._clock())
+            finally:
+                self._reader.close()
+            began += length
+            self._reader = FilmReader(self._path, long_side=self._long_side)

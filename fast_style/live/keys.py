@@ -1,0 +1,43 @@
+"""What a person can do while the pictures run, and the keys for it."""
+
+from enum import Enum
+
+
+class Action(Enum):
+    """What a key does; the value says it to a person."""
+
+    NEXT = "next style"
+    PREVIOUS = "previous style"
+    STRONGER = "stronger"
+    WEAKER = "weaker"
+    COLOUR = "colours: the style's, or the camera's by histogram or luminance"
+    FREEZE = "freeze; style, strength and colours still act"
+    RECORD = "record, and stop recording"
+    SNAPSHOT = "save this picture as PNG"
+    INFO = "show or hide the figures"
+    HELP = "show or hide this help"
+    QUIT = "quit"
+
+
+#: By the names that SDL has for keys.
+KEYS = {
+    "n": Action.NEXT,
+    "right": Action.NEXT,
+    "p": Action.PREVIOUS,
+    "left": Action.PREVIOUS,
+    "up": Action.STRONGER,
+    "down": Action.WEAKER,
+    "c": Action.COLOUR,
+    "space": Action.FREEZE,
+    "r": Action.RECORD,
+    "s": Action.SNAPSHOT,
+    "i": Action.INFO,
+    "h": Action.HELP,
+    "q": Action.QUIT,
+    "escape": Action.QUIT,
+}
+
+
+def help_lines() -> list[tuple[str, str]]:
+    """Return for each action its keys and what it does."""
+    return [(", ".join(key for key, does in KEYS.items() if does is action), action.value) for action in Action]

@@ -1,0 +1,219 @@
+"""A person before live pictures: what is shown, what keys do, and what is recorded."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from fast_style.errors import CameraError, FastStyleError
+from fast_style.films.frames import Bytes
+from fast_style.images.picture import write_image
+from fast_style.live.camera import Camera, Clock
+from fast_style.live.chain import Chain
+from fast_style.live.keys import Action
+from fast_style.live.meter import Meter
+from fast_style.live.pace import Pace
+from fast_style.live.painter import Look, Paints
+from fast_style.live.recorder import Recorder, Recordings
+from fast_style.live.status import Status
+
+#: In seconds: a camera that gives nothing for so long, or for so many pictures, hangs.
+_SILENCE, _MISSED = 10.0, 20
+#: In seconds: how long a message stands on the screen, and how often what stands there is drawn again.
+_READING, _REDRAWN = 4.0, 0.1
+
+
+class Screen(Protocol):
+    """Shows pictures, and tells which keys were pressed."""
+
+    def actions(self) -> list[Action]:
+        """Return what the keys that were pressed since the last call are for."""
+
+    def show(self, pixels: Bytes | None, status: Status) -> None:
+        """Show a picture, of shape (height, width, 3), or again the last one."""
+
+
+class Sink(Protocol):
+    """Takes what is shown."""
+
+    def send(self, pixels: Bytes) -> None:
+        """Take a picture, of shape (height, width, 3)."""
+
+
+class Session:
+    """Shows what a network makes of a camera's pictures, with as little delay as it can.
+
+    Args:
+        camera: where the pictures come from.
+        painter: what paints them.
+        look: how, at first.
+        pace: at which size; None: that of the camera.
+        screen: where they are shown; None: nowhere.
+        sinks: where else they go.
+        folder: for what keys record and save.
+        clock: of which the camera's times are, too.
+        say: tells a person something that is to stay, such as the name of a file.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        painter: Paints,
+        look: Look | None = None,
+        pace: Pace | None = None,
+        screen: Screen | None = None,
+        sinks: Sequence[Sink] = (),
+        folder: Path = Path(),
+        clock: Clock = time.monotonic,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._camera, self._styles, self._screen, self._sinks = camera, painter.styles, screen, sinks
+        self._folder, self._clock, self._say = folder, clock, say
+        self._pace = pace or Pace(max(camera.width, camera.height))
+        self._meter = Meter()
+        self._chain = Chain(camera, painter, look or Look(), self._pace, self._meter, clock)
+        self._recordings = Recordings()
+        self._failure: FastStyleError | None = None
+        self._pixels: Bytes | None = None
+        self._message, self._until = "", 0.0
+        self._info, self._help = True, False
+
+    def record(self, path: Path) -> None:
+        """Begin a recording, in the size in which pictures are painted now."""
+        width, height = self._pace.size(self._camera.width, self._camera.height)
+        self._recordings.present = self._chain.recorder = Recorder(path, width, height, self._camera.rate)
+
+    def run(self, seconds: float | None = None) -> str:
+        """Go on until a person quits, the pictures end, or for some seconds of them; return how it went.
+
+        However it ends, recordings are finished.
+
+        Raises:
+            CameraError: if the camera is unplugged, hangs, or the like.
+            FilmError: if a recording could not be written.
+        """
+        began = self._clock()
+        self._chain.start()
+        try:
+            self._loop(seconds)
+        except BaseException:  # Any: also what a signal raises.
+            self._finish()
+            if self._failure is not None:
+                self._say(str(self._failure))
+            raise
+        summary = self._meter.summary(self._clock() - began)
+        self._finish()
+        if self._failure is not None:
+            raise self._failure
+        return summary
+
+    def _loop(self, seconds: float | None) -> None:
+        first = drawn = None
+        while True:
+            painted = self._chain.take()
+            now = self._clock()
+            if painted is not None:
+                self._pixels = painted.pixels
+                first = now if first is None else first
+                for sink in self._sinks:
+                    sink.send(painted.pixels)
+            elif self._chain.ended:
+                return
+            self._require_pictures(now)
+            self._report()
+            if self._failure is not None and self._screen is None and not self._sinks:
+                return
+            if self._screen is not None:
+                actions = self._screen.actions()
+                if Action.QUIT in actions:
+                    return
+                for action in actions:
+                    self._act(action)
+                if painted is not None or actions or drawn is None or now - drawn > _REDRAWN:
+                    self._screen.show(None if painted is None else painted.pixels, self._status(now))
+                    drawn = now
+            if painted is not None:
+                self._meter.shown(self._clock(), painted.taken)
+            if seconds is not None and first is not None and now - first >= seconds:
+                return
+
+    def _require_pictures(self, now: float) -> None:
+        silence = max(_SILENCE, _MISSED / max(self._camera.rate, 1e-3))
+        if now - self._chain.heard > silence:
+            raise CameraError(f"the camera has given no picture for {silence:.0f} s; plug it in anew, and start again")
+
+    def _act(self, action: Action) -> None:
+        if action is Action.FREEZE:
+            self._chain.frozen = not self._chain.frozen
+        elif action is Action.INFO:
+            self._info = not self._info
+        elif action is Action.HELP:
+            self._help = not self._help
+        elif action is Action.SNAPSHOT:
+            self._save()
+        elif action is Action.RECORD and self._recordings.present is None:
+            self.record(self._fresh(".mp4"))
+        elif action is Action.RECORD:
+            self._recordings.end(self._clock())
+        else:
+            self._chain.look = self._chain.look.after(action, len(self._styles))
+
+    def _save(self) -> None:
+        if self._pixels is None:
+            return
+        path = self._fresh(".png")
+        try:
+            write_image(Image.fromarray(self._pixels), path)
+        except FastStyleError as error:
+            self._show(str(error))
+        else:
+            self._say(str(path))
+            self._show(f"saved {path}")
+
+    def _report(self, wait: bool = False) -> None:
+        """Say which recordings are finished, and keep in mind that one is not to be had."""
+        for news in self._recordings.news(wait):
+            if isinstance(news, FastStyleError):
+                self._failure = news
+                self._show(str(news))
+            elif news.frames:
+                left_out = f"; {news.left_out} more came too fast for the encoder" if news.left_out else ""
+                self._say(f"{news.path}: {news.frames} frames, {news.seconds:.1f} s{left_out}")
+                self._show(f"recorded {news.path}")
+            else:
+                self._show("recorded nothing: no picture came in that time")
+        self._chain.recorder = self._recordings.present
+
+    def _finish(self) -> None:
+        self._chain.stop()
+        self._recordings.end(self._clock())
+        self._report(wait=True)
+
+    def _show(self, message: str) -> None:
+        self._message, self._until = message, self._clock() + _READING
+
+    def _fresh(self, suffix: str) -> Path:
+        """Return the path of a file that is not there yet."""
+        stem = f"webcam_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        ends = chain([""], (f"_{number}" for number in count(2)))
+        return next(path for end in ends if not (path := self._folder / f"{stem}{end}{suffix}").exists())
+
+    def _status(self, now: float) -> Status:
+        look, present = self._chain.look, self._recordings.present
+        return Status(
+            style=self._styles[look.style],
+            place=look.style + 1,
+            styles=len(self._styles),
+            strength=look.strength,
+            preserve_color=look.preserve_color,
+            figures=self._meter.figures(now),
+            frozen=self._chain.frozen,
+            recording=None if present is None else present.seconds(now),
+            message=self._message if now < self._until else None,
+            info=self._info,
+            help=self._help,
+        )

@@ -1,0 +1,62 @@
+"""A camera that does not exist, for other programs to see the pictures with."""
+
+import importlib
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from fast_style.errors import CameraError, ConfigError
+from fast_style.films.frames import Bytes
+from fast_style.live.painter import resized
+
+
+class VirtualCamera:
+    """Sends pictures to OBS's virtual camera, or on Linux to one of v4l2loopback's.
+
+    Args:
+        width: of its pictures, in pixels; others are brought to it.
+        height: likewise.
+        rate: pictures a second, about.
+
+    Attributes:
+        device: what other programs call it.
+
+    Raises:
+        CameraError: if there is none.
+        ConfigError: if pyvirtualcam is not installed.
+    """
+
+    def __init__(self, width: int, height: int, rate: float) -> None:
+        if importlib.util.find_spec("pyvirtualcam") is None:
+            raise ConfigError(
+                "virtual_camera needs pyvirtualcam: pip install 'fast_style[virtual_camera]', "
+                "or uv sync --extra virtual_camera"
+            )
+        # By name: it comes without type information.
+        library: Any = importlib.import_module("pyvirtualcam")
+        # Such devices store colours for two pixels at a time.
+        width, height = self._size = width - width % 2, height - height % 2
+        try:
+            self._camera = library.Camera(width, height, rate)
+        except RuntimeError as error:
+            why = " ".join(str(error).split())
+            raise CameraError(
+                f"virtual_camera: there is none ({why}); install OBS, or on Linux v4l2loopback, and load it"
+            ) from None
+        self.device: str = self._camera.device
+
+    def send(self, pixels: Bytes) -> None:
+        """Show a picture, of shape (height, width, 3).
+
+        Raises:
+            CameraError: if the device is gone.
+        """
+        try:
+            self._camera.send(np.ascontiguousarray(resized(pixels, *self._size)))
+        except RuntimeError as error:
+            raise CameraError(f"{self.device}: the virtual camera is gone ({error})") from None
+
+    def close(self) -> None:
+        """Let nobody see anything more."""
+        self._camera.close()
