@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
 from run_id import run_id
 
+from fast_style.controls import Controls, Settings
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.precision import torch_computes_bfloat16
@@ -121,6 +122,22 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
             )
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
+    """Return how to stylise, by the settings `styles`, `masks`, `strength` and so on, with masks that are read.
+
+    Raises:
+        ConfigError: if a setting does not fit, or is not one of the styles that the network knows.
+    """
+    style, size = settings["styles"], settings["size"]
+    if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
+        raise ConfigError(f"styles must give numbers, such as {{{known[0]}: 1}}, not {style}")
+    if size is not None and type(size) is not int:
+        raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {size!r}")
+    controls = Controls(style=style, **{name: settings[name] for name in Settings.__annotations__})
+    controls.rows(known)
+    return controls
 
 
 def output_paths(files: list[Path], output: str | None, name: str, *, overwrite: bool) -> list[Path]:

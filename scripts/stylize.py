@@ -1,6 +1,6 @@
 """Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
-from command_line import plain, run
+from command_line import checked_controls, plain, run
 from films import SETTINGS, film_jobs, stylize_films
 from network_list import network_list
 from omegaconf import DictConfig
@@ -8,8 +8,6 @@ from pictures import SETTINGS as PICTURE_SETTINGS
 from pictures import picture_jobs, stylize_pictures
 
 import fast_style
-from fast_style.controls import Controls, Settings
-from fast_style.errors import ConfigError
 
 #: Instead of a network: show those there are.
 LIST = "list"
@@ -23,13 +21,8 @@ def main(config: DictConfig) -> None:
     machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
     stylizer = fast_style.load(str(config.ckpt), **machine)
     settings = plain(config)
+    controls = checked_controls(settings, stylizer.styles)
     style, masks = settings["styles"], settings["masks"]
-    if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
-        raise ConfigError(f"styles must give numbers, such as {{{stylizer.styles[0]}: 1}}, not {style}")
-    controls = Controls(style=style, **{name: settings[name] for name in Settings.__annotations__})
-    controls.rows(stylizer.styles)
-    if config.size is not None and type(config.size) is not int:
-        raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {config.size!r}")
     name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
     if films := film_jobs(config.input, config.output, name, overwrite=config.overwrite):
         stylize_films(stylizer, films, controls, config.size, {key: settings[key] for key in SETTINGS})

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import duration, find_pictures, output_paths, plain, run
+from command_line import checked_controls, duration, plain, run
 from omegaconf import DictConfig
+from pictures import picture_jobs
 from progress import Amount
 
 import fast_style
 from fast_style.clusters import cluster, count_workers
-from fast_style.controls import Controls, Settings
 from fast_style.distributed import Job, stylize_files
 from fast_style.errors import ConfigError, ImageError
 from fast_style.files import sweep
@@ -28,6 +28,7 @@ def main(config: DictConfig) -> None:
     """Stylise all pictures that `input` names on the cluster at `address`."""
     settings = plain(config)
     network = find(Path(str(config.ckpt)))
+    # Masks are read here: workers need not see their files.
     controls = checked_controls(settings, list(read_network_file(network).metadata.styles))
     jobs = unmade(settings)
     total, failed, seen, began = len(jobs), 0, set(), time.monotonic()
@@ -59,36 +60,20 @@ def main(config: DictConfig) -> None:
 
 
 def unmade(settings: dict[str, Any]) -> list[Job]:
-    """Return the pictures to stylise, each with its output in the folder, which is made.
+    """Return the pictures to stylise, each with its output below the folder, which is made.
 
     Raises:
-        ConfigError: as `find_pictures` and `output_paths` do; or if `resume` and `overwrite` are both asked for.
+        ConfigError: as `picture_jobs` does; if `resume` and `overwrite` are both asked for; or if input is an archive.
     """
     resume, overwrite = settings["resume"], settings["overwrite"]
     if resume and overwrite:
         raise ConfigError("resume keeps the outputs that are there, and overwrite replaces them: give one of the two")
-    files = find_pictures(settings["input"])
-    outputs = output_paths(files, os.path.join(str(settings["output"]), ""), "", overwrite=overwrite or resume)
-    # What an earlier run over the same folder made is not stylised again.
-    made = set(outputs)
-    jobs = [(file, output) for file, output in zip(files, outputs, strict=True) if file not in made]
+    folder = os.path.join(str(settings["output"]), "")
+    found = picture_jobs(settings["input"], folder, "", overwrite=overwrite, resume=resume)
+    jobs = [(job.source, job.target) for job in found if isinstance(job.source, Path)]
+    if len(jobs) < len(found):
+        raise ConfigError(f"input: {settings['input']} holds pictures that workers cannot open one by one; unpack it")
     return [(file, output) for file, output in jobs if not (resume and output.exists())]
-
-
-def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
-    """Return how to stylise, with masks that are read here: workers need not see their files.
-
-    Raises:
-        ConfigError: if a setting does not fit, or is not one of the network's styles.
-    """
-    style = settings["styles"]
-    if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
-        raise ConfigError(f"styles must give numbers, such as {{{known[0]}: 1}}, not {style}")
-    if settings["size"] is not None and type(settings["size"]) is not int:
-        raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {settings['size']!r}")
-    controls = Controls(style=style, **{name: settings[name] for name in Settings.__annotations__})
-    controls.rows(known)
-    return controls
 
 
 if __name__ == "__main__":

@@ -427,12 +427,13 @@ def test_a_run_that_is_stopped_leaves_whole_pictures_and_says_how_to_go_on(
         first = process.stdout.readline()
         process.send_signal(sent)
         out, errors = process.communicate(timeout=120)
-    done = 1 + len(out.splitlines())
+    done = len(made(Path("new")))
     assert first.startswith("new/")
     assert process.returncode == status
+    # The signal may come between a picture's last byte and its line.
+    assert done - 1 <= 1 + len(out.splitlines()) <= done
     assert errors == f"{line}; {done} of 200 pictures are done; resume=true goes on with the others\n"
     assert 0 < done < 200
-    assert len(made(Path("new"))) == done
     for path in Path("new").iterdir():
         Image.open(path).load()
     rest = call(*settings, "resume=true")

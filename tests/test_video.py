@@ -1,5 +1,6 @@
 """Films through a Stylizer: times, sound, colours, directions and sizes are kept, and nothing is lost."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from small_runs import command, environment
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import ConfigError, FastStyleError, FilmError
 from fast_style.films import FilmReport, stylize_film
+from fast_style.films.frames import Frame, Shape
 from fast_style.films.reader import FilmReader
+from fast_style.films.writer import FilmWriter
 from fast_style.networks import LightNet
 from fast_style.pipeline import Stages, ahead
 from fast_style.stylizer import Stylizer, load
@@ -74,6 +77,35 @@ def test_every_frame_keeps_its_time(copy: Callable[..., FilmReport], tmp_path: P
     assert times_of(tmp_path / f"b.{suffix}") == times_of(source) == [Fraction(time, 25) for time in UNEVEN]
     assert (report.frames, report.warning) == (len(UNEVEN), None)
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", f"b.{suffix}", "tiny.safetensors"}
+
+
+@pytest.mark.parametrize("steps", [[1, 2, 1, 4, 2, 1, 3, 2, 40], [40, 1, 2, 1, 3, 4, 1, 1, 9], [2] * 9, [7]])
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_the_last_frame_stays_as_long_as_it_should(tmp_path: Path, suffix: str, codec: str, steps: list[int]) -> None:
+    path, unit = tmp_path / f"a.{suffix}", Fraction(1, 25)
+    writer = FilmWriter(path, path, Shape(64, 48, Fraction(1, 90_000), Fraction(25)), codec)
+    times = [unit * sum(steps[:index]) for index in range(len(steps) + 1)]
+    for index, (begin, end) in enumerate(itertools.pairwise(times)):
+        writer.write(Frame(picture(index), begin, end - begin))
+    writer.finish()
+    assert times_of(path) == times[:-1]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None
+        # Matroska has no length of its streams.
+        assert suffix == "mkv" or (stream.duration or 0) * stream.time_base == times[-1]
+        assert Fraction(container.duration or 0, av.time_base) == pytest.approx(times[-1], abs=0.001)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        shown = [packet.pts or 0 for packet in packets]
+        # Frames are out of order, or nothing is shown by this.
+        assert len(steps) == 1 or sorted(shown) != shown
+        last = packets[shown.index(max(shown))]
+        assert (last.duration or 0) * stream.time_base == unit * steps[-1]
+    # What has been read is written again as it was.
+    stylize_film(Slow(), path, tmp_path / f"b.{suffix}", codec=codec, temporal=0)  # type: ignore[arg-type]
+    with av.open(str(tmp_path / f"b.{suffix}")) as container:
+        assert Fraction(container.duration or 0, av.time_base) == pytest.approx(times[-1], abs=0.001)
 
 
 def test_frames_are_what_the_stylizer_makes_of_them(stylizer: Stylizer, tmp_path: Path) -> None:
