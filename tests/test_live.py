@@ -278,6 +278,8 @@ def test_a_recording_has_each_picture_at_the_time_at_which_it_was_taken(tmp_path
     with av.open(str(path)) as container:
         assert [stream.type for stream in container.streams] == ["video"]
         assert Fraction(container.duration or 0, av.time_base) == pytest.approx(1.5, abs=0.01)
+        stream = container.streams.video[0]
+        assert (stream.duration or 0) * (stream.time_base or 0) == Fraction(3, 2)
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
 
 

@@ -80,14 +80,15 @@ def test_every_frame_keeps_its_time(copy: Callable[..., FilmReport], tmp_path: P
 
 
 @pytest.mark.parametrize("steps", [[1, 2, 1, 4, 2, 1, 3, 2, 40], [40, 1, 2, 1, 3, 4, 1, 1, 9], [2] * 9, [7]])
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
-@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [*itertools.product(["mp4", "mov", "mkv"], ["h264", "hevc"]), ("mp4", "av1")]
+)
 def test_the_last_frame_stays_as_long_as_it_should(tmp_path: Path, suffix: str, codec: str, steps: list[int]) -> None:
     path, unit = tmp_path / f"a.{suffix}", Fraction(1, 25)
-    writer = FilmWriter(path, path, Shape(64, 48, Fraction(1, 90_000), Fraction(25)), codec)
+    writer = FilmWriter(path, path, Shape(64, 64, Fraction(1, 90_000), Fraction(25)), codec)
     times = [unit * sum(steps[:index]) for index in range(len(steps) + 1)]
     for index, (begin, end) in enumerate(itertools.pairwise(times)):
-        writer.write(Frame(picture(index), begin, end - begin))
+        writer.write(Frame(picture(index, 64, 64), begin, end - begin))
     writer.finish()
     assert times_of(path) == times[:-1]
     with av.open(str(path)) as container:
@@ -98,8 +99,8 @@ def test_the_last_frame_stays_as_long_as_it_should(tmp_path: Path, suffix: str, 
         assert Fraction(container.duration or 0, av.time_base) == pytest.approx(times[-1], abs=0.001)
         packets = [packet for packet in container.demux(stream) if packet.size]
         shown = [packet.pts or 0 for packet in packets]
-        # Frames are out of order, or nothing is shown by this.
-        assert len(steps) == 1 or sorted(shown) != shown
+        # Frames are out of order, or nothing is shown by this; in AV1, those that come early are hidden in others.
+        assert len(steps) == 1 or codec == "av1" or sorted(shown) != shown
         last = packets[shown.index(max(shown))]
         assert (last.duration or 0) * stream.time_base == unit * steps[-1]
     # What has been read is written again as it was.

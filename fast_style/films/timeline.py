@@ -18,10 +18,17 @@ class Timeline:
 
     def __call__(self, packet: Any) -> None:
         """Change the times of a packet of any stream."""
-        stream, moment = packet.stream_index, packet.pts if packet.dts is None else packet.dts
-        if moment is None:
-            return
-        moment *= packet.time_base
+        stream = packet.stream_index
+        number = self._begun.get(stream, 0)
+        # Those that Matroska begins with may have no time of decoding, and that of showing goes back and forth.
+        if packet.dts is not None:
+            number = self._number(packet, stream, packet.dts * packet.time_base)
+        if shift := round(self._shifts[number] / packet.time_base):
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+
+    def _number(self, packet: Any, stream: int, moment: Fraction) -> int:
+        """Return how often a stream has begun anew with a packet that is decoded at a moment."""
         number = self._begun.get(stream, 0)
         if stream in self._last and moment + self._shifts[number] < self._last[stream] - _BACK:
             number = self._begun[stream] = number + 1
@@ -30,6 +37,4 @@ class Timeline:
                 length = (packet.duration or 0) * packet.time_base
                 self._shifts.append(max(self._last.values()) + length - moment)
         self._last[stream] = moment + self._shifts[number]
-        if shift := round(self._shifts[number] / packet.time_base):
-            packet.pts = None if packet.pts is None else packet.pts + shift
-            packet.dts = None if packet.dts is None else packet.dts + shift
+        return number

@@ -8,6 +8,8 @@ import av
 from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
@@ -20,6 +22,9 @@ from fast_style.films.reader import FilmReader
 
 # The file can be played while it grows, and whatever ends the program; in the end it becomes an ordinary one.
 _RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}
+# Of these, frames may be decoded in another order than they are shown; but not across a key frame that is asked for.
+_REORDERED = ("h264", "hevc", "mpeg4", "mpeg2video", "vvc")
+_ASKED = {"forced-idr": "1"}
 #: So much may be lost then, in seconds; it is also how finely one can seek.
 _KEY_FRAME_EVERY = 4
 
@@ -55,14 +60,19 @@ class FilmWriter:
         self._encoder, settings = choose_encoder(path, codec, crf)
         name = CONTAINERS[path.suffix.lower()][0]
         options = _RECOVERABLE if name in ("mp4", "mov") else {}
-        self._last: int | None = None
+        self._held: VideoFrame | None = None
+        # How long frames stay: what there is, and, by the times at which they appear, those that the encoder has.
+        self._lengths: set[int] = set()
+        self._encoded: dict[int, int] = {}
+        # By how much the first is decoded before it is shown.
+        self._lead: int | None = None
         self._latest: dict[int, int] = {}
         self._filters: dict[int, BitStreamFilterContext] = {}
         try:
             self._container: OutputContainer = av.open(
                 f"file:{part.absolute()}", "w", format=name, container_options=options
             )
-            self._stream = self._add_video({**settings, **(more or {})})
+            self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             self._copies = {other.index: self._add_copy(other, source) for other in source.others} if source else {}
             if source:
                 self._container.metadata.update(source.metadata)
@@ -79,14 +89,18 @@ class FilmWriter:
             FilmError: if the disk is full, or the like.
         """
         video = to_video(flat(frame), self._pixel_format, self._shape.colours, not self._encoder.odd_sizes)
-        pts = round(frame.time / self._shape.time_base)
-        # Only where the unit is coarser than that of what is read.
-        self._last = pts if self._last is None else max(pts, self._last + 1)
-        video.pts, video.time_base = self._last, self._shape.time_base
+        video.pts, video.time_base = round(frame.time / self._shape.time_base), self._shape.time_base
         video.duration = round(frame.duration / self._shape.time_base)
+        before, self._held = self._held, video
+        if before is not None and before.pts is not None:
+            # Only where the unit is coarser than that of what is read.
+            video.pts = max(video.pts, before.pts + 1)
+            # What films say of it is often another frame's.
+            before.duration = video.pts - before.pts
         try:
             self._copy(frame.packets)
-            self._container.mux(self._stream.encode(video))
+            if before is not None:
+                self._container.mux(self._encode(before))
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
 
@@ -97,7 +111,7 @@ class FilmWriter:
             FilmError: if the disk is full, or the like.
         """
         try:
-            self._container.mux(self._stream.encode(None))
+            self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
             self._copy(rest)
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -131,6 +145,41 @@ class FilmWriter:
         if encoder.tag and self._container.format.name in ("mp4", "mov"):
             context.codec_tag = encoder.tag
         return stream
+
+    def _encode(self, video: VideoFrame) -> "list[Packet[VideoStream]]":
+        assert video.pts is not None
+        self._lengths.add(video.duration)
+        self._encoded[video.pts] = video.duration
+        return self._timed(self._stream.encode(video))
+
+    def _timed(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
+        """Give packets the lengths of their frames, which not every encoder does."""
+        for packet in packets:
+            if packet.pts is not None and packet.dts is not None:
+                self._lead = packet.pts - packet.dts if self._lead is None else self._lead
+                packet.duration = self._encoded.pop(packet.pts, packet.duration)
+        return packets
+
+    def _encode_last(self, last: VideoFrame) -> "list[Packet[VideoStream]]":
+        """Encode the last frame such that it stays as long as it should.
+
+        In MP4, each frame stays until the next one is decoded, and the film for as long as all of them together: the
+        last to be shown must be the last to be decoded, and as long before it is shown as the first.
+        """
+        last.duration = last.duration or round(1 / (self._shape.rate * self._shape.time_base))
+        alone, uneven = not self._lengths, bool(self._lengths - {last.duration})
+        reordered = self._stream.codec_context.codec.canonical_name in _REORDERED
+        apart = uneven and reordered and self._container.format.name in ("mp4", "mov")
+        if apart:
+            last.pict_type = PictureType.I
+        packets = [*self._encode(last), *self._timed(self._stream.encode(None))]
+        for final in packets[-1:]:
+            if alone:
+                # With a single frame, libx265 says anything.
+                final.dts = final.pts
+            elif apart and final.pts == last.pts is not None and final.dts is not None:
+                final.dts = max(final.dts, last.pts - (self._lead or 0))
+        return packets
 
     def _start(self, context: Any) -> None:
         try:

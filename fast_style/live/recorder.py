@@ -18,9 +18,6 @@ from fast_style.parts import claimed
 _ROOM = 16
 #: In seconds. Films of most kinds count in it, or can.
 _TICK = Fraction(1, 90_000)
-# With frames out of order, players of MP4 would take the time of a frame that stands long for another's, and a film
-# that ends with it for shorter than it is.
-_IN_ORDER = {"bf": "0"}
 _SETTINGS = {".webm": {"deadline": "realtime"}}
 #: In seconds.
 _ASKED = 0.1
@@ -115,7 +112,7 @@ class Recorder:
         if pixels is None:
             return
         try:
-            writer = FilmWriter(self.path, part, self._shape, more=_SETTINGS.get(self.path.suffix.lower(), _IN_ORDER))
+            writer = FilmWriter(self.path, part, self._shape, more=_SETTINGS.get(self.path.suffix.lower()))
         except FastStyleError:
             part.unlink(missing_ok=True)
             raise
