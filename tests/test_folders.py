@@ -1,6 +1,5 @@
 """Thousands of pictures: what is made of them, what fails, and what remains when the work is stopped."""
 
-import contextlib
 import io
 import os
 import struct
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from permissions import without_privileges
 from PIL import Image
 from small_networks import varied
 
@@ -202,19 +202,6 @@ def bomb() -> bytes:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-@contextlib.contextmanager
-def without_privileges() -> Iterator[None]:
-    """As an ordinary user: to root, permissions mean nothing."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What is listed and opened in folders, zips and tars, and what never is."""
 
-import contextlib
 import inspect
 import io
 import os
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from permissions import without_privileges
 
 from fast_style.data.sources import Source, open_source, printable
 from fast_style.errors import DataError, ImageError
@@ -26,19 +26,6 @@ Tar = tarfile.TarFile
 def content(source: Source, name: str) -> bytes:
     with source.open(name) as file:
         return file.read()
-
-
-@contextlib.contextmanager
-def without_privileges() -> Iterator[None]:
-    """As an ordinary user: to root, permissions mean nothing."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
