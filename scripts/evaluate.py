@@ -148,6 +148,7 @@ def described(column: Column, judge: Judge) -> dict[str, Any]:
     return {
         "name": column.name,
         "kind": column.kind,
+        "sha256": column.sha256,
         "style": {"name": style.name, "image": style.image.name, "sha256": painting},
         "judged_by": judge.yardstick.settings,
     }

@@ -1,5 +1,7 @@
 """What scripts/evaluate.py compares: a network in one of its styles, or a folder of pictures, each a column."""
 
+import glob
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +14,11 @@ import fast_style
 from fast_style.errors import CheckpointError, ConfigError, ImageError
 from fast_style.images.picture import PICTURE_SUFFIXES, flatten, open_picture
 from fast_style.images.tensors import to_pil, to_tensor
+from fast_style.network_files import read_network_file
 from fast_style.styles import Style
 from fast_style.stylizer import Stylizer
 from fast_style.types import Images
+from fast_style.zoo import find
 
 STYLE_SETTINGS = ("image", "size", "layers")
 
@@ -26,9 +30,11 @@ class Column(ABC):
         name: the heading.
         kind: `network` or `pictures`.
         style: what it aims at.
+        sha256: of a network, the digest of its weights, in hexadecimal.
     """
 
     kind: str
+    sha256: str | None = None
 
     def __init__(self, name: str, style: Style) -> None:
         self.name, self.style = name, style
@@ -47,8 +53,9 @@ class Network(Column):
 
     kind = "network"
 
-    def __init__(self, name: str, style: Style, stylizer: Stylizer, known_as: str) -> None:
+    def __init__(self, name: str, style: Style, stylizer: Stylizer, known_as: str, sha256: str) -> None:
         super().__init__(name, style)
+        self.sha256 = sha256
         self._stylizer, self._known_as = stylizer, known_as
 
     def stylise(self, file: Path, photograph: Images) -> Images:
@@ -110,6 +117,7 @@ def columns_of(settings: Mapping[str, Any], device: str) -> list[Column]:
 
 def _networks(name: str, settings: Mapping[str, Any], device: str) -> Iterator[Network]:
     stylizer = fast_style.load(name, device=device)
+    sha256 = read_network_file(find(Path(name))).sha256
     wanted = several(settings["styles"]) or stylizer.styles
     for style in wanted:
         if style not in stylizer.styles:
@@ -117,7 +125,7 @@ def _networks(name: str, settings: Mapping[str, Any], device: str) -> Iterator[N
         heading = Path(name).name.removesuffix(".safetensors")
         heading = heading if len(stylizer.styles) == 1 else f"{heading}: {style}"
         trained = _trained_style(name, style, stylizer, given=settings["style"]["image"] is not None)
-        yield Network(heading, _style(style, trained, settings["style"]), stylizer, style)
+        yield Network(heading, _style(style, trained, settings["style"]), stylizer, style, sha256)
 
 
 def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) -> dict[str, Any]:
@@ -130,12 +138,17 @@ def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) ->
     image = trained.get("image")
     if not isinstance(image, str):
         raise CheckpointError(f"{name}: does not name the picture of {style}; give it: style.image=PATH")
+    if Path(image).exists():
+        return trained
     # A swatch of this project may have been elsewhere where the network was trained; those that ship do not say where.
-    own = CONFIGS / "style" / "images" / Path(image).name
-    if not Path(image).exists() and Path(image).parts[-4:-1] in ((), ("configs", "style", "images")) and own.exists():
-        trained["image"] = str(own)
-    elif not Path(image).exists():
+    ours = Path(image).parts[-4:-1] in ((), ("configs", "style", "images"))
+    swatches = sorted((CONFIGS / "style" / "images").glob(f"{glob.escape(Path(image).stem)}.*")) if ours else []
+    if not swatches:
         raise CheckpointError(f"{name}: {image}, which it was trained on, is not there; give it: style.image=PATH")
+    trained["image"] = str(swatches[0])
+    if swatches[0].name != Path(image).name:
+        how = "by a texture synthesised from its painting, which does not ship; style.image=PATH judges it by another"
+        print(f"{name}: {style} is judged {how}", file=sys.stderr)
     return trained
 
 

@@ -21,6 +21,7 @@ from fast_style.encoders import VGGEncoder
 from fast_style.evaluation import Yardstick, equivalent_iterations, quartiles, structure
 from fast_style.images.tensors import read_image
 from fast_style.losses import ContentLoss, GridLoss, Loss, StyleLoss, TotalVariationLoss
+from fast_style.network_files import read_network_file
 from fast_style.networks import LightNet
 from fast_style.optimize import optimize
 from fast_style.styles import Style
@@ -213,6 +214,7 @@ def test_a_network_is_judged_on_every_photograph_at_every_size(call: Call, encod
     (column,) = numbers["columns"]
     assert (numbers["format"], numbers["left_out"]) == (1, {})
     assert column["style"]["image"] == style.image.name
+    assert column["sha256"] == read_network_file(Path("checkpoints/waves.safetensors")).sha256
     assert list(column["pictures"]) == ["a<b>.png", "c.png"]
     for picture in column["pictures"].values():
         assert picture["ratio"] == picture["loss"] / picture["plateau"]
@@ -280,6 +282,12 @@ def test_networks_and_styles_have_a_column_each(call: Call, style: Style, folder
     arguments = ("style.image=turned.png", "styles=waves", "overwrite=true", "data.source=photos/c.png")
     numbers = call("ckpt=[waves,two.safetensors]", *arguments)
     assert [column["style"]["image"] for column in numbers["columns"]] == ["turned.png"] * 2
+
+
+def test_a_network_that_ships_is_judged_by_its_swatch(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    (column,) = call("ckpt=the_scream", "data.source=photos/c.png")["columns"]
+    assert column["style"]["image"] == "the_scream.jpg"
+    assert "the_scream is judged by a texture synthesised from its painting" in capsys.readouterr().err
 
 
 def test_a_damaged_photograph_is_named_and_left_out(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
