@@ -1,72 +1,42 @@
-"""What stylize.py does with films, with animations, and with pictures that are to become one."""
+"""What stylize.py does with films: one after the other, and says what becomes of each."""
 
+import contextlib
+import errno
 import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from command_line import duration, find_pictures, output_paths
+from command_line import duration
+from film_jobs import Job
+from outcomes import as_json as json_line
+from outcomes import follow
 
 from fast_style.controls import Controls
+from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, FastStyleError, FilmError
-from fast_style.films import FILM_SUFFIXES, FilmReport, stylize_film
-from fast_style.films.animations import is_animation
-from fast_style.films.frames import ANIMATIONS, CONTAINERS
-from fast_style.images.picture import PICTURE_SUFFIXES
+from fast_style.films import FilmReport, stylize_film
+from fast_style.folders import Job as FileJob
+from fast_style.folders import Member
+from fast_style.folders.intake import is_made
 from fast_style.stylizer import Stylizer
 
 #: The settings that only films have.
 SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps")
-
-Job = tuple[Path | list[Path], Path]
-
-
-def film_jobs(inputs: Any, output: str | None, name: str, *, overwrite: bool) -> list[Job]:
-    """Return what is to be read and written as films; nothing if pictures are to become pictures.
-
-    Args:
-        inputs: as for `find_pictures`, of films, too.
-        output: as for `output_paths`; or a film or animation for all of the pictures, or 'FOLDER/*.png' for the frames
-            of a film.
-        name: as for `output_paths`.
-        overwrite: as for `output_paths`.
-
-    Raises:
-        ConfigError: if films and pictures are mixed, an output does not fit, or would replace what it must not.
-    """
-    try:
-        files = find_pictures(inputs, (*PICTURE_SUFFIXES, *FILM_SUFFIXES))
-    except ConfigError:
-        return []  # Who looks for pictures says why.
-    films = [file for file in files if file.suffix.lower() in FILM_SUFFIXES]
-    if films and len(films) < len(files):
-        counts = f"{len(films)} films and {len(files) - len(films)} pictures"
-        raise ConfigError(f"input: {counts}; take them one after the other, such as input='clips/*.mp4'")
-    # Among still pictures, an animation is one as well: its first.
-    films = films or (files if all(map(is_animation, files)) else [])
-    folder = output is None or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
-    suffix = "" if folder else Path(str(output)).suffix.lower()
-    frames = not folder and "*" in Path(str(output)).name
-    if not films:
-        if frames or not (suffix in CONTAINERS or (suffix in (".gif", ".apng", ".webp") and len(files) > 1)):
-            return []
-        return _checked([(files, Path(str(output)))], overwrite)
-    if folder:
-        outputs = output_paths(films, output, name, overwrite=True)
-        jobs: list[Job] = [(film, _writable(path)) for film, path in zip(films, outputs, strict=True)]
-        # What an earlier run over the same folder made is not stylised again.
-        made = [path for _, path in jobs]
-        return _checked([job for job in jobs if job[0] not in made], overwrite)
-    if len(films) > 1:
-        raise ConfigError(f"{output}: cannot take {len(films)} films; give a folder as output")
-    if suffix in PICTURE_SUFFIXES and suffix not in ANIMATIONS and not frames:
-        if films[0].suffix.lower() not in FILM_SUFFIXES:
-            return []
-        raise ConfigError(f"{output}: one picture cannot take a film; end it in .mp4, or in /*{suffix} for its frames")
-    return _checked([(films[0], Path(str(output)))], overwrite)
+#: What is told of a film that was not made.
+_NOTHING: dict[str, Any] = {"frames": None, "notes": [], "warning": None}
 
 
 def stylize_films(
-    stylizer: Stylizer, jobs: list[Job], controls: Controls, size: int | None, settings: dict[str, Any]
+    stylizer: Stylizer,
+    jobs: list[Job],
+    controls: Controls,
+    size: int | None,
+    settings: dict[str, Any],
+    resume: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Stylise films, and say how it went; one that fails does not stop the others.
 
@@ -76,56 +46,120 @@ def stylize_films(
         controls: how.
         size: the long side, in pixels; None: that of each film.
         settings: of all SETTINGS, the values.
+        resume: whether films are skipped whose results are there. Results are only ever there whole.
+        as_json: whether standard output gets a line of JSON for each film, and not the names of results.
 
     Raises:
         FastStyleError: if one has failed, or settings do not fit.
+        KeyboardInterrupt: if it is stopped; the message says how far it has come.
     """
     # Here: a single picture need not wait for it.
     from progress import Amount
 
-    failed = 0
-    for source, target in jobs:
-        try:
-            with Amount("frames") as amount:
+    def make(source: Path | list[Path], target: Path) -> FilmReport:
+        with Amount("frames", aside=True) as amount:
 
-                def progress(done: int, total: int, title: str = str(target), shown: Amount = amount) -> None:
-                    shown.update(title, done, max(total, 1))
+            def progress(done: int, total: int) -> None:
+                amount.update(printable(str(target)), done, max(total, 1))
 
-                options = {**settings, "size": size, "progress": progress}
-                report = stylize_film(stylizer, source, target, controls=controls, **options)
-        except FastStyleError as error:
-            if len(jobs) == 1 or isinstance(error, ConfigError):
-                raise
-            failed += 1
-            print(error, file=sys.stderr)
-        else:
-            print(target, flush=True)
-            print(_pace(report), file=sys.stderr)
-            if report.warning:
-                print(report.warning, file=sys.stderr)
-            for note in report.notes:
-                print(f"{source}: {note}", file=sys.stderr)
-    if failed:
-        raise FilmError(f"{failed} of {len(jobs)} films failed; the others are done")
+            options = {**settings, "size": size, "progress": progress}
+            return stylize_film(stylizer, source, target, controls=controls, **options)
 
+    def say(outcome: _Outcome) -> None:
+        source, target = outcome.job
+        if as_json:
+            names = [str(each) for each in source] if isinstance(source, list) else str(source)
+            film = outcome.film
+            more = {"frames": film.frames, "notes": [*film.notes], "warning": film.warning} if film else _NOTHING
+            print(json_line(names, str(target), outcome, **more), flush=True)
+        elif outcome.film:
+            print(printable(str(target)), flush=True)
+        if outcome.error and len(jobs) > 1:
+            print(outcome.error, file=sys.stderr, flush=True)
+        if outcome.film:
+            print(_pace(outcome.film), file=sys.stderr)
+            if outcome.film.warning:
+                print(outcome.film.warning, file=sys.stderr)
+            for note in outcome.film.notes:
+                name = target if isinstance(source, list) else source
+                print(printable(f"{name}: {note}"), file=sys.stderr)
 
-def _checked(jobs: list[Job], overwrite: bool) -> list[Job]:
-    targets = [target for _, target in jobs]
-    for source, target in jobs:
-        sources = source if isinstance(source, list) else [source]
-        if target.resolve() in [path.resolve() for path in sources]:
-            raise ConfigError(f"{target}: is the input itself; give another output")
-        there = [target] if target.exists() else sorted(target.parent.glob(target.name)) if "*" in target.name else []
-        if there and not overwrite:
-            raise ConfigError(f"{there[0]}: exists already; add overwrite=true to replace it, or give another output")
-    if len(set(targets)) < len(targets):
-        raise ConfigError(f"{targets[0].parent}: two of the films would have the same name; take them one at a time")
-    return jobs
+    follow(_Films(jobs, make, resume), say, "films", len(jobs), FilmError, contextlib.ExitStack())
 
 
-def _writable(path: Path) -> Path:
-    """Return the name of a film, of a format that can be written."""
-    return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a film."""
+
+    job: Job
+    status: Literal["done", "failed", "skipped"]
+    seconds: float = 0.0
+    error: str | None = None
+    film: FilmReport | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        return self.film.size if self.film else None
+
+
+class _Films:
+    """The work on films, one after the other."""
+
+    def __init__(self, jobs: list[Job], make: Callable[[Path | list[Path], Path], FilmReport], resume: bool) -> None:
+        self._make = make
+        made = [_is_made(job) if resume else None for job in jobs]
+        self._there = [job for job, is_there in zip(jobs, made, strict=True) if is_there is not None]
+        self._left = [job for job, is_there in zip(jobs, made, strict=True) if is_there is None]
+        self.done, self.failed, self.disk_full = 0, 0, False
+        self.skipped, self.older = len(self._there), made.count(False)
+        self._outcomes = self._work()
+
+    def __iter__(self) -> Iterator[_Outcome]:
+        return self._outcomes
+
+    def stop(self) -> None:
+        self._outcomes.close()
+
+    def _work(self) -> Generator[_Outcome, None, None]:
+        for job in self._there:
+            yield _Outcome(job, "skipped")
+        for job in self._left:
+            began = time.monotonic()
+            try:
+                film = self._one(*job)
+            except FastStyleError as error:
+                # What is wrong with the settings is wrong with all films, unless some could be made.
+                if isinstance(error, ConfigError) and not self.done:
+                    raise
+                self.failed += 1
+                self.disk_full = _is_full(error)
+                outcome = _Outcome(job, "failed", time.monotonic() - began, printable(str(error)))
+            else:
+                self.done += 1
+                outcome = _Outcome(job, "done", film.seconds, film=film)
+            yield outcome
+            if self.disk_full:
+                return
+
+    def _one(self, source: Path | Member | list[Path], target: Path) -> FilmReport:
+        if isinstance(source, Member):
+            raise FilmError(f"{source}: {source.refused}")
+        return self._make(source, target)
+
+
+def _is_made(job: Job) -> bool | None:
+    """Return whether there is a result: True, or False if it is older than what it is made of; None: there is none."""
+    source, target = job
+    made = [is_made(FileJob(each, target)) for each in (source if isinstance(source, list) else [source])]
+    return None if None in made else all(made)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__context__
+    return False
 
 
 def _pace(report: FilmReport) -> str:

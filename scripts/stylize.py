@@ -1,7 +1,9 @@
 """Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
 from command_line import checked_controls, plain, run
-from films import SETTINGS, film_jobs, stylize_films
+from film_jobs import film_jobs
+from films import SETTINGS, stylize_films
+from inputs import find_inputs
 from network_list import network_list
 from omegaconf import DictConfig
 from pictures import SETTINGS as PICTURE_SETTINGS
@@ -14,7 +16,7 @@ LIST = "list"
 
 
 def main(config: DictConfig) -> None:
-    """Stylise all that `input` names; a picture that fails does not stop the others."""
+    """Stylise all that `input` names; a picture or film that fails does not stop the others."""
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
         return
@@ -24,11 +26,13 @@ def main(config: DictConfig) -> None:
     controls = checked_controls(settings, stylizer.styles)
     style, masks = settings["styles"], settings["masks"]
     name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
-    if films := film_jobs(config.input, config.output, name, overwrite=config.overwrite):
-        stylize_films(stylizer, films, controls, config.size, {key: settings[key] for key in SETTINGS})
-        return
     flags = {key: settings[key] for key in ("overwrite", "resume")}
-    jobs = picture_jobs(config.input, config.output, name, **flags)
+    found = find_inputs(config.input, config.output)
+    if films := film_jobs(found, config.input, config.output, name, **flags):
+        how = {key: settings[key] for key in SETTINGS}
+        stylize_films(stylizer, films, controls, config.size, how, resume=config.resume, as_json=config.json)
+        return
+    jobs = picture_jobs(found, config.output, name, **flags)
     how = {key: settings[key] for key in PICTURE_SETTINGS}
     stylize_pictures(stylizer, jobs, controls, config.size, how, as_json=config.json)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import checked_controls, duration, plain, run
+from inputs import find_inputs
 from omegaconf import DictConfig
 from pictures import picture_jobs
 from progress import Amount
@@ -69,7 +70,7 @@ def unmade(settings: dict[str, Any]) -> list[Job]:
     if resume and overwrite:
         raise ConfigError("resume keeps the outputs that are there, and overwrite replaces them: give one of the two")
     folder = os.path.join(str(settings["output"]), "")
-    found = picture_jobs(settings["input"], folder, "", overwrite=overwrite, resume=resume)
+    found = picture_jobs(find_inputs(settings["input"], folder), folder, "", overwrite=overwrite, resume=resume)
     jobs = [(job.source, job.target) for job in found if isinstance(job.source, Path)]
     if len(jobs) < len(found):
         raise ConfigError(f"input: {settings['input']} holds pictures that workers cannot open one by one; unpack it")

@@ -1,6 +1,7 @@
 """Films that are woven, joined, badly written or broken, and places where none should be written."""
 
 import itertools
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from film_jobs import Job
 from PIL import Image
 from small_films import Pixels, packets_of, picture, pixels_of, times_of, write_film
 
@@ -21,6 +23,7 @@ from fast_style.controls import Controls
 from fast_style.errors import ConfigError, FastStyleError, FilmError
 from fast_style.films import FilmReport, stylize_film
 from fast_style.films import writer as film_writer
+from fast_style.films.reader import FilmReader
 from fast_style.films.timeline import Timeline
 
 Copy = Callable[..., FilmReport]
@@ -97,6 +100,134 @@ def test_what_8_bits_cannot_hold_is_said(copy: Copy, tmp_path: Path, capsys: pyt
     assert copy(deep, "b.mp4").notes == ["more than 8 bits of each colour: 8 are kept"]
     films.stylize_films(Same(), [(deep, tmp_path / "c.mp4")], Controls(), None, SETTINGS)  # type: ignore[arg-type]
     assert capsys.readouterr().err.splitlines()[1:] == [f"{deep}: more than 8 bits of each colour: 8 are kept"]
+
+
+def with_extras(path: Path) -> Path:
+    """A film with what films seldom have, of which each format holds a part."""
+    with av.open(str(path), "w", format="matroska" if path.suffix == ".mkv" else "mp4") as container:
+        streams: list[Any] = [container.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        streams[0].metadata["timecode"] = "01:00:00:05"
+        data: Any = None
+        if path.suffix == ".mkv":
+            container.add_attachment("letters.ttf", "font/ttf", b"letters")
+        else:
+            data = container.add_data_stream("bin_data")
+            data.time_base = Fraction(1, 1000)
+        named = [(0, 480, "one"), (480, 1000, "two")]
+        container.set_chapters(
+            [
+                {"id": start, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+                for start, end, title in named
+            ]
+        )
+        for index in range(25):
+            for stream in streams:
+                container.mux(stream.encode(VideoFrame.from_ndarray(picture(index), "rgb24")))
+            if data:
+                packet: Any = av.Packet(b"place %d" % index)
+                packet.stream, packet.time_base, packet.duration = data, Fraction(1, 1000), 40
+                packet.pts = packet.dts = 40 * index
+                container.mux(packet)
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "left_out"),
+    [
+        ("a.mkv", "b.mkv", ""),
+        ("a.mkv", "b.webm", ", attachment letters.ttf, which a .webm cannot hold"),
+        ("a.mkv", "b.mov", ", attachment letters.ttf, which a .mov cannot hold"),
+        ("a.mp4", "b.mp4", ""),
+        ("a.mp4", "b.mkv", ", data GoPro MET, which a .mkv cannot hold"),
+    ],
+)
+def test_what_else_a_film_has_is_kept_or_named(
+    copy: Copy, tmp_path: Path, source: str, target: str, left_out: str
+) -> None:
+    before = with_extras(tmp_path / source)
+    assert copy(before, target).notes == [f"left out: another video{left_out}"]
+    with av.open(str(before)) as one, av.open(str(tmp_path / target)) as other:
+        (pictures,) = other.streams.video
+        assert {key.lower(): value for key, value in pictures.metadata.items()}["timecode"] == "01:00:00:05"
+        for chapter, copied in zip(one.chapters(), other.chapters(), strict=True):
+            assert copied["metadata"] == chapter["metadata"]
+            for key in ("start", "end"):
+                assert copied[key] * copied["time_base"] == chapter[key] * chapter["time_base"]  # type: ignore[operator]
+        files = [(each.name, each.data) for each in one.streams.attachments]
+        assert [(each.name, each.data) for each in other.streams.attachments] == ([] if left_out else files)
+    if (source, target) == ("a.mp4", "b.mp4"):
+        # The chapters and the time code, as MP4 holds them, and what the camera said.
+        assert sorted(packets_of(tmp_path / target, "data")) == sorted(packets_of(before, "data"))
+        assert len(packets_of(before, "data")) == 26
+
+
+def test_a_part_has_its_chapters_and_no_time_code_of_the_whole(copy: Copy, tmp_path: Path) -> None:
+    report = copy(with_extras(tmp_path / "a.mkv"), "b.mkv", start=0.4, end=0.6)
+    assert report.notes == ["left out: the time code, which counts from the beginning, another video"]
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        chapters: list[Any] = list(container.chapters())
+        assert [
+            (each["metadata"]["title"], each["start"] * each["time_base"], each["end"] * each["time_base"])
+            for each in chapters
+        ] == [("one", 0, Fraction(8, 100)), ("two", Fraction(8, 100), Fraction(2, 10))]
+
+
+@pytest.mark.parametrize(
+    ("target", "codec"),
+    [("b.webm", None), ("b.mkv", "ffv1"), ("b.mov", "prores_ks"), ("f_*.png", None), ("b.mp4", None)],
+)
+@pytest.mark.parametrize("source", ["a.webm", "a.mkv"])
+def test_opacity_is_kept_or_laid_on_white(
+    copy: Copy, tmp_path: Path, source: str, target: str, codec: str | None
+) -> None:
+    see_through = np.full((48, 64, 4), (200, 40, 60, 255), np.uint8)
+    see_through[:, 32:, 3] = 100
+    kinds: dict[str, tuple[str, dict[str, str]]] = {
+        "a.webm": ("libvpx-vp9", {"auto-alt-ref": "0", "crf": "10", "b": "0", "cpu-used": "5"}),
+        "a.mkv": ("ffv1", {}),
+    }
+    kind, options = kinds[source]
+    frames = [VideoFrame.from_ndarray(see_through, "rgba").reformat(format="yuva420p") for _ in range(3)]
+    film = write_film(tmp_path / source, frames, codec=kind, options=options, pix_fmt="yuva420p")
+    report = copy(film, target, codec=codec)
+    kept = target != "b.mp4"
+    assert report.notes == ([] if kept else ["what was transparent lies on white; a .webm would keep it"])
+    if target == "f_*.png":
+        with Image.open(tmp_path / "f_000003.png") as image:
+            pixels = np.asarray(image)
+    else:
+        reader = FilmReader(tmp_path / target)
+        last = list(reader.frames())[-1]
+        reader.close()
+        pixels = last.pixels if last.alpha is None else np.dstack([last.pixels, last.alpha])
+    # On white, 100 of 255.
+    right = [200, 40, 60, 100] if kept else [233, 171, 178]
+    for part, colour in ((pixels[8:40, 4:28], [200, 40, 60, 255][: len(right)]), (pixels[8:40, 36:60], right)):
+        assert np.abs(part.astype(int) - colour).max() <= 8
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_a_film_is_as_long_as_it_was_though_its_last_frame_is_not_the_last_to_be_decoded(
+    copy: Copy, tmp_path: Path, suffix: str
+) -> None:
+    times = [0, 1, 2, 5, 6, 10, 11, 12, 40]
+    options = {"x264-params": "b-adapt=0:bframes=3:b-pyramid=0:scenecut=0"}
+    source = write_film(tmp_path / f"a.{suffix}", [picture(index) for index in times], times, options=options)
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        shown_last = max(packets, key=lambda packet: packet.pts or 0)
+        assert shown_last is not packets[-1]
+        # What MP4 says of it is how long it takes until the next one is decoded.
+        assert (shown_last.duration or 0) * shown_last.time_base == Fraction(4, 25)
+    assert copy(source, f"b.{suffix}").length == Fraction(41, 25)
+    for name in ("a", "b"):
+        with av.open(str(tmp_path / f"{name}.{suffix}")) as container:
+            stream = container.streams.video[0]
+            assert (stream.duration or 0) * (stream.time_base or 0) == Fraction(41, 25)
 
 
 def broadcast(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
@@ -342,7 +473,7 @@ def test_a_film_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pyte
     write_film(tmp_path / "loud.mp4", [picture(0)] * 3, sound=True)
     write_film(tmp_path / "good.mp4", [picture(0)] * 3)
     names = ("text.mp4", "empty.mp4", "loud.mp4", "good.mp4")
-    jobs: list[films.Job] = [(tmp_path / name, (tmp_path / name).with_suffix(".webm")) for name in names]
+    jobs: list[Job] = [(tmp_path / name, (tmp_path / name).with_suffix(".webm")) for name in names]
     with pytest.raises(FilmError, match=r"^3 of 4 films failed; the others are done$"):
         films.stylize_films(Same(), jobs, Controls(), None, SETTINGS)  # type: ignore[arg-type]
     out, errors = capsys.readouterr()
@@ -353,6 +484,32 @@ def test_a_film_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pyte
         f"{tmp_path}/loud.webm",
     ]
     assert {path.name for path in tmp_path.iterdir()} == {*names, "good.webm"}
+
+
+def test_ctrl_c_among_films_says_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = [(write_film(tmp_path / f"{name}.mp4", [picture(0)]), tmp_path / f"{name}.mkv") for name in "abc"]
+
+    def stopped(stylizer: Any, source: Path, *arguments: Any, **settings: Any) -> FilmReport:
+        if source.name == "b.mp4":
+            raise KeyboardInterrupt("interrupted; b.part.mkv holds the first 7 frames")
+        return stylize_film(stylizer, source, *arguments, **settings)
+
+    monkeypatch.setattr(films, "stylize_film", stopped)
+    said = (
+        "interrupted; b.part.mkv holds the first 7 frames; 1 of 3 films are done; resume=true goes on with the others"
+    )
+    with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(said)}$"):
+        films.stylize_films(Same(), jobs, Controls(), None, SETTINGS)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_ends_the_work_on_all_films(tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(20)]
+    source = write_film(tmp_path / "a.mkv", frames, codec="ffv1", options={})
+    disk = small_disk("128k")
+    jobs: list[Job] = [(source, disk / f"{name}.mkv") for name in "bc"]
+    with pytest.raises(FilmError, match=r"^the disk is full; 0 of 2 films are done; resume=true goes on with the oth"):
+        films.stylize_films(Same(), jobs, Controls(), None, SETTINGS)  # type: ignore[arg-type]
 
 
 def test_a_film_whose_sound_does_not_fit_is_no_mistake_in_the_settings(copy: Copy, tmp_path: Path) -> None:

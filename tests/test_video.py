@@ -1,6 +1,9 @@
 """Films through a Stylizer: times, sound, colours, directions and sizes are kept, and nothing is lost."""
 
 import itertools
+import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,6 +270,8 @@ def test_a_part_of_a_film_begins_at_0_with_its_sound(copy: Callable[..., FilmRep
     inside = [time for time in times_of(source) if Fraction("0.3") <= time < Fraction("0.7")]
     assert times_of(tmp_path / "b.mp4") == [time - begin for time in inside]
     assert report.frames == len(inside) == 10
+    # The last is seen until the end, and not until the frame that comes then.
+    assert report.length == Fraction("0.7") - begin
     heard = [(time - begin, packet) for time, packet in packets_of(source, "audio") if begin <= time < Fraction("0.7")]
     after = packets_of(tmp_path / "b.mp4", "audio")
     assert [packet for _, packet in after] == [packet for _, packet in heard]
@@ -624,6 +629,27 @@ def test_the_script_takes_films_animations_and_pictures(call: Callable[..., tupl
         ),
         (("input=[a.mp4,b.mp4]", "output=c.mp4"), "c.mp4: cannot take 2 films; give a folder as output"),
         (("input=[a.mp4,f/1.png]",), "input: 1 films and 1 pictures; take them one after the other, such as input="),
+        (("input=both", "output=new"), "input: 1 films and 1 pictures; take them one after the other, such as input="),
+        (
+            ("input=f.zip", "output=new"),
+            "f.zip: films in an archive cannot be read in place; unpack it, and give the f",
+        ),
+        (("input=f.zip", "output=new.mp4"), "f.zip: a film is made of pictures in a folder; unpack it, and give that"),
+        (
+            ("input=f", "output=new.zip"),
+            "new.zip: results do not go into an archive; give a folder, such as new/, and ",
+        ),
+        (("input=a.mp4", "output=new.tar.gz"), "new.tar.gz: results do not go into an archive; give a folder, such as"),
+        (("input=a.mp4", "output=n.zip/*.png"), "n.zip/*.png: results do not go into an archive; give a folder, such "),
+        (("input=f", "output=new/*.png"), "new/*.png: is for the frames of a film, and input has none; give new/"),
+        (
+            ("input=a.mp4", "output=f/*.png", "resume=true"),
+            "f/1.png: exists already; add overwrite=true to replace it, since nobody can tell whether all frames are",
+        ),
+        (
+            ("input=a.mp4", "output=b.mp4", "resume=true", "overwrite=true"),
+            "resume keeps the films that are there, and overwrite replaces them: give one of them",
+        ),
         (("input=a.mp4", "output=c.mp4", "codec=h267"), "codec: there is no encoder 'h267' here; choose from h264, "),
         (("input=cut.mp4",), "cut.mp4: not a readable film (Invalid data found when processing input)"),
     ],
@@ -636,9 +662,85 @@ def test_the_script_tells_mistakes_in_one_line(
     Path("cut.mp4").write_bytes(Path("a.mp4").read_bytes()[:500])
     Path("f").mkdir()
     Image.new("RGB", (20, 20)).save("f/1.png")
+    Path("both/day").mkdir(parents=True)
+    shutil.copy("a.mp4", "both/day/a.mp4")
+    shutil.copy("f/1.png", "both/1.png")
+    shutil.make_archive("f", "zip", "both", "day")
     with pytest.raises(SystemExit) as stop:
         call(*arguments)
     line = str(stop.value.code).removeprefix("stylize.py: ")
     assert line[: len(answer)] == answer
     assert "\n" not in line
     assert Path("b.mp4").read_bytes() == b"precious"
+
+
+def test_folders_of_films_keep_their_tree_and_json_tells_of_each(
+    call: Callable[..., tuple[list[str], str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("clips/day").mkdir(parents=True)
+    write_film(Path("clips/a.mp4"), [picture(index) for index in range(3)])
+    write_film(Path("clips/day/a.mkv"), [picture(0, 65, 47)] * 2, codec="ffv1", options={}, pix_fmt="yuv420p10le")
+    Path("clips/day/bad.mp4").write_text("no film")
+    settings = ("input=clips", "temporal=0", "json=true")
+    with pytest.raises(SystemExit) as stop:
+        call(*settings, "output=new")
+    assert stop.value.code == "stylize.py: 1 of 3 films failed; the others are done"
+    out, errors = capfd.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert min(line.pop("seconds") for line in lines) > 0
+    bad = "clips/day/bad.mp4: not a readable film (Invalid data found when processing input)"
+    made = {"status": "done", "error": None, "warning": None}
+    assert lines == [
+        made | {"input": "clips/a.mp4", "output": "new/a.mp4", "width": 64, "height": 48, "frames": 3, "notes": []},
+        # H.264 has no odd sizes.
+        made
+        | {"input": "clips/day/a.mkv", "output": "new/day/a.mkv", "width": 66, "height": 48, "frames": 2}
+        | {"notes": ["more than 8 bits of each colour: 8 are kept"]},
+        {"input": "clips/day/bad.mp4", "output": None, "status": "failed", "width": None, "height": None}
+        | {"error": bad, "frames": None, "notes": [], "warning": None},
+    ]
+    assert bad in errors.splitlines()
+    # Beside them, and once more: neither results nor what a stopped run has left are films to begin with.
+    Path("clips/day/bad.mp4").unlink()
+    shutil.copy("clips/a.mp4", "clips/a_day.part.mp4")
+    for again in ("resume=true", "overwrite=true"):
+        lines = [json.loads(line) for line in call(*settings, again)[0]]
+        assert [line["output"] for line in lines] == ["clips/a_day.mp4", "clips/day/a_day.mkv"]
+
+
+def test_films_that_are_there_are_not_made_again(
+    call: Callable[..., tuple[list[str], str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("clips").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        write_film(Path("clips", name), [picture(0)] * 2)
+    settings = ("input=clips/*.mp4", "output=new", "temporal=0")
+    call(*settings)
+    Path("new/b.mp4").unlink()
+    before = Path("new/a.mp4").stat().st_mtime_ns
+    with pytest.raises(SystemExit) as stop:
+        call(*settings)
+    answer = "add overwrite=true to replace it, resume=true to make only what is missing, or give another output"
+    assert stop.value.code == f"stylize.py: new/a.mp4: exists already; {answer}"
+    capfd.readouterr()
+    out, errors = call(*settings, "resume=true")
+    assert out == ["new/b.mp4"]
+    assert errors.endswith("1 films in 0 s; 1 there already\n")
+    os.utime("clips/a.mp4", (2e9, 2e9))
+    out, errors = call(*settings, "resume=true", "json=true")
+    older = "0 films in 0 s; 2 there already, 1 of them older than their films: overwrite=true makes them again\n"
+    assert ([json.loads(line)["status"] for line in out], errors) == (["skipped"] * 2, older)
+    assert Path("new/a.mp4").stat().st_mtime_ns == before
+
+
+def test_of_an_archive_the_pictures_are_taken_and_its_films_are_named(
+    call: Callable[..., tuple[list[str], str]],
+) -> None:
+    Path("both").mkdir()
+    write_film(Path("both/a.mp4"), [picture(0)] * 2)
+    Image.fromarray(picture(0)).save("both/b.png")
+    shutil.make_archive("both", "zip", "both")
+    out, errors = call("input=both.zip", "output=new")
+    assert out == ["new/b.png"]
+    said = "1 films are left out: both.zip: films in an archive cannot be read in place; unpack it, and give the folder"
+    assert errors == f"{said}\n"

@@ -79,7 +79,8 @@ class AnimationReader:
         height, width = self._first.pixels.shape[:2]
         rate = 1 / self._first.duration
         loop = self._image.info.get("loop", 1)
-        self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop if isinstance(loop, int) else 0)
+        loop = loop if isinstance(loop, int) else 0
+        self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop, alpha=self._first.alpha is not None)
 
     def frames(self) -> Iterator[Frame]:
         """See Reader."""
@@ -141,6 +142,12 @@ class AnimationWriter:
         self._pictures: list[Image.Image] = []
         self._times: list[Fraction] = []
         self._last, self._bytes = _UNSAID, 0
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Writer."""
+        return self._pictures[0].size
 
     def write(self, frame: Frame) -> None:
         """See Writer.

@@ -34,7 +34,7 @@ class Frame:
         time: when it appears, in seconds.
         duration: how long it is meant to stay, in seconds; 0: nobody says.
         alpha: the opacity, of shape (height, width), or None.
-        packets: sound and subtitles that stood before it in the file, still packed.
+        packets: sound, subtitles and data that stood before it in the file, still packed.
     """
 
     pixels: Bytes
@@ -72,6 +72,7 @@ class Shape:
         aspect: width of a pixel by its height.
         colours: what a video that is made of them shall be tagged with.
         loop: how often an animation is played; 0: without end.
+        alpha: whether frames may have an opacity.
     """
 
     width: int
@@ -82,6 +83,7 @@ class Shape:
     aspect: Fraction = Fraction(1)
     colours: Colours = Colours()
     loop: int = 0
+    alpha: bool = False
 
 
 class Reader(Protocol):
@@ -111,6 +113,14 @@ class Reader(Protocol):
 
 class Writer(Protocol):
     """Where frames go."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is written, in pixels."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What it cannot hold, each in a few words."""
 
     def write(self, frame: Frame) -> None:
         """Take the next frame."""

@@ -3,16 +3,22 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import av
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from fast_style.errors import FilmError
+from fast_style.untrusted import MAX_PIXELS
 
 # One file each: playlists and their like lead to other files and addresses.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu"
+
+# FFmpeg's own decoders pass over the opacity in WebM.
+_WITH_OPACITY = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def open_film(path: Path) -> InputContainer:
@@ -47,6 +53,18 @@ def moving_pictures(path: Path, container: InputContainer) -> VideoStream:
     if not isinstance(stream, VideoStream) or not getattr(stream, "codec_context", None):
         raise FilmError(f"{path}: no video in it that can be read")
     return stream
+
+
+def decoder_of(stream: VideoStream) -> Any:
+    """Return what decodes the pictures of a film, with their opacity."""
+    decoder: Any = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_OPACITY:
+        header = decoder.extradata
+        decoder = CodecContext.create(_WITH_OPACITY[decoder.name], "r")
+        decoder.extradata = header
+    decoder.thread_type = "AUTO"
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    return decoder
 
 
 def reason(error: Exception) -> str:

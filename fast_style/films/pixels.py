@@ -50,14 +50,17 @@ class Picturer:
     Args:
         frame: the first frame.
         long_side: of the pictures, in pixels; None: that of the frame.
+        opacity: whether pictures of frames that have an opacity are to have it, too.
 
     Attributes:
         colours: how to tag a video that is made of the pictures, so that it looks like this one.
         swapped: whether its width was the frames' height.
         note: what a picture cannot show of the frame, in a few words; empty: nothing.
+        alpha: whether pictures have an opacity.
     """
 
-    def __init__(self, frame: VideoFrame, long_side: int | None = None) -> None:
+    def __init__(self, frame: VideoFrame, long_side: int | None = None, opacity: bool = False) -> None:
+        self.alpha = opacity and any(component.is_alpha for component in frame.format.components)
         scale = 1.0 if long_side is None else long_side / max(frame.width, frame.height)
         self._size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
         self._frame_size = frame.width, frame.height
@@ -84,11 +87,11 @@ class Picturer:
         return (frame.width, frame.height) == self._frame_size
 
     def __call__(self, frame: VideoFrame) -> Bytes:
-        """Return the picture, of shape (height, width, 3)."""
+        """Return the picture, of shape (height, width, 3), or 4 with an opacity."""
         rgb = self._reformatter.reformat(
             frame,
             *self._size,
-            "rgb24",
+            "rgba" if self.alpha else "rgb24",
             src_colorspace=self._matrix,
             dst_colorspace=Colorspace.ITU709,
             src_color_range=self._range,
@@ -100,7 +103,7 @@ class Picturer:
         return self._turn(np.asarray(rgb.to_ndarray(), np.uint8))
 
 
-def to_video(pixels: Bytes, pixel_format: str, colours: Colours, even: bool) -> VideoFrame:
+def to_video(pixels: Bytes, pixel_format: str, colours: Colours, even: bool, alpha: Bytes | None = None) -> VideoFrame:
     """Return a picture as a frame for an encoder, YUV in the limited range.
 
     Args:
@@ -108,11 +111,14 @@ def to_video(pixels: Bytes, pixel_format: str, colours: Colours, even: bool) -> 
         pixel_format: as FFmpeg calls it, such as yuv420p.
         colours: which YUV.
         even: whether to repeat the last row or column where their number is odd.
+        alpha: the opacity, of shape (height, width), for a format that has it; None: all is opaque.
     """
+    if alpha is not None:
+        pixels = np.dstack([pixels, alpha])
     height, width = pixels.shape[:2]
     if even and (height % 2 or width % 2):
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24" if alpha is None else "rgba")
     if pixel_format.startswith(("rgb", "bgr", "gbr")):
         return rgb.reformat(format=pixel_format)
     return rgb.reformat(

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
+import numpy as np
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from fast_style.errors import FilmError
+from fast_style.films.extras import Extras
 from fast_style.films.fields import Fields
 from fast_style.films.frames import USUAL_RATE, Frame, Shape
-from fast_style.films.opening import moving_pictures, open_film, reason
+from fast_style.films.opening import decoder_of, moving_pictures, open_film, reason
 from fast_style.films.pixels import Picturer
-from fast_style.films.timeline import Timeline
-from fast_style.untrusted import MAX_PIXELS
+from fast_style.films.timeline import Timeline, until_next
 
 # In these, time begins anywhere.
 _RUNNING_CLOCK = ("mpegts", "mpeg")
@@ -37,7 +38,8 @@ class FilmReader:
         long_side: of the frames, in pixels; None: that of the film.
 
     Attributes:
-        others: the streams of sound and subtitles, whose packets come with the frames.
+        others: the streams of sound, subtitles and data, whose packets come with the frames.
+        extras: what else there is.
 
     Raises:
         FilmError: if it is missing, is no film, has no picture, or none of its frames can be read.
@@ -55,15 +57,18 @@ class FilmReader:
     def _prepare(self, start: float, end: float | None, long_side: int | None) -> None:
         container = self._container
         stream = self._stream = moving_pictures(self.path, container)
-        stream.codec_context.thread_type = "AUTO"
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
+        self._decoder = decoder_of(stream)
         self._tick = stream.time_base or Fraction(1, 90_000)
         self._rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
         running = container.format.name in _RUNNING_CLOCK and container.start_time is not None
         self._origin = Fraction(container.start_time, av.time_base) if running else Fraction(0)
         # As decimals, which people write, and not as their nearest binary numbers.
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
+        self.extras = Extras(container, stream, self._start)
+        self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
+        self.others += self.extras.data
+        #: When the first frame appears that is not wanted any more.
+        self._beyond: Fraction | None = None
         #: When the first frame appears that is wanted: from there, times are counted.
         self._zero = None if start else Fraction(0)
         self._pending: list[Packet[Stream]] = []
@@ -77,7 +82,7 @@ class FilmReader:
                 # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
                 self._decode(next(container.demux(stream), None))
                 container.seek(int((self._start + self._origin) * av.time_base))
-        self._frames = self._read(long_side)
+        self._frames = until_next(self._read(long_side), self._last_duration)
         self._first = next(self._frames, None)
         if self._first is None:
             reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
@@ -85,15 +90,13 @@ class FilmReader:
         height, width = self._first.pixels.shape[:2]
         length = Fraction(container.duration or 0, av.time_base)
         length = length if self._end is None else min(self._end, length or self._end)
-        whole = not start and end is None
-        count = stream.frames if whole and stream.frames else max(0, round((length - self._start) * self._rate))
+        count = 0 if start or end is not None else stream.frames
+        count = count or max(0, round((length - self._start) * self._rate))
         aspect = stream.sample_aspect_ratio or Fraction(1)
         aspect = 1 / aspect if self._picture.swapped else aspect
-        self._shape = Shape(width, height, self._tick, self._rate, count, aspect, self._picture.colours)
-        own = ("major_brand", "minor_version", "compatible_brands", "encoder")
-        #: Title, date and the like; not what describes the file itself.
-        self.metadata = {key: value for key, value in container.metadata.items() if key.lower() not in own}
-        self.chapters: list[Any] = list(container.chapters()) if whole else []
+        alpha, colours = self._picture.alpha, self._picture.colours
+        self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colours, alpha=alpha)
+        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end)
 
     @property
     def shape(self) -> Shape:
@@ -137,14 +140,26 @@ class FilmReader:
             if self._zero is None:
                 self._zero = moment
             if not self._taken:
-                self._picture = Picturer(frame, long_side)
+                self._picture = Picturer(frame, long_side, opacity=True)
             if self._resized is None and not self._picture.fits(frame):
                 size = f"{frame.width}x{frame.height} pixels from {float(moment - self._zero):.1f} s on"
                 self._resized = f"{size}: brought to the size of the first"
             self._taken += 1
             self._incomplete += frame.is_corrupt
             duration = (frame.duration or 0) * (frame.time_base or self._tick)
-            yield Frame(self._picture(frame), moment - self._zero, duration, packets=self._take_packets())
+            pixels, alpha = self._picture(frame), None
+            if self._picture.alpha:
+                pixels, alpha = np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
+            yield Frame(pixels, moment - self._zero, duration, alpha, self._take_packets())
+
+    def _last_duration(self, frame: Frame) -> Fraction:
+        begin, stream = frame.time + (self._zero or 0), self._stream
+        if self._beyond is not None and self._end is not None:
+            return min(self._beyond, self._end) - begin
+        # Not of those in fragments, in which it is counted from when the first is decoded.
+        said = self._container.format.name.startswith("mov") and stream.frames and stream.duration
+        rest = ((stream.start_time or 0) + (said or 0)) * self._tick - begin
+        return rest if rest > 0 and self.damage is None else frame.duration
 
     def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
         """Yield the frames before the end, with their times, and gather the packets of the other streams."""
@@ -156,6 +171,7 @@ class FilmReader:
                 for frame in self._whole(self._decode(packet), last_of_all=packet is None):
                     last = self._time(frame, last)
                     if self._end is not None and last >= self._end:
+                        self._beyond = last if self._beyond is None else self._beyond
                         break
                     yield frame, last
             elif moment is not None:
@@ -188,7 +204,8 @@ class FilmReader:
 
     def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
         try:
-            return self._stream.decode(packet)
+            frames: list[VideoFrame] = self._decoder.decode(packet)
+            return frames
         except (av.FFmpegError, ValueError):
             self._undecodable += packet is not None
             return []

@@ -30,8 +30,10 @@ class PicturesReader:
         self._files, self._long_side, self._rate = files, long_side, rate or USUAL_RATE
         self.damage: str | None = None
         self.notes: tuple[str, ...] = ()
-        height, width = self._first().pixels.shape[:2]
-        self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files))
+        first = self._first()
+        height, width = first.pixels.shape[:2]
+        alpha = first.alpha is not None
+        self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
 
     def frames(self) -> Iterator[Frame]:
         """See Reader.
@@ -79,6 +81,8 @@ class PicturesWriter:
 
     def __init__(self, pattern: Path) -> None:
         self._pattern, self._count = pattern, 0
+        self.size = (0, 0)
+        self.notes: tuple[str, ...] = ()
 
     def write(self, frame: Frame) -> None:
         """See Writer.
@@ -87,6 +91,7 @@ class PicturesWriter:
             ImageError: if the disk is full, or the like.
         """
         self._count += 1
+        self.size = frame.pixels.shape[1], frame.pixels.shape[0]
         path = self._pattern.with_name(self._pattern.name.replace("*", f"{self._count:06d}"))
         write_image(Image.fromarray(frame.pixels), path, None if frame.alpha is None else Image.fromarray(frame.alpha))
 

@@ -55,7 +55,8 @@ def stylize_film(
         stylizer: what paints the frames.
         source: a film or an animation; or the pictures, in order.
         target: a film (.mp4, .m4v, .mov, .mkv, .webm), an animation (.gif, .webp, .apng), or pictures: a path with
-            one * for their numbers. It is replaced if it is there. A film gets the sound and subtitles of a film.
+            one * for their numbers. It is replaced if it is there. A film gets the sound and subtitles of a film, and
+            what else it can hold of it; what it cannot is in the notes of the report.
         style: as for a call of `stylizer`.
         size: long side of the output in pixels; nothing: that of the input.
         temporal: how much of the flicker to take away, from 0 to 1. See `Smoother`.
@@ -74,8 +75,7 @@ def stylize_film(
         ConfigError: if a setting does not fit, or needs what is not installed.
         KeyboardInterrupt: if it is stopped; the message says what there is by then.
     """
-    # Not another suffix: programs know films by how their names end.
-    part = target if "*" in target.name else target.with_name(f"{target.stem}.part{target.suffix}")
+    part = part_of(target)
     _check(source, target, size, start, end, fps)
     _check_places([source] if isinstance(source, Path) else source, target, part)
     given = settings if style is None else {"style": style, **settings}
@@ -107,6 +107,12 @@ def stylize_film(
             if part != target and not (work and work.frames) and (work or not earlier):
                 part.unlink(missing_ok=True)
     return report
+
+
+def part_of(target: Path) -> Path:
+    """Return what a film is called until it is whole; pictures, which are whole one by one, have no such name."""
+    # Not another suffix: programs know films by how their names end.
+    return target if "*" in target.name else target.with_name(f"{target.stem}.part{target.suffix}")
 
 
 def _check(

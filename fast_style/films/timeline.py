@@ -1,7 +1,11 @@
-"""Films whose clock starts again in the middle, as in recordings that were joined as they are."""
+"""The times of films, where their clock starts again in the middle, as in recordings that were joined, or misleads."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
+
+from fast_style.films.frames import Frame
 
 #: Who falls back by so many seconds has begun anew; by less, they are only badly written.
 _BACK = Fraction(1, 10)
@@ -38,3 +42,17 @@ class Timeline:
                 self._shifts.append(max(self._last.values()) + length - moment)
         self._last[stream] = moment + self._shifts[number]
         return number
+
+
+def until_next(frames: Iterator[Frame], of_last: Callable[[Frame], Fraction]) -> Iterator[Frame]:
+    """Let each frame stay until the next appears, and the last for as long as is said of it.
+
+    What an MP4 says of each is how long it takes until the next one is decoded, which need not be the next to be seen.
+    """
+    held = next(frames, None)
+    for frame in frames:
+        assert held is not None
+        yield replace(held, duration=frame.time - held.time)
+        held = frame
+    if held is not None:
+        yield replace(held, duration=of_last(held))

@@ -26,7 +26,8 @@ class FilmReport:
         seconds: how long it took.
         busy: the share of that time in which each stage worked, by its name.
         warning: what could not be read, in a line; None: nothing.
-        notes: what the frames have lost on the way, each in a few words.
+        notes: what has been lost on the way, each in a few words.
+        size: width and height of what was written, in pixels.
     """
 
     frames: int
@@ -35,6 +36,7 @@ class FilmReport:
     busy: Mapping[str, float]
     warning: str | None
     notes: Sequence[str] = ()
+    size: tuple[int, int] = (0, 0)
 
 
 class FilmWork:
@@ -83,7 +85,8 @@ class FilmWork:
         if progress is not None:
             progress(self.frames, self.frames)
         busy = {name: spent / seconds for name, spent in self._stages.busy.items()}
-        return FilmReport(self.frames, self.length, seconds, busy, self._reader.damage, self._reader.notes)
+        notes = [*self._reader.notes, *self._writer.notes]
+        return FilmReport(self.frames, self.length, seconds, busy, self._reader.damage, notes, self._writer.size)
 
     def _work(self) -> None:
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.bitstream import BitStreamFilterContext
+import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
 from av.packet import Packet
@@ -15,6 +15,8 @@ from av.video.stream import VideoStream
 
 from fast_style.errors import ConfigError, FilmError
 from fast_style.films.codecs import choose_encoder
+from fast_style.films.copied import CopiedStreams
+from fast_style.films.extras import fits_rate
 from fast_style.films.frames import CONTAINERS, Frame, Shape, flat
 from fast_style.films.opening import reason
 from fast_style.films.pixels import to_video
@@ -25,6 +27,8 @@ _RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}
 # Of these, frames may be decoded in another order than they are shown; but not across a key frame that is asked for.
 _REORDERED = ("h264", "hevc", "mpeg4", "mpeg2video", "vvc")
 _ASKED = {"forced-idr": "1"}
+_MP4 = ("mp4", "mov")
+_WITH_ALPHA = ("yuva420p", "yuva444p10le")
 #: So much may be lost then, in seconds; it is also how finely one can seek.
 _KEY_FRAME_EVERY = 4
 
@@ -38,7 +42,7 @@ class FilmWriter:
         shape: what the frames have in common.
         codec: see `choose_encoder`.
         crf: see `choose_encoder`.
-        source: the film whose sound, subtitles, chapters and title to take over.
+        source: the film whose sound, subtitles, chapters, title and the like to take over.
         more: further settings of the encoder, by FFmpeg's names.
 
     Raises:
@@ -59,28 +63,38 @@ class FilmWriter:
         self.path, self._part, self._shape = path, part, shape
         self._encoder, settings = choose_encoder(path, codec, crf)
         name = CONTAINERS[path.suffix.lower()][0]
-        options = _RECOVERABLE if name in ("mp4", "mov") else {}
+        options = _RECOVERABLE if name in _MP4 else {}
+        self._copied: CopiedStreams | None = None
+        self._left_out: list[str] = []
+        self._laid_on_white = False
         self._held: VideoFrame | None = None
         # How long frames stay: what there is, and, by the times at which they appear, those that the encoder has.
         self._lengths: set[int] = set()
         self._encoded: dict[int, int] = {}
         # By how much the first is decoded before it is shown.
         self._lead: int | None = None
-        self._latest: dict[int, int] = {}
-        self._filters: dict[int, BitStreamFilterContext] = {}
         try:
             self._container: OutputContainer = av.open(
                 f"file:{part.absolute()}", "w", format=name, container_options=options
             )
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
-            self._copies = {other.index: self._add_copy(other, source) for other in source.others} if source else {}
             if source:
-                self._container.metadata.update(source.metadata)
-                self._container.set_chapters(source.chapters)
+                self._take_over(source)
             self._start(self._stream.codec_context)
             self._container.start_encoding()
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Writer."""
+        return self._stream.codec_context.width, self._stream.codec_context.height
+
+    @property
+    def notes(self) -> list[str]:
+        """See Writer."""
+        notes = ["what was transparent lies on white; a .webm would keep it"] if self._laid_on_white else []
+        return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
     def write(self, frame: Frame) -> None:
         """See Writer.
@@ -88,7 +102,13 @@ class FilmWriter:
         Raises:
             FilmError: if the disk is full, or the like.
         """
-        video = to_video(flat(frame), self._pixel_format, self._shape.colours, not self._encoder.odd_sizes)
+        pixels, alpha = frame.pixels, frame.alpha
+        if not self._keeps_alpha:
+            self._laid_on_white |= alpha is not None and bool((alpha < 255).any())
+            pixels, alpha = flat(frame), None
+        elif alpha is None:
+            alpha = np.full(pixels.shape[:2], 255, np.uint8)
+        video = to_video(pixels, self._pixel_format, self._shape.colours, not self._encoder.odd_sizes, alpha)
         video.pts, video.time_base = round(frame.time / self._shape.time_base), self._shape.time_base
         video.duration = round(frame.duration / self._shape.time_base)
         before, self._held = self._held, video
@@ -98,7 +118,8 @@ class FilmWriter:
             # What films say of it is often another frame's.
             before.duration = video.pts - before.pts
         try:
-            self._copy(frame.packets)
+            if self._copied:
+                self._copied(frame.packets)
             if before is not None:
                 self._container.mux(self._encode(before))
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -112,10 +133,23 @@ class FilmWriter:
         """
         try:
             self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
-            self._copy(rest)
+            if self._copied:
+                self._copied(rest)
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
+
+    def _take_over(self, source: FilmReader) -> None:
+        self._container.metadata.update(source.extras.metadata)
+        self._container.set_chapters(source.chapters)
+        self._copied = CopiedStreams(self.path, self._container, source)
+        self._left_out = [*source.extras.left_out, *self._copied.left_out]
+        timecode = source.extras.timecode
+        if timecode and fits_rate(timecode, self._shape.rate):
+            # Of that, FFmpeg makes the stream that MP4 asks for.
+            self._stream.metadata["timecode"] = timecode
+        elif timecode:
+            self._left_out.append(f"the time code {timecode}, which does not fit the rate")
 
     def _add_video(self, settings: dict[str, str]) -> VideoStream:
         shape, encoder = self._shape, self._encoder
@@ -129,6 +163,14 @@ class FilmWriter:
         context = stream.codec_context
         formats = [format.name for format in context.codec.video_formats or []]
         self._pixel_format = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
+        with_alpha = next((name for name in _WITH_ALPHA if name in formats), None)
+        vpx = encoder.name.startswith("libvpx")
+        # Theirs is a second picture beside the first, for which only Matroska has a place.
+        self._keeps_alpha = shape.alpha and bool(with_alpha) and (not vpx or self._container.format.name not in _MP4)
+        if self._keeps_alpha and with_alpha:
+            self._pixel_format = with_alpha
+            # They refuse frames that are not shown, of which two pictures would have different ones.
+            context.options |= {"auto-alt-ref": "0"} if vpx else {}
         context.pix_fmt = self._pixel_format
         odd = not encoder.odd_sizes
         context.width = shape.width + (shape.width % 2 if odd else 0)
@@ -142,7 +184,7 @@ class FilmWriter:
             context.colorspace = shape.colours.matrix
             context.color_primaries = shape.colours.primaries
             context.color_trc = shape.colours.transfer
-        if encoder.tag and self._container.format.name in ("mp4", "mov"):
+        if encoder.tag and self._container.format.name in _MP4:
             context.codec_tag = encoder.tag
         return stream
 
@@ -169,7 +211,7 @@ class FilmWriter:
         last.duration = last.duration or round(1 / (self._shape.rate * self._shape.time_base))
         alone, uneven = not self._lengths, bool(self._lengths - {last.duration})
         reordered = self._stream.codec_context.codec.canonical_name in _REORDERED
-        apart = uneven and reordered and self._container.format.name in ("mp4", "mov")
+        apart = uneven and reordered and self._container.format.name in _MP4
         if apart:
             last.pict_type = PictureType.I
         packets = [*self._encode(last), *self._timed(self._stream.encode(None))]
@@ -189,35 +231,6 @@ class FilmWriter:
             raise FilmError(
                 f"{self.path}: {self._encoder.name} does not take {size} here ({reason(error)}); try another codec"
             ) from None
-
-    def _add_copy(self, other: Any, source: FilmReader) -> Any:
-        context = getattr(other, "codec_context", None)
-        name = context.codec.canonical_name if context else "unknown"
-        try:
-            copy = self._container.add_stream_from_template(other, opaque=True)
-        except (ValueError, AttributeError, av.FFmpegError):
-            raise FilmError(
-                f"{self.path}: such a file cannot hold the {other.type} of {source.path} ({name}); end it in .mkv"
-            ) from None
-        if name == "aac" and not other.codec_context.extradata and self._container.format.name in ("mp4", "mov"):
-            # Broadcasts have a header before each packet, which such a file has once.
-            self._filters[other.index] = BitStreamFilterContext("aac_adtstoasc", other)
-        copy.metadata.update(other.metadata)
-        copy.disposition = other.disposition
-        return copy
-
-    def _copy(self, packets: tuple[Any, ...]) -> None:
-        for packet in packets:
-            index = packet.stream_index
-            # Badly written films have packets at times before the last one's, which no format takes.
-            if packet.dts is not None:
-                packet.dts = max(packet.dts, self._latest.get(index, packet.dts - 1) + 1)
-                packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
-                self._latest[index] = packet.dts
-            unpacked = self._filters[index].filter(packet) if index in self._filters else [packet]
-            for each in unpacked:
-                each.stream = self._copies[index]
-                self._container.mux(each)
 
     def _refused(self, error: Exception) -> FilmError:
         if isinstance(error, FilmError):

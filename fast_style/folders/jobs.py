@@ -95,11 +95,15 @@ def folder_jobs(source: str | Path, target: str | Path) -> list[Job]:
     return [Job(picture, Path(target) / place.with_suffix(copy_suffix(place))) for place, picture in found.items()]
 
 
-def pictures_in(source: str | Path) -> dict[Path, Path | Member]:
+def pictures_in(source: str | Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> dict[Path, Path | Member]:
     """Return the pictures in a folder of any depth or in an archive, by their place in it.
 
     What is hidden, by a dot before its name or that of a folder, is passed over. What is refused, such as a link in an
     archive or a folder that must not be read, is among them: who opens it learns why.
+
+    Args:
+        source: the folder or archive.
+        suffixes: how the names of what counts end, in lower case; it need not be pictures.
 
     Raises:
         DataError: if the folder or archive is missing or damaged.
@@ -109,10 +113,12 @@ def pictures_in(source: str | Path) -> dict[Path, Path | Member]:
     # Of an archive in its own order, in which a compressed one is read once.
     names = sorted(files.names()) if path.is_dir() else files.names()
     found: dict[Path, Path | Member] = {
-        Path(name): path / name if path.is_dir() else Member(path, files, name) for name in names if _is_picture(name)
+        Path(name): path / name if path.is_dir() else Member(path, files, name)
+        for name in names
+        if _counts(name, suffixes)
     }
     # A folder that is refused is not called as pictures are.
-    refused = (name for name in files.refused if path.is_dir() or _is_picture(name))
+    refused = (name for name in files.refused if path.is_dir() or _counts(name, suffixes))
     return found | {Path(name): Member(path, files, name) for name in refused}
 
 
@@ -121,7 +127,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def _is_picture(name: str) -> bool:
+def _counts(name: str, suffixes: tuple[str, ...]) -> bool:
     place = PurePosixPath(name)
     hidden = any(part.startswith(".") and part != ".." for part in place.parts)
-    return place.suffix.lower() in PICTURE_SUFFIXES and not hidden
+    return place.suffix.lower() in suffixes and not hidden

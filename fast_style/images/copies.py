@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from fast_style.errors import ConfigError
-from fast_style.images.deep import Deep
-from fast_style.images.formats import DEEP, FORMATS, RAW_SUFFIXES
+from fast_style.images.deep import Deep, tell_of_lost_bits
+from fast_style.images.formats import CAN_BE_DEEP, DEEP, FORMATS, RAW_SUFFIXES
 from fast_style.images.opening import open_image
 from fast_style.images.picture import BinaryFile, Picture, open_picture, write_image
 from fast_style.untrusted import open_regular, own_limits
@@ -59,6 +59,8 @@ def read_original(source: Path | BinaryFile, target: Path, size: int | None = No
     picture = picture if size is None else picture.resized(size)
     same = Path(name).suffix.lower() == target.suffix.lower()
     format = picture.format if same else FORMATS.get(target.suffix.lower())
+    if format in CAN_BE_DEEP and (picture.reduced or (picture.deep is not None and format not in DEEP)):
+        tell_of_lost_bits(name)
     return Original(picture if format in DEEP else replace(picture, deep=None), format)
 
 

@@ -1,25 +1,30 @@
-"""Pictures with 16 bits of each colour, of which Pillow knows grey ones only."""
+"""Pictures with more than 8 bits of each colour, of which Pillow knows grey ones only."""
 
 import io
 import logging
 import struct
+import sys
+import threading
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.images.formats import HAS_RAW
+from fast_style.images import heif, jpeg2000, netpbm
+from fast_style.images.formats import HAS_CODECS, WITH_ALPHA
 from fast_style.images.kept import Kept
-from fast_style.images.streams import write_png, write_tiff
-from fast_style.untrusted import MAX_PIXELS
+from fast_style.images.levels import on_white
+from fast_style.images.streams import write_png, write_ppm, write_tiff
 
 #: RGB of shape (height, width, 3), or grey of (height, width), with 65535 as white.
 Deep: TypeAlias = NDArray[np.uint16]
 
-_HAS_CODECS = find_spec("imagecodecs") is not None and find_spec("tifffile") is not None
+#: By format, what writes it strip by strip.
+STREAMED = {"PNG": write_png, "TIFF": write_tiff, "PPM": write_ppm}
+
+_told = threading.Lock()
 # Damage is told by exceptions; their readers would say it on standard error as well.
 for _name in ("PIL", "imagecodecs", "tifffile"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -27,7 +32,7 @@ for _name in ("imagecodecs", "tifffile"):
     # Not to the program's own handlers either.
     logging.getLogger(_name).propagate = False
 
-_BITS_PER_SAMPLE, _ORIENTATION = 258, 274
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 # What undoes each EXIF orientation.
 _TURNED: Mapping[int, Any] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -41,96 +46,85 @@ _TURNED: Mapping[int, Any] = {
 
 
 def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
-    """Return the colours of a PNG or TIFF that has 16 bits of each, upright, without opacity, of its own profile.
+    """Return the colours of a picture that has more than 8 bits of each, upright, without opacity, of its own profile.
 
     Args:
         file: at any position.
         image: the same as Pillow has read it, which has checked its size.
-        orientation: how EXIF says that a PNG is stored.
+        orientation: how EXIF says that it is stored.
 
     Returns:
-        None if there are fewer bits, or no reader for so many is installed.
+        None if there are no more bits, or no reader for so many is installed.
 
     Raises:
         Exception: any, if the file is damaged.
     """
-    if image.mode.startswith("I;16") and (_HAS_CODECS or not image.info.get("icc_profile")):
-        return upright(np.asarray(image).astype(np.uint16), orientation)
-    if not _HAS_CODECS:
+    if not has_16_bits(file, image):
         return None
     file.seek(0)
-    if image.format == "PNG":
-        content = file.read()
-        # The depth and the kind of the header: grey or RGB, with opacity or without.
-        if content[24] != 16 or content[25] not in (0, 2, 4, 6):
-            return None
-        _require_size(image, orientation, *struct.unpack(">II", content[16:24]))
-        import imagecodecs
-
-        return upright(_colours(imagecodecs.png_decode(content)), orientation)
+    if image.format == "PPM":
+        header = netpbm.read_header(file)
+        _require_size(image, orientation, *header.size)
+        return netpbm.read(file, header)
+    if image.format == "HEIF":
+        return _colours(heif.decode_heif(file.read(), image.size))
+    if image.mode.startswith("I;16") and (image.format != "JPEG2000" or not HAS_CODECS):
+        return upright(np.asarray(image).astype(np.uint16), orientation)
+    if not HAS_CODECS:
+        return None
     if image.format == "TIFF":
-        import tifffile
+        return _tiff(file, image)
+    if image.format == "AVIF":
+        bits = heif.avif_bits(file)
+        file.seek(0)
+        return upright(_colours(heif.decode_avif(file.read(), image.size, bits)), orientation)
+    if image.format == "JPEG2000":
+        known = jpeg2000.read_header(file)
+        _require_size(image, orientation, *known.size)
+        file.seek(known.start)
+        return upright(_colours(jpeg2000.decode(file.read(), known)), orientation)
+    content = file.read()
+    # Its kind: grey or RGB, with opacity or without.
+    if content[25] not in (0, 2, 4, 6):
+        return None
+    _require_size(image, orientation, *struct.unpack(">II", content[16:24]))
+    import imagecodecs
 
-        # With a name, because it asks for that of the file, which one opened by its number has not.
-        with tifffile.TiffFile(file, name="picture") as tiff:
-            page: Any = tiff.pages[0]
-            if page.dtype != np.uint16 or page.photometric not in (1, 2) or page.axes not in ("YXS", "SYX", "YX"):
-                return None
-            tag = page.tags.get(_ORIENTATION)
-            _require_size(image, tag.value if tag else 1, page.imagewidth, page.imagelength)
-            pixels = page.asarray()
-        colours = _colours(pixels.transpose(1, 2, 0) if page.axes == "SYX" else pixels)
-        # Pillow turns such a picture when it is loaded, and says no more of it.
-        return upright(colours, tag.value if tag else 1)
-    return None
+    return upright(_colours(imagecodecs.png_decode(content)), orientation)
 
 
 def has_16_bits(file: Any, image: Image.Image) -> bool:
-    """Return whether a picture, opened but perhaps not decoded, has 16 bits of each colour that `read_deep` finds."""
-    if image.format == "PNG" and _HAS_CODECS:
-        place = file.tell()
-        file.seek(24)
-        depth = file.read(1)
+    """Return whether a picture, opened but perhaps not decoded, has more than 8 bits of each colour for `read_deep`."""
+    place = file.tell()
+    try:
+        return _bits(file, image) > 8
+    except Exception:  # Any: what is damaged is told by who reads the whole of it.
+        return False
+    finally:
         file.seek(place)
-        return bool(depth == b"\x10")
-    tags = getattr(image, "tag_v2", {}) if _HAS_CODECS else {}
-    return image.mode.startswith("I;16") or set(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) == {16}
+
+
+def loses_bits(file: Any, image: Image.Image) -> bool:
+    """Return whether a picture has more than 8 bits of each colour that `read_deep` finds only with `formats`."""
+    plain = image.format in ("PPM", "HEIF") or image.mode.startswith("I;16")
+    # What converts a profile is of `formats`, too.
+    return not HAS_CODECS and not (plain and not image.info.get("icc_profile")) and has_16_bits(file, image)
+
+
+def tell_of_lost_bits(name: str) -> None:
+    """Say on standard error, of the first picture of the program's only, that its copy has 8 bits for want of readers.
+
+    No warning: whoever reads another picture at the time has them off.
+    """
+    if _told.acquire(blocking=False):
+        lost = f"{name}: has more than 8 bits of each colour, and its copy has 8"
+        print(f"{lost}; install fast_style[formats] to keep them", file=sys.stderr, flush=True)
 
 
 def upright(pixels: Deep, orientation: int) -> Deep:
     """Return pixels as one sees them, given how EXIF says that they are stored."""
     found: Deep = _TURNED[orientation](pixels) if orientation in _TURNED else pixels
     return found
-
-
-def raw_size(file: Any) -> tuple[int, int]:
-    """Return the width and the height of a camera's raw file.
-
-    Raises:
-        Exception: any, if no reader is installed, or it is damaged.
-    """
-    import rawpy
-
-    with rawpy.imread(file) as raw:
-        return raw.sizes.width, raw.sizes.height
-
-
-def develop(file: Any) -> Deep:
-    """Return the colours of a camera's raw file, upright and in sRGB, in the white balance that the camera chose.
-
-    Raises:
-        ValueError: if no reader is installed, or there are too many pixels.
-        Exception: any, if the file is damaged.
-    """
-    if not HAS_RAW:
-        raise ValueError("a camera's raw file, which needs the package rawpy; install fast_style[formats]")
-    import rawpy
-
-    with rawpy.imread(file) as raw:
-        if raw.sizes.raw_width * raw.sizes.raw_height > MAX_PIXELS:
-            raise ValueError(f"over {MAX_PIXELS:,} pixels")
-        # sRGB's curve; rawpy's own is that of television.
-        return np.asarray(raw.postprocess(output_bps=16, use_camera_wb=True, gamma=(2.4, 12.92)), np.uint16)
 
 
 def reduced(pixels: Deep) -> NDArray[np.uint8]:
@@ -150,6 +144,66 @@ def _colours(pixels: NDArray[Any]) -> Deep:
     if pixels.ndim == 3 and pixels.shape[2] < 3:
         return pixels[:, :, 0]
     return pixels[:, :, :3] if pixels.ndim == 3 else pixels
+
+
+def _bits(file: Any, image: Image.Image) -> int:
+    match image.format:
+        case "PNG":
+            file.seek(24)
+            return int(file.read(1)[0])
+        case "PPM":
+            return 16 if netpbm.read_header(file).white > 255 else 8
+        case "JPEG2000":
+            return jpeg2000.read_header(file).bits
+        case "AVIF":
+            return heif.avif_bits(file)
+        case "HEIF":
+            return int(image.info.get("bit_depth", 8))
+    tags = getattr(image, "tag_v2", {})
+    colours = tags.get(_PHOTOMETRIC) in (1, 2) and set(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) == {16}
+    return 16 if colours or image.mode.startswith("I;16") else 8
+
+
+def _tiff(file: Any, image: Image.Image) -> Deep | None:
+    import tifffile
+
+    # With a name, because it asks for that of the file, which one opened by its number has not.
+    with tifffile.TiffFile(file, name="picture") as tiff:
+        page: Any = tiff.pages[0]
+        if page.dtype != np.uint16 or page.photometric not in (1, 2) or page.axes not in ("YXS", "SYX", "YX"):
+            return None
+        tag = page.tags.get(_ORIENTATION)
+        _require_size(image, tag.value if tag else 1, page.imagewidth, page.imagelength)
+        pixels = page.asarray()
+    colours = _colours(pixels.transpose(1, 2, 0) if page.axes == "SYX" else pixels)
+    # Pillow turns such a picture when it is loaded, and says no more of it.
+    return upright(colours, tag.value if tag else 1)
+
+
+def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, kept: Kept) -> bytes:
+    """Return the file of a picture in one of formats.DEEP.
+
+    Args:
+        pixels: of shape (height, width, 3).
+        alpha: its opacity, in mode L; a format without opacity gets the picture on white.
+        format: as Pillow names it.
+        kept: what to write besides, where the format has a place for it.
+    """
+    if alpha is not None:
+        opacity = np.asarray(alpha, np.uint16)[:, :, None] * np.uint16(257)
+        whole = format in WITH_ALPHA
+        pixels = np.concatenate([pixels, opacity], axis=2) if whole else on_white(pixels, opacity)
+    size = (pixels.shape[1], pixels.shape[0])
+    match format:
+        case "JPEG2000":
+            return jpeg2000.contained(jpeg2000.encode(pixels), size, pixels.shape[2], 16, kept)
+        case "AVIF":
+            return heif.encode_avif(pixels, kept)
+        case "HEIF":
+            return heif.encode_heif(pixels, kept)
+    file = io.BytesIO()
+    STREAMED[format](file, [pixels], size, kept)
+    return file.getvalue()
 
 
 def encode_png(pixels: Deep, kept: Kept) -> bytes:

@@ -34,10 +34,13 @@ RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", 
 
 _READ_ONLY = ("PSD", "ICO", "ICNS", "SUN")
 WITH_ALPHA = ("PNG", "WEBP", "AVIF", "TIFF", "GIF", "JPEG2000", "QOI", "SGI", "TGA", "DDS", "HEIF")
-#: What can hold 16 bits of each colour.
-DEEP = ("PNG", "TIFF")
+#: What can hold more than 8 bits of each colour, if the extra `formats` is there.
+CAN_BE_DEEP = ("PNG", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
 HAS_HEIF, HAS_RAW = (find_spec(package) is not None for package in ("pillow_heif", "rawpy"))
+HAS_CODECS = all(find_spec(package) is not None for package in ("imagecodecs", "tifffile"))
+#: What is written with more than 8 bits.
+DEEP = CAN_BE_DEEP if HAS_CODECS else ("PNG", "TIFF", "PPM", "HEIF")
 if HAS_HEIF:
     FORMATS |= dict.fromkeys(HEIF_SUFFIXES, "HEIF")
 #: Pillow's names, in the order in which they are tried.

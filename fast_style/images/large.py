@@ -10,11 +10,12 @@ from PIL import Image
 from fast_style.errors import ImageError
 from fast_style.images import formats
 from fast_style.images.copies import size_in_header
-from fast_style.images.deep import develop, has_16_bits, raw_size, read_deep
+from fast_style.images.deep import has_16_bits, loses_bits, read_deep, tell_of_lost_bits
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.opening import BinaryFile, format_of_copy, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
+from fast_style.images.raw import develop, raw_size
 from fast_style.images.upright import orientation_of, to_srgb, upright_part, upright_size
 from fast_style.untrusted import open_regular, own_limits
 
@@ -22,6 +23,8 @@ from fast_style.untrusted import open_regular, own_limits
 DECODED_BYTES = 4
 # With 16 bits of each colour, the file, its levels and their conversion besides.
 _BYTES_DEEP = 20
+# Where decoders have planes of their own.
+_BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
     Args:
         path: its file.
         deep: whether 16 bits of each colour are wanted, if it has them.
-        room: how many bytes of memory there are. Less than 20 for each pixel are no room for 16 bits.
+        room: how many bytes of memory there are. Less than 20 for each pixel are no room for 16 bits, nor are less than
+            40 of JPEG 2000, AVIF and HEIC.
 
     Raises:
         ImageError: if it cannot be read, or there is no room for it on disk; the message does not name the file.
@@ -70,8 +74,12 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
             if path.suffix.lower() in formats.RAW_SUFFIXES:
                 return _developed(file)
             image = open_image(file)
-            found = deep and has_16_bits(file, image)
-            return _on_disk(file, image, found and image.width * image.height * _BYTES_DEEP <= room, reduced=found)
+            lost = deep and loses_bits(file, image)
+            if lost:
+                tell_of_lost_bits(str(path))
+            found = deep and not lost and has_16_bits(file, image)
+            taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else _BYTES_DEEP)
+            return _on_disk(file, image, found and taken <= room, reduced=found)
     except ImageError:  # On disk.
         raise
     except Exception as error:  # Any: see above.

@@ -1,11 +1,12 @@
 """Files of pictures, opened but not decoded, and what to call what is wrong with one."""
 
+import contextlib
 import io
 from typing import IO, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
-from fast_style.images import formats
+from fast_style.images import formats, jpeg2000, netpbm
 from fast_style.untrusted import MAX_PIXELS
 
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
@@ -28,7 +29,17 @@ def open_image(file: BinaryFile) -> Image.Image:
         if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
             raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
         know_heif()
-    return Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
+    image = Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
+    if image.format == "PPM":
+        netpbm.quicken(image)
+    if image.format == "JPEG2000":
+        # Damaged metadata makes no picture unreadable.
+        with contextlib.suppress(Exception):
+            header = jpeg2000.read_header(file)
+            jpeg2000.correct(image, header)
+            found = {"icc_profile": header.profile, "exif": header.exif}
+            image.info.update({name: content for name, content in found.items() if content})
+    return image
 
 
 def know_heif() -> None:

@@ -15,13 +15,14 @@ from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
-from fast_style.images import formats, opening
-from fast_style.images.deep import Deep, develop, encode_png, encode_tiff, read_deep, reduced
+from fast_style.images import formats, jpeg2000, opening
+from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
+from fast_style.images.levels import on_white
 from fast_style.images.opening import format_of_copy, know_heif, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
-from fast_style.images.streams import write_png, write_tiff
+from fast_style.images.raw import develop
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
 from fast_style.untrusted import open_regular, own_limits
 
@@ -40,7 +41,8 @@ class Picture:
         alpha: the opacity in mode L and of the same size, or None.
         format: the format to write a copy in, as Pillow names it, such as "JPEG".
         kept: what a copy keeps besides.
-        deep: the colours with 16 bits each, if the file has them and they were asked for.
+        deep: the colours with 16 bits each, if the file has more than 8 and they were asked for.
+        reduced: whether they were, and it has, but what reads them is not installed.
     """
 
     rgb: Image.Image
@@ -48,6 +50,7 @@ class Picture:
     format: str
     kept: Kept = NOTHING
     deep: Deep | None = None
+    reduced: bool = False
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
@@ -58,8 +61,9 @@ class Picture:
         deep = None if file is None else read_deep(file, image, orientation)
         if deep is not None:
             deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"")
+        lost = file is not None and deep is None and loses_bits(file, image)
         with own_limits():
-            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep)
+            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost)
 
     def resized(self, long_side: int) -> "Picture":
         """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
@@ -169,22 +173,27 @@ def _write(
     file: IO[bytes], image: Image.Image | Deep | Raster, alpha: Image.Image | Raster | None, format: str, kept: Kept
 ) -> None:
     if isinstance(image, Raster):
-        if format in formats.DEEP:
+        deep = image.white == 65535 and format in formats.DEEP
+        if format in ("PNG", "TIFF") or (deep and format in STREAMED):
             opacity = alpha if isinstance(alpha, Raster) or alpha is None else Raster.of(alpha)
-            write = write_png if format == "PNG" else write_tiff
-            write(file, _rows(image, opacity), image.size, kept)
+            rows = _rows(image, opacity, format in formats.WITH_ALPHA)
+            STREAMED[format](file, rows, image.size, kept)
             return
-        image, alpha = _whole(image, alpha, format), None
+        if deep:
+            image = image.read((0, 0, *image.size))
+        else:
+            image, alpha = _whole(image, alpha, format), None
     # Encoded in memory first: Pillow's own writing hides why the disk refused.
     file.write(_encode(image, alpha.image() if isinstance(alpha, Raster) else alpha, format, kept))
 
 
-def _rows(image: Raster, alpha: Raster | None) -> Iterator[NDArray[Any]]:
+def _rows(image: Raster, alpha: Raster | None, with_alpha: bool) -> Iterator[NDArray[Any]]:
     for top, bottom in image.strips():
         box = (0, top, image.size[0], bottom)
         rows = image.read(box)
         if alpha is not None:
-            rows = np.concatenate([rows, alpha.read(box).astype(rows.dtype) * (image.white // 255)], axis=2)
+            opacity = alpha.read(box).astype(rows.dtype) * (image.white // 255)
+            rows = np.concatenate([rows, opacity], axis=2) if with_alpha else on_white(rows, opacity)
         yield rows
 
 
@@ -201,9 +210,7 @@ def _whole(raster: Raster, alpha: Image.Image | Raster | None, format: str) -> I
 def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, kept: Kept) -> bytes | memoryview:
     if isinstance(image, np.ndarray):
         if format in formats.DEEP:
-            opacity = [] if alpha is None else [np.asarray(alpha, np.uint16)[:, :, None] * np.uint16(257)]
-            pixels = np.concatenate([image, *opacity], axis=2)
-            return encode_png(pixels, kept) if format == "PNG" else encode_tiff(pixels, kept)
+            return encode_deep(image, alpha, format, kept)
         image = Image.fromarray(reduced(image))
     if alpha is not None and format in formats.WITH_ALPHA:
         image = Image.merge("RGBA", (*image.split(), alpha))
@@ -214,6 +221,9 @@ def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, k
     if format == "HEIF":
         know_heif()
     encoded = io.BytesIO()
+    if format == "JPEG2000":
+        image.save(encoded, format, no_jp2=True)
+        return jpeg2000.contained(encoded.getvalue(), image.size, len(image.getbands()), 8, kept)
     image.save(encoded, format, quality=95, subsampling="4:4:4", chroma=444, **kept.options(format))
     return encoded.getbuffer()
 

@@ -1,4 +1,4 @@
-"""PNG and TIFF, written strip by strip: of 8 or 16 bits a level, and of any size."""
+"""PNG, TIFF and PPM, written strip by strip: of 8 or 16 bits a level, and of any size."""
 
 import shutil
 import struct
@@ -69,6 +69,14 @@ def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int,
         directory.save(file)
         data.seek(0)
         shutil.copyfileobj(data, file, 2**20)
+
+
+def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:
+    """Write a picture without opacity as `write_png` does; there is no place for what is kept."""
+    for index, strip in enumerate(strips):
+        if index == 0:
+            file.write(b"P6\n%d %d\n%d\n" % (*size, np.iinfo(strip.dtype).max))
+        file.write(np.ascontiguousarray(strip, f">u{strip.itemsize}").data)
 
 
 def _described(kept: Kept) -> TiffImagePlugin.ImageFileDirectory_v2:

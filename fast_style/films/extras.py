@@ -1,0 +1,95 @@
+"""What films hold beside pictures, sound and subtitles: chapters, titles, time codes, attachments and data."""
+
+import io
+import re
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition, Stream
+from av.video.stream import VideoStream
+
+from fast_style.data.sources import printable
+
+# What describes a file itself, and not the film in it.
+_OWN = ("major_brand", "minor_version", "compatible_brands", "encoder", "timecode")
+_TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
+
+
+class Extras:
+    """What a film holds besides.
+
+    Args:
+        container: the film.
+        stream: its pictures.
+        start: where the part begins that is wanted, in seconds.
+
+    Attributes:
+        data: streams of which nobody but their maker may know what they are, such as where a camera was.
+        attachments: files in the film, such as fonts.
+        metadata: title, date and the like.
+        timecode: the hours, minutes, seconds and frames at which the first frame was taken; None: unknown.
+        left_out: what no copy gets, each in a few words.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, start: Fraction) -> None:
+        self._container = container
+        self.attachments = [other for other in container.streams if other.type == "attachment"]
+        # Chapters may be a stream, too, which FFmpeg hides; and time codes, of one packet, which it makes itself.
+        self.data = [
+            other
+            for other in container.streams
+            if other.type == "data" and other.discard != Discard.all and not _timecode(other.metadata)
+        ]
+        self.metadata = {key: value for key, value in container.metadata.items() if key.lower() not in _OWN}
+        timecode = _timecode(stream.metadata) or _timecode(container.metadata)
+        self.timecode = None if start else timecode
+        self.left_out = ["the time code, which counts from the beginning"] if start and timecode else []
+        others = [other for other in container.streams.video if other.index != stream.index]
+        covers = sum(bool(other.disposition & Disposition.attached_pic) for other in others)
+        for count, name in ((covers, "the picture on the cover"), (len(others) - covers, "another video")):
+            self.left_out += [name if count == 1 else f"{name} ({count} times)"] * bool(count)
+
+    def chapters(self, begin: Fraction, end: Fraction | None) -> list[Any]:
+        """Return the chapters of a part of the film, which is from `begin` to `end`, by the times of that part."""
+        kept: list[Any] = []
+        chapters: list[Any] = list(self._container.chapters())
+        for chapter in chapters:
+            unit = chapter["time_base"]
+            first, last = max(begin, chapter["start"] * unit), chapter["end"] * unit
+            last = last if end is None else min(end, last)
+            if first < last:
+                times = {"start": round((first - begin) / unit), "end": round((last - begin) / unit)}
+                kept.append({**chapter, **times})
+        return kept
+
+
+def fits_rate(timecode: str, rate: Fraction) -> bool:
+    """Return whether a film of so many frames a second can have a time code; some leave out numbers, by their rate."""
+    match = _TIMECODE.fullmatch(timecode)
+    return match is not None and round(rate) > 0 and (match[1] == ":" or round(rate) % 30 == 0)
+
+
+def can_hold(container: str, stream: Stream) -> bool:
+    """Return whether films of a format, as FFmpeg calls it, can hold a stream of data or an attachment."""
+    if stream.type == "attachment":
+        # WebM takes them, and does not write them.
+        return container == "matroska"
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (OSError, ValueError, av.FFmpegError):
+        return False
+    return True
+
+
+def name_of(stream: Any) -> str:
+    """Return what to call a stream of data or an attachment in a message."""
+    said = stream.metadata.get("handler_name") if stream.type == "data" else None
+    return printable(" ".join(filter(None, [stream.type, said or stream.name])))
+
+
+def _timecode(metadata: dict[str, str]) -> str | None:
+    return next((value for key, value in metadata.items() if key.lower() == "timecode"), None)

@@ -1,0 +1,134 @@
+"""AVIF and HEIC with 10 or 12 bits of each colour, of which their readers for Pillow give 8."""
+
+import contextlib
+import io
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fast_style.images.boxes import box, boxes, find
+from fast_style.images.kept import Kept
+from fast_style.images.levels import shrunk, stretched
+
+# More needs profiles of AV1 and of HEVC that hardly anything shows.
+_BITS = 10
+
+
+def avif_bits(file: Any) -> int:
+    """Return how many bits of each colour an AVIF has.
+
+    Args:
+        file: at any position, and then at another.
+
+    Raises:
+        ValueError: if it does not say, as an animation may not.
+    """
+    start, end = find(file, b"meta", b"iprp", b"ipco", b"av1C")
+    file.seek(start)
+    said = file.read(min(4, end - start))
+    if len(said) < 4:
+        raise ValueError("no description of AV1")
+    # The flags high_bitdepth and twelve_bit of the format's AV1CodecConfigurationRecord.
+    return 8 if not said[2] & 0x40 else 12 if said[2] & 0x20 else 10
+
+
+def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.uint16]:
+    """Return the levels of a picture that Pillow has read, of shape (height, width) or (height, width, channels).
+
+    Raises:
+        Exception: any, if it is damaged, or not what it was to Pillow.
+    """
+    import imagecodecs
+
+    # Pillow has the same library read it, so that it takes the memory that was allowed.
+    found = imagecodecs.avif_decode(content, index=0)
+    if found.shape[1::-1] != size or found.dtype != np.uint16:
+        raise ValueError(f"no {size[0]}x{size[1]} pixels of {bits} bits")
+    return stretched(found, 2**bits - 1)
+
+
+def encode_avif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
+    """Return the file of a picture (height, width, 3), or with opacity (height, width, 4), with 10 bits of each.
+
+    Args:
+        pixels: the levels.
+        kept: what to write besides.
+    """
+    import imagecodecs
+
+    # In the colours of sRGB: ITU-T H.273 numbers them so.
+    space: dict[str, Any] = {"primaries": 1, "transfer": 13, "matrix": 6}
+    levels = shrunk(pixels, 2**_BITS - 1)
+    file = bytes(imagecodecs.avif_encode(levels, 95, speed=6, bitspersample=_BITS, pixelformat="444", **space))
+    if kept.exif:
+        # Rather without than not at all, should libavif come to write otherwise.
+        with contextlib.suppress(ValueError):
+            return with_exif(file, kept.exif.removeprefix(b"Exif\x00\x00"))
+    return file
+
+
+def with_exif(file: bytes, exif: bytes) -> bytes:
+    """Return an AVIF with EXIF as one more of its items (ISO 23008-12, annex A), for which imagecodecs has no place.
+
+    Args:
+        file: as libavif writes it.
+        exif: as it is in a TIFF.
+
+    Raises:
+        ValueError: if libavif has not written it.
+    """
+    start, end = find(io.BytesIO(file), b"meta")
+    parts = {kind: file[first:last] for kind, first, last in boxes(io.BytesIO(file), start, end)}
+    places, items = parts.get(b"iloc", b""), parts.get(b"iinf", b"")
+    # One piece of each item, with four bytes for its place and four for its length.
+    if not places.startswith(b"\0\0\0\0D\0") or len(places) % 14 != 8 or not items.startswith(bytes(4)):
+        raise ValueError("no AVIF of libavif")
+    found = list(struct.iter_unpack(">HHHII", places[8:]))
+    number = 1 + max(item for item, *_ in found)
+    entry = box(b"infe", b"\x02\0\0\0", struct.pack(">HH", number, 0), b"Exif\0")
+    refers = box(b"cdsc", struct.pack(">HH", number, 1), parts[b"pitm"][4:6])
+    # By what is new: the entries of three boxes, or the third one whole.
+    grown = 14 + len(entry) + len(refers) + (0 if b"iref" in parts else 12)
+    content = bytes(4) + exif
+    found = [(item, source, pieces, place + grown, length) for item, source, pieces, place, length in found]
+    found.append((number, 0, 1, len(file) + grown + 8, len(content)))
+    parts |= {
+        b"iloc": places[:6] + struct.pack(">H", len(found)) + b"".join(struct.pack(">HHHII", *each) for each in found),
+        b"iinf": items[:4] + struct.pack(">H", len(found)) + items[6:] + entry,
+        b"iref": parts.get(b"iref", bytes(4)) + refers,
+    }
+    meta = box(b"meta", bytes(4), *(box(kind, part) for kind, part in parts.items()))
+    return file[: start - 12] + meta + file[end:] + box(b"mdat", content)
+
+
+def decode_heif(content: bytes, size: tuple[int, int]) -> NDArray[np.uint16]:
+    """Return the levels of a HEIC as `decode_avif` does, upright."""
+    import pillow_heif
+
+    heif = pillow_heif.open_heif(content, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    kind, _, bits = heif.mode.partition(";")
+    if heif.size != size or kind not in ("I", "L", "RGB", "RGBA") or not bits:
+        raise ValueError(f"{heif.size[0]}x{heif.size[1]} pixels of {heif.mode}, and {size[0]}x{size[1]} to Pillow")
+    levels = np.asarray(heif)
+    if levels.shape[1::-1] != size:
+        raise ValueError(f"no {size[0]}x{size[1]} pixels")
+    return stretched(levels, 2 ** int(bits) - 1)
+
+
+def encode_heif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
+    """Return the file of a picture as `encode_avif` does.
+
+    Args:
+        pixels: likewise.
+        kept: what to write besides.
+    """
+    import pillow_heif
+
+    height, width, channels = pixels.shape
+    file, levels = io.BytesIO(), shrunk(pixels, 2**_BITS - 1)
+    mode = f"{'RGB' if channels == 3 else 'RGBA'};{_BITS}"
+    options = {"quality": 95, "chroma": 444, **kept.options("HEIF")}
+    pillow_heif.encode(mode, (width, height), levels.tobytes(), file, **options)
+    return file.getvalue()

@@ -1,0 +1,105 @@
+"""PPM and PGM of any white, such as 65535: Pillow takes 2 s a megapixel for them, and has 8 bits of a colour."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from fast_style.images.levels import stretched
+
+# Kind, width, height and white. Between them is space, and comments to the end of a line.
+_HEADER = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" + rb"\s")
+_MOST_HEADER = 2**16
+_COMMENT = re.compile(rb"#[^\r\n]*")
+_PIECE = 2**20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a file says.
+
+    Attributes:
+        size: width and height in pixels.
+        channels: 3 for colours, 1 for grey.
+        white: the highest level.
+        plain: whether levels are written in digits.
+        length: of the header in bytes.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    white: int
+    plain: bool
+    length: int
+
+
+def read_header(file: Any) -> Header:
+    """Read the header of a file, which is then at another position.
+
+    Raises:
+        ValueError: if it is none of PGM and PPM.
+    """
+    file.seek(0)
+    found = _HEADER.match(file.read(_MOST_HEADER))
+    if found is None:
+        raise ValueError("no header of PGM or PPM")
+    kind, width, height, white = (int(part) for part in found.groups())
+    if not 0 < white < 65536:
+        raise ValueError(f"white is {white}, not from 1 to 65535")
+    return Header((width, height), 3 if kind in (3, 6) else 1, white, kind < 4, found.end())
+
+
+def read(file: Any, header: Header) -> NDArray[np.uint16]:
+    """Return the levels of a picture, of shape (height, width) or (height, width, 3).
+
+    Raises:
+        ValueError: if the file is cut short.
+    """
+    width, height = header.size
+    count = width * height * header.channels
+    file.seek(header.length)
+    if header.plain:
+        levels: NDArray[Any] = np.fromstring(_COMMENT.sub(b"", file.read()), np.uint16, count, sep=" ")
+    else:
+        content = file.read(count * _bytes(header.white))
+        if len(content) < count * _bytes(header.white):
+            raise ValueError("image file is truncated")
+        levels = np.frombuffer(content, f">u{_bytes(header.white)}")
+    return stretched(levels.reshape((height, width) if header.channels == 1 else (height, width, 3)), header.white)
+
+
+def quicken(image: Image.Image) -> None:
+    """Have a picture, opened as PPM and not decoded, be so piece by piece and not level by level."""
+    if isinstance(image, ImageFile.ImageFile) and image.mode in ("L", "I", "RGB"):
+        image.tile = [tile._replace(codec_name=_NAME) if tile.codec_name == "ppm" else tile for tile in image.tile]
+
+
+class _Decoder(ImageFile.PyDecoder):
+    """What Pillow calls `ppm`, with the same result."""
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Any) -> tuple[int, int]:
+        assert self.fd is not None
+        white, deep = self.args[-1], self.mode == "I"
+        levels = np.empty(self.state.xsize * self.state.ysize * len(self.mode), "<i4" if deep else "u1")
+        for first in range(0, len(levels), _PIECE):
+            piece = levels[first : first + _PIECE]
+            content = self.fd.read(len(piece) * _bytes(white))
+            if len(content) < len(piece) * _bytes(white):
+                raise ValueError("image file is truncated")
+            found = np.minimum(np.frombuffer(content, f">u{_bytes(white)}"), white)
+            piece[:] = np.rint(found / white * (65535 if deep else 255))
+        self.set_as_raw(levels.data.cast("B"), "I;32" if deep else self.mode)  # type: ignore[arg-type]
+        return -1, 0
+
+
+def _bytes(white: int) -> int:
+    return 1 if white < 256 else 2
+
+
+_NAME = "ppm of fast_style"
+Image.register_decoder(_NAME, _Decoder)

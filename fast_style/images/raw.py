@@ -1,0 +1,39 @@
+"""The raw files of cameras: what a sensor saw, before it is a picture."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fast_style.images.formats import HAS_RAW
+from fast_style.untrusted import MAX_PIXELS
+
+
+def raw_size(file: Any) -> tuple[int, int]:
+    """Return the width and the height of a camera's raw file.
+
+    Raises:
+        Exception: any, if no reader is installed, or it is damaged.
+    """
+    import rawpy
+
+    with rawpy.imread(file) as raw:
+        return raw.sizes.width, raw.sizes.height
+
+
+def develop(file: Any) -> NDArray[np.uint16]:
+    """Return the colours of a camera's raw file, upright and in sRGB, in the white balance that the camera chose.
+
+    Raises:
+        ValueError: if no reader is installed, or there are too many pixels.
+        Exception: any, if the file is damaged.
+    """
+    if not HAS_RAW:
+        raise ValueError("a camera's raw file, which needs the package rawpy; install fast_style[formats]")
+    import rawpy
+
+    with rawpy.imread(file) as raw:
+        if raw.sizes.raw_width * raw.sizes.raw_height > MAX_PIXELS:
+            raise ValueError(f"over {MAX_PIXELS:,} pixels")
+        # sRGB's curve; rawpy's own is that of television.
+        return np.asarray(raw.postprocess(output_bps=16, use_camera_wb=True, gamma=(2.4, 12.92)), np.uint16)

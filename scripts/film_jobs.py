@@ -1,0 +1,111 @@
+"""What there is to do with films, with animations, and with pictures that are to become one."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from command_line import find_pictures
+from inputs import Found, is_film, results
+
+from fast_style.errors import ConfigError
+from fast_style.films.animations import is_animation
+from fast_style.films.frames import ANIMATIONS, CONTAINERS
+from fast_style.films.stylize import part_of
+from fast_style.folders import Member
+from fast_style.images.formats import PICTURE_SUFFIXES
+
+#: What is read, be it a film, pictures or a folder that must not be read, and what is written.
+Job: TypeAlias = tuple[Path | Member | list[Path], Path]
+
+
+def film_jobs(found: Found, inputs: Any, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:
+    """Return what is to be read and written as films; nothing if pictures are to become pictures.
+
+    Args:
+        found: what `find_inputs` has found.
+        inputs: in what.
+        output: as for `picture_jobs`; or a film or animation for all of the pictures, or 'FOLDER/*.png' for the frames
+            of a film.
+        name: as for `picture_jobs`.
+        overwrite: likewise.
+        resume: likewise.
+
+    Raises:
+        ConfigError: if films and pictures are mixed, an output does not fit, or would replace what it must not.
+    """
+    # What is in an archive is for who takes pictures; what is closed, such as a folder that must not be read, is told.
+    members = {source: place for source, place in found.items() if isinstance(source, Member)}
+    closed: Found = {source: place for source, place in members.items() if source.refused and source.path.is_dir()}
+    archives = [source.path for source in members if source not in closed]
+    films: Found = {source: place for source, place in found.items() if isinstance(source, Path) and is_film(place)}
+    pictures = [source for source in found if isinstance(source, Path) and source not in films]
+    if films and (pictures or archives):
+        counts = f"{len(films)} films and {len(found) - len(films) - len(closed)} pictures"
+        raise ConfigError(f"input: {counts}; take them one after the other, such as input='clips/**/*.mp4'")
+    # Among still pictures, an animation is one as well: its first.
+    if pictures and not archives and all(map(is_animation, pictures)):
+        films = {source: found[source] for source in pictures}
+    folder = output is None or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
+    target = Path(str(output))
+    suffix = "" if folder else target.suffix.lower()
+    frames = not folder and "*" in target.name
+    if not films:
+        if frames and not archives:
+            raise ConfigError(f"{output}: is for the frames of a film, and input has none; give {target.parent}/")
+        if not (suffix in CONTAINERS or (suffix in (".gif", ".apng", ".webp") and len(pictures) > 1)):
+            return []
+        if archives:
+            raise ConfigError(f"{archives[0]}: a film is made of pictures in a folder; unpack it, and give that")
+        # Of a folder, those that lie in it: what is below may be another film.
+        return _checked([(find_pictures(inputs), target)], overwrite, resume)
+    if folder:
+        made = results(films | closed, output, name, _writable)
+        # Nor is that a film which an earlier run has left unfinished.
+        parts = {part_of(job.target) for job in made} if output is None else set()
+        jobs: list[Job] = [(job.source, job.target) for job in made if job.source not in parts]
+        _checked(jobs, overwrite, resume)
+        if output is not None:
+            # Now, and not once for each film, if that is not allowed.
+            target.mkdir(parents=True, exist_ok=True)
+        return jobs
+    if len(films) > 1:
+        raise ConfigError(f"{output}: cannot take {len(films)} films; give a folder as output")
+    (film,) = films
+    if suffix in PICTURE_SUFFIXES and suffix not in ANIMATIONS and not frames:
+        if not is_film(films[film]):
+            return []
+        raise ConfigError(f"{output}: one picture cannot take a film; end it in .mp4, or in /*{suffix} for its frames")
+    return _checked([(film, target)], overwrite, resume)
+
+
+def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
+    if overwrite and resume:
+        raise ConfigError("resume keeps the films that are there, and overwrite replaces them: give one of them")
+    several = "resume=true to make only what is missing, " if len(jobs) > 1 else ""
+    sources = [each for source, _ in jobs for each in (source if isinstance(source, list) else [source])]
+    inputs = {path.resolve() for path in sources if isinstance(path, Path)}
+    seen: set[Path] = set()
+    for source, target in jobs:
+        if isinstance(source, Member):
+            continue
+        if target in seen:
+            raise ConfigError(f"{target}: two of the films would have this name; take them one at a time")
+        seen.add(target)
+        if target.resolve() in inputs:
+            name = "the input itself" if len(inputs) == 1 else "one of the inputs"
+            raise ConfigError(f"{target}: is {name}; give another output")
+        if "*" in target.name:
+            if (there := sorted(target.parent.glob(target.name))) and not overwrite:
+                unsure = ", since nobody can tell whether all frames are there" if resume else ""
+                again = f"add overwrite=true to replace it{unsure}, or give another output"
+                raise ConfigError(f"{there[0]}: exists already; {again}")
+        # A link that leads nowhere is a name that exists, too.
+        elif os.path.lexists(target) and not (overwrite or (resume and target.exists())):
+            otherwise = f"{several}or give another output"
+            raise ConfigError(f"{target}: exists already; add overwrite=true to replace it, {otherwise}")
+    return jobs
+
+
+def _writable(path: Path) -> Path:
+    """Return the name of a film, of a format that can be written."""
+    return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")

@@ -1,0 +1,102 @@
+"""What the setting `input` stands for, and where each result goes."""
+
+import glob
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from command_line import beside, find_pictures, safe
+from omegaconf import ListConfig
+
+from fast_style.errors import ConfigError
+from fast_style.films import FILM_SUFFIXES
+from fast_style.folders import Job, Member, pictures_in
+from fast_style.folders.jobs import ARCHIVE_SUFFIXES, is_archive
+from fast_style.images.formats import PICTURE_SUFFIXES
+
+#: Pictures or films, each with its place below the folder, the archive or the fixed part of the glob that names it.
+Found: TypeAlias = dict[Path | Member, Path]
+
+
+def find_inputs(inputs: Any, output: str | None) -> Found:
+    """Return the pictures and films that files, folders of any depth, archives and globs stand for, each once.
+
+    Args:
+        inputs: one name or a list of them.
+        output: where results go: what is below is the result of an earlier run, and not among them.
+
+    Raises:
+        ConfigError: if one of the names stands for nothing, or the output is an archive.
+        DataError: if an archive is damaged, or a folder cannot be read.
+    """
+    _require_no_archive(output)
+    found: Found = {}
+    for each in map(str, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
+        for source, place in _found(each, output).items():
+            found.setdefault(source, place)
+    return found
+
+
+def is_film(place: Path) -> bool:
+    """Return whether a file is called as films are."""
+    return place.suffix.lower() in FILM_SUFFIXES
+
+
+def results(found: Found, output: str | None, name: str, rename: Callable[[Path], Path]) -> list[Job]:
+    """Return what is to be made of each.
+
+    Args:
+        found: what `find_inputs` has found.
+        output: the folder for results, with the tree of what is found; None: beside it, and for an archive a folder.
+        name: what the names of results beside get.
+        rename: gives what can be written the suffix that is.
+    """
+    if output is not None:
+        return [Job(source, Path(output) / rename(place)) for source, place in found.items()]
+    jobs = [Job(source, rename(_beside(source, place, name))) for source, place in found.items()]
+    # What an earlier run over the same folder made is not stylised again.
+    made = {job.target for job in jobs}
+    return [job for job in jobs if job.source not in made]
+
+
+def _require_no_archive(output: str | None) -> None:
+    if output is None or output.endswith("/"):
+        return
+    path = Path(output).parent if "*" in Path(output).name else Path(output)
+    if is_archive(path) and not path.is_dir():
+        end = next(end for end in ARCHIVE_SUFFIXES if path.name.lower().endswith(end))
+        folder = path.with_name(path.name[: -len(end)] or "stylised")
+        raise ConfigError(
+            f"{output}: results do not go into an archive; give a folder, such as {folder}/, and pack that"
+        )
+
+
+def _found(name: str, output: str | None) -> Found:
+    path = Path(name)
+    suffixes = (*PICTURE_SUFFIXES, *FILM_SUFFIXES)
+    if path.is_dir() or (is_archive(path) and path.is_file()):
+        found = {source: place for place, source in pictures_in(path, suffixes).items()}
+        root = path
+        if not found:
+            kind = "folder" if path.is_dir() else "archive"
+            raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)})")
+    else:
+        # Of a glob, what comes before the first part that has a pattern.
+        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+        root = path.parent if path.exists() else Path(*fixed)
+        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)}
+    made = Path(output).resolve() if output is not None else None
+    if made is None or root.resolve() not in made.parents:
+        return found
+    return {source: place for source, place in found.items() if made not in (root.resolve() / place).parents}
+
+
+def _beside(source: Path | Member, place: Path, name: str) -> Path:
+    if isinstance(source, Path):
+        return beside(source, name)
+    if not is_archive(source.path):
+        return source.path / place
+    # Without all of .tar.gz.
+    archive = next(source.path.name[: -len(end)] for end in ARCHIVE_SUFFIXES if source.path.name.lower().endswith(end))
+    return source.path.with_name(f"{archive}_{safe(name)}") / place
