@@ -3,6 +3,7 @@
 Light is Rec. 601's luma of sRGB as it is stored, in [0, 1]; colour is what is left of a picture without its light.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,8 @@ Transfer: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 # Colours that vary less than this, a level of 256, are taken to vary as much.
 _LEAST_DEVIATION = 1 / 255
+# The pixels that are summed at a time.
+_PIECE = 2**16
 
 
 def light(images: Any) -> Any:
@@ -59,8 +62,21 @@ def colour_transfer(images: Any, to: Any, where: Any = None) -> Transfer:
         to: those whose colours are wanted, of the same shape.
         where: how much each pixel counts, of shape (1, 1, height, width), not all 0; nothing: all alike.
     """
-    mean, covariance = _moments(images, where)
-    wanted, target = _moments(to, where)
+    return transfer_of_parts([(images, to, where)])
+
+
+def transfer_of_parts(parts: Iterable[tuple[Any, Any, Any]]) -> Transfer:
+    """Find what `colour_transfer` finds of whole pictures, given its arguments for each of their parts, such as strips.
+
+    Where no pixel counts, nothing is changed.
+    """
+    sums: list[Any] = [0.0] * 6
+    for images, to, where in parts:
+        sums = [total + part for total, part in zip(sums, (*_sums(images, where), *_sums(to, where)), strict=True)]
+    if not sums[0]:
+        return np.eye(3)[None], np.zeros((1, 3))
+    mean, covariance = _moments(*sums[:3])
+    wanted, target = _moments(*sums[3:])
     matrices = _power(target, 0.5) @ _power(covariance, -0.5)
     return matrices, wanted - (matrices @ mean[:, :, None])[:, :, 0]
 
@@ -72,17 +88,28 @@ def recoloured(images: Any, matrices: Any, shifts: Any) -> Any:
     return changed.reshape(batch, channels, height, width) + shifts[:, :, None, None]
 
 
-def _moments(images: Any, where: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean colour (batch, 3) and the covariance (batch, 3, 3) of each picture."""
+def _sums(images: Any, where: Any) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many pixels count, and of each picture the sums of their colours and of the products of these."""
     batch, _, height, width = images.shape
-    # Around the middle, so that squares lose nothing to rounding.
-    colours = images.reshape(batch, 3, height * width) - 0.5
-    weighted = colours if where is None else colours * where.reshape(1, 1, height * width)
-    count = height * width if where is None else float(where.sum())
-    # By way of lists, the short way from any device.
-    mean = np.array((weighted.sum(2) / count).tolist())
-    square = np.array((weighted @ colours.swapaxes(1, 2) / count).tolist())
-    return mean + 0.5, square - mean[:, :, None] * mean[:, None, :]
+    pixels = height * width
+    first, second = np.zeros((batch, 3)), np.zeros((batch, 3, 3))
+    # In pieces: what float32 loses in sums of millions can be three levels of 256 of what comes of them.
+    for start in range(0, pixels, _PIECE):
+        # Around the middle, so that squares lose nothing to rounding.
+        colours = images.reshape(batch, 3, pixels)[:, :, start : start + _PIECE] - 0.5
+        weighted = colours if where is None else colours * where.reshape(1, 1, pixels)[:, :, start : start + _PIECE]
+        # By way of lists, the short way from any device.
+        first += np.array(weighted.sum(2).tolist())
+        second += np.array((weighted @ colours.swapaxes(1, 2)).tolist())
+    return pixels if where is None else float(where.sum()), first, second
+
+
+def _moments(
+    count: float, first: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean colour (batch, 3) and the covariance (batch, 3, 3) of each picture, from what `_sums` gives."""
+    mean = first / count
+    return mean + 0.5, second / count - mean[:, :, None] * mean[:, None, :]
 
 
 def _power(covariance: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:

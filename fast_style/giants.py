@@ -15,12 +15,12 @@ from fast_style.controls import Controls
 from fast_style.errors import ConfigError, ImageError, require_choice
 from fast_style.images.deep import Deep
 from fast_style.images.formats import DEEP, FORMATS
-from fast_style.images.large import DECODED_BYTES, open_large, picture_size
+from fast_style.images.large import DECODED_BYTES, DEEP_BYTES, open_large, picture_size
 from fast_style.images.picture import require_folder, write_image
 from fast_style.images.rasters import Raster
 from fast_style.images.upright import resized_to
 from fast_style.memory import free_memory, is_out_of_memory, parse_memory
-from fast_style.strips import BYTES_OF_NUMBERS, finished_in_strips, resized_part, to_levels
+from fast_style.strips import BYTES_OF_NUMBERS, bytes_beside, finished_in_strips, is_plain, resized_part, to_levels
 from fast_style.tile_progress import shown
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class Giants:
         per_pixel = self.backend.bytes_per_pixel()
         return not per_pixel or pixels * (per_pixel + beside) <= self._room()
 
+    def fits_with(self, pixels: int, controls: Controls) -> bool:
+        """Return whether pictures of so many pixels together can be made whole with what `controls` add to it."""
+        return self.fits(pixels, bytes_beside(controls, self.backend.bytes_per_pixel()))
+
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """Stylise each picture by its row of style weights, into a new array. See Backend.
 
@@ -121,13 +125,15 @@ class Giants:
         made = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
         return made.read((0, 0, *size))
 
-    def takes(self, path: Path, long_side: int | None = None, brush: float = 1.0) -> bool:
+    def takes(self, path: Path, long_side: int | None, controls: Controls) -> bool:
         """Return whether the picture of a file, brought to a long side of so many pixels, is one for `file`."""
         found = picture_size(path)
         if found is None:
             return False
         width, height = found if long_side is None else resized_to(found, long_side)
-        return min(width, height) >= SMALLEST * max(1, brush) and not self.fits(width * height, BYTES_OF_NUMBERS)
+        fits = self.fits(math.prod(found), DEEP_BYTES - self.backend.bytes_per_pixel())
+        fits = fits and self.fits_with(width * height, controls)
+        return not fits and min(width, height) >= SMALLEST * max(1, controls.brush)
 
     def file(
         self,
@@ -155,7 +161,10 @@ class Giants:
         size = picture_size(source)
         try:
             if size and self.backend.on_processor:
-                self._require(size[0] * size[1] * DECODED_BYTES, size)
+                # The others are encoded as they are decoded, whole.
+                copy = size if long_side is None or format in ("PNG", "TIFF") else resized_to(size, long_side)
+                largest = max(size, copy, key=math.prod)
+                self._require(math.prod(largest) * DECODED_BYTES, largest)
             found = open_large(source, same or format in DEEP, self._room() if self.memory else free_memory())
             if found.reduced:
                 print(f"{source}: no memory for 16 bits of each colour; going on with 8", file=sys.stderr, flush=True)
@@ -174,18 +183,17 @@ class Giants:
         if not controls.strength or dark[0] or (controls.masks and all(dark[1:])):
             return photograph
         # What shows nowhere is not made.
-        made = [
-            photograph if black else self._painted(photograph, row, controls.brush)
-            for row, black in zip(rows, dark[1:] or [False], strict=True)
-        ]
-        plain = not controls.sharpen and not controls.grain and controls.preserve_color == "none"
-        if plain and controls.covers_all and made[0].size == photograph.size:
+        each = zip(rows, dark[1:] or [False], strict=True)
+        made = [photograph if black else self._painted(photograph, row, controls) for row, black in each]
+        if is_plain(controls) and made[0].size == photograph.size:
             return made[0]
         return finished_in_strips(photograph, made, controls, self.backend)
 
-    def _painted(self, photograph: Raster, row: NDArray[np.float32], brush: float) -> Raster:
-        width, height = (max(1, round(side / brush)) for side in photograph.size)
-        made = Raster((width, height), dtype=photograph.dtype)
+    def _painted(self, photograph: Raster, row: NDArray[np.float32], controls: Controls) -> Raster:
+        width, height = (max(1, round(side / controls.brush)) for side in photograph.size)
+        # Not rounded to 256 levels where that would be amplified.
+        fine = controls.sharpen or controls.preserve_color == "histogram"
+        made = Raster((width, height), dtype=np.uint16 if fine else photograph.dtype)
 
         def write(box: "Box", tile: Array) -> None:
             made.write(*box[:2], to_levels(tile.clip(0, 1), made, self.backend))
@@ -223,9 +231,9 @@ class Giants:
     def _require(self, room: float, size: tuple[int, int]) -> None:
         least = self.backend.used_and_free()[0] + _BESIDES + room
         if self.memory is not None and self.memory < least:
+            given = f"{self.memory / 1e9:g} GB" if self.memory >= 1e6 else f"{self.memory:,} bytes"
             raise ImageError(
-                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, "
-                f"not {self.memory / 1e9:g} GB"
+                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, not {given}"
             )
 
     def _room(self) -> float:

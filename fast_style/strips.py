@@ -1,7 +1,7 @@
 """Large pictures, of which only parts become numbers at a time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +9,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.backends.backend import Array, Backend
-from fast_style.colours import Transfer, colour_transfer
+from fast_style.colours import Transfer, transfer_of_parts
 from fast_style.controls import Controls
 from fast_style.finish import REACH, finished
 from fast_style.images.rasters import Box, Raster
 
 #: Of each pixel of a picture as numbers: in float32, and as bytes.
 BYTES_OF_NUMBERS = 15
+# Of each pixel of a picture that is finished whole, with all controls.
+_BYTES_OF_FINISHING = 130
 # The pixels of a strip.
 _STRIP = 2**20
+
+
+def bytes_beside(controls: Controls, per_pixel: float) -> float:
+    """Return how many bytes each pixel of a picture takes that is made whole, beside `per_pixel` for the network."""
+    # Two styles at a time, and of each mask a float as it is and one as its share.
+    masks = 12 + 8 * len(controls.masks) if controls.masks else 0
+    seen = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
+    return max(seen, 0 if is_plain(controls) else _BYTES_OF_FINISHING) - per_pixel
+
+
+def is_plain(controls: Controls) -> bool:
+    """Return whether nothing is done to what the network has made, but to bring it to its size."""
+    return controls.covers_all and controls.preserve_color == "none" and not controls.sharpen and not controls.grain
 
 
 def to_numbers(rgbs: Sequence[Image.Image], backend: Backend) -> Array:
@@ -74,30 +89,36 @@ def finished_in_strips(photograph: Raster, made: Sequence[Raster], controls: Con
         controls: what is asked for.
         backend: what computes.
     """
-    width, height = photograph.size
     done = Raster(photograph.size, dtype=photograph.dtype)
     transfer = _transfer(photograph, made, controls, backend) if controls.preserve_color == "histogram" else None
-    for top, end in done.strips(_STRIP):
-        above, below = max(0, top - REACH), min(end + REACH, height)
-        box = (0, above, width, below)
-        images, *styles = (resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *made))
-        shares = controls.shares(height, width, above, below) if controls.masks else None
-        stylized = mixed(images, styles, shares, backend)
-        cover = backend.place(controls.cover(height, width, above, below))
+    for top, end, above, images, stylized, cover in _strips(photograph, made, controls, backend, REACH):
         strip = finished(images, stylized, cover, controls, backend.place, above, transfer)
         done.write(0, top, to_levels(strip[:, :, top - above : end - above].clip(0, 1), done, backend))
     return done
 
 
+def _strips(
+    photograph: Raster, made: Sequence[Raster], controls: Controls, backend: Backend, reach: int
+) -> Iterator[tuple[int, int, int, Array, Array, Array]]:
+    """Yield where strips begin and end, and with so many rows more on either side where that begins, and what is there.
+
+    That is the photograph, the styles mixed, and how much of the outcome shows.
+    """
+    width, height = photograph.size
+    for top, end in photograph.strips(_STRIP):
+        above, below = max(0, top - reach), min(end + reach, height)
+        box = (0, above, width, below)
+        images, *styles = (resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *made))
+        shares = controls.shares(height, width, above, below) if controls.masks else None
+        cover = backend.place(controls.cover(height, width, above, below))
+        yield top, end, above, images, mixed(images, styles, shares, backend), cover
+
+
 def _transfer(photograph: Raster, made: Sequence[Raster], controls: Controls, backend: Backend) -> Transfer:
-    # Mean and covariance of a million of the pixels are those of all.
-    width, height = (min(side, 1000) for side in photograph.size)
-    few = (each.sampled((width, height)) for each in (photograph, *made))
-    images, *styles = (backend.place(each.transpose(2, 0, 1)[None]) / photograph.white for each in few)
-    shares = controls.shares(height, width) if controls.masks else None
-    cover = backend.place(controls.cover(height, width))
-    where = cover if cover.shape[2:] == images.shape[2:] else None
-    return colour_transfer(mixed(images, styles, shares, backend), images, where)
+    return transfer_of_parts(
+        (stylized, images, cover if cover.shape[2:] == images.shape[2:] else None)
+        for _, _, _, images, stylized, cover in _strips(photograph, made, controls, backend, 0)
+    )
 
 
 def mixed(images: Array, styles: Sequence[Array], shares: Array | None, backend: Backend) -> Array:

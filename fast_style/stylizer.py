@@ -20,7 +20,7 @@ from fast_style.images.copies import Original, read_original
 from fast_style.images.deep import Deep
 from fast_style.images.picture import Picture, flatten, open_picture
 from fast_style.network_files import Metadata, read_network_file
-from fast_style.strips import BYTES_OF_NUMBERS, to_numbers, to_pictures
+from fast_style.strips import to_numbers, to_pictures
 from fast_style.zoo import find
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Stylizer:
             ConfigError: if the network does not know the style, or a setting is out of range.
         """
         controls = _chosen(style, controls, settings)
-        if self.giants.takes(source, size, controls.brush):
+        if self.giants.takes(source, size, controls):
             self.giants.file(source, target, controls.rows(self.styles), controls, size)
             return
         original = read_original(source, target, size)
@@ -149,7 +149,7 @@ class Stylizer:
         """
         pictures = [original.picture for original in originals]
         first, (width, height) = pictures[0], originals[0].size
-        fits = self.giants.fits(len(pictures) * width * height, BYTES_OF_NUMBERS)
+        fits = self.giants.fits_with(len(pictures) * width * height, controls)
         if len(pictures) == 1:
             if first.deep is not None and fits:
                 return [self._stylize_deep(first.deep, first.rgb.size, controls)]
@@ -163,7 +163,7 @@ class Stylizer:
 
     def _stylize_picture(self, rgb: Image.Image, controls: Controls) -> Image.Image:
         large = min(rgb.size) >= SMALLEST * max(1, controls.brush)
-        if large and not self.giants.fits(rgb.width * rgb.height, beside=BYTES_OF_NUMBERS):
+        if large and not self.giants.fits_with(rgb.width * rgb.height, controls):
             return self.giants.picture(rgb, controls.rows(self.styles), controls)
         (stylized,) = to_pictures(self._stylize(to_numbers([rgb], self.backend), controls), self.backend)
         return stylized

@@ -15,6 +15,7 @@ from small_networks import varied
 
 import fast_style.giants
 from fast_style.backends.pytorch import TorchBackend
+from fast_style.controls import Controls
 from fast_style.errors import ImageError
 from fast_style.giants import Giants
 from fast_style.images import rasters
@@ -71,20 +72,18 @@ def test_what_is_written_in_parts_is_read_in_others(dtype: Any, channels: int) -
 
 
 @pytest.mark.parametrize("size", [(83, 61), (40, 29), (120, 200), (9, 61), (1, 1)])
-def test_a_raster_is_resized_as_pillow_resizes_a_picture(size: tuple[int, int]) -> None:
+def test_a_raster_is_resized_as_pillow_resizes_a_picture(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rasters, "_STRIP", 800)
+    monkeypatch.setattr(rasters, "_COLUMNS", 800)
     image = Image.fromarray(levels())
     expected = image.resize(size, Image.Resampling.LANCZOS)
-    assert difference(Raster.of(image).resized(size).image(), expected) <= 1
+    assert difference(Raster.of(image).resized(size).image(), expected) == 0
     deep = on_disk(levels(dtype=np.uint16)).resized(size)
     # Pillow rounds 8 bits after the rows and after the columns.
     assert difference(deep.image(), expected) <= 2
     assert deep.white == 65535
-
-
-def test_a_sample_of_a_raster_is_pillows() -> None:
-    image = Image.fromarray(levels())
-    expected = image.resize((30, 17), Image.Resampling.NEAREST)
-    assert difference(Raster.of(image).sampled((30, 17)), expected) == 0
 
 
 def test_without_room_on_disk_one_line_says_where(
@@ -204,6 +203,9 @@ def too_large(monkeypatch: pytest.MonkeyPatch) -> None:
         ("clear.png", {"grain": 0.3, "brush": 1.5}),
         ("deep.png", {"preserve_color": "luminance"}),
         ("deep.tif", {"size": 120, "strength": 0.7}),
+        ("clear.png", {"size": 70, "sharpen": 1, "brush": 0.5}),
+        ("clear.png", {"preserve_color": "histogram", "sharpen": 1, "mask": Image.linear_gradient("L")}),
+        ("deep.png", {"preserve_color": "histogram", "brush": 1.5}),
         ("deep.png", {"strength": 0}),
     ],
 )
@@ -241,6 +243,25 @@ def test_where_16_bits_do_not_fit_one_line_says_so(
     stylizer.stylize_file(tmp_path / "deep.png", tmp_path / "a.png")
     assert open_picture(tmp_path / "a.png", deep=True).deep is None
     assert capsys.readouterr().err == f"{tmp_path}/deep.png: no memory for 16 bits of each colour; going on with 8\n"
+
+
+def test_a_limit_counts_what_controls_and_reading_take(
+    stylizer: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
+    per_pixel = stylizer.backend.bytes_per_pixel()
+    room = 400 * 300 * (per_pixel + 20)
+    monkeypatch.setattr(fast_style.giants, "_SMALL", 0)
+    monkeypatch.setattr(Giants, "_room", lambda self: room)
+    takes = stylizer.giants.takes
+    assert not takes(tmp_path / "a.png", None, Controls())
+    # The network is shown four times as many pixels, or there are two results and two masks at a time.
+    assert takes(tmp_path / "a.png", None, Controls(brush=0.5))
+    white = Image.new("L", (1, 1), 255)
+    assert takes(tmp_path / "a.png", None, Controls(masks={"a": white, "b": white}))
+    # What becomes small is large before.
+    room = 400 * 300 * 10.0
+    assert takes(tmp_path / "a.png", 60, Controls())
 
 
 def test_a_limit_counts_what_it_takes_to_read_a_file(stylizer: Stylizer, tmp_path: Path) -> None:

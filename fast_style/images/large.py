@@ -21,8 +21,8 @@ from fast_style.untrusted import open_regular, own_limits
 
 #: Of each pixel while a file is decoded, as Pillow has it.
 DECODED_BYTES = 4
-# With 16 bits of each colour, the file, its levels and their conversion besides.
-_BYTES_DEEP = 20
+#: With 16 bits of each colour, the file, its levels and their conversion besides.
+DEEP_BYTES = 20
 # Where decoders have planes of their own.
 _BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
 
@@ -78,7 +78,7 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
             if lost:
                 tell_of_lost_bits(str(path))
             found = deep and not lost and has_16_bits(file, image)
-            taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else _BYTES_DEEP)
+            taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else DEEP_BYTES)
             return _on_disk(file, image, found and taken <= room, reduced=found)
     except ImageError:  # On disk.
         raise

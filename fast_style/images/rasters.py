@@ -1,7 +1,6 @@
 """Pictures on disk, of which only parts are in memory."""
 
 import errno
-import math
 import os
 import tempfile
 import weakref
@@ -17,8 +16,9 @@ from fast_style.errors import ImageError
 #: Left, top, right and bottom in pixels, as Pillow has it.
 Box: TypeAlias = tuple[int, int, int, int]
 
-# The pixels that are in memory at a time where rows are all that matters.
+# The pixels that are in memory at a time where rows are all that matters, and where columns are, which are many reads.
 _STRIP = 2**20
+_COLUMNS = 2**22
 
 
 def scratch_folder() -> str:
@@ -36,7 +36,7 @@ class Raster:
     Args:
         size: width and height in pixels.
         channels: 3 for colours, 1 for opacity.
-        dtype: np.uint8 or np.uint16, whose largest value is white.
+        dtype: np.uint8 or np.uint16, whose largest value is white; np.float32 for what is neither yet.
 
     Raises:
         ImageError: if the disk has no room for it.
@@ -44,7 +44,7 @@ class Raster:
 
     def __init__(self, size: tuple[int, int], channels: int = 3, dtype: Any = np.uint8) -> None:
         self.size, self.channels, self.dtype = size, channels, np.dtype(dtype)
-        self.white = int(np.iinfo(self.dtype).max)
+        self.white = int(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else 1
         self._pixel = channels * self.dtype.itemsize
         total = self._pixel * size[0] * size[1]
         try:
@@ -113,32 +113,20 @@ class Raster:
         except OSError as error:
             raise ImageError(f"{scratch_folder()}: cannot be written ({error.strerror})") from None
 
-    def sampled(self, size: tuple[int, int]) -> NDArray[Any]:
-        """Return the pixels nearest to those of a smaller size, of shape (height, width, channels)."""
-        columns, rows = (
-            ((np.arange(few) + 0.5) * length / few).astype(int) for few, length in zip(size, self.size, strict=True)
-        )
-        return np.stack([self.read((0, row, self.size[0], row + 1))[0, columns] for row in rows.tolist()])
-
     def resized(self, size: tuple[int, int]) -> "Raster":
-        """Return the picture at another size, as Pillow's Lanczos filter makes it."""
+        """Return the picture at another size, to the last bit as Pillow's Lanczos filter makes it."""
+        width, height = size
+        # Across and then down, as Pillow does it, and in parts that are whole along the way: in others, a pixel here
+        # and there would be rounded to the next level, of which the network makes twenty.
+        wide = Raster((width, self.size[1]), self.channels, np.uint8 if self.white == 255 else np.float32)
+        for top, bottom in self.strips(_STRIP * self.size[0] // max(width, self.size[0])):
+            wide.write(0, top, _resized(self.read((0, top, self.size[0], bottom)), (width, bottom - top)))
         made = Raster(size, self.channels, self.dtype)
-        scale = self.size[1] / size[1]
-        # As far as the filter reaches, and a row more.
-        reach = math.ceil(3 * max(1, scale)) + 1
-        for top, bottom in made.strips():
-            first = max(0, math.floor(top * scale) - reach)
-            last = min(self.size[1], math.ceil(bottom * scale) + reach)
-            box = (0, top * scale - first, self.size[0], min(bottom * scale, self.size[1]) - first)
-            planes = [
-                # Pillow has filters for 8 bits and for floats.
-                Image.fromarray(plane if self.white == 255 else plane.astype(np.float32)).resize(
-                    (size[0], bottom - top), Image.Resampling.LANCZOS, box
-                )
-                for plane in np.moveaxis(self.read((0, first, self.size[0], last)), 2, 0)
-            ]
-            levels = np.stack([np.asarray(plane) for plane in planes], axis=2)
-            made.write(0, top, levels if self.white == 255 else levels.round().clip(0, self.white))
+        step = max(1, _COLUMNS // max(height, self.size[1]))
+        for left in range(0, width, step):
+            right = min(left + step, width)
+            levels = _resized(wide.read((left, 0, right, self.size[1])), (right - left, height))
+            made.write(left, 0, levels if self.white == 255 else levels.round().clip(0, self.white))
         return made
 
     def _pieces(self, left: int, top: int, part: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -149,3 +137,10 @@ class Raster:
             return
         for row, pixels in enumerate(part, top):
             yield self._pixel * (row * width + left), pixels
+
+
+def _resized(part: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Return a part, of shape (height, width, channels), at another width and height: bytes, or else floats."""
+    # Pillow has filters for 8 bits and for floats.
+    planes = np.moveaxis(part if part.dtype == np.uint8 else part.astype(np.float32), 2, 0)
+    return np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.LANCZOS)) for p in planes], axis=2)
