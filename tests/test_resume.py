@@ -191,6 +191,7 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
     """Two agents that meet at an address, as on two machines."""
     same = (
         *(text for text in EXACT if not text.startswith("batch_size")),
+        "optimizer=adamw",
         "optimizer._target_=torch.optim.SGD",
         "optimizer.lr=0.1",
         "callback=[checkpoint,throughput]",
