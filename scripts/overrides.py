@@ -184,9 +184,11 @@ def _parameters(node: Any) -> list[str] | None:
         parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters.values()
     except Exception:  # Any: the import of a name that the user gave may fail in any way, and Hydra reports it.
         return None
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    # The optimisers of this package take any name, and ignore those that they do not know.
+    if len(named) < len(parameters) and not str(node["_target_"]).startswith("pytorch_optimizer."):
         return None
-    return [parameter.name for parameter in parameters]
+    return named
 
 
 def check_names(node: Any) -> None:

@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(run: 
     kept = tmp_path / "checkpoints" / "starry_night.safetensors"
     kept.parent.mkdir()
     kept.write_bytes(b"an older network")
-    stopped = run("train.py", *SMALL, "optimizer.lr=1e38", "trainer.max_steps=30")
+    stopped = run("train.py", *SMALL, "optimizer=adamw", "optimizer.lr=1e38", "trainer.max_steps=30")
     assert stopped.returncode == 1
     assert "Traceback" not in stopped.stderr
     (line,) = stopped.stderr.strip().splitlines()
