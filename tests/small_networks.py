@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from fast_style.networks import ConditionalInstanceNorm, TransformNet
+from fast_style.networks import BalancedNet, ConditionalInstanceNorm, TransformNet
 
 
 def varied(network: TransformNet) -> TransformNet:
@@ -12,3 +12,8 @@ def varied(network: TransformNet) -> TransformNet:
             nn.init.normal_(module.scale, mean=1, std=0.3)
             nn.init.normal_(module.shift, std=0.3)
     return network.eval()
+
+
+def dilated(*, styles: int, width: int, blocks: int) -> TransformNet:
+    """Make a network whose middle blocks are dilated, of which there is at least one."""
+    return BalancedNet(styles, width, max(3, blocks), dilation=2)

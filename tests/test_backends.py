@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_networks import varied
+from small_networks import dilated, varied
 
 import fast_style
 from fast_style import backends, conversions, export
@@ -33,13 +33,13 @@ RUNTIMES = ("onnx", "openvino")
 pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")
 
 
-def small(cls: type[TransformNet]) -> TransformNet:
+def small(cls: Callable[..., TransformNet]) -> TransformNet:
     """Make a small network of two styles that differ."""
     torch.manual_seed(0)
     return varied(cls(styles=2, width=8, blocks=1))
 
 
-@pytest.fixture(scope="module", params=[LightNet, BalancedNet, ResidualNet])
+@pytest.fixture(scope="module", params=[LightNet, BalancedNet, dilated, ResidualNet])
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A network's file, which any runtime finds converted."""
     path: Path = tmp_path_factory.mktemp("network") / "net.safetensors"

@@ -5,19 +5,27 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import varied
+from small_networks import dilated, varied
 from torch import Tensor, nn
 from torch.export import Dim, export
 
 from fast_style.errors import ConfigError
 from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
 from fast_style.networks.convolutions import BilinearConv, NearestConv, PackedConv
+from fast_style.networks.layers import ResidualBlock
 
 NETWORKS: list[Callable[..., TransformNet]] = [LightNet, BalancedNet, ResidualNet]
 SMALL = {"width": 4, "blocks": 1}
 
 
-@pytest.fixture(params=NETWORKS)
+class FirstOfTwo(nn.Module):
+    """What a normalisation is called with, without its style."""
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return x
+
+
+@pytest.fixture(params=[*NETWORKS, dilated])
 def network(request: pytest.FixtureRequest) -> TransformNet:
     """A small network of three styles that differ."""
     torch.manual_seed(0)
@@ -162,7 +170,7 @@ def test_exported_for_a_range_of_sizes_it_gives_the_same(network: TransformNet) 
 @pytest.mark.parametrize("cls", NETWORKS)
 def test_the_arguments_rebuild_the_network(cls: Callable[..., TransformNet]) -> None:
     network = cls(styles=2, **SMALL)
-    assert network.arguments == {"styles": 2, "width": 4, "blocks": 1}
+    assert network.arguments == {"styles": 2, **SMALL} | ({"dilation": 1} if cls is BalancedNet else {})
     assert network.styles == 2
     cls(**network.arguments).load_state_dict(network.state_dict())
 
@@ -173,3 +181,32 @@ def test_the_arguments_rebuild_the_network(cls: Callable[..., TransformNet]) -> 
 def test_an_argument_out_of_range_is_named(cls: Callable[..., TransformNet], name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"^{name} must be a whole number from 1 to 4096, not {value!r}$"):
         cls(**{name: value})
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 5])
+def test_the_first_and_the_last_block_are_not_dilated(blocks: int) -> None:
+    network = BalancedNet(blocks=blocks, dilation=3)
+    found = [module.first.conv.dilation for module in network.modules() if isinstance(module, ResidualBlock)]
+    assert found == [(3, 3) if 0 < index < blocks - 1 else (1, 1) for index in range(blocks)]
+
+
+def test_dilation_lets_a_network_see_further() -> None:
+    image = torch.zeros(1, 3, 32, 256)
+    image[..., 128] = torch.nan
+    # Every normalisation would carry what is not a number everywhere.
+    reached = []
+    for dilation in (1, 2):
+        network = BalancedNet(width=4, blocks=3, dilation=dilation)
+        for module in network.modules():
+            for name, child in list(module.named_children()):
+                if isinstance(child, ConditionalInstanceNorm):
+                    setattr(module, name, FirstOfTwo())
+        reached.append(int(network(image, torch.ones(1, 1)).isnan().any(dim=(0, 1, 2)).sum()))
+    # Two convolutions of one block see one square of 4x4 pixels more each, on both sides.
+    assert reached[1] - reached[0] == 2 * 2 * 4
+
+
+@pytest.mark.parametrize("value", [0, 2.0])
+def test_a_dilation_out_of_range_is_named(value: object) -> None:
+    with pytest.raises(ConfigError, match=f"^dilation must be a whole number from 1 to 4096, not {value!r}$"):
+        BalancedNet(dilation=value)  # type: ignore[arg-type]

@@ -21,19 +21,27 @@ class BalancedNet(TransformNet):
         styles: how many styles to learn.
         width: channels of the trunk; half at half, and a quarter at full resolution.
         blocks: residual blocks.
+        dilation: of all of them but the first and the last, which fill the gaps that it leaves (Yu, Koltun &
+            Funkhouser 2017, https://arxiv.org/abs/1705.09914). More lets a network see, and paint, larger shapes for
+            the same work.
+
+    Raises:
+        ConfigError: if an argument is not a whole number from 1 to 4096.
     """
 
-    def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5) -> None:
-        super().__init__(styles=styles, width=width, blocks=blocks)
+    def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5, dilation: int = 1) -> None:
+        super().__init__(styles=styles, width=width, blocks=blocks, dilation=dilation)
         half, quarter = max(1, width // 2), max(1, width // 4)
         self.stem = ConvNorm(3 * 16, width, styles)
-        self.blocks = nn.ModuleList(ResidualBlock(width, styles) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(width, styles, dilation=dilation if 0 < index < blocks - 1 else 1) for index in range(blocks)
+        )
         self.up_half = UpsampledConvNorm(width, half, styles, bilinear=True)
         self.up_full = UpsampledConvNorm(half, quarter, styles, bilinear=True)
         self.output = PackedConv(quarter, 3, kernel=3)
 
     def forward(self, images: Images, style: StyleWeights) -> Images:
-        """See TransformNet. Height and width must be above 4, or reflection has nothing to reflect."""
+        """See TransformNet. Height and width must be above 4 times the dilation, or there is too little to reflect."""
         height, width = images.shape[2:]
         x = F.pad(images, (0, -width % 4, 0, -height % 4), mode="reflect")
         x = self.stem(F.pixel_unshuffle(x, 4), style)

@@ -13,12 +13,20 @@ class ConvNorm(nn.Module):
     """Convolution, where kernels overlap padded by reflection, conditional instance normalisation and often ReLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, styles: int, *, kernel: int = 3, stride: int = 1, relu: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        styles: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        dilation: int = 1,
+        relu: bool = True,
     ) -> None:
         super().__init__()
-        padding = kernel // 2 if kernel > stride else 0
+        padding = dilation * (kernel // 2) if kernel > stride else 0
         # The normalisation takes the mean away, so a bias would have no effect.
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=padding, padding_mode="reflect", bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, padding_mode="reflect", bias=False)
         self.norm = ConditionalInstanceNorm(outputs, styles)
         self.relu = relu
 
@@ -51,12 +59,17 @@ class ResidualBlock(nn.Module):
 
     Johnson, Alahi & Fei-Fei 2016, supplementary material, figure 2, after Gross & Wilber 2016. They
     do not pad, and crop the identity; we pad by reflection, so that the size stays.
+
+    Args:
+        channels: that come in and go out.
+        styles: how many styles to learn.
+        dilation: the distance of the pixels that a kernel sees (Yu & Koltun 2016, https://arxiv.org/abs/1511.07122).
     """
 
-    def __init__(self, channels: int, styles: int) -> None:
+    def __init__(self, channels: int, styles: int, *, dilation: int = 1) -> None:
         super().__init__()
-        self.first = ConvNorm(channels, channels, styles)
-        self.second = ConvNorm(channels, channels, styles, relu=False)
+        self.first = ConvNorm(channels, channels, styles, dilation=dilation)
+        self.second = ConvNorm(channels, channels, styles, dilation=dilation, relu=False)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"], style: StyleWeights
