@@ -120,7 +120,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("style.great_wave.size=256", "there is no setting 'style.great_wave'; choose from starry_night"),
         ("style.starry_night.layers.relu5_2=1", "there is no setting 'style.starry_night.layers.relu5_2'; did you"),
         ("trainer.limit_val_batches=2", "there is no setting 'trainer.limit_val_batches'; did you mean +trainer.lim"),
-        ("+network.depth=3", "there is no setting 'network.depth'; did you mean network.width? Choose from blocks, w"),
+        ("+network.depth=3", "there is no setting 'network.depth'; did you mean network.width? Choose from blocks, d"),
         ("+optimizer.weigt_decay=0.1", "there is no setting 'optimizer.weigt_decay'; did you mean +optimizer.weight"),
         ("+style.starry_night.layers.relu9_9=1", "vgg19 has no layer relu9_9; it has conv1_1, "),
         ("network._target_=nowhere.Network", "network: Error loading 'nowhere.Network': ModuleNotFoundError("),
