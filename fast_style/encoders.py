@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fast_style.errors import ConfigError, WeightsError, require_choice
+from fast_style.frozen import FrozenConv
 from fast_style.types import Features, Images
 
 Architecture = Literal["vgg16", "vgg19"]
@@ -76,7 +77,7 @@ class VGGEncoder(nn.Module):
         inputs = 3
         for block, (count, channels) in enumerate(zip(CONVOLUTIONS[architecture], CHANNELS, strict=True), start=1):
             for i in range(1, count + 1):
-                conv = nn.Conv2d(inputs, channels, kernel_size=3, padding=1, padding_mode=padding, device="meta")
+                conv = FrozenConv(inputs, channels, kernel_size=3, padding=1, padding_mode=padding, device="meta")
                 self.convolutions[f"conv{block}_{i}"] = conv
                 inputs = channels
         try:
@@ -119,10 +120,10 @@ class VGGEncoder(nn.Module):
             if len(features) == len(set(layers)):
                 break
             if layer.startswith("conv"):
-                x = self.convolutions[layer](x)
+                # Together with the ReLU, unless what is between them is asked for.
+                x = self.convolutions[layer](x, relu=layer not in layers)
             elif layer.startswith("relu"):
-                # Not in place: the convolution's output may be asked for as well.
-                x = F.relu(x)
+                x = F.relu(x) if layer.replace("relu", "conv") in layers else x
             else:
                 x = F.max_pool2d(x, kernel_size=2)
             if layer in layers:

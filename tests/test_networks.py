@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from fast_style.errors import ConfigError
-from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
+from fast_style.networks import (
+    BalancedNet,
+    ConditionalInstanceNorm,
+    LightNet,
+    ResidualNet,
+    TransformNet,
+    convolutions,
+    norms,
+    padding,
+)
 from fast_style.networks.convolutions import BilinearConv, NearestConv, PackedConv
 from fast_style.networks.layers import ResidualBlock
 
@@ -83,14 +92,53 @@ def test_the_backward_of_normalisation_is_that_of_its_formula() -> None:
     torch.testing.assert_close(found, tuple(each.float() for each in wanted), atol=1e-4, rtol=1e-4)
 
 
+def test_what_is_normalised_on_cuda_is_the_same() -> None:
+    x, scale, shift = torch.randn(2, 3, 9, 7) * 3 + 1, torch.rand(2, 3), torch.rand(2, 3)
+    for found, wanted in zip(norms._normalize_on_cuda(x, scale, shift), norms._normalize(x, scale, shift), strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    half = norms._normalize_on_cuda(x.bfloat16().to(memory_format=torch.channels_last), scale, shift)[0]
+    assert half.dtype == torch.bfloat16
+    assert half.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_network_that_keeps_the_channels_last_and_its_gradient_are_the_same(
+    network: TransformNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, style = torch.rand(2, 3, 37, 42), rows([1, 0, 0], [0, 0.5, 0.5])
+    towards = torch.randn_like(images)
+
+    def measured() -> list[Tensor]:
+        output = network(images, style)
+        return [output, *torch.autograd.grad((output * towards).sum(), list(network.parameters()))]
+
+    expected = measured()
+    for module in (convolutions, padding):
+        monkeypatch.setattr(module, "keeps_channels_last", lambda _: True)
+    # A shift that the next normalisation takes away has a gradient of rounding alone.
+    largest = max(float(gradient.abs().max()) for gradient in expected[1:])
+    torch.testing.assert_close(measured(), expected, atol=1e-5 * largest, rtol=1e-3)
+
+
+@pytest.mark.parametrize("margins", [(2, 2, 2, 2), (1, 0, 0, 3)])
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_padding_by_pixels_and_its_gradient_are_those_of_torch(margins: padding.Margins, mode: padding.Mode) -> None:
+    x = torch.randn(2, 3, 5, 7, requires_grad=True)
+    found, wanted = padding._GatheredPad.apply(x, margins, mode), F.pad(x, margins, mode)
+    assert torch.equal(found, wanted)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    towards = torch.randn_like(wanted)
+    gradients = [torch.autograd.grad((output * towards).sum(), x)[0] for output in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("size", [(10, 14), (9, 13)])
 def test_the_four_small_convolutions_are_the_one_after_upsampling(size: tuple[int, int]) -> None:
     x = torch.rand(2, 3, 5, 7)
-    for layer, mode, padding in (
+    for layer, mode, around in (
         (NearestConv(3, 4), "nearest", "reflect"),
         (BilinearConv(3, 4), "bilinear", "replicate"),
     ):
-        upsampled = F.pad(F.interpolate(x, scale_factor=2, mode=mode), (1, 1, 1, 1), mode=padding)
+        upsampled = F.pad(F.interpolate(x, scale_factor=2, mode=mode), (1, 1, 1, 1), mode=around)
         expected = F.conv2d(upsampled, layer.weight)[:, :, : size[0], : size[1]]
         torch.testing.assert_close(layer(x, size), expected)
 

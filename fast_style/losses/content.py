@@ -42,13 +42,13 @@ class ContentLoss(Loss):
         """See Loss."""
         distances = {}
         for layer in self.output_layers:
-            target = stylization.content_features[layer].flatten(1).float()
-            output = stylization.output_features[layer].flatten(1).float()
-            squared = (output - target).square().sum(dim=1)
+            target = stylization.content_features[layer].float()
+            output = stylization.output_features[layer].float()
+            squared = (output - target).square().sum(dim=(1, 2, 3))
             if self.normalization == "relative":
-                squared = squared / target.square().sum(dim=1).clamp_min(1e-8)
+                squared = squared / target.square().sum(dim=(1, 2, 3)).clamp_min(1e-8)
             elif self.normalization == "mean":
-                squared = squared / target.shape[1]
+                squared = squared / target[0].numel()
             else:
                 squared = squared / 2
             distances[layer] = squared / len(self.output_layers)

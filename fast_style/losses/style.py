@@ -44,8 +44,8 @@ class _Gram(torch.autograd.Function):
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)
         batch, area, channels = flat.shape
         run = 256 if features.dtype == torch.bfloat16 else area
-        # Zeros, where the last run is not whole, add nothing.
-        runs = F.pad(flat, (0, 0, 0, -area % run)).reshape(-1, run, channels)
+        # Zeros, where the last run is not whole, add nothing; without any, padding would copy all.
+        runs = (F.pad(flat, (0, 0, 0, -area % run)) if area % run else flat).reshape(-1, run, channels)
         sums = torch.bmm(runs.transpose(1, 2), runs).view(batch, -1, channels, channels)
         gram: Tensor = sums.sum(dim=1, dtype=torch.promote_types(features.dtype, torch.float32)) / area
         return gram

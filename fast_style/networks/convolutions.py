@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fast_style.networks.padding import keeps_channels_last, pad
+
 
 class NearestConv(nn.Module):
     """Nearest upsampling by two, reflection padding and a 3x3 convolution, without ever making the upsampled picture.
@@ -26,8 +28,8 @@ class NearestConv(nn.Module):
         """Return the feature map at (height, width), which are twice those of `x`, or one less."""
         weight = _merge_taps(_merge_taps(self.weight, dim=2), dim=4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
         # What reflection is to the upsampled picture, replication is to this one.
-        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        x = F.pixel_shuffle(F.conv2d(x, weight), 2)
+        x = pad(x, (1, 1, 1, 1), "replicate")
+        x = shuffle(F.conv2d(x, weight))
         return crop(x, 1, 1, size)
 
 
@@ -62,8 +64,8 @@ class BilinearConv(nn.Module):
     ) -> Float[Tensor, "batch _outputs _h _w"]:
         """Return the feature map at (height, width), which are at most twice those of `x`."""
         weight = _spread_taps(_spread_taps(self.weight, dim=2), dim=4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
-        x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, _repeat(self.bias))
-        return crop(F.pixel_shuffle(torch.sigmoid(x.float()) if self.sigmoid else x, 2), 0, 0, size)
+        x = F.conv2d(pad(x, (1, 1, 1, 1), "replicate"), weight, _repeat(self.bias))
+        return crop(shuffle(torch.sigmoid(x.float()) if self.sigmoid else x), 0, 0, size)
 
 
 def _spread_taps(weight: Tensor, dim: int) -> Tensor:
@@ -91,9 +93,9 @@ class PackedConv(nn.Conv2d):
         margin = self.weight.shape[2] // 2
         weight = torch.stack([F.pad(self.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)], dim=1)
         # One more row or column than needed where the size is odd.
-        x = F.pad(x, (margin, margin + width % 2, margin, margin + height % 2), mode="reflect")
+        x = pad(x, (margin, margin + width % 2, margin, margin + height % 2), "reflect")
         x = F.conv2d(x, weight.flatten(0, 1), _repeat(self.bias), stride=2)
-        return crop(F.pixel_shuffle(torch.sigmoid(x.float()), 2), 0, 0, (height, width))
+        return crop(shuffle(torch.sigmoid(x.float())), 0, 0, (height, width))
 
 
 def _repeat(bias: Tensor | None) -> Tensor | None:
@@ -101,10 +103,22 @@ def _repeat(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.repeat_interleave(4)
 
 
+def shuffle(x: Float[Tensor, "batch _inputs height width"]) -> Float[Tensor, "batch _outputs _h _w"]:
+    """Return four channels as the 2x2 pixels of one, as F.pixel_shuffle does."""
+    if not keeps_channels_last(x):
+        return F.pixel_shuffle(x, 2)
+    # That of torch puts the channels first on CUDA.
+    batch, channels, height, width = x.shape
+    squares = x.permute(0, 2, 3, 1).reshape(batch, height, width, channels // 4, 2, 2).permute(0, 1, 4, 2, 5, 3)
+    return squares.reshape(batch, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+
+
 def crop(
     x: Float[Tensor, "batch channels _height _width"], top: int, left: int, size: tuple[int, int]
 ) -> Float[Tensor, "batch channels _h _w"]:
     """Return what is right of and below a corner, of a (height, width)."""
+    if keeps_channels_last(x):
+        return x[:, :, top : top + size[0], left : left + size[1]]
     # Not a slice, which torch.export takes for a copy at some sizes and for nothing at others.
     height, width = x.shape[2:]
     return F.pad(x, (-left, size[1] + left - width, -top, size[0] + top - height))

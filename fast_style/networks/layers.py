@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from fast_style.networks.convolutions import BilinearConv, NearestConv
 from fast_style.networks.norms import ConditionalInstanceNorm
+from fast_style.networks.padding import pad
 from fast_style.types import StyleWeights
 
 
@@ -24,9 +25,9 @@ class ConvNorm(nn.Module):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        padding = dilation * (kernel // 2) if kernel > stride else 0
+        self.padding = dilation * (kernel // 2) if kernel > stride else 0
         # The normalisation takes the mean away, so a bias would have no effect.
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, padding_mode="reflect", bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation=dilation, bias=False)
         self.norm = ConditionalInstanceNorm(outputs, styles)
         self.relu = relu
 
@@ -34,6 +35,8 @@ class ConvNorm(nn.Module):
         self, x: Float[Tensor, "batch _inputs _height _width"], style: StyleWeights
     ) -> Float[Tensor, "batch _outputs _h _w"]:
         """Return the layer's feature map, `stride` times smaller."""
+        if self.padding:
+            x = pad(x, (self.padding,) * 4, "reflect")
         x = self.norm(self.conv(x), style)
         # In place: nothing else needs what the normalisation returned, not even its backward.
         return F.relu(x, inplace=True) if self.relu else x

@@ -10,6 +10,9 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from fast_style.types import StyleWeights
 
+#: What is added to a variance, as torch's own layers do.
+EPSILON = 1e-5
+
 
 class _ScaledInstanceNorm(torch.autograd.Function):
     """Instance normalisation of each channel of each picture, with a scale and a shift for each, and a fast backward.
@@ -20,9 +23,10 @@ class _ScaledInstanceNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        normalized, mean, rstd = _normalize(x)
+        normalize = _normalize_on_cuda if x.is_cuda else _normalize
+        output, mean, rstd = normalize(x, scale, shift)
         ctx.save_for_backward(x, mean, rstd, scale)
-        return torch.addcmul(_per_channel(shift, x), normalized, _per_channel(scale, x))
+        return output
 
     @staticmethod
     @once_differentiable
@@ -42,11 +46,26 @@ class _ScaledInstanceNorm(torch.autograd.Function):
         return of_x.addcmul_(gradient, _per_channel(per_gradient, x)), of_scale, of_shift
 
 
-def _normalize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x normalised, and of each channel the mean and the inverse of the standard deviation."""
+def _normalize(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x normalised, scaled and shifted, and of each channel the mean and one over the standard deviation."""
     batch, channels, height, width = x.shape
     # A group of one channel is an instance; unlike instance_norm, group_norm keeps channels_last.
-    return torch.native_group_norm(x, None, None, batch, channels, height * width, channels, 1e-5)
+    normalized, mean, rstd = torch.native_group_norm(x, None, None, batch, channels, height * width, channels, EPSILON)
+    return torch.addcmul(_per_channel(shift, x), normalized, _per_channel(scale, x)), mean, rstd
+
+
+def _normalize_on_cuda(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Do the same where group_norm does not keep channels_last, in one look at x less."""
+    area, precise = x.shape[2] * x.shape[3], torch.promote_types(x.dtype, torch.float32)
+    mean = x.mean(dim=(2, 3), dtype=precise)
+    squares = torch.linalg.vector_norm(x, dim=(2, 3), dtype=precise).square() / area
+    rstd = (squares - mean.square()).clamp_min(0).add(EPSILON).rsqrt()
+    scale = scale * rstd
+    shift = shift - scale * mean
+    output = torch.empty_like(x)
+    # In float32, which is rounded as it is written.
+    torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None], out=output)
+    return output, mean, rstd
 
 
 def _per_channel(values: Tensor, x: Tensor) -> Tensor:
