@@ -111,7 +111,7 @@ def _training(config: Mapping[str, Any]) -> Iterator[list[str]]:
     kind = str(data.get("_target_")).rpartition(".")[2]
     source = f"photographs: {data['source']}" if data.get("source") else "made by program"
     yield ["pictures", f"{source} (`{kind}`), {data.get('size')}x{data.get('size')} pixels"]
-    steps, batch = trainer.get("max_steps"), config.get("batch_size")
+    steps, batch = config.get("steps", trainer.get("max_steps")), config.get("batch_size")
     machines = [trainer.get("num_nodes"), trainer.get("devices")]
     processes = "" if {*machines} <= {1, "auto", None} else " on each of {} x {} devices".format(*machines)
     yield ["steps", f"{steps:,} of {batch} pictures{processes}, in {trainer.get('precision')}"]

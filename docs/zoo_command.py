@@ -21,7 +21,7 @@ from fast_style.errors import ConfigError
 #: Settings that are files or folders of whoever trained.
 _PATHS = {"image", "images", "source"}
 #: Settings without a part in what the network becomes.
-_APART = {"checkpoint", "resume", "preview", "started_from"} | {
+_APART = {"checkpoint", "resume", "preview", "started_from", "steps"} | {
     f"callback.{name}" for name in ("checkpoint", "learning_rate", "throughput", "progress")
 }
 _NOTE = re.compile(r"style\.\w+\.note")
@@ -75,10 +75,16 @@ def command(config: Mapping[str, Any]) -> str:
 
 
 def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings that name what the network started from: what is nearest changes with the zoo."""
+    """Return settings that do not depend on the zoo or on the machine.
+
+    They name what the network started from, which may not stay the nearest, and the steps that its time was enough for.
+    """
     origin = config.get("started_from")
     others = {key: value for key, value in config.items() if key != "init"}
-    return {"init": origin["network"] if origin else "none", **others}
+    settings = {"init": origin["network"] if origin else "none", **others}
+    if "steps" in config:
+        settings["trainer"] = {**config["trainer"], "max_steps": config["steps"], "max_time": None}
+    return settings
 
 
 def composed(overrides: Sequence[str]) -> dict[str, Any]:

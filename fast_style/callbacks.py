@@ -17,7 +17,7 @@ from fast_style.errors import ConfigError
 from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil, to_tensor
 from fast_style.styles import Style
-from fast_style.task import StyleTransferTask
+from fast_style.task import StyleTransferTask, seconds_left
 
 
 class Throughput(Callback):
@@ -104,6 +104,8 @@ class StepProgress(ProgressBar):
             self._bar.update(self._task, completed=step, description=text)
         else:
             left = (now - self._started) / max(1, step - self._first_step) * (total - step) if total else 0.0
+            until = seconds_left(trainer)
+            left = left if until is None else min(left, max(0.0, until))
             print(f"step {step}/{total or '?'}  {text}  {_duration(left)} left", flush=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -70,7 +70,8 @@ class Recovery(Checkpoint):
         if step == self._seen:  # gradients are still being gathered
             return
         self._seen = step
-        due = step % self.every_n_steps == 0 or step == trainer.max_steps or _measurement_due(trainer)
+        last = trainer.should_stop or step == trainer.max_steps
+        due = last or step % self.every_n_steps == 0 or _measurement_due(trainer)
         # On a GPU, asking how the training does, or whether others have got a signal, is a wait.
         if trainer.world_size == 1:
             if not due and not self._signals.received:

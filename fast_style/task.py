@@ -6,7 +6,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int64
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -72,12 +73,24 @@ class StyleTransferTask(LightningModule):
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise ConfigError("trainer.max_steps must be given: the learning rate's schedule has to know the end")
+        self._steps = int(steps)
         try:
             schedule = self._schedule(optimizer, total_steps=int(steps))
         except ZeroDivisionError:
             # OneCycleLR, where its rise ends with the very first step.
             raise ConfigError(f"trainer.max_steps must be more than {int(steps)} for this schedule to rise") from None
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
+        """Go on in the schedule by a step, or to where the time of `trainer.max_time` is, if that is further."""
+        due = scheduler.last_epoch + 1
+        if (left := seconds_left(self.trainer)) is not None:
+            passed = seconds_passed(self.trainer)
+            # The clocks of several processes differ, and their rates must not.
+            part = self.trainer.strategy.broadcast(passed / (passed + max(left, 1e-9)))
+            due = max(due, int(part * self._steps))
+        while scheduler.last_epoch < min(due, self._steps):
+            scheduler.step()
 
     def setup(self, stage: str) -> None:
         """Bring the frozen part to where the network is about to be moved."""
@@ -169,3 +182,17 @@ class StyleTransferTask(LightningModule):
         if ailment is not None:
             precise, clipped = self.trainer.precision in ("32-true", "64-true"), bool(self.trainer.gradient_clip_val)
             raise TrainingError(explain(ailment, self.network, self.loss, batch, precise=precise, clipped=clipped))
+
+
+def seconds_left(trainer: Trainer) -> float | None:
+    """Return how long a training may still take; None: as long as its steps take."""
+    return next((timer.time_remaining() for timer in _timers(trainer)), None)
+
+
+def seconds_passed(trainer: Trainer) -> float:
+    """Return how long a training with a limit has taken, with the runs that it resumes."""
+    return next((timer.time_elapsed() for timer in _timers(trainer)), 0.0)
+
+
+def _timers(trainer: Trainer) -> list[Timer]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]

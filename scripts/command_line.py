@@ -220,6 +220,7 @@ def register_resolvers() -> None:
         ("joined_keys", lambda node: "+".join(node)),
         ("config_file", lambda path: str(CONFIGS / path)),
         ("native_precision", native_precision),
+        ("if_equal", lambda value, expected, then: then if value == expected else None),
     ):
         OmegaConf.register_new_resolver(name, function, replace=True)
     # Once for a process: a time would move on.

@@ -19,10 +19,14 @@ from fast_style.errors import ConfigError
 from fast_style.files import sweep, written_whole
 from fast_style.parent import end_with_parent
 
-#: What a run that goes on may have otherwise than before: where it computes, what it shows, and what it began with.
+#: What a run that goes on may have otherwise than before: where it computes and for how long, what it shows, and what
+#: it began with.
 FREE = (
     *("resume", "init", "checkpoint", "workers", "preview", "heldout", "callback", "data.source", "data.max_bad"),
-    *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps")),
+    *(
+        f"trainer.{name}"
+        for name in ("accelerator", "devices", "num_nodes", "strategy", "max_time", "log_every_n_steps")
+    ),
 )
 
 

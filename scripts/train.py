@@ -122,7 +122,8 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     if not trainer.is_global_zero:
         return
 
-    settings = {**plain(config), "started_from": origin}
+    steps = max(step, trainer.global_step)
+    settings = {**plain(config), "started_from": origin, "steps": steps}
     losses = {key: value for key, value in measured.items() if key.startswith("heldout/")}
     # Under names of their own: the table's figures would stand at step 0 of the curves.
     logger.log_hyperparams(settings, metrics={key.replace("heldout", "final"): value for key, value in losses.items()})
@@ -137,7 +138,8 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
         print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
     print(f"network   {checkpoint} (a copy, settings, logs and last.ckpt: {os.path.relpath(folder)})")
     print(f"held-out  {terms}, on {len(data.heldout)} pictures")
-    print(f"time      {duration(time.monotonic() - beginning)}, {max(step, trainer.global_step)} steps")
+    short = f" of {trainer.max_steps}: trainer.max_time was up" if steps < trainer.max_steps else ""
+    print(f"time      {duration(time.monotonic() - beginning)}, {steps} steps{short}")
     print(f"use it    {command('stylize.py', f'ckpt={checkpoint}', 'input=photo.jpg')}")
 
 

@@ -113,6 +113,12 @@ def test_the_default_schedule_fits_any_number_of_steps(compose: Compose, steps: 
     assert build(config.schedule)(optimizer, total_steps=steps).total_steps == steps
 
 
+def test_a_training_takes_half_an_hour_at_most_unless_one_says_how_long(compose: Compose) -> None:
+    assert compose("train").trainer.max_time == "00:00:30:00"
+    assert compose("train", "trainer.max_steps=10000").trainer.max_time is None
+    assert compose("train", "trainer.max_steps=10000", "trainer.max_time=00:01:00:00").trainer.max_time == "00:01:00:00"
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_what_a_script_does_by_default_can_be_made(compose: Compose, script: str) -> None:
     make(compose(script))

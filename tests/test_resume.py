@@ -243,3 +243,19 @@ def test_a_sweep_of_runs_with_two_processes_each(run: Run, tmp_path: Path) -> No
         assert (tmp_path / "checkpoints" / f"{name}.safetensors").exists()
         only(tmp_path, f"runs/sweep/*/{number}_{name}/checkpoints/last.ckpt")
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["sweep"]
+
+
+def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(run: Run, tmp_path: Path) -> None:
+    unlimited = [setting for setting in EXACT if not setting.startswith(("trainer.max_steps", "trainer.val_check"))]
+    settings = (*unlimited, "trainer.max_steps=100000", "trainer.val_check_interval=100000")
+    ended = run("train.py", *settings, "trainer.max_time=00:00:00:02")
+    assert ended.returncode == 0, ended.stderr
+    steps = read_checkpoint(only(tmp_path, "runs/*/*/checkpoints/last.ckpt"))["global_step"]
+    assert f" {steps} steps of 100000: trainer.max_time was up" in ended.stdout
+    network = (tmp_path / "checkpoints/starry_night.safetensors").rename(tmp_path / "first.safetensors")
+    again = run("train.py", "resume=last")
+    assert f" {steps} steps of 100000: trainer.max_time was up" in again.stdout
+    assert_same_networks(network, tmp_path / "checkpoints/starry_night.safetensors")
+    longer = run("train.py", "resume=last", "trainer.max_time=00:00:00:04")
+    assert longer.returncode == 0, longer.stderr
+    assert read_checkpoint(only(tmp_path, "runs/*/*/checkpoints/last.ckpt"))["global_step"] > steps

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
@@ -364,6 +364,63 @@ def test_a_schedule_without_time_to_rise_is_refused(task: StyleTransferTask, dat
     task._schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02, pct_start=0.25)
     with pytest.raises(ConfigError, match=r"^trainer\.max_steps must be more than 4 for this schedule to rise$"):
         fit(task, data, tmp_path, max_steps=4)
+
+
+class Rates(Callback):
+    """Notes the learning rate of each step."""
+
+    def __init__(self) -> None:
+        self.noted: list[float] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        self.noted.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+class SlowClock(Timer):
+    """A limit of twelve seconds on a clock where each step takes one."""
+
+    def __init__(self) -> None:
+        super().__init__({"seconds": 12})
+        self.steps = 0
+
+    def on_train_batch_end(self, trainer: Trainer, *args: object, **kwargs: object) -> None:
+        self.steps += 1
+        super().on_train_batch_end(trainer)
+
+    def time_elapsed(self, stage: str = "train") -> float:
+        return self.steps
+
+
+def rates_of_the_schedule(steps: int) -> list[float]:
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.02, total_steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(float(schedule.get_last_lr()[0]))
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_time": {"hours": 1}}])
+def test_the_schedule_takes_a_step_at_a_time_where_time_is_plenty(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path, limit: dict[str, object]
+) -> None:
+    rates = Rates()
+    fit(task, data, tmp_path, max_steps=10, callbacks=[rates], **limit)
+    assert rates.noted == pytest.approx(rates_of_the_schedule(10))
+
+
+def test_the_schedule_ends_with_the_time_where_that_is_short(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path
+) -> None:
+    rates, clock = Rates(), SlowClock()
+    trainer = fit(task, data, tmp_path, max_steps=1200, callbacks=[rates, clock])
+    assert trainer.global_step == 12
+    # What a step takes shows when it has ended: the second rate is still that of the second step.
+    assert rates.noted == pytest.approx(
+        [rates_of_the_schedule(1200)[place] for place in (0, 1, *range(100, 1100, 100))]
+    )
 
 
 def test_an_optimiser_that_refuses_its_settings_is_told(
