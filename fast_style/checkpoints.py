@@ -19,7 +19,9 @@ from fast_style.networks import TransformNet
 __all__ = ["Metadata", "build_network", "load_network", "save_network"]
 
 
-def save_network(path: Path, network: TransformNet, metadata: Metadata, dtype: torch.dtype | None = None) -> None:
+def save_network(
+    path: Path, network: TransformNet, metadata: Metadata, dtype: torch.dtype | None = None, *, from_size: int = 0
+) -> None:
     """Write a network, whole or not at all: an older file of that name stays until the new one is complete.
 
     Args:
@@ -28,6 +30,7 @@ def save_network(path: Path, network: TransformNet, metadata: Metadata, dtype: t
         metadata: what the file is to say of it.
         dtype: what the weights are stored in, such as float16 for a file of half the size; nothing: what they are in.
             A network that is loaded has float32 in any case.
+        from_size: the least numbers of a tensor that is to be stored so; smaller ones stay as they are.
 
     Raises:
         CheckpointError: if the file cannot be written, or a weight is not finite in `dtype`.
@@ -36,7 +39,8 @@ def save_network(path: Path, network: TransformNet, metadata: Metadata, dtype: t
         raise ValueError(f"{len(metadata.styles)} styles described, {network.styles} in the network")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if dtype is not None:
-        tensors = {name: _narrowed(path, name, tensor, dtype) for name, tensor in tensors.items()}
+        large = {name: tensor for name, tensor in tensors.items() if tensor.numel() >= from_size}
+        tensors |= {name: _narrowed(path, name, tensor, dtype) for name, tensor in large.items()}
     description = {
         "format": FORMAT,
         "network": {"class": type(network).__name__, "arguments": network.arguments},

@@ -101,6 +101,13 @@ def test_half_precision_halves_the_file_and_is_read_as_float32(tmp_path: Path, n
     assert {weight.dtype for weight in network.state_dict().values()} == {torch.float32}
 
 
+def test_small_tensors_can_stay_as_they_are(tmp_path: Path, network: TransformNet) -> None:
+    path = tmp_path / "net.safetensors"
+    save_network(path, network, METADATA, torch.float16, from_size=100)
+    for name, tensor in load(path.read_bytes()).items():
+        assert tensor.dtype == (torch.float32 if tensor.numel() < 100 else torch.float16), name
+
+
 @pytest.mark.parametrize("value", [65_520.0, float("inf"), float("nan")])
 def test_what_half_precision_cannot_hold_is_an_error_and_the_old_file_stays(path: Path, value: float) -> None:
     before = path.read_bytes()

@@ -212,7 +212,7 @@ def test_what_evaluate_has_measured_comes_on_the_card(published: Path, tmp_path:
 
 def extreme(scale: float) -> TransformNet:
     """Return a network with large weights at its end."""
-    network = LightNet(styles=1, width=8, blocks=1)
+    network = LightNet(styles=1, width=32, blocks=1)
     with torch.no_grad():
         for weight in network.output.parameters():
             weight.mul_(scale)
@@ -298,6 +298,11 @@ def test_the_command_says_no_more_than_is_needed() -> None:
 def test_the_command_says_what_the_network_started_from() -> None:
     started = {"started_from": {"network": "great_wave", "styles": ["great_wave"]}}
     assert command({**composed([]), **started}) == "python scripts/train.py style=starry_night init=great_wave"
+
+
+def test_the_command_takes_the_steps_that_the_time_was_enough_for() -> None:
+    config = {**composed(["trainer.max_time=00:00:05:00"]), "steps": 700}
+    assert command(config) == "python scripts/train.py style=starry_night init=none trainer.max_steps=700"
 
 
 def test_a_style_that_is_no_more_has_no_command() -> None:
