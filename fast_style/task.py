@@ -83,14 +83,23 @@ class StyleTransferTask(LightningModule):
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
         """Go on in the schedule by a step, or to where the time of `trainer.max_time` is, if that is further."""
-        due = scheduler.last_epoch + 1
+        due = self.trainer.global_step
         if (left := seconds_left(self.trainer)) is not None:
             passed = seconds_passed(self.trainer)
             # The clocks of several processes differ, and their rates must not.
             part = self.trainer.strategy.broadcast(passed / (passed + max(left, 1e-9)))
             due = max(due, int(part * self._steps))
+        if scheduler.last_epoch > due:
+            self._go_back(scheduler)
         while scheduler.last_epoch < min(due, self._steps):
             scheduler.step()
+
+    def _go_back(self, scheduler: LRScheduler) -> None:
+        """Begin the schedule again: a run whose time was up has been given more, and its rate is not yet to be low."""
+        assert self._schedule is not None
+        for group in scheduler.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        scheduler.load_state_dict(self._schedule(scheduler.optimizer, total_steps=self._steps).state_dict())
 
     def setup(self, stage: str) -> None:
         """Bring the frozen part to where the network is about to be moved."""
@@ -192,6 +201,15 @@ def seconds_left(trainer: Trainer) -> float | None:
 def seconds_passed(trainer: Trainer) -> float:
     """Return how long a training with a limit has taken, with the runs that it resumes."""
     return next((timer.time_elapsed() for timer in _timers(trainer)), 0.0)
+
+
+def time_was_up(trainer: Trainer, checkpoint: dict[str, Any]) -> bool:
+    """Whether a run had taken all the time that the trainer gives it when its checkpoint was saved."""
+    for timer in _timers(trainer):
+        if state := checkpoint.get("callbacks", {}).get(timer.state_key):
+            timer.load_state_dict(state)
+            return (timer.time_remaining() or 0) <= 0
+    return False
 
 
 def _timers(trainer: Trainer) -> list[Timer]:

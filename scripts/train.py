@@ -32,7 +32,7 @@ from fast_style.data.module import ContentData
 from fast_style.errors import CheckpointError, ConfigError, Interrupted
 from fast_style.losses import PerceptualLoss
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint
-from fast_style.task import StyleTransferTask
+from fast_style.task import StyleTransferTask, time_was_up
 from fast_style.warm_start import candidates, start
 
 #: What a run goes on from, within its folder.
@@ -112,7 +112,7 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     task.save_hyperparameters({"started_from": origin}, logger=False)
     if trainer.world_size > 1:
         end_when_stuck()
-    if before and finished:
+    if before and (finished or time_was_up(trainer, before)):
         # Its weights are the averaged ones, if there are such.
         task.load_state_dict(before["state_dict"])
     else:

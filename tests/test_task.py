@@ -377,10 +377,10 @@ class Rates(Callback):
 
 
 class SlowClock(Timer):
-    """A limit of twelve seconds on a clock where each step takes one."""
+    """A limit of some seconds on a clock where each step takes one."""
 
-    def __init__(self) -> None:
-        super().__init__({"seconds": 12})
+    def __init__(self, seconds: int = 12) -> None:
+        super().__init__({"seconds": seconds})
         self.steps = 0
 
     def on_train_batch_end(self, trainer: Trainer, *args: object, **kwargs: object) -> None:
@@ -388,7 +388,7 @@ class SlowClock(Timer):
         super().on_train_batch_end(trainer)
 
     def time_elapsed(self, stage: str = "train") -> float:
-        return self.steps
+        return self._offset + self.steps
 
 
 def rates_of_the_schedule(steps: int) -> list[float]:
@@ -421,6 +421,20 @@ def test_the_schedule_ends_with_the_time_where_that_is_short(
     assert rates.noted == pytest.approx(
         [rates_of_the_schedule(1200)[place] for place in (0, 1, *range(100, 1100, 100))]
     )
+
+
+def test_the_schedule_goes_back_to_where_more_time_has_it(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path
+) -> None:
+    saved = tmp_path / "last.ckpt"
+    fit(task, data, tmp_path, max_steps=1200, callbacks=[SlowClock(12)]).save_checkpoint(saved)
+    rates = Rates()
+    trainer = fit(task, data, tmp_path, ckpt_path=saved, max_steps=1200, callbacks=[rates, SlowClock(24)])
+    assert trainer.global_step == 24
+    schedule = rates_of_the_schedule(1200)
+    # It shows when a step has been taken: the first is one more of the end.
+    assert rates.noted[0] == pytest.approx(schedule[1100])
+    assert rates.noted[1:] == pytest.approx([schedule[place] for place in range(600, 1150, 50)])
 
 
 def test_an_optimiser_that_refuses_its_settings_is_told(
