@@ -70,7 +70,9 @@ def index(files: Sequence[NetworkFile]) -> str:
         f"    python scripts/stylize.py ckpt={files[0].path.stem if files else 'NAME'} input=photo.jpg\n"
         "    python scripts/stylize.py ckpt=list\n\n"
         "Each name leads to a card: the painting, the training and the command that repeats it, the losses, "
-        "the limits.\nThis page, the cards and the sheets are written by `python docs/zoo.py`."
+        "the limits.\nThis page, the cards and the sheets are written by `python docs/zoo.py`.\n\n"
+        "All were trained side by side on one GPU (H100), five minutes each, and then, on two cores of a processor,\n"
+        "for some minutes more, of which the card tells. [What each brought](look.md#what-longer-training-brings)."
     )
     return "\n\n".join([intro, *([_table(rows)] if files else []), *shown]) + "\n"
 

@@ -52,7 +52,7 @@ def losses(**weights: float) -> dict[str, Loss]:
         "content": ContentLoss(weights.get("content", 1.0), layers=["relu2_1"]),
         "style": StyleLoss(weights.get("style", 10.0)),
         "total_variation": TotalVariationLoss(0.1),
-        "grid": GridLoss(1000.0),
+        "grid": GridLoss(500.0),
     }
 
 

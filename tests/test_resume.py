@@ -214,7 +214,8 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
         for folder in ("machines/job7", f"alone/{only(tmp_path, 'runs/alone/*').name}")
     ]
     assert len(losses[0]) == 3
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    # Four processes sum in another order than one, and each step enlarges what that rounds.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -603,7 +604,7 @@ def test_the_script_takes_films_animations_and_pictures(call: Callable[..., tupl
     write_film(Path("a.mp4"), [picture(index) for index in range(5)], sound=True)
     out, errors = call("input=a.mp4", "end=0.12")
     assert out == ["a_day.mp4"]
-    assert errors.startswith("3 frames in 0 s, ")
+    assert re.match(r"3 frames in \d s, ", errors)
     assert [word for word in errors.split() if word.isalpha()][-4:] == ["decode", "network", "smooth", "encode"]
     Path("clips").mkdir()
     for name in ("b.avi", "c.mkv"):
@@ -725,7 +726,7 @@ def test_films_that_are_there_are_not_made_again(
     capfd.readouterr()
     out, errors = call(*settings, "resume=true")
     assert out == ["new/b.mp4"]
-    assert errors.endswith("1 films in 0 s; 1 there already\n")
+    assert re.search(r"1 films in \d s; 1 there already\n$", errors)
     os.utime("clips/a.mp4", (2e9, 2e9))
     out, errors = call(*settings, "resume=true", "json=true")
     older = "0 films in 0 s; 2 there already, 1 of them older than their films: overwrite=true makes them again\n"

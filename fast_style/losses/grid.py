@@ -24,7 +24,7 @@ class GridLoss(Loss):
             window are looked at whole.
     """
 
-    def __init__(self, weight: float = 1000.0, period: int = 8, window: int = 96) -> None:
+    def __init__(self, weight: float = 500.0, period: int = 8, window: int = 96) -> None:
         super().__init__(weight)
         if not 2 <= period <= window:
             raise ConfigError(f"period must be from 2 to the window of {window} pixels, not {period}")
