@@ -206,10 +206,9 @@ def seconds_passed(trainer: Trainer) -> float:
 def time_was_up(trainer: Trainer, checkpoint: dict[str, Any]) -> bool:
     """Whether a run had taken all the time that the trainer gives it when its checkpoint was saved."""
     for timer in _timers(trainer):
-        if state := checkpoint.get("callbacks", {}).get(timer.state_key):
-            timer.load_state_dict(state)
-            return (timer.time_remaining() or 0) <= 0
-    return False
+        timer.load_state_dict(checkpoint.get("callbacks", {}).get(timer.state_key, {}))
+    left = seconds_left(trainer)
+    return left is not None and left <= 0
 
 
 def _timers(trainer: Trainer) -> list[Timer]:

@@ -193,7 +193,8 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
         *(text for text in EXACT if not text.startswith("batch_size")),
         "optimizer=adamw",
         "optimizer._target_=torch.optim.SGD",
-        "optimizer.lr=0.1",
+        # Four processes sum in another order than one; a large step would enlarge what that rounds.
+        "optimizer.lr=0.02",
         "callback=[checkpoint,throughput]",
     )
     meeting = f"--rdzv-endpoint=127.0.0.1:{find_free_network_port()}"
@@ -214,8 +215,7 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
         for folder in ("machines/job7", f"alone/{only(tmp_path, 'runs/alone/*').name}")
     ]
     assert len(losses[0]) == 3
-    # Four processes sum in another order than one, and each step enlarges what that rounds.
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:
