@@ -24,7 +24,7 @@ from fast_style.backends.pytorch import TorchBackend, require_compiler
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.network_files import read_network_file
-from fast_style.networks import BalancedNet, LightNet, ResidualNet, TransformNet
+from fast_style.networks import LightNet, ResidualNet, TransformNet
 from fast_style.stylizer import Stylizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def small(cls: Callable[..., TransformNet]) -> TransformNet:
     return varied(cls(styles=2, width=8, blocks=1))
 
 
-@pytest.fixture(scope="module", params=[LightNet, BalancedNet, dilated, ResidualNet])
+@pytest.fixture(scope="module", params=[LightNet, dilated, ResidualNet])
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A network's file, which any runtime finds converted."""
     path: Path = tmp_path_factory.mktemp("network") / "net.safetensors"

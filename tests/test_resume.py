@@ -215,7 +215,11 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
         for folder in ("machines/job7", f"alone/{only(tmp_path, 'runs/alone/*').name}")
     ]
     assert len(losses[0]) == 3
+    assert losses[0][-1] != losses[0][0]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    weights = [load_file(tmp_path / "checkpoints" / f"{name}.safetensors") for name in ("machines", "alone")]
+    for key, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][key], rtol=1e-3, atol=1e-5)
 
 
 def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:
@@ -238,7 +242,8 @@ def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:
 
 
 def test_a_sweep_of_runs_with_two_processes_each(run: Run, tmp_path: Path) -> None:
-    swept = run("train.py", "-m", *EXACT, "trainer.devices=2", "style=starry_night,great_wave")
+    small = [text for text in EXACT if not text.startswith("style.starry_night")]
+    swept = run("train.py", "-m", *small, "trainer.devices=2", "style=starry_night,great_wave")
     assert swept.returncode == 0, swept.stderr
     for number, name in enumerate(("starry_night", "great_wave")):
         assert (tmp_path / "checkpoints" / f"{name}.safetensors").exists()

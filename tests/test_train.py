@@ -64,7 +64,7 @@ def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -
 
 
 def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path, photo: Path) -> None:
-    trained = run("train.py", *SMALL, "style=[starry_night,great_wave]", "optimizer.lr=0.1")
+    trained = run("train.py", *SMALL, "style=[starry_night,great_wave]", "style.great_wave.size=96", "optimizer.lr=0.1")
     assert trained.returncode == 0, trained.stderr
     for output, choice in (("one.png", "starry_night"), ("blend.png", "{starry_night: 0.7, great_wave: 0.3}")):
         arguments = ("ckpt=starry_night+great_wave", f"input={photo}", f"output={output}", f"styles={choice}")
@@ -72,30 +72,6 @@ def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path,
         assert stylized.returncode == 0, stylized.stderr
     one, blend = (read_image(tmp_path / name) for name in ("one.png", "blend.png"))
     assert not torch.equal(one, blend)
-
-
-def test_two_processes_learn_what_one_learns_from_a_batch_of_twice_the_size(run: Run, tmp_path: Path) -> None:
-    exact = (
-        "trainer.precision=32-true",
-        "optimizer=adamw",
-        "optimizer._target_=torch.optim.SGD",
-        "optimizer.lr=0.1",
-        "callback=[checkpoint,throughput]",
-    )
-    one = run("train.py", *SMALL, *exact, "name=one", "batch_size=4")
-    assert one.returncode == 0, one.stderr
-    two = run("train.py", *SMALL, *exact, "name=two", "trainer.devices=2")
-    assert two.returncode == 0, two.stderr
-    losses = [
-        [event.value for event in events(only(tmp_path, f"runs/{name}/*")).Scalars("train/total")]
-        for name in ("one", "two")
-    ]
-    assert len(losses[0]) == 3
-    assert losses[0][-1] != losses[0][0]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    weights = [load_file(tmp_path / "checkpoints" / f"{name}.safetensors") for name in ("one", "two")]
-    for key, tensor in weights[0].items():
-        torch.testing.assert_close(tensor, weights[1][key], rtol=1e-3, atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(run: Run, tmp_path: Path) -> None:
