@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import run
+from evaluation_columns import columns_of
 from PIL import Image
 
 import fast_style
@@ -26,6 +27,7 @@ from fast_style.networks import LightNet
 from fast_style.optimize import optimize
 from fast_style.styles import Style
 from fast_style.types import Images
+from fast_style.zoo import networks
 
 Call = Callable[..., dict[str, Any]]
 
@@ -288,6 +290,13 @@ def test_a_network_that_ships_is_judged_by_its_swatch(call: Call, capsys: pytest
     (column,) = call("ckpt=the_scream", "data.source=photos/c.png")["columns"]
     assert column["style"]["image"] == "the_scream.jpg"
     assert "the_scream is judged by a texture synthesised from its painting" in capsys.readouterr().err
+
+
+def test_every_network_that_ships_finds_a_picture_to_be_judged_by() -> None:
+    settings = {"ckpt": list(networks()), "outputs": None, "styles": None}
+    columns = columns_of({**settings, "style": {"image": None, "size": None, "layers": None}}, "cpu")
+    assert len(columns) > len(networks())
+    assert all(column.style.image.is_file() for column in columns)
 
 
 def test_a_damaged_photograph_is_named_and_left_out(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
