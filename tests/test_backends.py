@@ -29,6 +29,7 @@ from fast_style.stylizer import Stylizer
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIMES = ("onnx", "openvino")
+NETWORKS: list[Callable[..., TransformNet]] = [LightNet, dilated, ResidualNet]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*axis name.*:UserWarning")
 
@@ -39,7 +40,7 @@ def small(cls: Callable[..., TransformNet]) -> TransformNet:
     return varied(cls(styles=2, width=8, blocks=1))
 
 
-@pytest.fixture(scope="module", params=[LightNet, dilated, ResidualNet])
+@pytest.fixture(scope="module", params=NETWORKS)
 def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A network's file, which any runtime finds converted."""
     path: Path = tmp_path_factory.mktemp("network") / "net.safetensors"
