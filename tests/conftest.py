@@ -1,5 +1,6 @@
 """Shapes are checked while tests run, and what most tests need is made once."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from typing import Any, get_args
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import absl.logging
+import forked
 import numpy as np
 import pytest
 from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 from PIL import Image
-from small_runs import Run, command, environment
+from small_runs import Run, Train, command, environment
 
 # When Hydra sets up logging, absl, which comes with TensorBoard, closes the stream that it logs to unless that is the
 # standard error of the moment: here it would be the one in which pytest catches what tests print.
@@ -94,7 +96,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a script in an empty folder."""
+    """Run a script in an empty folder, in a process that begins with nothing, as a user's does."""
 
     def run(script: str, *overrides: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -107,3 +109,9 @@ def run(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Run train.py in an empty folder, in a process that has imported its libraries already."""
+    return functools.partial(forked.run, tmp_path)

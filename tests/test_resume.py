@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
-from small_runs import EXACT, ROOT, Run, command, environment, events, only
+from small_runs import EXACT, ROOT, Run, Train, command, environment, events, only
 
 from fast_style.saving import read_checkpoint
 
@@ -25,22 +27,19 @@ LONG = (
     "preview.every_n_steps=1000",
     "callback.progress.every_n_seconds=0",
 )
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., ForkServerProcess]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a command in an empty folder, and return once it has taken some steps."""
-    started: list[subprocess.Popen[str]] = []
+    """Start a training in an empty folder, and return once it has taken some steps."""
+    started: list[ForkServerProcess] = []
 
-    def start(command: list[str], until: str = "step 4/", **variables: str) -> "subprocess.Popen[str]":
-        with log(tmp_path).open("w") as output:
-            process = subprocess.Popen(
-                command, cwd=tmp_path, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT, text=True
-            )
+    def start(*overrides: str, until: str = "step 4/") -> ForkServerProcess:
+        process = forked.start(tmp_path, *overrides, output=log(tmp_path), errors=log(tmp_path))
         started.append(process)
-        while until not in log(tmp_path).read_text():
-            if process.poll() is not None:
+        while not log(tmp_path).exists() or until not in log(tmp_path).read_text():
+            if process.exitcode is not None:
                 pytest.fail(f"ended early: {log(tmp_path).read_text()}")
             time.sleep(0.05)
         return process
@@ -48,14 +47,27 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield start
     for process in started:
         process.kill()
-        process.wait()
+        process.join()
+
+
+def end(process: ForkServerProcess, number: int | None = None) -> int | None:
+    """Send a process a signal, and return its exit status."""
+    if number is not None:
+        os.kill(pid(process), number)
+    process.join(60)
+    return process.exitcode
+
+
+def pid(process: ForkServerProcess) -> int:
+    assert process.pid is not None
+    return process.pid
 
 
 def log(folder: Path) -> Path:
     return folder / "log"
 
 
-def children(process: "subprocess.Popen[str]") -> list[int]:
+def children(process: ForkServerProcess) -> list[int]:
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not listed.exists():
         pytest.skip("needs Linux's list of a process's children")
@@ -76,10 +88,11 @@ def assert_same_networks(one: Path, two: Path) -> None:
         assert torch.equal(tensor, others[name]), name
 
 
-def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(start: Start, run: Run, tmp_path: Path) -> None:
-    process = start(command("train.py", *LONG, "trainer.max_steps=24", "workers=1", "name=stopped"))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(
+    start: Start, train: Train, run: Run, tmp_path: Path
+) -> None:
+    process = start(*LONG, "trainer.max_steps=24", "workers=1", "name=stopped")
+    assert end(process, signal.SIGTERM) == 143
     last = log(tmp_path).read_text().strip().splitlines()[-1]
     folder = only(tmp_path, "runs/stopped/*")
     step = read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]
@@ -94,7 +107,7 @@ def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(start: Start,
     assert went_on.returncode == 0, went_on.stderr
     assert f"at step {step}" in went_on.stdout
     assert "warn" not in went_on.stderr.lower()
-    whole = run("train.py", *LONG, "trainer.max_steps=24", "name=whole")
+    whole = train(*LONG, "trainer.max_steps=24", "name=whole")
     assert whole.returncode == 0, whole.stderr
     assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
 
@@ -104,37 +117,36 @@ def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(start: Start,
 
     # Once more: there is nothing left to train, and the network is the same.
     (tmp_path / "checkpoints/stopped.safetensors").unlink()
-    again = run("train.py", f"resume={folder}")
+    again = train(f"resume={folder}")
     assert again.returncode == 0, again.stderr
     assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
 
 
 def test_control_c_does_the_same(start: Start, tmp_path: Path) -> None:
-    process = start(command("train.py", *LONG, "workers=1"))
-    for number in (process.pid, *children(process)):  # as a terminal sends it: to all
+    process = start(*LONG, "workers=1")
+    for number in (pid(process), *children(process)):  # as a terminal sends it: to all
         os.kill(number, signal.SIGINT)
-    assert process.wait(60) == 130
+    assert end(process) == 130
     assert "train.py: stopped by SIGINT, step " in log(tmp_path).read_text()
     assert "Traceback" not in log(tmp_path).read_text()
 
 
-def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(start: Start, run: Run, tmp_path: Path) -> None:
-    process = start(command("train.py", *LONG, "trainer.max_steps=12", "name=killed"), until="step 5/")
-    process.kill()
-    process.wait()
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(start: Start, train: Train, tmp_path: Path) -> None:
+    process = start(*LONG, "trainer.max_steps=12", "name=killed", until="step 5/")
+    assert end(process, signal.SIGKILL) == -signal.SIGKILL
     folder = only(tmp_path, "runs/killed/*")
     (folder / "checkpoints" / ".0123456789abcdef.part").write_bytes(b"cut short")
-    went_on = run("train.py", "name=killed", "resume=last")
+    went_on = train("name=killed", "resume=last")
     assert went_on.returncode == 0, went_on.stderr
     assert [file.name for file in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
     # What the killed one had logged after its checkpoint counts once.
     assert [event.step for event in events(folder).Scalars("train/total")] == list(range(12))
 
 
-def test_a_full_disk_stops_the_run_in_one_line(run: Run, tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
+def test_a_full_disk_stops_the_run_in_one_line(train: Train, tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
     folder = small_disk("1500k") / "run"
     # The previews fill it.
-    full = run("train.py", *EXACT, "trainer.max_steps=200", "preview.every_n_steps=1", f"hydra.run.dir={folder}")
+    full = train(*EXACT, "trainer.max_steps=200", "preview.every_n_steps=1", f"hydra.run.dir={folder}")
     assert full.returncode == 1
     (line,) = full.stderr.splitlines()
     assert "No space left on device" in line
@@ -145,11 +157,11 @@ def test_a_full_disk_stops_the_run_in_one_line(run: Run, tmp_path: Path, small_d
 
 @pytest.mark.parametrize("dies", ["first", "second"])
 def test_if_one_process_dies_none_is_left(start: Start, tmp_path: Path, dies: str) -> None:
-    process = start(command("train.py", *LONG, "trainer.devices=2"))
+    process = start(*LONG, "trainer.devices=2")
     others = children(process)
     assert len(others) == 1
-    os.kill(process.pid if dies == "first" else others[0], signal.SIGKILL)
-    assert process.wait(30) != 0
+    os.kill(pid(process) if dies == "first" else others[0], signal.SIGKILL)
+    assert end(process) not in (0, None)
     # Whoever is left after half a minute is found by the time limit of this test.
     for other in others:
         while alive(other):
@@ -161,15 +173,14 @@ def torchrun(*arguments: str) -> list[str]:
 
 
 def test_two_processes_stop_at_one_step_and_torchrun_would_have_learnt_the_same(
-    start: Start, run: Run, tmp_path: Path
+    start: Start, train: Train, tmp_path: Path
 ) -> None:
     two = (*LONG, "trainer.max_steps=16", "trainer.devices=2")
     # The signal comes to one of them only.
-    process = start(command("train.py", *two, "workers=1", "name=stopped"))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    process = start(*two, "workers=1", "name=stopped")
+    assert end(process, signal.SIGTERM) == 143
     assert "Traceback" not in log(tmp_path).read_text()
-    went_on = run("train.py", "resume=last")
+    went_on = train("resume=last")
     assert went_on.returncode == 0, went_on.stderr
 
     # Without a name for the run: its processes agree on the time.
@@ -187,7 +198,9 @@ def test_two_processes_stop_at_one_step_and_torchrun_would_have_learnt_the_same(
     assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
 
 
-def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Start, run: Run, tmp_path: Path) -> None:
+def test_two_machines_of_two_processes_learn_what_one_process_learns(
+    start: Start, train: Train, tmp_path: Path
+) -> None:
     """Two agents that meet at an address, as on two machines."""
     same = (
         *(text for text in EXACT if not text.startswith("batch_size")),
@@ -208,7 +221,7 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(start: Star
     ]  # fmt: skip
     outputs = [machine.communicate(timeout=240)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], outputs
-    alone = run("train.py", *same, "batch_size=4", "name=alone")
+    alone = train(*same, "batch_size=4", "name=alone")
     assert alone.returncode == 0, alone.stderr
     losses = [
         [event.value for event in events(tmp_path / "runs" / folder).Scalars("train/total")]
@@ -241,8 +254,8 @@ def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:
     only(tmp_path, "runs/starry_night/both/checkpoints/last.ckpt")
 
 
-def test_a_sweep_of_runs_with_two_processes_each(run: Run, tmp_path: Path) -> None:
-    swept = run("train.py", "-m", *EXACT, "trainer.devices=2", "name=first,second")
+def test_a_sweep_of_runs_with_two_processes_each(train: Train, tmp_path: Path) -> None:
+    swept = train("-m", *EXACT, "trainer.devices=2", "name=first,second")
     assert swept.returncode == 0, swept.stderr
     for number, name in enumerate(("first", "second")):
         assert (tmp_path / "checkpoints" / f"{name}.safetensors").exists()
@@ -250,17 +263,17 @@ def test_a_sweep_of_runs_with_two_processes_each(run: Run, tmp_path: Path) -> No
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["sweep"]
 
 
-def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(run: Run, tmp_path: Path) -> None:
+def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(train: Train, tmp_path: Path) -> None:
     unlimited = [setting for setting in EXACT if not setting.startswith(("trainer.max_steps", "trainer.val_check"))]
     settings = (*unlimited, "trainer.max_steps=100000", "trainer.val_check_interval=100000")
-    ended = run("train.py", *settings, "trainer.max_time=00:00:00:02")
+    ended = train(*settings, "trainer.max_time=00:00:00:02")
     assert ended.returncode == 0, ended.stderr
     steps = read_checkpoint(only(tmp_path, "runs/*/*/checkpoints/last.ckpt"))["global_step"]
     assert f" {steps} steps of 100000: trainer.max_time was up" in ended.stdout
     network = (tmp_path / "checkpoints/starry_night.safetensors").rename(tmp_path / "first.safetensors")
-    again = run("train.py", "resume=last")
+    again = train("resume=last")
     assert f" {steps} steps of 100000: trainer.max_time was up" in again.stdout
     assert_same_networks(network, tmp_path / "checkpoints/starry_night.safetensors")
-    longer = run("train.py", "resume=last", "trainer.max_time=00:00:00:04")
+    longer = train("resume=last", "trainer.max_time=00:00:00:04")
     assert longer.returncode == 0, longer.stderr
     assert read_checkpoint(only(tmp_path, "runs/*/*/checkpoints/last.ckpt"))["global_step"] > steps

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from small_runs import SMALL, Run, events, only
+from small_runs import SMALL, Run, Train, events, only
 
 import fast_style
 from fast_style.images.tensors import read_image
@@ -48,8 +48,8 @@ def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, phot
     assert read_image(tmp_path / "photo_starry_night.jpg").shape == read_image(photo).shape
 
 
-def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -> None:
-    assert run("train.py", *SMALL).returncode == 0
+def test_tensorboard_shows_losses_rates_and_pictures(train: Train, tmp_path: Path) -> None:
+    assert train(*SMALL).returncode == 0
     folder = only(tmp_path, "runs/starry_night/*")
     shown = events(folder).Tags()
     terms = ("content", "style", "total_variation", "grid")
@@ -63,8 +63,8 @@ def test_tensorboard_shows_losses_rates_and_pictures(run: Run, tmp_path: Path) -
     assert {f"final/{name}" for name in (*terms, "total")} <= set(shown["scalars"])
 
 
-def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path, photo: Path) -> None:
-    trained = run("train.py", *SMALL, "style=[starry_night,great_wave]", "style.great_wave.size=96", "optimizer.lr=0.1")
+def test_one_network_learns_two_styles_and_blends_them(train: Train, run: Run, tmp_path: Path, photo: Path) -> None:
+    trained = train(*SMALL, "style=[starry_night,great_wave]", "style.great_wave.size=96", "optimizer.lr=0.1")
     assert trained.returncode == 0, trained.stderr
     for output, choice in (("one.png", "starry_night"), ("blend.png", "{starry_night: 0.7, great_wave: 0.3}")):
         arguments = ("ckpt=starry_night+great_wave", f"input={photo}", f"output={output}", f"styles={choice}")
@@ -74,11 +74,11 @@ def test_one_network_learns_two_styles_and_blends_them(run: Run, tmp_path: Path,
     assert not torch.equal(one, blend)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(run: Run, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(train: Train, tmp_path: Path) -> None:
     kept = tmp_path / "checkpoints" / "starry_night.safetensors"
     kept.parent.mkdir()
     kept.write_bytes(b"an older network")
-    stopped = run("train.py", *SMALL, "optimizer=adamw", "optimizer.lr=1e38", "trainer.max_steps=30")
+    stopped = train(*SMALL, "optimizer=adamw", "optimizer.lr=1e38", "trainer.max_steps=30")
     assert stopped.returncode == 1
     assert "Traceback" not in stopped.stderr
     (line,) = stopped.stderr.strip().splitlines()
@@ -87,8 +87,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(run: 
     assert kept.read_bytes() == b"an older network"
 
 
-def test_an_unreadable_style_picture_is_told_before_anything_starts(run: Run, tmp_path: Path) -> None:
-    stopped = run("train.py", *SMALL, "style.starry_night.image=nowhere.jpg")
+def test_an_unreadable_style_picture_is_told_before_anything_starts(train: Train, tmp_path: Path) -> None:
+    stopped = train(*SMALL, "style.starry_night.image=nowhere.jpg")
     assert stopped.returncode == 1
     assert stopped.stderr.strip().splitlines() == [
         "train.py: nowhere.jpg: not a readable picture (No such file or directory)"
@@ -96,9 +96,9 @@ def test_an_unreadable_style_picture_is_told_before_anything_starts(run: Run, tm
     assert "step" not in stopped.stdout
 
 
-def test_the_published_experiments_take_a_step(run: Run, shared: Path) -> None:
+def test_the_published_experiments_take_a_step(train: Train, shared: Path) -> None:
     weights = (f"encoder.weights={shared / 'vgg' / 'vgg16.safetensors'}", "encoder.normalization=imagenet")
     for experiment in ("johnson2016", "dumoulin2017"):
         small = [text for text in SMALL if not text.startswith("trainer.max_steps")]
-        trained = run("train.py", *small, *weights, f"experiment={experiment}", "trainer.max_steps=1")
+        trained = train(*small, *weights, f"experiment={experiment}", "trainer.max_steps=1")
         assert trained.returncode == 0, trained.stderr

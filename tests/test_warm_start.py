@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from overrides import CONFIGS
 from safetensors.torch import load_file
-from small_runs import SMALL, Run
+from small_runs import SMALL, Train
 from torch import Tensor, nn
 
 import fast_style
@@ -226,13 +226,13 @@ def test_papers_start_from_nothing() -> None:
     assert [OmegaConf.load(path).init for path in files] == ["none"] * len(files)
 
 
-def test_a_run_starts_from_a_file_and_says_so_and_one_that_goes_on_does_not(run: Run, tmp_path: Path) -> None:
+def test_a_run_starts_from_a_file_and_says_so_and_one_that_goes_on_does_not(train: Train, tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "first.safetensors"
     save(path, random_network())
     small = [text for text in SMALL if not text.startswith("init=")]
     # No step has an effect, and nothing rounds, as averaging would: what comes out is what it began with.
     still = ("optimizer.lr=0", "callback=[checkpoint,throughput]")
-    trained = run("train.py", *small, *still, "network=light", "init=first")
+    trained = train(*small, *still, "network=light", "init=first")
     assert trained.returncode == 0, trained.stderr
     (line,) = [line for line in trained.stdout.splitlines() if line.startswith("starts ")]
     assert line.startswith("starts    from first, loss ")
@@ -243,7 +243,7 @@ def test_a_run_starts_from_a_file_and_says_so_and_one_that_goes_on_does_not(run:
     # The file is no longer needed, and where the network came from is not forgotten.
     path.unlink()
     result.unlink()
-    went_on = run("train.py", "resume=last")
+    went_on = train("resume=last")
     assert went_on.returncode == 0, went_on.stderr
     assert "starts " not in went_on.stdout
     origin = {"network": "first", "styles": ["look0"]}

@@ -1,0 +1,62 @@
+"""Runs of train.py whose processes need not import PyTorch and Lightning first, which takes longer than a small run.
+
+A process that has imported them (the fork server of multiprocessing) is forked for each run. From there on it is a
+process like any other: with a folder, an environment, an output and signals of its own, and the script as its
+`__main__`.
+"""
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from small_runs import ROOT, command, environment
+
+_context = multiprocessing.get_context("forkserver")
+# The last is what the first optimiser imports.
+_context.set_forkserver_preload(["fast_style.task", "fast_style.warm_start", "hydra", "tensorboard", "torch._dynamo"])
+
+
+def start(folder: Path, *overrides: str, output: Path, errors: Path, **variables: str) -> ForkServerProcess:
+    """Start train.py in a folder. What it writes goes to two files, which may be the same."""
+    process = _context.Process(
+        target=_run,
+        args=(command("train.py", *overrides)[1:], folder, environment(**variables), output, errors),
+        daemon=False,  # that it may have processes itself
+    )
+    process.start()
+    return process
+
+
+def run(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
+    """Run train.py in a folder.
+
+    Raises:
+        TimeoutExpired: after four minutes.
+    """
+    output, errors = folder / ".output", folder / ".errors"
+    process = start(folder, *overrides, output=output, errors=errors)
+    process.join(240)
+    if process.exitcode is None:
+        process.kill()
+        raise subprocess.TimeoutExpired(overrides, 240)
+    texts = [path.read_text() for path in (output, errors)]
+    for path in (output, errors):
+        path.unlink()
+    return subprocess.CompletedProcess(overrides, process.exitcode, *texts)
+
+
+def _run(arguments: list[str], folder: Path, variables: dict[str, str], output: Path, errors: Path) -> None:
+    for stream, path in ((sys.stdout, output), (sys.stderr, errors)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(file, stream.fileno())
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = arguments
+    sys.path.insert(0, str(ROOT / "scripts"))
+    runpy.run_path(arguments[0], run_name="__main__")
