@@ -1,5 +1,6 @@
 """What a person types after a script's name: read with tolerance, checked, and explained when it is wrong."""
 
+import functools
 import inspect
 import os
 import pkgutil
@@ -77,7 +78,7 @@ def check(config: DictConfig, config_name: str) -> None:
     if missing:
         raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
     overrides = HydraConfig.get().overrides.task
-    defaults = hydra.compose(config_name, overrides=[override for override in overrides if _group(override)])
+    defaults = _defaults(config_name, tuple(override for override in overrides if _group(override)))
     for override in overrides:
         key = override.partition("=")[0]
         if _group(override) or key[0] in "+~":
@@ -87,6 +88,12 @@ def check(config: DictConfig, config_name: str) -> None:
         # Whether there may be no value, a constructor knows.
         if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
+
+
+@functools.cache
+def _defaults(config_name: str, choices: tuple[str, ...]) -> DictConfig:
+    """Return a configuration with choices from groups, and nothing else changed; composed once for a whole sweep."""
+    return hydra.compose(config_name, overrides=list(choices))
 
 
 def explain(error: Exception, config_name: str) -> str:

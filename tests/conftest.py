@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,10 @@ from small_runs import Run, Train, command, environment
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
+# A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
     """Check the shapes in a signature, and nothing else: a wrong setting must reach the error that users see."""
     for name, hint in function.__annotations__.items():
@@ -42,6 +47,11 @@ install_import_hook("fast_style", f"{__name__}.{check_shapes.__name__}")
 
 from fast_style.encoders import VGGEncoder  # noqa: E402
 from fast_style.styles import Style  # noqa: E402
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores, for at any time one of them waits for processes that a test has started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

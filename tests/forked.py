@@ -54,6 +54,8 @@ def _run(arguments: list[str], folder: Path, variables: dict[str, str], output: 
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(file, stream.fileno())
         os.close(file)
+    # The system's own, by which it starts processes of its own; here it would be that of this server.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)

@@ -125,22 +125,14 @@ def test_what_a_script_does_by_default_can_be_made(compose: Compose, script: str
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_can_be_made(compose: Compose, option: str) -> None:
-    make(compose(script_of(option), option))
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_setting_resolves(compose: Compose, option: str) -> None:
+def test_every_option_resolves_sets_what_there_is_and_can_be_made(compose: Compose, option: str) -> None:
     config = compose(script_of(option), option)
     assert "${" not in str(plain(config))
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_setting_is_an_argument_of_what_it_is_for(compose: Compose, option: str) -> None:
-    for node in nodes(compose(script_of(option), option)):
+    for node in nodes(config):
         arguments = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
         settings = {str(key) for key in node if not str(key).startswith("_")}
         assert settings <= set(arguments), node["_target_"]
+    make(config)
 
 
 @pytest.mark.parametrize("group", CHOOSE_MANY)

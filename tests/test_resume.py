@@ -146,7 +146,9 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(start: Start, tr
 def test_a_full_disk_stops_the_run_in_one_line(train: Train, tmp_path: Path, small_disk: Callable[[str], Path]) -> None:
     folder = small_disk("1500k") / "run"
     # The previews fill it.
-    full = train(*EXACT, "trainer.max_steps=200", "preview.every_n_steps=1", f"hydra.run.dir={folder}")
+    full = train(
+        *EXACT, "trainer.max_steps=200", "preview.every_n_steps=1", "preview.size=192", f"hydra.run.dir={folder}"
+    )
     assert full.returncode == 1
     (line,) = full.stderr.splitlines()
     assert "No space left on device" in line
