@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-Train = Run
+Train = Run  # without the name of the script
 
 #: Otherwise what the bare command does. At its own size the painting alone would take as long as all the rest.
 SMALL = (

@@ -200,9 +200,7 @@ def test_two_processes_stop_at_one_step_and_torchrun_would_have_learnt_the_same(
     assert_same_networks(tmp_path / "checkpoints/stopped.safetensors", tmp_path / "checkpoints/whole.safetensors")
 
 
-def test_two_machines_of_two_processes_learn_what_one_process_learns(
-    start: Start, train: Train, tmp_path: Path
-) -> None:
+def test_two_machines_of_two_processes_learn_what_one_process_learns(train: Train, tmp_path: Path) -> None:
     """Two agents that meet at an address, as on two machines."""
     same = (
         *(text for text in EXACT if not text.startswith("batch_size")),
