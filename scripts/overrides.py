@@ -92,7 +92,7 @@ def check(config: DictConfig, config_name: str) -> None:
 
 @functools.cache
 def _defaults(config_name: str, choices: tuple[str, ...]) -> DictConfig:
-    """Return a configuration with choices from groups, and nothing else changed; for the runs of a sweep that share them, once."""
+    """Compose a configuration with choices from groups and nothing else changed, once for all runs of a sweep."""
     return hydra.compose(config_name, overrides=list(choices))
 
 
