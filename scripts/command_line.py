@@ -218,6 +218,7 @@ def register_resolvers() -> None:
     """Teach the configuration files functions of their own."""
     for name, function in (
         ("joined_keys", lambda node: "+".join(node)),
+        ("largest_size", lambda styles: max(style.size for style in styles.values())),
         ("config_file", lambda path: str(CONFIGS / path)),
         ("native_precision", native_precision),
         ("if_equal", lambda value, expected, then: then if value == expected else None),

@@ -167,6 +167,8 @@ def test_every_style_is_named_as_its_file_and_has_its_picture(compose: Compose) 
 
 def test_a_swatch_is_as_large_as_its_style_is_seen(compose: Compose) -> None:
     assert compose("optimize", "experiment=swatch", "style.starry_night.size=96").size == 96
+    both = compose("optimize", "experiment=swatch", "style=[starry_night,udnie]", "style.udnie.size=640")
+    assert both.size == 640  # a texture of two: as large as the larger
 
 
 def test_the_precision_is_what_the_hardware_has(compose: Compose) -> None:
