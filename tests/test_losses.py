@@ -1,5 +1,6 @@
 """Losses, each a function of one Stylization."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Literal
@@ -13,6 +14,7 @@ from fast_style.errors import ConfigError
 from fast_style.losses import (
     ContentLoss,
     GridLoss,
+    HatchLoss,
     Loss,
     PerceptualLoss,
     StyleLoss,
@@ -342,6 +344,49 @@ def test_a_picture_smaller_than_a_window_is_looked_at_whole() -> None:
 def test_a_lattice_that_does_not_fit_its_window_is_refused(period: int, window: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GridLoss(period=period, window=window)
+
+
+def stripes(period: float, amplitude: float, *, colours: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Images:
+    wave = amplitude * torch.sin(2 * math.pi * torch.arange(180) / period)
+    return 0.5 + torch.tensor(colours)[None, :, None, None] * wave.expand(1, 3, 90, 180)
+
+
+def hatch(output: Images, photograph: Images | None = None) -> float:
+    photograph = torch.full_like(output, 0.5) if photograph is None else photograph
+    return float(HatchLoss(period=9.0)(Stylization(photograph, output, torch.ones(1, 1), {}, {})))
+
+
+def test_stripes_where_the_photograph_is_flat_cost_their_energy() -> None:
+    # What a difference of Gaussians, one twice as wide as the other, leaves of what it passes best.
+    passed = 4 ** (-1 / 3) - 4 ** (-4 / 3)
+    # Half of the square of the amplitude, in one of three channels.
+    assert hatch(stripes(9.0, 0.1)) == pytest.approx((passed * 0.1) ** 2 / 2 / 3, rel=0.03)
+    assert hatch(stripes(9.0, 0.1).transpose(2, 3)) == pytest.approx(hatch(stripes(9.0, 0.1)), rel=1e-4)
+    # Of one brightness: red beside green.
+    assert hatch(stripes(9.0, 0.1, colours=(1.0, -1.0, 0.0))) == pytest.approx((passed * 0.2) ** 2 / 2 / 3, rel=0.03)
+
+
+def test_stripes_of_the_photograph_and_those_of_another_scale_may_stay() -> None:
+    cost = hatch(stripes(9.0, 0.1))
+    assert hatch(stripes(9.0, 0.1), stripes(9.0, 0.1)) < 0.01 * cost
+    assert hatch(stripes(60.0, 0.1)) < 0.02 * cost
+    assert hatch(stripes(2.0, 0.1)) < 0.02 * cost
+    half = torch.cat([torch.full((1, 3, 90, 90), 0.5), stripes(9.0, 0.1)[..., 90:]], dim=3)
+    # All of what lies a blur's width from the photograph's stripes, and little of the rest.
+    assert 0.35 * cost < hatch(stripes(9.0, 0.1), half) < 0.5 * cost
+
+
+def test_a_picture_smaller_than_what_is_blurred_has_a_loss() -> None:
+    assert hatch(torch.rand(1, 3, 4, 4)) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"period": 3.0}, "period must be at least 4 pixels, not 3"), ({"detail": 0.0}, "detail must be above 0, not 0")],
+)
+def test_a_hatching_that_cannot_be_is_refused(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        HatchLoss(**arguments)
 
 
 @pytest.mark.parametrize("normalization", ["relative", "mean"])

@@ -2,6 +2,7 @@
 
 from fast_style.losses.content import ContentLoss
 from fast_style.losses.grid import GridLoss
+from fast_style.losses.hatch import HatchLoss
 from fast_style.losses.loss import Loss, Stylization
 from fast_style.losses.perceptual import PerceptualLoss
 from fast_style.losses.style import StyleLoss, gram_matrix
@@ -10,6 +11,7 @@ from fast_style.losses.total_variation import TotalVariationLoss
 __all__ = [
     "ContentLoss",
     "GridLoss",
+    "HatchLoss",
     "Loss",
     "PerceptualLoss",
     "StyleLoss",

@@ -1,0 +1,68 @@
+"""What is flat in the photograph must not be hatched."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from fast_style.errors import ConfigError
+from fast_style.losses.loss import Loss, Stylization
+from fast_style.types import Images
+
+#: Periods of the stripes that a difference of two Gaussians passes best, in the narrower one's standard deviations: the
+#: peak of exp(-w^2 / 2) - exp(-2 w^2) is at w^2 = 4 ln(2) / 3.
+_PEAK = 2 * math.pi / math.sqrt(4 * math.log(2) / 3)
+
+
+class HatchLoss(Loss):
+    """Energy of what is painted at one scale where the photograph has nothing of that scale.
+
+    Where a photograph is flat, a network has nothing to go by, and some repeat one stroke there, side by side, as
+    a wallpaper does. Style losses do not mind: they ask how often there are strokes, not where. The scale is that of a
+    difference of Gaussians (Marr & Hildreth 1980, https://doi.org/10.1098/rspb.1980.0020), one twice as wide as the
+    other, of brightness and of two differences of colours, for a hatching can be in colours alone.
+
+    It takes shapes of that scale from flat areas with the hatching, so it is for paintings of planes, and for
+    a network that has the fault.
+
+    Args:
+        weight: how much the loss counts in the total.
+        period: of the stripes, in pixels.
+        detail: root mean square of the photograph's own detail of that scale, in units of the full range of a pixel, at
+            which a place counts a quarter.
+    """
+
+    def __init__(self, weight: float = 300.0, period: float = 9.0, detail: float = 0.005) -> None:
+        super().__init__(weight)
+        if not period >= 4:
+            raise ConfigError(f"period must be at least 4 pixels, not {period}")
+        if not detail > 0:
+            raise ConfigError(f"detail must be above 0, not {detail}")
+        self.period = period
+        self.detail = detail
+
+    def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
+        """Return the mean over channels, places and pictures."""
+        with torch.no_grad():
+            detail = self._band(stylization.content.float()).square().mean(dim=1, keepdim=True)
+            flat = (1 + _blurred(detail, self.period) / self.detail**2) ** -2
+        red, green, blue = stylization.output.float().unbind(dim=1)
+        opponents = torch.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], dim=1)
+        return (flat * self._band(opponents).square()).mean()
+
+    def _band(self, images: Images) -> Images:
+        narrow = self.period / _PEAK
+        return _blurred(images, narrow) - _blurred(images, 2 * narrow)
+
+
+def _blurred(images: Tensor, sigma: float) -> Tensor:
+    """Return pictures blurred by a Gaussian, continued by the pixels of their edges."""
+    radius, channels = math.ceil(2.5 * sigma), images.shape[1]
+    places = torch.arange(-radius, radius + 1, device=images.device)
+    kernel = torch.exp(-((places / sigma) ** 2) / 2)
+    kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
+    padded = F.pad(images, (radius,) * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel, groups=channels)
+    return F.conv2d(rows, kernel.transpose(2, 3), groups=channels)
