@@ -111,7 +111,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from "),
         ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from "),
         ("network=lite", "there is no network 'lite'; did you mean light? Choose from balanced, light, residual"),
-        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, style, tot"),
+        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, hatch, sty"),
         ("experiment=foo", "there is no experiment 'foo'; choose from dumoulin2017, gatys2015, johnson2016, swatch"),
         ("style=[starry_night", "there is no style '[starry_night'; did you mean starry_night?"),
         ("nam=1", "there is no setting 'nam'; did you mean name? Choose from batch_size, "),
