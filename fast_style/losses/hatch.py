@@ -58,7 +58,10 @@ class HatchLoss(Loss):
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
-    """Return pictures blurred by a Gaussian, continued by the pixels of their edges."""
+    """Return pictures blurred by a Gaussian, continued by the pixels of their edges.
+
+    torchvision's gaussian_blur continues them by reflection, and fails where a picture is smaller than its kernel.
+    """
     radius, channels = math.ceil(2.5 * sigma), images.shape[1]
     places = torch.arange(-radius, radius + 1, device=images.device)
     kernel = torch.exp(-((places / sigma) ** 2) / 2)
