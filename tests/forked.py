@@ -20,11 +20,11 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["fast_style.task", "fast_style.warm_start", "hydra", "tensorboard", "torch._dynamo"])
 
 
-def start(folder: Path, *overrides: str, output: Path, errors: Path) -> ForkServerProcess:
-    """Start train.py in a folder. What it writes goes to two files, which may be the same."""
+def start(folder: Path, *overrides: str, output: Path, errors: Path, **variables: str) -> ForkServerProcess:
+    """Start train.py in a folder, with more variables. What it writes goes to two files, which may be the same."""
     process = _context.Process(
         target=_run,
-        args=(command("train.py", *overrides)[1:], folder, environment(), output, errors),
+        args=(command("train.py", *overrides)[1:], folder, environment(**variables), output, errors),
         daemon=False,  # that it may have processes itself
     )
     process.start()

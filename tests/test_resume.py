@@ -15,7 +15,7 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
-from small_runs import EXACT, ROOT, Run, Train, command, environment, events, only
+from small_runs import EXACT, ROOT, Run, Train, environment, events, only
 
 from fast_style.saving import read_checkpoint
 
@@ -238,19 +238,15 @@ def test_two_machines_of_two_processes_learn_what_one_process_learns(train: Trai
 def test_two_machines_without_a_launcher_share_one_run(tmp_path: Path) -> None:
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "FAST_STYLE_RUN_ID": "both"}
     one_each = ("trainer.devices=1", "trainer.num_nodes=2", "trainer.max_steps=1")
+    settings = (*(text for text in EXACT if "max_steps" not in text), *one_each)
+    logs = [tmp_path / f"log of {number}" for number in range(2)]
     machines = [
-        subprocess.Popen(
-            command("train.py", *(text for text in EXACT if "max_steps" not in text), *one_each),
-            cwd=tmp_path,
-            env=environment(NODE_RANK=str(number), **here),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for number in range(2)
+        forked.start(tmp_path, *settings, output=path, errors=path, NODE_RANK=str(number), **here)
+        for number, path in enumerate(logs)
     ]
-    outputs = [machine.communicate(timeout=240)[0] for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], outputs
+    for machine in machines:
+        machine.join(240)
+    assert [machine.exitcode for machine in machines] == [0, 0], [path.read_text() for path in logs]
     only(tmp_path, "runs/starry_night/both/checkpoints/last.ckpt")
 
 
