@@ -3,10 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -40,10 +39,9 @@ class Recovery(Checkpoint):
             raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.path = Path(path)
         self.every_n_steps = every_n_steps
-        self._saved: int | None = None
         self._seen = 0
         self._stopping = 0
-        self._signals = _Signals(self._stop)
+        self._signals = _Signals()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Listen to signals: one that comes before the first step stops the run at once."""
@@ -55,7 +53,7 @@ class Recovery(Checkpoint):
         # Lightning has put its own handlers in the place of ours; they would talk to other processes from within.
         self._signals.listen(at_once=False)
         if trainer.ckpt_path:
-            self._saved = trainer.global_step
+            self._signals.saved = trainer.global_step
             if _measurement_due(trainer):
                 # As the training loop does it.
                 trainer.validating = True
@@ -85,7 +83,7 @@ class Recovery(Checkpoint):
             if isinstance(pl_module, StyleTransferTask):
                 pl_module.check_weights()
             trainer.save_checkpoint(self.path)
-            self._saved = step
+            self._signals.saved = step
         self._stopping = number
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -138,10 +136,7 @@ class Recovery(Checkpoint):
                     slurm.requeue()
                 # A scheduler may end all when one has ended.
                 trainer.strategy.barrier()
-            self._stop(self._stopping)
-
-    def _stop(self, number: int) -> None:
-        raise Interrupted(number, self._saved)
+            self._signals.stop(self._stopping)
 
 
 def _measurement_due(trainer: Trainer) -> bool:
@@ -152,11 +147,18 @@ def _measurement_due(trainer: Trainer) -> bool:
 
 
 class _Signals:
-    """Stops the run at once when a signal comes, or remembers which came first."""
+    """Stops the run at once when a signal comes, or remembers which came first.
 
-    def __init__(self, stop: Callable[[int], None]) -> None:
+    It knows nothing of the run: Lightning may leave it in the process for good, and what it knew would stay with it.
+
+    Attributes:
+        received: the signal that came first, or 0.
+        saved: the step that is saved.
+    """
+
+    def __init__(self) -> None:
         self.received = 0
-        self._stop = stop
+        self.saved: int | None = None
         self._when = 0.0
         self._listening = self._at_once = False
         self._before: dict[int, Any] = {}
@@ -176,16 +178,24 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def stop(self, number: int) -> NoReturn:
+        """Stop the run.
+
+        Raises:
+            Interrupted: always.
+        """
+        raise Interrupted(number, self.saved)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._listening:
             # Lightning has put back what it found, which was this.
             signal.signal(number, self._before[number])
             os.kill(os.getpid(), number)
         elif self._at_once:
-            self._stop(number)
+            self.stop(number)
         elif not self.received:
             self.received, self._when = number, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._when > 2:
             # Someone presses Ctrl-C again and means it. What comes at once is one press that arrived twice,
             # from the terminal and from a program around this one.
-            self._stop(number)
+            self.stop(number)

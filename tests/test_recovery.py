@@ -1,4 +1,6 @@
 import errno
+import gc
+import multiprocessing
 import os
 import random
 import resource
@@ -6,6 +8,7 @@ import shutil
 import signal
 import time
 import warnings
+import weakref
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -217,6 +220,21 @@ def test_the_signals_belong_to_whom_they_belonged_before(run: Run) -> None:
         assert signal.getsignal(signal.SIGTERM) is handler
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_nothing_of_a_run_that_was_stopped_stays_in_the_process(run: Run) -> None:
+    class Seen(SignalAt):
+        trainer: "weakref.ref[Trainer]"
+
+        def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+            Seen.trainer = weakref.ref(trainer)
+
+    before = set(multiprocessing.active_children())
+    with pytest.raises(Interrupted):
+        run.go(Seen(2), workers=1)
+    gc.collect()
+    assert Seen.trainer() is None
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_slurm_is_asked_for_the_job_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
