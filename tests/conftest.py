@@ -115,7 +115,7 @@ def run(tmp_path: Path) -> Run:
             env=environment(**variables),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
 
     return run
