@@ -42,6 +42,15 @@ def test_a_film_that_was_held_up_does_not_hurry(tmp_path: Path) -> None:
     assert [next(frames).time for _ in range(3)] == pytest.approx([7.0, 7.04, 7.08])
 
 
+def test_a_picture_that_stands_for_long_is_given_again_now_and_then(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "clip.mp4", [picture(index) for index in range(3)], [0, 1, 91])
+    clock = Clock()
+    frames = list(itertools.islice(FilmCamera(film, None, 960, clock, clock.sleep).frames(), 6))
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 1.04, 2.04, 3.04, 3.64])
+    same = [np.array_equal(frame.pixels, frames[1].pixels) for frame in frames]
+    assert same == [False, True, True, True, True, False]
+
+
 @pytest.mark.parametrize(("long_side", "size"), [(None, (120, 90)), (80, (80, 60)), (240, (240, 180))])
 def test_the_size_of_a_film_is_its_own_or_what_one_says(
     tmp_path: Path, long_side: int | None, size: tuple[int, int]

@@ -428,6 +428,57 @@ def test_animations_keep_times_and_opacity(
         assert difference[opaque].mean() < 12
 
 
+@pytest.mark.parametrize("suffix", ["gif", "webp", "apng", "webm"])
+@pytest.mark.parametrize("clear", [(0, 1, 1), (1, 0, 1), (1, 1, 1)])
+def test_opacity_may_come_and_go(
+    copy: Callable[..., FilmReport], tmp_path: Path, suffix: str, clear: tuple[int, ...]
+) -> None:
+    generator = np.random.default_rng(2)
+    opacity = np.full((80, 96), 255, np.uint8)
+    opacity[:, :48] = 0
+    for index, wanted in enumerate(clear):
+        coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8))
+        image = coarse.resize((96, 80), Image.Resampling.BICUBIC)
+        if wanted:
+            image.putalpha(Image.fromarray(opacity))
+        image.save(tmp_path / f"{index}.png")
+    report = copy(sorted(tmp_path.glob("*.png")), tmp_path / f"b.{suffix}")
+    assert report.notes == []
+    if suffix != "webm":
+        found = [np.asarray(image.getchannel("A")) for _, image in shown(tmp_path / f"b.{suffix}")]
+        for level, wanted in zip(found, clear, strict=True):
+            assert np.array_equal(level, opacity if wanted else np.full_like(opacity, 255))
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [("gif", 655.35), ("apng", 65.535)])
+def test_what_stands_for_longer_than_an_animation_can_say_is_refused(
+    copy: Callable[..., FilmReport], tmp_path: Path, suffix: str, longest: float
+) -> None:
+    for index in range(2):
+        Image.fromarray(picture(index)).save(tmp_path / f"{index}.png")
+    files = sorted(tmp_path.glob("*.png"))
+    with pytest.raises(FilmError, match=rf"b\.{suffix}: a frame stands for .* s at most for each; write an \.mp4$"):
+        copy(files, tmp_path / f"b.{suffix}", fps=0.9 / longest)
+    copy(files, tmp_path / f"b.{suffix}", fps=1.1 / longest)
+    stand = [duration for duration, _ in shown(tmp_path / f"b.{suffix}")]
+    assert stand == pytest.approx([longest / 1.1e-3] * 2, rel=0.01)
+
+
+def test_grain_may_begin_with_the_last_seed_there_is(stylizer: Stylizer, tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(3)])
+    report = stylize_film(stylizer, source, tmp_path / "b.mp4", temporal=0, grain=0.5, seed=2**64 - 1)
+    assert report.frames == 3
+
+
+def test_what_is_not_there_is_not_said_to_remain(
+    copy: Callable[..., FilmReport], tmp_path: Path, small_disk: Callable[[str], Path]
+) -> None:
+    noise = np.random.default_rng(0)
+    source = write_film(tmp_path / "a.mkv", [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(20)])
+    with pytest.raises(FilmError, match=r"b\.gif: cannot be written \(No space left on device\)$"):
+        copy(source, small_disk("64k") / "b.gif")
+
+
 @pytest.mark.parametrize("loop", [0, 1, 3])
 def test_an_animation_is_played_as_often_as_before(copy: Callable[..., FilmReport], tmp_path: Path, loop: int) -> None:
     source = animation(tmp_path / "a.png", [100, 100], loop=loop)

@@ -174,6 +174,16 @@ def test_keys_do_what_the_help_says(window: Window, tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in said] == [str(snapshot), str(film)]
 
 
+def test_recordings_that_begin_in_one_second_are_films_of_their_own(window: Window, tmp_path: Path) -> None:
+    camera = Injected(ticking())
+    endless(camera)
+    screen = Pressing(window, *["r", "i", "i", "i", "i"] * 4)
+    Session(camera, Tint(), screen=screen, folder=tmp_path, clock=ticking()).run()
+    films = list(tmp_path.glob("webcam_*.mp4"))
+    assert len(films) == 2
+    assert not any(".part" in film.name for film in films)
+
+
 def test_a_recording_that_fails_is_said_and_the_show_goes_on(
     window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,11 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from fast_style.errors import FilmError
 from fast_style.files import written_whole
-from fast_style.films.frames import ANIMATIONS, Frame, Shape
+from fast_style.films.frames import ANIMATIONS, Bytes, Frame, Shape
 from fast_style.films.stills import to_frame
 from fast_style.images.opening import reason_of
 from fast_style.images.picture import Picture
@@ -22,6 +23,10 @@ _MILLISECOND = Fraction(1, 1000)
 # What browsers make of a GIF that does not say; and what they still show as it is said.
 _UNSAID = Fraction(1, 10)
 _SHORTEST_IN_GIF = Fraction(2, 100)
+#: What each format can say that a frame stands for, in seconds.
+_LONGEST = {"GIF": Fraction(65_535, 100), "PNG": Fraction(65_535, 1000), "WEBP": Fraction(2**24 - 1, 1000)}
+#: The place in a GIF's palette that stands for what is transparent.
+_NO_COLOUR = 255
 #: More than any has.
 _MOST_FRAMES = 2**31
 #: What Pillow writes as an animation is in memory until it is whole, in bytes.
@@ -141,7 +146,7 @@ class AnimationWriter:
         self._shortest = _SHORTEST_IN_GIF if self._format == "GIF" else self._unit
         self._pictures: list[Image.Image] = []
         self._times: list[Fraction] = []
-        self._last, self._bytes = _UNSAID, 0
+        self._last, self._bytes, self._clear = _UNSAID, 0, False
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -153,16 +158,21 @@ class AnimationWriter:
         """See Writer.
 
         Raises:
-            FilmError: if it becomes too large to be an animation.
+            FilmError: if it becomes too large to be an animation, or a frame stands for longer than one can say.
         """
         time = round(frame.time / self._unit) * self._unit
+        stands = max(frame.duration, time - self._times[-1] if self._times else 0)
+        if stands > (longest := _LONGEST[self._format]):
+            most = f"{self._format} has {float(longest):,.0f} s at most for each"
+            raise FilmError(f"{self.path}: a frame stands for {float(stands):,.0f} s, and {most}; write an .mp4")
         if self._times and time - self._times[-1] < self._shortest:
             return
         picture = Image.fromarray(frame.pixels)
-        if frame.alpha is not None:
+        self._clear |= frame.alpha is not None
+        if self._format == "GIF":
+            picture = _indexed(picture, frame.alpha)
+        elif frame.alpha is not None:
             picture.putalpha(Image.fromarray(frame.alpha))
-        elif self._format == "GIF":
-            picture = picture.quantize(256)
         self._bytes += picture.width * picture.height * len(picture.getbands())
         if self._bytes > _MAX_BYTES:
             raise FilmError(f"{self.path}: too large for an animation; give size=480 or end=..., or write an .mp4")
@@ -179,9 +189,17 @@ class AnimationWriter:
         ends = [*self._times[1:], self._times[-1] + max(round(self._last / self._unit) * self._unit, self._shortest)]
         durations = [round((end - begin) * 1000) for begin, end in zip(self._times, ends, strict=True)]
         options: dict[str, Any] = {"quality": 90} if self._format == "WEBP" else {}
+        if self._format == "WEBP" and self._clear:
+            # Only key frames: libwebp loses the opacity of others where it is lossy (seen with 1.6.0).
+            options |= {"kmin": 1, "kmax": 1}
         if self._format == "GIF":
             # What is transparent now may have been opaque before.
-            options["disposal"] = 2 if self._pictures[0].mode == "RGBA" else 1
+            options |= (
+                {"disposal": 2, "transparency": _NO_COLOUR, "optimize": False} if self._clear else {"disposal": 1}
+            )
+        elif self._clear:
+            # All, because Pillow goes by the first.
+            self._pictures = [picture.convert("RGBA") for picture in self._pictures]
         # A GIF that says nothing is played once, and cannot say it.
         if self._format != "GIF" or self._loop != 1:
             options["loop"] = self._loop
@@ -191,3 +209,16 @@ class AnimationWriter:
                 first.save(file, self._format, save_all=True, append_images=others, duration=durations, **options)
         except (OSError, ValueError) as error:
             raise FilmError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _indexed(picture: Image.Image, alpha: Bytes | None) -> Image.Image:
+    """Return a picture in colours of a palette; where it is more than half transparent, in none of them."""
+    # Not left to Pillow, which loses the opacity of what follows an opaque picture.
+    indexed = picture.quantize(_NO_COLOUR)
+    if alpha is None:
+        return indexed
+    places = np.where(alpha < 128, np.uint8(_NO_COLOUR), np.asarray(indexed))
+    clear = Image.fromarray(places)
+    colours = indexed.getpalette() or []
+    clear.putpalette(colours + [0] * (3 * (_NO_COLOUR + 1) - len(colours)))
+    return clear

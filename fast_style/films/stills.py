@@ -11,7 +11,9 @@ from PIL import Image
 
 from fast_style.errors import FilmError, ImageError
 from fast_style.films.frames import USUAL_RATE, Frame, Shape
+from fast_style.images.opening import open_image
 from fast_style.images.picture import Picture, open_picture, write_image
+from fast_style.untrusted import open_regular, own_limits
 
 
 class PicturesReader:
@@ -32,7 +34,7 @@ class PicturesReader:
         self.notes: tuple[str, ...] = ()
         first = self._first()
         height, width = first.pixels.shape[:2]
-        alpha = first.alpha is not None
+        alpha = first.alpha is not None or any(map(_is_clear, files))
         self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
 
     def frames(self) -> Iterator[Frame]:
@@ -97,6 +99,15 @@ class PicturesWriter:
 
     def finish(self, rest: tuple[Any, ...] = ()) -> None:
         """See Writer."""
+
+
+def _is_clear(path: Path) -> bool:
+    """Return whether a picture has an opacity, to go by its header."""
+    try:
+        with open_regular(path) as file, own_limits():
+            return open_image(file).has_transparency_data
+    except Exception:  # Any: what is wrong with it is told when it is read.
+        return False
 
 
 def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:

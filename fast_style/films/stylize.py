@@ -85,7 +85,7 @@ def stylize_film(
     smoother = Smoother(temporal) if temporal else None
 
     def paint(pixels: Bytes, number: int) -> Bytes:
-        frame = replace(chosen, seed=chosen.seed + number) if chosen.grain else chosen
+        frame = replace(chosen, seed=(chosen.seed + number) % 2**64) if chosen.grain else chosen
         return np.asarray(stylizer(Image.fromarray(pixels), controls=frame), np.uint8)
 
     with contextlib.ExitStack() as held:
@@ -213,7 +213,8 @@ def _claimed(target: Path) -> Iterator[None]:
 
 
 def _remains(part: Path, work: FilmWork | None, reader: Reader) -> str:
-    if work is None or not work.frames:
+    # What is written all at once, at the end, may not be there.
+    if work is None or not work.frames or not ("*" in part.name or part.exists()):
         return ""
     total = f" of {reader.shape.count}" if reader.shape.count else ""
     return f"; {part} holds the first {work.frames}{total} frames, {float(work.length):.1f} s"

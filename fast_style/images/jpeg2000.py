@@ -121,7 +121,7 @@ class _Decoder(ImageFile.PyDecoder):
         found = decode(self.fd.read(), header)
         levels = np.empty(found.shape, np.uint8)
         for row, few in zip(found, levels, strict=True):
-            few[:] = shrunk(row, 255)
+            few[:] = shrunk(row[None], 255)[0]
         self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 

@@ -9,6 +9,8 @@ from fast_style.live.camera import Captured, Clock
 
 #: In seconds: a film that is later than this does not hurry, but goes on from there.
 _LATE = 0.25
+#: In seconds: a picture that stands for longer is given again, as a camera would; silence would mean that it is dead.
+_STILL = 1.0
 
 
 class FilmCamera:
@@ -50,18 +52,21 @@ class FilmCamera:
 
     def frames(self) -> Generator[Captured, None, None]:
         """See Camera."""
-        began = self._clock()
+        began, shown = self._clock(), None
         while True:
             length = 0.0
             try:
                 for frame in self._reader.frames():
                     length = float(frame.time + (frame.duration or 1 / self._reader.shape.rate))
                     late = self._clock() - (began + float(frame.time))
-                    if late < 0:
-                        self._sleep(-late)
-                    elif late > _LATE:
+                    if late > _LATE:
                         began += late
-                    yield Captured(frame.pixels, self._clock())
+                    while (left := began + float(frame.time) - self._clock()) > 0:
+                        self._sleep(min(left, _STILL))
+                        if left > _STILL and shown is not None:
+                            yield Captured(shown, self._clock())
+                    shown = frame.pixels
+                    yield Captured(shown, self._clock())
             finally:
                 self._reader.close()
             began += length

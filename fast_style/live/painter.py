@@ -111,7 +111,7 @@ class Painter:
         """See Paints."""
         stylizer, style = self._choices[look.style]
         # Grain that stood still would look like dirt on the glass.
-        seed = self._controls.seed + self._painted if self._controls.grain else self._controls.seed
+        seed = (self._controls.seed + self._painted) % 2**64 if self._controls.grain else self._controls.seed
         self._painted += 1
         controls = replace(
             self._controls, style=style, strength=look.strength, preserve_color=look.preserve_color, seed=seed

@@ -80,6 +80,7 @@ class Session:
         self._failure: FastStyleError | None = None
         self._pixels: Bytes | None = None
         self._message, self._until = "", 0.0
+        self._named: set[Path] = set()
         self._info, self._help = True, False
 
     def record(self, path: Path) -> None:
@@ -197,10 +198,14 @@ class Session:
         self._message, self._until = message, self._clock() + _READING
 
     def _fresh(self, suffix: str) -> Path:
-        """Return the path of a file that is not there yet."""
+        """Return the path of a file that is not there yet, and was not given out before."""
         stem = f"webcam_{datetime.now():%Y-%m-%d_%H-%M-%S}"
         ends = chain([""], (f"_{number}" for number in count(2)))
-        return next(path for end in ends if not (path := self._folder / f"{stem}{end}{suffix}").exists())
+        paths = (self._folder / f"{stem}{end}{suffix}" for end in ends)
+        # A recording has another name until it is whole.
+        fresh = next(path for path in paths if path not in self._named and not path.exists())
+        self._named.add(fresh)
+        return fresh
 
     def _status(self, now: float) -> Status:
         look, present = self._chain.look, self._recordings.present
