@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -164,7 +165,9 @@ class _Signals:
         self._before: dict[int, Any] = {}
 
     def listen(self, at_once: bool) -> None:
-        """Take over the signals."""
+        """Take over the signals, which only the main thread of a program may."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         self._at_once, self._listening = at_once, True
         numbers = [signal.SIGTERM, signal.SIGINT]
         if slurm.job_id():

@@ -11,6 +11,7 @@ import warnings
 import weakref
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,13 @@ def test_nothing_of_a_run_that_was_stopped_stays_in_the_process(run: Run) -> Non
     gc.collect()
     assert Seen.trainer() is None
     assert set(multiprocessing.active_children()) <= before
+
+
+def test_a_run_in_a_thread_of_a_program_leaves_the_signals_to_it(run: Run) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run.go).result().global_step == STEPS
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_slurm_is_asked_for_the_job_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
