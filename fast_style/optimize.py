@@ -70,7 +70,7 @@ def optimize(
     scales = [scales] if isinstance(scales, int | float) else list(scales)
     counts = [steps] if isinstance(steps, int) else list(steps)
     counts = counts * len(scales) if len(counts) == 1 else counts
-    _check(init, algorithm, scales, counts, lr)
+    _check(init, algorithm, scales, counts, lr, patience)
     pixels, done = content, 0
     for i, (scale, count) in enumerate(zip(scales, counts, strict=True)):
         size = [max(16, round(side * scale)) for side in content.shape[2:]]
@@ -142,7 +142,7 @@ def _resize(images: Images, size: Sequence[int]) -> Float[Tensor, "batch 3 _heig
     return F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def _check(init: str, algorithm: str, scales: Sequence[float], steps: Sequence[int], lr: float) -> None:
+def _check(init: str, algorithm: str, scales: Sequence[float], steps: Sequence[int], lr: float, patience: int) -> None:
     require_choice("init", init, get_args(Init))
     require_choice("algorithm", algorithm, get_args(Algorithm))
     if not scales or scales[-1] != 1 or any(scale <= 0 for scale in scales) or list(scales) != sorted(scales):
@@ -153,3 +153,5 @@ def _check(init: str, algorithm: str, scales: Sequence[float], steps: Sequence[i
         raise ConfigError(f"steps must not be negative, not {min(steps)}")
     if not 0 < lr < float("inf"):
         raise ConfigError(f"lr must be above 0, not {lr}")
+    if patience < 1:
+        raise ConfigError(f"patience must be at least 1, not {patience}; min_delta=0 never stops early")

@@ -17,7 +17,8 @@ class Style:
     """A picture whose look is to be learnt, and whose work it is.
 
     Attributes:
-        name: one word, as it stands in configs, file names and `styles={...}`.
+        name: one word, as it stands in configs, file names and `styles={...}`; a number, which YAML makes of
+            `name: 1889`, becomes text.
         image: the picture's file.
         size: short side in pixels at which the picture is seen; larger makes larger strokes.
         layers: how much each layer of the loss network counts for the style loss.
@@ -41,6 +42,7 @@ class Style:
             raise ConfigError(f"layers.{negative[0]} must not be negative, not {self.layers[negative[0]]}")
         if not any(self.layers.values()):
             raise ConfigError("layers must give at least one layer a weight above 0")
+        object.__setattr__(self, "name", str(self.name))
         object.__setattr__(self, "image", Path(self.image))
 
     def read(self) -> Images:

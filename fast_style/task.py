@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fast_style.diagnosis import Batch, explain, explain_weights
-from fast_style.errors import ConfigError, TrainingError
+from fast_style.errors import ConfigError, FastStyleError, TrainingError
 from fast_style.health import LOOK_EVERY, Health, spread
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
@@ -63,7 +63,9 @@ class StyleTransferTask(LightningModule):
         """
         try:
             return self._optimizers()
-        except (TypeError, ValueError) as error:
+        except FastStyleError:
+            raise
+        except Exception as error:  # Any: each library has its own for a setting that it refuses.
             raise ConfigError(f"optimizer or schedule: {error}") from error
 
     def _optimizers(self) -> OptimizerLRScheduler:

@@ -41,6 +41,10 @@ def run(
     HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, with the traceback.
     """
     register_resolvers()
+    for name in ("stdout", "stderr"):
+        # Closed, as by >&-: then what is printed goes nowhere, and no other file gets its number.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the program
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
     # Otherwise the system would end the process without a word, and without its exit status.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -131,8 +135,6 @@ def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
         ConfigError: if a setting does not fit, or is not one of the styles that the network knows.
     """
     style, size = settings["styles"], settings["size"]
-    if isinstance(style, dict) and not all(isinstance(weight, int | float) for weight in style.values()):
-        raise ConfigError(f"styles must give numbers, such as {{{known[0]}: 1}}, not {style}")
     if size is not None and type(size) is not int:
         raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {size!r}")
     controls = Controls(style=style, **{name: settings[name] for name in Settings.__annotations__})

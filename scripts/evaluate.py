@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from command_line import build, duration, find_pictures, plain, run
 from evaluation_columns import Column, columns_of
 from evaluation_judge import Judge, finite, summary
 from evaluation_page import Sheet, page
+from loss_network import loss_network
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import Progress
@@ -37,12 +37,8 @@ def main(config: DictConfig) -> None:
     if len({file.stem for file in files}) < len(files):
         raise ConfigError("data.source: two photographs have the same name; give their folders one at a time")
     paths = report_files(settings["output"], overwrite=settings["overwrite"])
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    device = automatic if config.device == "auto" else config.device
-    columns = columns_of(settings, device)
-    encoder = build(config.encoder).to(device)
-    if config.precision.startswith("bf16"):
-        encoder = encoder.to(torch.bfloat16)
+    encoder, device = loss_network(config)
+    columns = columns_of(settings, files, device)
     judges: dict[tuple[object, ...], Judge] = {}
     for column in columns:
         # Columns of one style share what is measured of a photograph.

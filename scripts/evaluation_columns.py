@@ -3,10 +3,11 @@
 import glob
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from overrides import CONFIGS
 from PIL import Image
 
@@ -73,6 +74,10 @@ class Pictures(Column):
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
         self._folder, self._files = folder, {file.stem: file for file in files}
 
+    def has(self, file: Path) -> bool:
+        """Return whether there is a picture named as a photograph is."""
+        return file.stem in self._files
+
     def stylise(self, file: Path, photograph: Images) -> Images | None:
         """See Column. A picture is made smaller as need be, never larger by more than a hundredth."""
         path = self._files.get(file.stem)
@@ -88,11 +93,11 @@ class Pictures(Column):
         return to_tensor(image if same else image.resize((width, height), Image.Resampling.LANCZOS))
 
 
-def columns_of(settings: Mapping[str, Any], device: str) -> list[Column]:
+def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device: torch.device) -> list[Column]:
     """Return what the settings `ckpt`, `outputs`, `styles` and `style` ask for.
 
     Raises:
-        ConfigError: if there is nothing to judge, or nothing to judge it by.
+        ConfigError: if there is nothing to judge, nothing to judge it by, or a folder has none of the photographs.
         CheckpointError: if a network cannot be loaded.
     """
     columns: list[Column] = [
@@ -105,7 +110,11 @@ def columns_of(settings: Mapping[str, Any], device: str) -> list[Column]:
         if not columns and settings["style"]["image"] is None:
             raise ConfigError("style.image must be given: the painting that the pictures of outputs should look like")
         style = columns[0].style if columns else _style("painting", {}, settings["style"])
-        columns.append(Pictures(folder.resolve().name, style, folder))
+        pictures = Pictures(folder.resolve().name, style, folder)
+        if not any(map(pictures.has, photographs)):
+            example = f"{photographs[0].stem}.png"
+            raise ConfigError(f"outputs: {name} has no picture named as a photograph is, such as {example}")
+        columns.append(pictures)
     if not columns:
         raise ConfigError("ckpt or outputs must be given: add ckpt=..., a network, or outputs=..., a folder")
     names = [column.name for column in columns]
@@ -115,7 +124,7 @@ def columns_of(settings: Mapping[str, Any], device: str) -> list[Column]:
     return columns
 
 
-def _networks(name: str, settings: Mapping[str, Any], device: str) -> Iterator[Network]:
+def _networks(name: str, settings: Mapping[str, Any], device: torch.device) -> Iterator[Network]:
     stylizer = fast_style.load(name, device=device)
     sha256 = read_network_file(find(Path(name))).sha256
     wanted = several(settings["styles"]) or stylizer.styles

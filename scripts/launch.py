@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import hydra
@@ -15,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from overrides import CONFIGS
 from processes import is_first_process, started_by_trainer
 
-from fast_style.errors import ConfigError
+from fast_style.errors import CheckpointError, ConfigError
 from fast_style.files import sweep, written_whole
+from fast_style.network_files import read_network_file
 from fast_style.parent import end_with_parent
 
 #: What a run that goes on may have otherwise than before: where it computes and for how long, what it shows, and what
@@ -62,11 +64,11 @@ def _last_run(arguments: list[str]) -> Path:
     if any(argument.partition("=")[0] in ("name", "style", "experiment") for argument in arguments):
         arguments = [argument for argument in arguments if argument[0] != "-"]
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            name = hydra.compose("train", overrides=arguments).name
+            name = str(hydra.compose("train", overrides=arguments).name)
     saved = []
     for file in Path("runs").glob("**/checkpoints/last.ckpt"):
         settings = file.parent.parent / "settings.yaml"
-        if settings.is_file() and name in (None, OmegaConf.load(settings).name):
+        if settings.is_file() and name in (None, str(OmegaConf.load(settings).name)):
             saved.append(file)
     if not saved:
         of_name = "" if name is None else f" of {name}"
@@ -82,12 +84,10 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         ConfigError: if another run is using it, or it holds a run with other settings.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if config.name in ("", ".", "..") or {"/", "\\"} & set(config.name):
+    # Of a sweep, or in a person's own configuration, it may look like a number.
+    if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
         raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
-    if Path(config.checkpoint).is_dir():
-        raise ConfigError(
-            f"checkpoint must be a file, such as checkpoints/my_painting.safetensors; {config.checkpoint} is a folder"
-        )
+    _check_checkpoint(Path(config.checkpoint))
     if config.trainer.num_nodes > 1 and "run.dir" not in str(HydraConfig.get().overrides.hydra):
         known = ("FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
         if not any(name in os.environ for name in known):
@@ -111,7 +111,31 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
             sweep(place, older_than=age)
         _check_settings(folder, config)
+        _require_room(Path(config.checkpoint).parent)
         yield folder
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Make sure that the trained network will replace nothing but another network."""
+    example = "such as checkpoints/my_painting.safetensors"
+    if path.is_dir() or path.suffix != ".safetensors":
+        kind = "a folder" if path.is_dir() else "called otherwise"
+        raise ConfigError(f"checkpoint must be a .safetensors file, {example}; {path} is {kind}")
+    if path.exists():
+        try:
+            read_network_file(path)
+        except CheckpointError:
+            raise ConfigError(f"checkpoint would replace {path}, which is no network of ours; give another") from None
+
+
+def _require_room(folder: Path) -> None:
+    """Make sure now, and not after an hour's training, that a file can be written in a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"checkpoint: nothing can be written in {folder} ({error.strerror}); give another") from None
 
 
 def _check_settings(folder: Path, config: DictConfig) -> None:

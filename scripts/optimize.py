@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from command_line import build, duration, find_pictures, output_paths, plain, run
 from hydra.core.hydra_config import HydraConfig
+from loss_network import loss_network
 from omegaconf import DictConfig
 from overrides import own_painting
 from rich.progress import Progress
@@ -28,6 +29,8 @@ def main(config: DictConfig) -> None:
     settings = plain(config)
     if config.size < 16:
         raise ConfigError(f"size must be at least 16 pixels, not {config.size}")
+    if config.preview_every_n_steps < 0:
+        raise ConfigError(f"preview_every_n_steps must be 0, for none, or more, not {config.preview_every_n_steps}")
     if config.content:
         files, target = find_pictures(config.content), config.output
     else:
@@ -44,11 +47,7 @@ def main(config: DictConfig) -> None:
         image = read_image(file, size=config.size) if config.content else torch.zeros(1, 3, config.size, config.size)
         batches[tuple(image.shape)].append((output, image))
 
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(automatic if config.device == "auto" else config.device)
-    encoder = build(config.encoder).to(device)
-    if config.precision.startswith("bf16"):
-        encoder = encoder.to(torch.bfloat16)
+    encoder, device = loss_network(config)
     styles = list(build(config.style).values())
     row = torch.from_numpy(style_weights([style.name for style in styles], settings["styles"]))
     how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
@@ -77,7 +76,7 @@ def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
         def on_step(step: int, loss: float, images: Images) -> None:
             progress.update(bar, completed=step, description=f"loss {loss:.4f}")
             writer.add_scalar("loss", loss, step)
-            if step % every_n_steps == 0:
+            if every_n_steps and step % every_n_steps == 0:
                 writer.add_images("preview", images.cpu(), step)
 
         yield on_step

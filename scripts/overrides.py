@@ -29,6 +29,13 @@ from fast_style.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
+#: The settings, by the last part of their keys, that name one thing: text, such as 2024 for a folder of that name.
+ONE_NAME = frozenset(
+    {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
+)
+#: Those that may name several.
+NAMES = frozenset({"ckpt", "content", "images", "input", "outputs", "source", "styles"})
+
 
 def read_arguments(arguments: list[str]) -> list[str]:
     """Return the command line as Hydra has to read it: with quotes around text that is not in its grammar.
@@ -64,7 +71,7 @@ def own_painting(arguments: list[str]) -> list[str]:
     spelt_out = [re.sub(keys, r"\1.painting.\2", argument) for argument in arguments]
     # Of a value that may stand in quotes.
     name = re.sub(r"\W+", "_", Path(given["style.image"].strip("'\"")).stem).strip("_") or "painting"
-    names = [f"{key}={name}" for key in ("style.painting.name", "name") if key not in given]
+    names = [f"{key}='{name}'" for key in ("style.painting.name", "name") if key not in given]
     return ["style=painting", *names, *spelt_out]
 
 
@@ -74,6 +81,7 @@ def check(config: DictConfig, config_name: str) -> None:
     Raises:
         ConfigError: naming the full key.
     """
+    _check_experiment(config, config_name)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
@@ -88,6 +96,20 @@ def check(config: DictConfig, config_name: str) -> None:
         # Whether there may be no value, a constructor knows.
         if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
+        if key.rpartition(".")[2] in ONE_NAME and isinstance(value, Container | bool) and default is not False:
+            raise ConfigError(f"{key} must be one name, not {value}")
+
+
+def _check_experiment(config: DictConfig, config_name: str) -> None:
+    """Check that an experiment sets nothing but what the script has."""
+    overrides = HydraConfig.get().overrides.task
+    chosen = next((override for override in overrides if override.lstrip("+").startswith("experiment=")), None)
+    if chosen is None:
+        return
+    added = {re.split(r"[=.]", override.lstrip("+"))[0] for override in overrides if override[0] == "+"}
+    known = set(_defaults(config_name, ())) | added
+    if foreign := [str(key) for key in config if key not in known]:
+        raise ConfigError(f"{chosen} is for another script: {config_name}.py has no setting {foreign[0]!r}")
 
 
 @functools.cache
@@ -110,6 +132,8 @@ def explain(error: Exception, config_name: str) -> str:
         cause = error.__cause__
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return _no_setting(cause.full_key, cause.parent_node)
+        if foreign := re.match(r"In 'experiment/(\w+)': Could not override '(\w+)'", text):
+            return f"experiment={foreign[1]} is for another script: {config_name}.py has no setting {foreign[2]!r}"
         if unused := re.match(r"Could not override '(\w+)'", text):
             return _no_setting(unused[1], OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
     if isinstance(error, InstantiationException):
@@ -144,6 +168,9 @@ def _quoted(argument: str, sweep: bool) -> str:
     except HydraException:
         return quoted if equals else argument
     several, chosen = override.is_sweep_override() and not sweep, override._value
+    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES
+    if names and equals and not value.strip():
+        raise ConfigError(f"{key}= is empty; give it a value, or leave it out")
     if group := _group(argument):
         # The files of a group of which one takes several have no maker of their own; they are filed under names.
         one = any("_target_" in OmegaConf.load(CONFIGS / group / f"{name}.yaml") for name in _options(group))
@@ -155,8 +182,11 @@ def _quoted(argument: str, sweep: bool) -> str:
             raise ConfigError(f"{argument} chooses nothing; {_choices(_options(group))}")
         return argument
     # Such as input=a,b.jpg and input=[draft], a folder; but a number stays one.
-    is_file = os.path.exists(value) and not isinstance(chosen, int | float | None)
-    return quoted if is_file or several else argument
+    is_number = isinstance(chosen, int | float)
+    is_file = os.path.exists(value) and not (is_number or chosen is None)
+    # Such as output=2024; but resume=true, which of films and pictures is all that there is to say.
+    is_text = names and is_number and not isinstance(chosen, bool)
+    return quoted if is_file or is_text or several else argument
 
 
 def full_key(error: InstantiationException) -> str:

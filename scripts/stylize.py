@@ -3,6 +3,7 @@
 from command_line import checked_controls, plain, run
 from film_jobs import film_jobs
 from films import SETTINGS, stylize_films
+from hydra.core.hydra_config import HydraConfig
 from inputs import find_inputs
 from network_list import network_list
 from omegaconf import DictConfig
@@ -10,6 +11,7 @@ from pictures import SETTINGS as PICTURE_SETTINGS
 from pictures import picture_jobs, stylize_pictures
 
 import fast_style
+from fast_style.errors import ConfigError
 
 #: Instead of a network: show those there are.
 LIST = "list"
@@ -32,6 +34,9 @@ def main(config: DictConfig) -> None:
         how = {key: settings[key] for key in SETTINGS}
         stylize_films(stylizer, films, controls, config.size, how, resume=config.resume, as_json=config.json)
         return
+    for override in HydraConfig.get().overrides.task:
+        if (key := override.partition("=")[0]) in SETTINGS:
+            raise ConfigError(f"{key} is for films, and here pictures are stylised; leave it out")
     jobs = picture_jobs(found, config.output, name, **flags)
     how = {key: settings[key] for key in PICTURE_SETTINGS}
     stylize_pictures(stylizer, jobs, controls, config.size, how, as_json=config.json)

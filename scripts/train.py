@@ -68,6 +68,9 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     keep_freed_memory()
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
+    if isinstance(config.trainer.get("max_time"), int | float):
+        example = "days:hours:minutes:seconds, such as 00:00:30:00"
+        raise ConfigError(f"trainer.max_time must be {example}, not {config.trainer.max_time}")
     seed_everything(config.seed, workers=True, verbose=False)
 
     # Everything that reads the user's files comes first: what is wrong with them shows at once.

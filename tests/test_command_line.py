@@ -18,6 +18,7 @@ from fast_style.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+PAINTING = ("style.painting.image=a.jpg", "style.painting.name=1889")
 Call = Callable[..., None]
 
 NAMES = [
@@ -77,10 +78,20 @@ def test_what_hydra_understands_is_left_alone() -> None:
     assert read_arguments(["optimizer.lr=0.1,0.2", "-m"]) == ["-m", "optimizer.lr=0.1,0.2"]
 
 
+@pytest.mark.parametrize("name", ["2024", "007", "1e3", "-5"])
+def test_a_name_may_look_like_a_number(call: Call, name: str) -> None:
+    seen: list[str] = []
+    names = [f"input={name}", f"output={name}"]
+    call(lambda config: seen.extend((config.input, config.output)), "stylize", "ckpt=x", *names)
+    assert seen == [name, name]
+    call(lambda config: seen.append(config.style.painting.name), "train", "style=painting", *PAINTING, *QUIET)
+    assert seen[2:] == ["1889"]
+
+
 @pytest.mark.parametrize("name", ["my painting (1).jpg", "'my painting (1).jpg'"])
 def test_a_painting_of_ones_own_is_a_style_called_after_its_file(name: str) -> None:
     found = own_painting([f"style.image=art/{name}" if name[0] != "'" else f"style.image={name}", "style.size=300"])
-    names = ["style.painting.name=my_painting_1", "name=my_painting_1"]
+    names = ["style.painting.name='my_painting_1'", "name='my_painting_1'"]
     assert found[:3] == ["style=painting", *names]
     assert found[3].startswith("style.painting.image=")
     assert found[4:] == ["style.painting.size=300"]
@@ -133,6 +144,15 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("network=light,residual", "network=light,residual: only one; add -m and write network=a,b for one run each"),
         ("network=[light,residual]", "network=[light,residual]: only one; add -m "),
         ("~network", "network must be given"),
+        ("experiment=swatch", "experiment=swatch is for another script: train.py has no setting 'output'"),
+        (
+            "checkpoint=a.jpg",
+            "checkpoint must be a .safetensors file, such as checkpoints/my_painting.safetensors; a",
+        ),
+        ("checkpoint=/proc/a.safetensors", "checkpoint: nothing can be written in /proc ("),
+        ("checkpoint=[a,b]", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not ['a', 'b']"),
+        ("checkpoint=true", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not True"),
+        ("data.source=", "data.source= is empty; give it a value, or leave it out"),
         # types
         ("network.width=abc", "network.width must be a whole number, such as 64, not 'abc'"),
         ("network.width=[64", "network.width must be a whole number, such as 64, not '[64'"),
@@ -151,6 +171,9 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("style.starry_night.size=-3", "style.starry_night.size must be from 16 to 4096 pixels, not -3"),
         ("loss.style.weight=-1", "loss.style.weight must not be negative, not -1"),
         ("batch_size=0", "batch_size must be at least 1, not 0"),
+        ("network.dilation=8", "network.dilation must be a whole number from 1 to 7, not 8"),
+        ("data.seed=-1", "data.seed must not be negative, not -1"),
+        ("trainer.max_time=10", "trainer.max_time must be days:hours:minutes:seconds, such as 00:00:30:00, not 10"),
         ("trainer.precision=foo", "trainer: Precision 'foo' is invalid. Allowed precision values: "),
         # files
         ("data=photos", "data.source must be given: add data.source=..."),
@@ -165,6 +188,11 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
 )
 def test_a_mistake_gets_one_line(mistake: Callable[..., str], argument: str, answer: str) -> None:
     assert mistake(argument)[: len(answer)] == answer
+
+
+def test_two_styles_of_one_name_are_refused(mistake: Callable[..., str]) -> None:
+    answer = "two styles are called great_wave; give each a name of its own: style.KEY.name=..."
+    assert mistake("style=[great_wave,starry_night]", "style.starry_night.name=great_wave") == answer
 
 
 def test_a_missing_source_of_pictures_is_named(mistake: Callable[..., str]) -> None:

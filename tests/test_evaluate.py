@@ -294,7 +294,7 @@ def test_a_network_that_ships_is_judged_by_its_swatch(call: Call, capsys: pytest
 
 def test_every_network_that_ships_finds_a_picture_to_be_judged_by() -> None:
     settings = {"ckpt": list(networks()), "outputs": None, "styles": None}
-    columns = columns_of({**settings, "style": {"image": None, "size": None, "layers": None}}, "cpu")
+    columns = columns_of({**settings, "style": {"image": None, "size": None, "layers": None}}, [], torch.device("cpu"))
     assert len(columns) > len(networks())
     assert all(column.style.image.is_file() for column in columns)
 
@@ -320,6 +320,9 @@ def test_a_damaged_photograph_is_named_and_left_out(call: Call, capsys: pytest.C
         (("data.source=none", "ckpt=waves"), "none: no such picture; give a file, a folder or a quoted glob"),
         (("data.source=photos", "outputs=photos"), "style.image must be given: the painting that"),
         (("data.source=photos", "outputs=none"), "outputs must be a folder of stylised pictures, and none is none"),
+        (("data.source=photos", "ckpt=waves", "outputs=checkpoints"), "outputs: checkpoints has no picture named as a"),
+        (("data.source=photos", "ckpt=waves", "device=gpu"), "device=gpu cannot be used here ("),
+        (("data.source=photos", "ckpt=waves", "precision=fp16"), "precision must be one of bf16-mixed, 32-true, not"),
         (("data.source=photos", "ckpt=waves", "styles=dusk"), "styles: there is no style dusk in waves; it has waves"),
         (("data.source=photos", "ckpt=waves", "style.image=none.jpg"), "none.jpg: not a readable picture ("),
         (("data.source=photos", "ckpt=waves", "style.size=big"), "style.size must be a whole number of pixels, not"),

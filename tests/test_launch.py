@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from processes import leave_errors_to_the_main_thread, processes, told
 from small_runs import ROOT, environment
 
+from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import ConfigError
+from fast_style.networks import LightNet
 
 Call = Callable[..., None]
 
@@ -208,6 +210,22 @@ def test_a_name_that_is_none_is_refused(call: Call, tmp_path: Path, setting: str
     (tmp_path / "r").mkdir()
     with pytest.raises(SystemExit, match=r"(name|checkpoint) must be"):
         call(begin, "hydra.run.dir=s", setting)
+
+
+def test_a_network_replaces_no_other_file(call: Call) -> None:
+    Path("mine.safetensors").write_bytes(b"something dear")
+    with pytest.raises(SystemExit, match=r"checkpoint would replace mine\.safetensors, which is no network of ours"):
+        call(begin, "checkpoint=mine.safetensors")
+    assert Path("mine.safetensors").read_bytes() == b"something dear"
+    network = LightNet(1, width=4, blocks=1)
+    save_network(Path("mine.safetensors"), network, Metadata({"day": {}}))
+    call(begin, "checkpoint=mine.safetensors")
+
+
+def test_a_run_may_be_called_by_a_number(call: Call) -> None:
+    call(begin, "-m", "name=7,8", "hydra.sweep.dir=s", "hydra.sweep.subdir=${hydra:job.num}")
+    saved_run(Path("runs/7/now"), "7", "seed=1")
+    assert "seed=1" in resumed(["resume=last", "name=7"])
 
 
 def test_machines_must_know_the_name_of_their_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from fast_style.networks import (
     norms,
     padding,
 )
+from fast_style.networks.balanced import LARGEST_DILATION
 from fast_style.networks.convolutions import BilinearConv, NearestConv, PackedConv
 from fast_style.networks.layers import ResidualBlock
 
@@ -252,6 +253,13 @@ def test_dilation_lets_a_network_see_further() -> None:
         reached.append(int(network(image, torch.ones(1, 1)).isnan().any(dim=(0, 1, 2)).sum()))
     # Two convolutions of one block see one square of 4x4 pixels more each, on both sides.
     assert reached[1] - reached[0] == 2 * 2 * 4
+
+
+def test_the_largest_dilation_is_for_the_smallest_pictures_and_more_is_refused() -> None:
+    network = BalancedNet(width=4, blocks=3, dilation=LARGEST_DILATION)
+    assert network(torch.rand(1, 3, 32, 32), torch.ones(1, 1)).shape == (1, 3, 32, 32)
+    with pytest.raises(ConfigError, match=r"^dilation must be a whole number from 1 to 7, not 8$"):
+        BalancedNet(dilation=LARGEST_DILATION + 1)
 
 
 @pytest.mark.parametrize("value", [0, 2.0])

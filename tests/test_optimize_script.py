@@ -1,5 +1,6 @@
 """The slow way, from the command line."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,32 @@ def photos(tmp_path: Path) -> Path:
     for name, size in (("a.png", (40, 50)), ("b.png", (40, 50)), ("c.png", (50, 40))):
         Image.fromarray(generator.integers(0, 256, (*size, 3), np.uint8)).save(folder / name)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("device=cuda:99", r"device=cuda:99 cannot be used here \(.*\); use cpu, or auto"),
+        ("device=gpu", r"device=gpu cannot be used here \(.*\); use cpu, or auto"),
+        ("precision=fp16", "precision must be one of bf16-mixed, 32-true, not 'fp16'"),
+        ("precision=32", "precision must be one of bf16-mixed, 32-true, not 32"),
+        ("preview_every_n_steps=-1", "preview_every_n_steps must be 0, for none, or more, not -1"),
+        ("patience=0", "patience must be at least 1, not 0; min_delta=0 never stops early"),
+        ("experiment=johnson2016", "experiment=johnson2016 is for another script: optimize.py has no setting 'netw"),
+    ],
+)
+def test_a_mistake_gets_one_line(call: Callable[..., None], photos: Path, setting: str, answer: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        call(*SHALLOW, f"content={photos / 'a.png'}", setting)
+    line = str(stopped.value.code).removeprefix("optimize.py: ")
+    assert re.match(answer, line)
+    assert "\n" not in line
+    assert len(list(photos.iterdir())) == 3
+
+
+def test_previews_may_be_left_out(call: Callable[..., None], photos: Path) -> None:
+    call(*SHALLOW, f"content={photos / 'a.png'}", "preview_every_n_steps=0", "output=2024")
+    assert read_image(Path("2024/a.png")).shape == (1, 3, 32, 40)
 
 
 def test_a_photograph_gets_a_stylised_neighbour(call: Callable[..., None], photos: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,6 +52,10 @@ def test_a_size_out_of_range_is_refused(style: Style, size: int) -> None:
         replace(style, size=size)
 
 
+def test_a_name_that_looks_like_a_number_is_text(style: Style) -> None:
+    assert replace(style, name=1889).name == "1889"  # type: ignore[arg-type]  # as YAML gives it
+
+
 def test_a_negative_layer_is_named(style: Style) -> None:
     with pytest.raises(ConfigError, match=r"^layers.relu2_1 must not be negative, not -1.0$"):
         replace(style, layers={"relu1_1": 1.0, "relu2_1": -1.0})
@@ -93,6 +98,12 @@ def test_a_choice_becomes_weights_that_sum_to_1(
 @pytest.mark.parametrize("choice", ["moon", {"waves": 1.0, "moon": 1.0}])
 def test_an_unknown_style_lists_those_there_are(choice: str | Mapping[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"no style moon.*; it has waves, stars, cafe$"):
+        style_weights(NAMES, choice)
+
+
+@pytest.mark.parametrize("choice", [["waves"], 3, {"waves": "much"}, {"waves": None}])
+def test_what_is_neither_a_name_nor_weights_is_refused(choice: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^styles must be one name, or a number for each, such as \{waves: 1\}"):
         style_weights(NAMES, choice)
 
 

@@ -195,7 +195,14 @@ def test_a_damaged_picture_does_not_stop_the_others(call: Call, capfd: pytest.Ca
         ("masks=sky.png", "masks must name styles, such as {starry_night: sky.png}, not 'sky.png'"),
         ("styles=dusk", "there is no style dusk in this network; it has day, night"),
         ("styles={dusk: 1}", "there is no style dusk in this network; it has day, night"),
-        ("styles={day: some}", "styles must give numbers, such as {day: 1}, not {'day': 'some'}"),
+        ("styles={day: some}", "styles must be one name, or a number for each, such as {day: 1}, not {'day': 'some'}"),
+        ("styles=[day]", "styles must be one name, or a number for each, such as {day: 1}, not ['day']"),
+        ("output=[a,b]", "output must be one name, not ['a', 'b']"),
+        ("output=true", "output must be one name, not True"),
+        ("output=", "output= is empty; give it a value, or leave it out"),
+        ("input=", "input= is empty; give it a value, or leave it out"),
+        ("fps=30", "fps is for films, and here pictures are stylised; leave it out"),
+        ("codec=264", "codec is for films, and here pictures are stylised; leave it out"),
         ("styles={day: -1, night: 2}", "style weights must not be negative"),
         ("backend=tensorflow", "backend must be one of torch, compile, onnx, openvino, not 'tensorflow'"),
         ("precision=fp16", "precision must be one of auto, fp32, bf16, not 'fp16'"),
@@ -442,6 +449,14 @@ def test_a_run_that_is_stopped_leaves_whole_pictures_and_says_how_to_go_on(
     rest = call(*settings, "resume=true")
     assert len(rest) == 200 - done
     assert len(made(Path("new"))) == 200
+
+
+def test_whoever_closes_the_output_gets_the_picture_nevertheless(folder: Path) -> None:
+    picture().save("a.png")
+    script = [sys.executable, str(ROOT / "scripts/stylize.py"), "ckpt=two", "input=a.png", "output=b.png"]
+    done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    Image.open("b.png").load()
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_made_get_one_line(

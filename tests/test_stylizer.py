@@ -270,6 +270,12 @@ def test_a_wrong_name_lists_those_there_are(folder: Path) -> None:
         fast_style.load("wave")
 
 
+def test_a_device_that_is_not_there_is_named(folder: Path) -> None:
+    for device in ("cuda:99", "gpu"):
+        with pytest.raises(ConfigError, match=f"^device={device} cannot be used here "):
+            fast_style.load("wave", device=device)
+
+
 def test_a_wrong_path_is_named(folder: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         fast_style.load("checkpoints/waev.safetensors")

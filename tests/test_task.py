@@ -2,6 +2,7 @@ import copy
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
 from lightning.pytorch.plugins import MixedPrecision
+from pytorch_optimizer import SOAP
 from torch import Tensor
 
 from fast_style.callbacks import Preview, StepProgress, Throughput
@@ -156,7 +158,7 @@ def test_each_picture_learns_the_style_whose_turn_it_is(
         seen.append(style)
         return images
 
-    loss = PerceptualLoss(encoder, {"style": StyleLoss()}, [style, style, style])
+    loss = PerceptualLoss(encoder, {"style": StyleLoss()}, [replace(style, name=name) for name in "abc"])
     task = StyleTransferTask(LightNet(3, 8, 1), loss, partial(torch.optim.SGD, lr=0.1))
     monkeypatch.setattr(task.network, "forward", record)
     monkeypatch.setattr(task, "log", lambda *_, **__: None)
@@ -437,11 +439,19 @@ def test_the_schedule_goes_back_to_where_more_time_has_it(
     assert rates.noted[1:] == pytest.approx([schedule[place] for place in range(600, 1150, 50)])
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [(torch.optim.Adam, r"Invalid learning rate: -1\.0"), (SOAP, "learning rate must be positive")],
+)
 def test_an_optimiser_that_refuses_its_settings_is_told(
-    task: StyleTransferTask, data: ContentData, tmp_path: Path
+    task: StyleTransferTask,
+    data: ContentData,
+    tmp_path: Path,
+    optimizer: Callable[..., torch.optim.Optimizer],
+    reason: str,
 ) -> None:
-    task._optimizer = partial(torch.optim.Adam, lr=-1.0)
-    with pytest.raises(ConfigError, match=r"optimizer or schedule: Invalid learning rate: -1\.0"):
+    task._optimizer = partial(optimizer, lr=-1.0)
+    with pytest.raises(ConfigError, match=f"^optimizer or schedule: {reason}"):
         fit(task, data, tmp_path)
 
 

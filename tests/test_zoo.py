@@ -344,5 +344,5 @@ def test_a_published_network_is_judged_by_the_picture_it_was_trained_on(publishe
         "ckpt": str(published / "fast_style/zoo/starry_night.safetensors"),
         **{"outputs": None, "styles": None, "style": {"image": None, "size": None, "layers": None}},
     }
-    (column,) = columns_of(settings, "cpu")
+    (column,) = columns_of(settings, [], torch.device("cpu"))
     assert column.style.image == CONFIGS / "style/images/starry_night.jpg"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fast_style.backends.backend import Backend
 from fast_style.backends.live_memory import peak_of_tensors
+from fast_style.devices import usable_device
 from fast_style.errors import ConfigError
 from fast_style.networks import TransformNet
 from fast_style.precision import torch_computes_bfloat16
@@ -27,7 +28,7 @@ class TorchBackend(Backend):
         compile: whether to compile it, at the first picture and again at the first batch of several, for all sizes.
 
     Raises:
-        ConfigError: if it is to be compiled, and there is no compiler.
+        ConfigError: if there is no such device, or it is to be compiled, and there is no compiler.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class TorchBackend(Backend):
         precision: str = "auto",
         compile: bool = False,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = usable_device(device)
         native = precision == "auto" and torch_computes_bfloat16(self.device.type)
         self.dtype = torch.bfloat16 if precision == "bf16" or native else torch.float32
         network = network.to(self.device, self.dtype).to(memory_format=torch.channels_last).eval()

@@ -150,7 +150,7 @@ def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     """Group names by their reasons, numbers in these aside; most first."""
     groups = defaultdict(list)
     for name, reason in reasons.items():
-        groups[re.sub(r"\d[\d,.]*\b", "N", reason)].append(name)
+        groups[re.sub(r"\b\d[\d,.]*\b", "N", reason)].append(name)
     return dict(sorted(groups.items(), key=lambda group: -len(group[1])))
 
 

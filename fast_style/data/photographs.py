@@ -50,10 +50,12 @@ class Photographs(Dataset[Tensor]):
         Raises:
             DataError: if the source is missing, damaged, compressed as a whole, or has no usable picture.
             ConfigError: if the size is below 32, which is too little for a network to look at, or not the one
-                that an .npz was made for, or `max_bad` is no part of a whole.
+                that an .npz was made for, the seed is negative, or `max_bad` is no part of a whole.
         """
         if size < 32:
             raise ConfigError(f"size must be at least 32 pixels, not {size}")
+        if seed < 0:
+            raise ConfigError(f"seed must not be negative, not {seed}")
         if not 0 <= max_bad <= 1:
             raise ConfigError(f"max_bad must be from 0 to 1, not {max_bad}")
         self.source, self.size, self.seed, self.max_bad = Path(source), size, seed, max_bad

@@ -53,12 +53,14 @@ class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
         seed: another seed, another world of pictures.
 
     Raises:
-        ConfigError: if the size is below 32, which is too little for a network to look at.
+        ConfigError: if the size is below 32, which is too little for a network to look at, or the seed is negative.
     """
 
     def __init__(self, size: int, length: int = 100_000, seed: int = 0) -> None:
         if size < 32:
             raise ConfigError(f"size must be at least 32 pixels, not {size}")
+        if seed < 0:
+            raise ConfigError(f"seed must not be negative, not {seed}")
         self.size, self.length, self.seed = size, length, seed
 
     def __len__(self) -> int:

@@ -24,8 +24,11 @@ def stylize_files(
 ) -> FolderWork:
     """Stylise many files into others, and iterate over what becomes of them.
 
-        for report in stylize_files(stylizer, folder_jobs("photos", "stylised"), "great_wave", resume=True):
-            print(report.job.target, report.error or report.status)
+        with stylize_files(stylizer, folder_jobs("photos", "stylised"), "great_wave", resume=True) as reports:
+            for report in reports:
+                print(report.job.target, report.error or report.status)
+
+    With `with`, the work stops where the loop is left before its end, as by an error; without it all is made.
 
     Args:
         stylizer: what stylises.

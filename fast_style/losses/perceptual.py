@@ -25,11 +25,14 @@ class PerceptualLoss(nn.Module):
 
     Raises:
         ImageError: if a style's picture cannot be read.
-        ConfigError: if no term has a weight, or a layer does not exist.
+        ConfigError: if no term has a weight, a layer does not exist, or two styles have one name.
     """
 
     def __init__(self, encoder: VGGEncoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:
         super().__init__()
+        names = [style.name for style in styles]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"two styles are called {twice[0]}; give each a name of its own: style.KEY.name=...")
         self.encoder = encoder
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if loss.weight > 0})
         if not self.losses:

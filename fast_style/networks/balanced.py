@@ -3,10 +3,14 @@
 import torch.nn.functional as F
 from torch import nn
 
+from fast_style.errors import ConfigError
 from fast_style.networks.convolutions import PackedConv
 from fast_style.networks.layers import ConvNorm, ResidualBlock, UpsampledConvNorm
 from fast_style.networks.network import TransformNet
 from fast_style.types import Images, StyleWeights
+
+#: With more, pictures of 32 pixels, which all networks take, have too little to reflect at their borders.
+LARGEST_DILATION = 7
 
 
 class BalancedNet(TransformNet):
@@ -26,11 +30,13 @@ class BalancedNet(TransformNet):
             the same work.
 
     Raises:
-        ConfigError: if an argument is not a whole number from 1 to 4096.
+        ConfigError: if an argument is not a whole number from 1 to 4096, or the dilation is above LARGEST_DILATION.
     """
 
     def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5, dilation: int = 1) -> None:
         super().__init__(styles=styles, width=width, blocks=blocks, dilation=dilation)
+        if dilation > LARGEST_DILATION:
+            raise ConfigError(f"dilation must be a whole number from 1 to {LARGEST_DILATION}, not {dilation}")
         half, quarter = max(1, width // 2), max(1, width // 4)
         self.stem = ConvNorm(3 * 16, width, styles)
         self.blocks = nn.ModuleList(
