@@ -29,7 +29,7 @@ from fast_style import checkpoints, untrusted
 from fast_style.checkpoints import Metadata, load_network, save_network
 from fast_style.data.photographs import Photographs
 from fast_style.errors import CheckpointError, FastStyleError
-from fast_style.images.deep import encode_png, encode_tiff
+from fast_style.images.deep import encode_deep, encode_tiff
 from fast_style.images.kept import Kept
 from fast_style.images.picture import open_picture
 from fast_style.images.tensors import read_image
@@ -86,7 +86,7 @@ def small_pictures() -> Iterator[bytes]:
     pillow_heif.register_heif_opener()
     yield encoded(rgb, "HEIF", exif=exif)
     fine = np.random.default_rng(0).integers(0, 65536, (12, 20, 3), np.uint16)
-    yield encode_png(fine, Kept(exif.tobytes()))
+    yield encode_deep(fine, None, "PNG", Kept(exif.tobytes()))
     yield encode_tiff(fine, Kept(exif.tobytes()))
 
 

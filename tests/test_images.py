@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from fast_style.errors import ImageError
+from fast_style.images import deep
 from fast_style.images.picture import (
     Picture,
     contact_sheet,
@@ -143,6 +144,25 @@ def test_a_single_colour_can_be_transparent(tmp_path: Path) -> None:
     alpha = open_picture(tmp_path / "key.png").alpha
     assert alpha is not None
     assert [alpha.getpixel((x, 0)) for x in (0, 1)] == [0, 255]
+
+
+@pytest.mark.parametrize("codecs", [False, True])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_so_can_one_of_16_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colours: int, codecs: bool) -> None:
+    monkeypatch.setattr(deep, "HAS_CODECS", codecs)
+    pixels = np.array([[[40_000] * colours, [1000] * colours]], np.uint16)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 0 if colours == 1 else 2, 0, 0, 0)
+    key = struct.pack(f">{colours}H", *[40_000] * colours)
+    rows = zlib.compress(b"\0" + pixels.astype(">u2").tobytes())
+    chunks = [(b"IHDR", header), (b"tRNS", key), (b"IDAT", rows), (b"IEND", b"")]
+    parts = [
+        len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big") for name, data in chunks
+    ]
+    (tmp_path / "key.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    for wanted in (False, True):
+        alpha = open_picture(tmp_path / "key.png", deep=wanted).alpha
+        assert alpha is not None
+        assert [alpha.getpixel((x, 0)) for x in (0, 1)] == [0, 255]
 
 
 def test_a_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:

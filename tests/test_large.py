@@ -19,7 +19,7 @@ from fast_style.controls import Controls
 from fast_style.errors import ImageError
 from fast_style.giants import Giants
 from fast_style.images import rasters
-from fast_style.images.deep import encode_png, encode_tiff, reduced
+from fast_style.images.deep import encode_deep, encode_tiff, reduced
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.large import open_large, picture_size
 from fast_style.images.picture import open_picture, write_image
@@ -127,7 +127,7 @@ def write_samples(folder: Path) -> None:
     image.quantize(9).save(folder / "palette.png", transparency=3)
     Image.fromarray(levels(channels=1)[:, :, 0]).save(folder / "grey.webp", lossless=True)
     deep = levels(dtype=np.uint16)
-    (folder / "deep.png").write_bytes(encode_png(deep, Kept(exif.tobytes())))
+    (folder / "deep.png").write_bytes(encode_deep(deep, None, "PNG", Kept(exif.tobytes())))
     clear_deep = np.concatenate([deep, levels(channels=1, dtype=np.uint16)], axis=2)
     (folder / "deep.tif").write_bytes(encode_tiff(clear_deep, NOTHING))
     Image.fromarray(levels(channels=1, dtype=np.uint16)[:, :, 0]).save(folder / "deep_grey.png")

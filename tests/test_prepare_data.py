@@ -233,6 +233,15 @@ def test_pictures_of_like_names_stay_apart(tmp_path: Path) -> None:
     )
 
 
+def test_a_strip_that_would_be_too_large_at_the_size_of_a_crop_is_left_out(photos: Path, tmp_path: Path) -> None:
+    before = len(list_pictures(photos)[0])
+    Image.new("RGB", (60_000, 3)).save(photos / "strip.png")
+    packed = pack(photos, tmp_path / "packed.npz", 256, size=128)
+    assert packed.pictures <= before
+    (reason,) = [why for name, why in packed.bad.items() if name.endswith("strip.png")]
+    assert "pixels at the size of a crop; cut it in pieces" in reason
+
+
 def test_nothing_is_replaced_unasked(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "packed.zip"
     output.write_text("mine")

@@ -451,6 +451,13 @@ def test_a_run_that_is_stopped_leaves_whole_pictures_and_says_how_to_go_on(
     assert len(made(Path("new"))) == 200
 
 
+def test_a_copy_too_large_for_its_format_is_refused_before_the_work(mistake: Callable[..., str]) -> None:
+    picture(16_400, 32).save("wide.png")
+    answer = "wide.png: 16,400 pixels are more than a WEBP can have (16,383); give size=16383 or less, or write it as "
+    assert mistake("ckpt=two", "input=wide.png", "output=wide.webp").startswith(answer)
+    assert not Path("wide.webp").exists()
+
+
 def test_whoever_closes_the_output_gets_the_picture_nevertheless(folder: Path) -> None:
     picture().save("a.png")
     script = [sys.executable, str(ROOT / "scripts/stylize.py"), "ckpt=two", "input=a.png", "output=b.png"]

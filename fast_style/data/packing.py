@@ -18,10 +18,11 @@ from fast_style.data.inspection import OnProgress, list_pictures, look_at_each
 from fast_style.data.photographs import Photographs
 from fast_style.data.pixels import SUFFIX, note, to_npy
 from fast_style.data.sources import printable
-from fast_style.errors import ConfigError, DataError
+from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.files import take_place
 from fast_style.images.picture import flatten, open_picture, resize_short_side
 from fast_style.parts import claimed
+from fast_style.untrusted import MAX_PIXELS
 
 #: At 95 and with colours at half the resolution, as cameras write them.
 _JPEG = {"quality": 95, "subsampling": "4:2:0"}
@@ -186,6 +187,8 @@ def _to_pixels(name: str, content: bytes, size: int, short_sides: Mapping[str, f
     # As training brings pictures to scale: enlarged only if it is smaller than a crop.
     scale = min(short_sides[name], max(size, min(image.size))) / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{printable(name)}: {width:,}x{height:,} pixels at the size of a crop; cut it in pieces")
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     return _Content(to_npy(image), untouched=False)

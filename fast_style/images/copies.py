@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from fast_style.errors import ConfigError
+from fast_style.errors import ConfigError, ImageError
 from fast_style.images.deep import Deep, tell_of_lost_bits
-from fast_style.images.formats import CAN_BE_DEEP, DEEP, FORMATS, RAW_SUFFIXES
+from fast_style.images.formats import CAN_BE_DEEP, DEEP, FORMATS, LARGEST_SIDES, RAW_SUFFIXES
 from fast_style.images.opening import open_image
 from fast_style.images.picture import BinaryFile, Picture, open_picture, write_image
 from fast_style.untrusted import open_regular, own_limits
@@ -50,7 +50,7 @@ def read_original(source: Path | BinaryFile, target: Path, size: int | None = No
         name: what the source is called; by default its path.
 
     Raises:
-        ImageError: if the picture cannot be read.
+        ImageError: if the picture cannot be read, or is too large for the format of the copy.
         ConfigError: if `size` is out of range.
     """
     require_size(size)
@@ -59,6 +59,9 @@ def read_original(source: Path | BinaryFile, target: Path, size: int | None = No
     picture = picture if size is None else picture.resized(size)
     same = Path(name).suffix.lower() == target.suffix.lower()
     format = picture.format if same else FORMATS.get(target.suffix.lower())
+    if (side := max(picture.rgb.size)) > (largest := LARGEST_SIDES.get(format or "", side)):
+        remedy = f"give size={largest} or less, or write it as another, such as .png"
+        raise ImageError(f"{name}: {side:,} pixels are more than a {format} can have ({largest:,}); {remedy}")
     if format in CAN_BE_DEEP and (picture.reduced or (picture.deep is not None and format not in DEEP)):
         tell_of_lost_bits(name)
     return Original(picture if format in DEEP else replace(picture, deep=None), format)

@@ -206,15 +206,8 @@ def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, kept: Kept
     return file.getvalue()
 
 
-def encode_png(pixels: Deep, kept: Kept) -> bytes:
-    """Return the file of a picture (height, width, 3) or with opacity (height, width, 4)."""
-    file = io.BytesIO()
-    write_png(file, [pixels], (pixels.shape[1], pixels.shape[0]), kept)
-    return file.getvalue()
-
-
 def encode_tiff(pixels: NDArray[Any], kept: Kept) -> bytes:
-    """Return the file of a picture as of `encode_png`, of 16 or of 8 bits."""
+    """Return the file of a picture (height, width, 3) or with opacity (height, width, 4), of 16 or of 8 bits."""
     file = io.BytesIO()
     write_tiff(file, [pixels], (pixels.shape[1], pixels.shape[0]), kept)
     return file.getvalue()

@@ -34,6 +34,8 @@ RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", 
 
 _READ_ONLY = ("PSD", "ICO", "ICNS", "SUN")
 WITH_ALPHA = ("PNG", "WEBP", "AVIF", "TIFF", "GIF", "JPEG2000", "QOI", "SGI", "TGA", "DDS", "HEIF")
+#: How many pixels wide or high a picture can be, where that is less than what is read.
+LARGEST_SIDES = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535, "AVIF": 65_536}
 #: What can hold more than 8 bits of each colour, if the extra `formats` is there.
 CAN_BE_DEEP = ("PNG", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 

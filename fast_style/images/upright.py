@@ -69,8 +69,16 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Return the colours in mode L, RGB or CMYK, and the opacity if there is any."""
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
-        levels = np.nan_to_num(np.asarray(image)) * (255.0 if image.mode == "F" else 1 / 257)
-        return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), None
+        found, clear = np.asarray(image), image.info.get("transparency")
+        levels = np.nan_to_num(found) * (255.0 if image.mode == "F" else 1 / 257)
+        opacity = np.where(found == clear, np.uint8(0), np.uint8(255)) if isinstance(clear, int) else None
+        alpha = None if opacity is None else Image.fromarray(opacity)
+        return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), alpha
+    clear = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
+        # Of a PNG with 16 bits of each colour. Pillow has the upper 8: what differs in the others only is clear, too.
+        image = image.copy()
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
         return image.convert(image.mode[:-1]), image.getchannel("A")
