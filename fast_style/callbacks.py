@@ -21,7 +21,7 @@ from fast_style.task import StyleTransferTask, seconds_left
 
 
 class Throughput(Callback):
-    """Logs how many pictures are trained on in a second, by all processes together.
+    """Logs how many pictures are trained on in a second, by all processes together, measurements aside.
 
     Args:
         every_n_steps: over how many steps the rate is measured.
@@ -31,7 +31,7 @@ class Throughput(Callback):
         if every_n_steps < 1:
             raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.every_n_steps = every_n_steps
-        self._time = 0.0
+        self._time = self._measuring = 0.0
         self._step = 0
 
     def on_train_batch_end(
@@ -45,6 +45,14 @@ class Throughput(Callback):
             pictures = (step - self._step) * len(batch[0]) * trainer.world_size
             pl_module.log("pictures_per_second", pictures / (now - self._time))
             self._time, self._step = now, step
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self._measuring = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let it go on."""
+        self._time += (time.monotonic() - self._measuring) if self._time else 0.0
 
 
 class StepProgress(ProgressBar):

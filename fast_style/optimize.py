@@ -56,9 +56,10 @@ def optimize(
         init: what to start from, the content or uniform noise.
         scales: fractions of the final size, ascending, the last of them 1; or just 1.
         steps: at most so many steps; one number for all scales, or one for each.
-        algorithm: `adam`, or `lbfgs` as in the paper.
+        algorithm: `adam`, or `lbfgs` as in the paper. With Adam each picture comes out as it would alone; the line
+            search of L-BFGS is one for all, so that they are better given one at a time.
         lr: the step size, in units of the full range of a pixel for Adam.
-        patience: stop a scale after so many steps that do not lower the best loss...
+        patience: stop a scale after so many steps that do not lower the best loss, the mean over the pictures...
         min_delta: ... by this fraction of it. 0 never stops early.
         seed: of the noise.
         on_step: called after each step.
@@ -107,7 +108,7 @@ def _descend(
 
     def closure() -> float:
         optimizer.zero_grad()
-        # The sum over pictures, not the mean: each goes its own way, at the pace it would have alone.
+        # The sum over pictures, not the mean: with Adam, each goes its own way, at the pace it would have alone.
         total = loss.total(loss(content, pixels, style, features)) * len(pixels)
         torch.autograd.backward(total)
         return float(total.detach())

@@ -24,8 +24,8 @@ from fast_style.types import Images
 class StyleTransferTask(LightningModule):
     """Learns to repaint any picture in one pass.
 
-    Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155; for several styles, each picture of a
-    batch gets one of them in turn (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629).
+    Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155; for several styles, each picture gets
+    one of them, from epoch to epoch the next (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629).
 
     Args:
         network: what is trained.

@@ -91,7 +91,8 @@ def main(config: DictConfig) -> None:
         print(path, flush=True)
     print(duration(time.monotonic() - started), file=sys.stderr)
     if failed:
-        raise ImageError(f"{len(failed)} of {len(files) * len(columns)} pictures failed; the report is of the others")
+        total, judged = len(files) * len(columns), sum(map(len, found))
+        raise ImageError(f"{total - judged} of {total} pictures failed; the report is of the others")
 
 
 def sizes_of(settings: dict[str, Any]) -> list[int]:

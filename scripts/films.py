@@ -60,7 +60,7 @@ def stylize_films(
         with Amount("frames", aside=True) as amount:
 
             def progress(done: int, total: int) -> None:
-                amount.update(printable(str(target)), done, max(total, 1))
+                amount.update(printable(str(target)), done, total or None)
 
             options = {**settings, "size": size, "progress": progress}
             return stylize_film(stylizer, source, target, controls=controls, **options)

@@ -41,11 +41,13 @@ def main(config: DictConfig) -> None:
                 f"output must be a file, such as texture.png, not {target}: there is no content to name it"
             )
     outputs = output_paths(files, target, config.name, overwrite=config.overwrite)
-    # Pictures of one shape are optimised together; without a content loss, the shape is all that counts.
-    batches: dict[tuple[int, ...], list[tuple[Path, Images]]] = defaultdict(list)
+    # Pictures of one shape are optimised together, but not by L-BFGS, whose line search is one for all; without a
+    # content loss, the shape is all that counts.
+    batches: dict[tuple[int, int, Path | None], list[tuple[Path, Images]]] = defaultdict(list)
     for file, output in zip(files, outputs, strict=True):
         image = read_image(file, size=config.size) if config.content else torch.zeros(1, 3, config.size, config.size)
-        batches[tuple(image.shape)].append((output, image))
+        alone = output if config.algorithm == "lbfgs" else None
+        batches[image.shape[2], image.shape[3], alone].append((output, image))
 
     encoder, device = loss_network(config)
     styles = list(build(config.style).values())
@@ -55,11 +57,12 @@ def main(config: DictConfig) -> None:
     total = sum(steps) * (len(config.scales) if len(steps) == 1 else 1)
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    for (_, _, height, width), batch in batches.items():
+    for (height, width, alone), batch in batches.items():
         content = torch.cat([image for _, image in batch]).to(device)
         style = row.to(device).expand(len(content), -1)
         arguments = {key: settings[key] for key in how}
-        with shown(folder / f"{width}x{height}", total, config.preview_every_n_steps) as on_step:
+        place = folder / (f"{width}x{height}" if alone is None else alone.stem)
+        with shown(place, total, config.preview_every_n_steps) as on_step:
             result = optimize(content, build(config.loss), encoder, styles, style, **arguments, on_step=on_step)
         for (output, _), picture in zip(batch, to_pil(result), strict=True):
             write_image(picture, output)

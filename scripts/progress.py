@@ -35,8 +35,8 @@ class Amount:
         self._on_terminal = console.is_terminal
         self._aside = aside
 
-    def update(self, work: str, done: int, total: int) -> None:
-        """Show that so much of a piece of work is done; its first call says where it starts."""
+    def update(self, work: str, done: int, total: int | None) -> None:
+        """Show how much of a piece of work is done, and of how much, if known; its first call says where it starts."""
         now = time.monotonic()
         if work != self._work:
             self._work, self._first, self._began, self._shown = work, done, now, now
@@ -48,11 +48,15 @@ class Amount:
         self._shown = now
         rate = (done - self._first) / max(now - self._began, 1e-6)
         if self.unit == "bytes":
-            text = f"{decimal(done)} of {decimal(total)}, {decimal(round(rate))}/s"
+            of_all = "" if total is None else f" of {decimal(total)}"
+            text = f"{decimal(done)}{of_all}, {decimal(round(rate))}/s"
         else:
-            text = f"{done:,} of {total:,} {self.unit}, {rate:,.1f}/s"
+            of_all = "" if total is None else f" of {total:,}"
+            text = f"{done:,}{of_all} {self.unit}, {rate:,.1f}/s"
         if self._on_terminal:
-            self._bar.update(self._bar_task, completed=done, text=text)
+            self._bar.update(self._bar_task, completed=done, total=total, text=text)
+        elif total is None:
+            self.say(f"{work}  {text}")
         elif done < total and rate:
             minutes, seconds = divmod(round((total - done) / rate), 60)
             self.say(f"{work}  {text}, {minutes}:{seconds:02d} left")

@@ -97,9 +97,13 @@ def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
     networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
     if not networks:
         raise ConfigError("ckpt names no network; such as ckpt=starry_night")
-    return {
-        Path(name).stem: fast_style.load(name, backend=backend, precision=settings["precision"]) for name in networks
-    }
+    loaded: dict[str, fast_style.Stylizer] = {}
+    for name in networks:
+        known = Path(name).name.removesuffix(".safetensors")
+        names = (known, *(f"{known} ({number})" for number in range(2, len(networks) + 1)))
+        fresh = next(name for name in names if name not in loaded)
+        loaded[fresh] = fast_style.load(name, backend=backend, precision=settings["precision"])
+    return loaded
 
 
 def _keys() -> str:

@@ -299,6 +299,13 @@ def test_every_network_that_ships_finds_a_picture_to_be_judged_by() -> None:
     assert all(column.style.image.is_file() for column in columns)
 
 
+def test_what_is_missing_in_each_column_is_counted_in_each(call: Call) -> None:
+    Path("photos/cut.png").write_bytes(b"not a picture")
+    with pytest.raises(SystemExit) as stopped:
+        call("ckpt=[waves,waves]", "data.source=photos")
+    assert stopped.value.code == "evaluate.py: 2 of 6 pictures failed; the report is of the others"
+
+
 def test_a_damaged_photograph_is_named_and_left_out(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     whole = Path("photos/c.png").read_bytes()
     Path("photos/cut.png").write_bytes(whole[: len(whole) // 2])

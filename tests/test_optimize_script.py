@@ -67,6 +67,12 @@ def test_a_mistake_gets_one_line(call: Callable[..., None], photos: Path, settin
     assert len(list(photos.iterdir())) == 3
 
 
+def test_by_lbfgs_each_picture_comes_out_as_alone(call: Callable[..., None], photos: Path) -> None:
+    call(*SHALLOW, f"content={photos}", "algorithm=lbfgs", "output=together")
+    call(*SHALLOW, f"content={photos / 'b.png'}", "algorithm=lbfgs", "output=alone")
+    assert torch.equal(read_image(Path("together/b.png")), read_image(Path("alone/b.png")))
+
+
 def test_previews_may_be_left_out(call: Callable[..., None], photos: Path) -> None:
     call(*SHALLOW, f"content={photos / 'a.png'}", "preview_every_n_steps=0", "output=2024")
     assert read_image(Path("2024/a.png")).shape == (1, 3, 32, 40)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -496,6 +497,13 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixt
         amount.update("looking", 0, 2000)
         amount.update("looking", 1000, 2000)
     assert capsys.readouterr().out.startswith("looking  1,000 of 2,000 pictures, ")
+
+
+def test_progress_of_what_has_no_known_end_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Amount("frames", every_n_seconds=0) as amount:
+        amount.update("clip.mkv", 0, None)
+        amount.update("clip.mkv", 20, None)
+    assert re.fullmatch(r"clip\.mkv  20 frames, [\d,.]+/s", capsys.readouterr().out.splitlines()[-1])
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

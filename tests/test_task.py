@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -469,6 +471,21 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert all("loss " in line and " left" in line for line in lines)
     assert "pictures/s" in lines[-1]
+
+
+def test_measurements_do_not_count_in_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, rates = 100.0, []
+    monkeypatch.setattr("fast_style.callbacks.time.monotonic", lambda: now)
+    task = SimpleNamespace(log=lambda name, rate: rates.append(rate))
+    throughput: Any = Throughput(every_n_steps=1)
+    for step in range(1, 5):
+        trainer = SimpleNamespace(global_step=step, world_size=2)
+        throughput.on_train_batch_end(trainer, task, None, (torch.zeros(3, 3, 8, 8),), step)
+        throughput.on_validation_start(trainer, task)
+        now += 50
+        throughput.on_validation_end(trainer, task)
+        now += 2
+    assert rates == [3 * 2 / 2] * 3
 
 
 def test_a_scaler_may_try_for_a_while(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Live pictures before a person: the window, the keys, the camera for other programs, and the script as a whole."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -37,6 +38,7 @@ from fast_style.live.painter import Look
 from fast_style.live.session import Session
 from fast_style.live.status import Status
 from fast_style.live.virtual import VirtualCamera
+from fast_style.zoo import networks
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
@@ -172,6 +174,16 @@ def test_keys_do_what_the_help_says(window: Window, tmp_path: Path) -> None:
     assert any(status.recording is not None for status in statuses)
     assert len(times_of(film)) >= 1
     assert [line.partition(":")[0] for line in said] == [str(snapshot), str(film)]
+
+
+def test_networks_of_one_name_are_all_loaded(tmp_path: Path) -> None:
+    names = [tmp_path / folder / "my.v2.safetensors" for folder in ("a", "b")]
+    for name, shipped in zip(names, ("starry_night", "great_wave"), strict=True):
+        name.parent.mkdir()
+        shutil.copy(networks()[shipped], name)
+    loaded = webcam._load({"backend": "torch", "precision": "fp32", "ckpt": [str(name) for name in names]})
+    found = {name: stylizer.styles for name, stylizer in loaded.items()}
+    assert found == {"my.v2": ["starry_night"], "my.v2 (2)": ["great_wave"]}
 
 
 def test_recordings_that_begin_in_one_second_are_films_of_their_own(window: Window, tmp_path: Path) -> None:

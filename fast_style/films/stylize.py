@@ -65,7 +65,7 @@ def stylize_film(
         start: where to begin, in seconds.
         end: where to end, in seconds; nothing: with the film.
         fps: frames a second, of pictures: films and animations bring along their times. Nothing: 25.
-        progress: is told now and then how many frames are done, and how many there are, about.
+        progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
         controls: as for a call of `stylizer`. Each frame gets grain of its own.
         settings: likewise.
 

@@ -65,7 +65,7 @@ class FilmWork:
         """Do all of it. What stops it is raised when what was painted by then is written, so that it can be played.
 
         Args:
-            progress: is told now and then how many frames are done, and how many there are, about.
+            progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
         """
         # Not in this thread, in which signals arrive: one would fall between a frame and its writing.
         began = time.perf_counter()
@@ -74,7 +74,8 @@ class FilmWork:
             # Not join(): interrupted, Python 3.11 takes the thread for ended.
             while not self._ended.wait(0.1):
                 if progress is not None:
-                    progress(self.frames, max(self._reader.shape.count, self.frames))
+                    count = self._reader.shape.count
+                    progress(self.frames, max(count, self.frames) if count else 0)
         except BaseException:  # Any: it comes from without, as Ctrl-C does. A second one ends it at once.
             self._stages.stop()
             self._ended.wait()
