@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, whenever the program or the machine stops."""
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+#: What the system says when there is no more room.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _PART = ".part"
 _OURS = re.compile(r"\.[0-9a-f]{16}\.part")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 # Before torch: OpenMP's threads would otherwise spin while they wait for one another, and on a machine with
@@ -146,7 +147,8 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
     """Return where the result for each file goes: beside it, into a folder or, for one, to a file. Makes the folder.
 
     Raises:
-        ConfigError: if two results would have one name, or one would replace a file that it must not.
+        ConfigError: if two results would have one name, one would replace a file that it must not, or a folder cannot
+            be written in.
     """
     if output is None:
         outputs = [beside(file, name) for file in files]
@@ -156,7 +158,7 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
         outputs = [Path(output)]
     require_outputs(files, outputs, overwrite=overwrite)
     for folder in {path.parent for path in outputs}:
-        folder.mkdir(parents=True, exist_ok=True)
+        require_writable(folder, "output")
     return outputs
 
 
@@ -209,6 +211,21 @@ def require_outputs(
             raise ConfigError(f"{path}: is the input itself; give another output")
         if not overwrite and os.path.lexists(path):
             raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, {otherwise}")
+
+
+def require_writable(folder: Path, setting: str) -> None:
+    """Make sure, before the work and not after it, that files can be written in a folder. Makes it.
+
+    Raises:
+        ConfigError: if not; the message begins with the setting that names the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{setting}: nothing can be written in {folder}/ ({reason}); give another") from None
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from command_line import build, duration, find_pictures, plain, run
+from command_line import build, duration, find_pictures, plain, require_writable, run
 from evaluation_columns import Column, columns_of
 from evaluation_judge import Judge, finite, summary
 from evaluation_page import Sheet, page
@@ -118,7 +118,7 @@ def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
     """Return where the page and the numbers go. Makes the folder.
 
     Raises:
-        ConfigError: if the name is none of a page, or a file is there that must not be replaced.
+        ConfigError: if the name is none of a page, a file is there that must not be replaced, or none can be written.
     """
     path = Path(output)
     if path.suffix.lower() != ".html":
@@ -128,7 +128,7 @@ def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
     for file in paths:
         if file.exists() and not overwrite:
             raise ConfigError(f"{file}: exists already; add overwrite=true to replace it, or give another output")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path.parent, "output")
     return paths
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from command_line import find_pictures
+from command_line import find_pictures, require_writable
 from inputs import Found, is_film, results
 
 from fast_style.errors import ConfigError
@@ -66,7 +66,7 @@ def film_jobs(found: Found, inputs: Any, output: str | None, name: str, *, overw
         _checked(jobs, overwrite, resume)
         if output is not None:
             # Now, and not once for each film, if that is not allowed.
-            target.mkdir(parents=True, exist_ok=True)
+            require_writable(target, "output")
         return jobs
     if len(films) > 1:
         raise ConfigError(f"{output}: cannot take {len(films)} films; give a folder as output")

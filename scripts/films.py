@@ -1,7 +1,6 @@
 """What stylize.py does with films: one after the other, and says what becomes of each."""
 
 import contextlib
-import errno
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -17,6 +16,7 @@ from outcomes import follow
 from fast_style.controls import Controls
 from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, FastStyleError, FilmError
+from fast_style.files import FULL
 from fast_style.films import FilmReport, stylize_film
 from fast_style.folders import Job as FileJob
 from fast_style.folders import Member
@@ -156,7 +156,7 @@ def _is_made(job: Job) -> bool | None:
 
 def _is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in FULL:
             return True
         error = error.__context__
     return False

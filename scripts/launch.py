@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import hydra
+from command_line import require_writable
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -111,7 +111,7 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
             sweep(place, older_than=age)
         _check_settings(folder, config)
-        _require_room(Path(config.checkpoint).parent)
+        require_writable(Path(config.checkpoint).parent, "checkpoint")
         yield folder
 
 
@@ -126,16 +126,6 @@ def _check_checkpoint(path: Path) -> None:
             read_network_file(path)
         except CheckpointError:
             raise ConfigError(f"checkpoint would replace {path}, which is no network of ours; give another") from None
-
-
-def _require_room(folder: Path) -> None:
-    """Make sure now, and not after an hour's training, that a file can be written in a folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(f"checkpoint: nothing can be written in {folder} ({error.strerror}); give another") from None
 
 
 def _check_settings(folder: Path, config: DictConfig) -> None:

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from command_line import duration
@@ -87,7 +88,8 @@ def follow(
         if isinstance(stopped, KeyboardInterrupt) and total > 1:
             raise KeyboardInterrupt(f"{str(stopped) or 'interrupted'}; {_so_far(work, kind, total)}") from None
         if isinstance(stopped, SystemExit):
-            print(f"stopped; {_so_far(work, kind, total)}", file=sys.stderr)
+            said = [*getattr(stopped, "__notes__", []), *([_so_far(work, kind, total)] if total > 1 else [])]
+            print(f"{Path(sys.argv[0]).name}: {'; '.join(['stopped', *said])}", file=sys.stderr)
         raise
     held.close()
     if error and total == 1:

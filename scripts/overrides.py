@@ -29,6 +29,8 @@ from fast_style.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
+#: The groups of which nothing may be chosen.
+OPTIONAL = ("schedule",)
 #: The settings, by the last part of their keys, that name one thing: text, such as 2024 for a folder of that name.
 ONE_NAME = frozenset(
     {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
@@ -143,7 +145,8 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {text}"
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        remedy = "; choose another place, or let it be used" if isinstance(error, PermissionError) else ""
+        return f"{error.filename}: {error.strerror}{remedy}"
     return text
 
 
@@ -178,6 +181,8 @@ def _quoted(argument: str, sweep: bool) -> str:
             raise ConfigError(f"{argument}: only one; add -m and write {key}=a,b for one run each")
         if several:
             raise ConfigError(f"{argument}: add -m for one run each, or write {key}=[{value}] for one run with all")
+        if group in OPTIONAL and chosen is None:
+            return f"~{group}"
         if not override.is_sweep_override() and not (isinstance(chosen, str | list | QuotedString) and chosen):
             raise ConfigError(f"{argument} chooses nothing; {_choices(_options(group))}")
         return argument

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from command_line import is_folder, require_outputs
+from command_line import is_folder, require_outputs, require_writable
 from inputs import Found, is_film, results
 from outcomes import as_json as json_line
 from outcomes import follow
@@ -48,7 +48,7 @@ def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool
     require_outputs(files, [job.target for job in sure], overwrite=overwrite or resume, otherwise=otherwise)
     if output is not None:
         # Now, and not once for each picture, if that is not allowed.
-        (Path(output) if folder else Path(output).parent).mkdir(parents=True, exist_ok=True)
+        require_writable(Path(output) if folder else Path(output).parent, "output")
     return jobs
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import command, duration, plain, run
+from command_line import command, duration, plain, require_writable, run
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from progress import Amount
@@ -73,9 +73,7 @@ def check(settings: dict[str, Any]) -> None:
     if report and (report.is_dir() or (report.exists() and not settings["overwrite"])):
         raise ConfigError(f"{report}: exists already; add overwrite=true to replace it, or give another report")
     if report:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(report.parent, os.W_OK):
-            raise ConfigError(f"{report}: cannot be written there; give another report")
+        require_writable(report.parent, "report")
     started = time.monotonic()
     with Amount("pictures") as amount:
         found = survey(source, workers, partial(amount.update, "looking"))

@@ -1,7 +1,6 @@
 """The processes of a run: which speaks for all, how they end together, and what is said when they end badly."""
 
 import ctypes
-import errno
 import os
 import platform
 import signal
@@ -23,6 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
 from fast_style.errors import CheckpointError, Interrupted, TrainingError
+from fast_style.files import FULL
 
 #: What Lightning leaves behind for the processes that it starts.
 _LEFT_BEHIND = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -161,7 +161,7 @@ def told(error: RuntimeError | OSError | CheckpointError) -> TrainingError | Non
     if text.startswith("Error(s) in loading state_dict"):
         return TrainingError(f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})")
     if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in FULL
         return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None
     if isinstance(error, torch.OutOfMemoryError):
         return TrainingError(f"out of memory on the GPU: lower batch_size or data.size ({text[:120]})")

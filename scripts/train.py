@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -68,9 +69,9 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     keep_freed_memory()
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
-    if isinstance(config.trainer.get("max_time"), int | float):
-        example = "days:hours:minutes:seconds, such as 00:00:30:00"
-        raise ConfigError(f"trainer.max_time must be {example}, not {config.trainer.max_time}")
+    max_time = config.trainer.get("max_time")
+    if isinstance(max_time, int | float | str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", str(max_time)):
+        raise ConfigError(f"trainer.max_time must be days:hours:minutes:seconds, such as 00:00:30:00, not {max_time!r}")
     seed_everything(config.seed, workers=True, verbose=False)
 
     # Everything that reads the user's files comes first: what is wrong with them shows at once.
@@ -92,7 +93,8 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     step = before["global_step"] if before else 0
     finished = step >= config.trainer.max_steps > 0
     # What a run that was killed has logged after its last checkpoint comes again.
-    options: dict[str, Any] = {"purge_step": step} if before and not finished else {}
+    logged = any(folder.glob("events.out.tfevents.*"))
+    options: dict[str, Any] = {"purge_step": step} if logged and not finished else {}
     logger = TensorBoardLogger(save_dir=folder, name="", version="", default_hp_metric=False, **options)
     trainer: Trainer = build(
         config.trainer,

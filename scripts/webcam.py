@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from command_line import plain, run
+from command_line import plain, require_writable, run
 from omegaconf import DictConfig, OmegaConf
 
 import fast_style
@@ -82,7 +82,9 @@ def _check(settings: dict[str, Any]) -> None:
         raise ConfigError(f"size must be auto, or from 64 to 4096 pixels, not {size!r}")
     if not (settings["window"] or settings["virtual_camera"] or settings["record"]):
         raise ConfigError("window=false shows nothing: add record=out.mp4 or virtual_camera=true")
-    Path(settings["folder"]).mkdir(parents=True, exist_ok=True)
+    require_writable(Path(settings["folder"]), "folder")
+    if settings["record"]:
+        require_writable(Path(settings["record"]).parent, "record")
     for package in ("av", "pygame"):
         if (package == "av" or settings["window"]) and find_spec(package) is None:
             raise ConfigError(f"cameras need {package}: pip install 'fast_style[camera]', or uv sync --extra camera")

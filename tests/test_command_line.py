@@ -149,7 +149,8 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
             "checkpoint=a.jpg",
             "checkpoint must be a .safetensors file, such as checkpoints/my_painting.safetensors; a",
         ),
-        ("checkpoint=/proc/a.safetensors", "checkpoint: nothing can be written in /proc ("),
+        ("checkpoint=/proc/a.safetensors", "checkpoint: nothing can be written in /proc/ ("),
+        ("trainer.max_time=abc", "trainer.max_time must be days:hours:minutes:seconds, such as 00:00:30:00, not 'abc'"),
         ("checkpoint=[a,b]", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not ['a', 'b']"),
         ("checkpoint=true", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not True"),
         ("data.source=", "data.source= is empty; give it a value, or leave it out"),
@@ -188,6 +189,12 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
 )
 def test_a_mistake_gets_one_line(mistake: Callable[..., str], argument: str, answer: str) -> None:
     assert mistake(argument)[: len(answer)] == answer
+
+
+def test_a_schedule_may_be_left_out(call: Call) -> None:
+    seen: list[object] = []
+    call(lambda config: seen.append(config.get("schedule")), "train", "schedule=null", *QUIET)
+    assert seen == [None]
 
 
 def test_two_styles_of_one_name_are_refused(mistake: Callable[..., str]) -> None:

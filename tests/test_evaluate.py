@@ -328,6 +328,7 @@ def test_a_damaged_photograph_is_named_and_left_out(call: Call, capsys: pytest.C
         (("data.source=photos", "outputs=photos"), "style.image must be given: the painting that"),
         (("data.source=photos", "outputs=none"), "outputs must be a folder of stylised pictures, and none is none"),
         (("data.source=photos", "ckpt=waves", "outputs=checkpoints"), "outputs: checkpoints has no picture named as a"),
+        (("data.source=photos", "ckpt=waves", "output=/proc/x/a.html"), "output: nothing can be written in /proc/x/ ("),
         (("data.source=photos", "ckpt=waves", "device=gpu"), "device=gpu cannot be used here ("),
         (("data.source=photos", "ckpt=waves", "precision=fp16"), "precision must be one of bf16-mixed, 32-true, not"),
         (("data.source=photos", "ckpt=waves", "styles=dusk"), "styles: there is no style dusk in waves; it has waves"),

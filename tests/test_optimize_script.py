@@ -51,6 +51,7 @@ def photos(tmp_path: Path) -> Path:
     [
         ("device=cuda:99", r"device=cuda:99 cannot be used here \(.*\); use cpu, or auto"),
         ("device=gpu", r"device=gpu cannot be used here \(.*\); use cpu, or auto"),
+        ("output=/proc/x/", r"output: nothing can be written in /proc/x/ \(.*\); give another$"),
         ("precision=fp16", "precision must be one of bf16-mixed, 32-true, not 'fp16'"),
         ("precision=32", "precision must be one of bf16-mixed, 32-true, not 32"),
         ("preview_every_n_steps=-1", "preview_every_n_steps must be 0, for none, or more, not -1"),

@@ -419,7 +419,7 @@ def test_names_of_any_bytes_are_said_on_one_line(call: Call, folder: Path) -> No
 
 @pytest.mark.parametrize(
     ("sent", "status", "line"),
-    [(signal.SIGINT, 130, "stylize.py: interrupted"), (signal.SIGTERM, 143, "stopped")],
+    [(signal.SIGINT, 130, "stylize.py: interrupted"), (signal.SIGTERM, 143, "stylize.py: stopped")],
 )
 def test_a_run_that_is_stopped_leaves_whole_pictures_and_says_how_to_go_on(
     call: Call, folder: Path, sent: signal.Signals, status: int, line: str
@@ -483,7 +483,8 @@ def test_a_full_disk_and_a_folder_that_cannot_be_made_get_one_line(
     assert all(line.endswith(": cannot be written (No space left on device)") for line in errors.splitlines())
     assert len(made(disk)) == done
     Path("file").touch()
-    assert mistake("ckpt=two", "input=photos", "output=file/new") == "file/new: Not a directory"
+    line = mistake("ckpt=two", "input=photos", "output=file/new")
+    assert line == "output: nothing can be written in file/new/ (Not a directory); give another"
 
 
 def test_progress_goes_aside_where_results_are_on_standard_output(

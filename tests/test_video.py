@@ -464,6 +464,38 @@ def test_what_stands_for_longer_than_an_animation_can_say_is_refused(
     assert stand == pytest.approx([longest / 1.1e-3] * 2, rel=0.01)
 
 
+def test_an_apng_in_a_folder_is_a_film_as_a_gif_is(call: Callable[..., tuple[list[str], str]], tmp_path: Path) -> None:
+    (tmp_path / "mixed").mkdir()
+    for suffix in ("gif", "apng"):
+        animation(tmp_path / f"mixed/{suffix}.{suffix}", [100, 200])
+    assert sorted(call("input=mixed", "output=out", "temporal=0")[0]) == ["out/apng.apng", "out/gif.gif"]
+    for name in ("apng.apng", "gif.gif"):
+        assert [duration for duration, _ in shown(tmp_path / "out" / name)] == [100, 200]
+
+
+def test_places_may_be_text(copy: Callable[..., FilmReport], tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(3)])
+    assert copy(str(source), str(tmp_path / "f_*.png")).frames == 3
+    assert copy([str(file) for file in sorted(tmp_path.glob("f_*.png"))], str(tmp_path / "b.mp4")).frames == 3
+
+
+def test_what_sigterm_leaves_of_a_film_is_named(network: Path, tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", [picture(0, 320, 240)] * 400)
+    arguments = command("stylize.py", f"ckpt={network}", "input=a.mp4", "output=b.mp4", "size=800", "temporal=0")
+    part = tmp_path / "b.part.mp4"
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), **pipes)
+    while not part.exists() and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.terminate()
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, "")
+    assert errors.startswith("stylize.py: stopped; b.part.mp4 holds the first ")
+    assert f" the first {len(times_of(part))} of 400 frames" in errors
+    assert errors.count("\n") == 1
+
+
 def test_grain_may_begin_with_the_last_seed_there_is(stylizer: Stylizer, tmp_path: Path) -> None:
     source = write_film(tmp_path / "a.mp4", [picture(index) for index in range(3)])
     report = stylize_film(stylizer, source, tmp_path / "b.mp4", temporal=0, grain=0.5, seed=2**64 - 1)

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 from fast_style.backends.backend import Array, NumpyBackend, threads
 
+# Nobody asked for it.
+onnxruntime.disable_telemetry_events()
+
 
 class OnnxRuntimeBackend(NumpyBackend):
     """A converted network in ONNX Runtime, in float32.

@@ -109,9 +109,8 @@ def pack(
             finally:
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(
-            f"{output}: cannot be written ({error.strerror or error}); make room, or give another output"
-        ) from error
+        remedy = "give another output" if isinstance(error, PermissionError) else "make room, or give another output"
+        raise DataError(f"{output}: cannot be written ({error.strerror or error}); {remedy}") from error
     return Packed(taken, untouched, output.stat().st_size, bad, files.refused)
 
 

@@ -31,8 +31,8 @@ FILM_SUFFIXES = (*CONTAINERS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", "
 
 def stylize_film(
     stylizer: "Stylizer",
-    source: Path | Sequence[Path],
-    target: Path,
+    source: str | Path | Sequence[str | Path],
+    target: str | Path,
     style: Style | None = None,
     *,
     size: int | None = None,
@@ -73,11 +73,13 @@ def stylize_film(
         FilmError: if something cannot be read or written.
         ImageError: likewise, of pictures.
         ConfigError: if a setting does not fit, or needs what is not installed.
-        KeyboardInterrupt: if it is stopped; the message says what there is by then.
+        KeyboardInterrupt: if it is stopped; the message says what there is by then, or a note if by SystemExit.
     """
-    part = part_of(target)
-    _check(source, target, size, start, end, fps)
-    _check_places([source] if isinstance(source, Path) else source, target, part)
+    place = Path(target)
+    frames = Path(source) if isinstance(source, str | Path) else [Path(each) for each in source]
+    part = part_of(place)
+    _check(frames, place, size, start, end, fps)
+    _check_places([frames] if isinstance(frames, Path) else frames, place, part)
     given = settings if style is None else {"style": style, **settings}
     # Once, because masks are read then.
     chosen = replace(controls or Controls(), **given)
@@ -89,22 +91,26 @@ def stylize_film(
         return np.asarray(stylizer(Image.fromarray(pixels), controls=frame), np.uint8)
 
     with contextlib.ExitStack() as held:
-        reader = _open_reader(source, start, end, fps, size)
+        reader = _open_reader(frames, start, end, fps, size)
         held.callback(reader.close)
-        held.enter_context(_claimed(target))
+        held.enter_context(_claimed(place))
         work, earlier = None, part.exists()
         try:
-            work = FilmWork(reader, paint, smoother, _open_writer(target, part, reader, codec, crf))
+            work = FilmWork(reader, paint, smoother, _open_writer(place, part, reader, codec, crf))
             report = work.run(progress)
-            if part != target:
-                _take_place(part, target)
+            if part != place:
+                _take_place(part, place)
         except FilmError as error:
             raise FilmError(f"{error}{_remains(part, work, reader)}") from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted{_remains(part, work, reader)}") from None
+        except SystemExit as stopped:  # Such as a handler of SIGTERM raises.
+            if remains := _remains(part, work, reader):
+                stopped.add_note(remains.removeprefix("; "))
+            raise
         finally:
             # Not what an earlier run has left, if this one came to nothing before it began.
-            if part != target and not (work and work.frames) and (work or not earlier):
+            if part != place and not (work and work.frames) and (work or not earlier):
                 part.unlink(missing_ok=True)
     return report
 

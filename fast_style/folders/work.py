@@ -1,6 +1,5 @@
 """The work on many pictures: reading, network and writing overlap, and a picture that fails is told and no more."""
 
-import errno
 import os
 import queue
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 from fast_style.controls import Controls
 from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, ImageError
+from fast_style.files import FULL
 from fast_style.folders.crew import Crew
 from fast_style.folders.intake import Intake, Opened, is_made
 from fast_style.folders.jobs import Job, Report
@@ -27,7 +27,6 @@ _MOST_AT_ONCE = 32
 _BYTES_OF_PIXEL, _PART, _MOST_BYTES = 16, 1 / 8, 2**30
 _MOST_UNDER_WAY = 64
 _MOST_THREADS = 8
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,7 @@ class FolderWork:
 
     def _fail(self, job: Job, error: ImageError, seconds: float, room: int = 0) -> None:
         # What follows would fail likewise, each after all its work.
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
             self.disk_full = True
             self.stop()
         self._report(Report(job, "failed", None, seconds, printable(str(error))), room)

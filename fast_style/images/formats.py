@@ -6,7 +6,7 @@ from pathlib import Path
 # Only formats of pixels: EPS and PDF run programs, WMF asks Windows to draw, FITS and its like hold measurements.
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
+    "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
     "AVIF": (".avif",),
     "TIFF": (".tif", ".tiff"),

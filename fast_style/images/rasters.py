@@ -54,9 +54,10 @@ class Raster:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self._file.fileno(), 0, total)
         except OSError as error:
+            closed = isinstance(error, FileNotFoundError | PermissionError)
+            wrong = "nothing can be written there" if closed else f"no room for {total / 1e9:.1f} GB"
             raise ImageError(
-                f"{scratch_folder()}: no room for {total / 1e9:.1f} GB ({error.strerror}); "
-                "set TMPDIR to a folder that has it"
+                f"{scratch_folder()}: {wrong} ({error.strerror}); set TMPDIR to a folder that has room"
             ) from None
 
     @classmethod
