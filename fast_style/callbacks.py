@@ -52,7 +52,8 @@ class Throughput(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let it go on."""
-        self._time += (time.monotonic() - self._measuring) if self._time else 0.0
+        if self._time:
+            self._time += time.monotonic() - self._measuring
 
 
 class StepProgress(ProgressBar):

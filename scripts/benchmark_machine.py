@@ -19,6 +19,7 @@ def device_of(name: str) -> str:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:1, not {name!r}")
+    # Without putting anything there, as usable_device does: what is measured shall have the device for itself.
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= available:
         raise ConfigError(f"device={name}: there are {available} such devices here; use device=cpu")
