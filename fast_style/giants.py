@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.backends.backend import SMALLEST, Array, Backend
+from fast_style.calm import calmed, calmed_parts
 from fast_style.controls import Controls
 from fast_style.errors import ConfigError, ImageError, require_choice
 from fast_style.images.deep import Deep
@@ -85,7 +86,7 @@ class Giants:
         batch, _, height, width = images.shape
         if self.fits(batch * height * width):
             try:
-                return self.backend(images, style)
+                return calmed(images, self.backend(images, style))
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -213,6 +214,7 @@ class Giants:
         side = max(SMALLEST_SIDE, int(min(largest, math.sqrt(room))))
         pixels = max(side * side, int(min(LARGEST_SAMPLE, room)))
         self._require(SMALLEST_SIDE**2 * per_pixel, size)
+        write = calmed_parts(read, write, size)
         while True:
             try:
                 with shown() as progress:

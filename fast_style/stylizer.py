@@ -222,9 +222,8 @@ def load(
         device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
         backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             which do not import torch once a network has been converted, and are extras of the package.
-        precision: `fp32`, the same picture from every backend to within one level, unless it is of one flat colour,
-            where normalisation enlarges rounding errors; `bf16`, about twice as fast and a few levels off; or `auto`:
-            bf16 where the hardware computes in it.
+        precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast and a
+            few levels off; or `auto`: bf16 where the hardware computes in it.
         memory: the most that the process is to have in memory (on a GPU, that it is to have there), such as "2GB".
             Pictures that do not fit are made in tiles, without a seam. Nothing: most of what is free.
         tiles: `exact`, within 2 levels of the whole picture in fp32 with the same reserve, in three to five passes; or

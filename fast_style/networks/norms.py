@@ -35,15 +35,24 @@ class _ScaledInstanceNorm(torch.autograd.Function):
         area = x.shape[2] * x.shape[3]
         # float16, whose gradients are scaled up, would overflow.
         product = gradient.float() * x if x.dtype == torch.float16 else gradient * x
+        mean, rstd = mean.float(), rstd.float()
         of_shift = gradient.sum(dim=(2, 3), dtype=torch.float32)
-        of_scale = (product.sum(dim=(2, 3), dtype=torch.float32) - mean.float() * of_shift) * rstd.float()
+        of_scale = (product.sum(dim=(2, 3), dtype=torch.float32) - mean * of_shift) * rstd
         # With the normalised z = (x - mean) rstd: dx = scale rstd (dy - (sum of dy + z sum of dy z) / area),
         # sorted into a multiple of dy, a multiple of x and a constant.
-        per_gradient = scale.float() * rstd.float()
-        per_x = -per_gradient * rstd.float() * of_scale / area
-        constant = -per_gradient * of_shift / area - per_x * mean.float()
+        # A departure: a channel without content passes no gradient on. Each normalisation would multiply it by up to 300,
+        # and the networks have up to 15 in a row: that of a blank page is beyond all numbers.
+        per_gradient = scale.float() * rstd * _has_content(mean, rstd, x.dtype)
+        per_x = -per_gradient * rstd * of_scale / area
+        constant = -per_gradient * of_shift / area - per_x * mean
         of_x = torch.addcmul(_per_channel(constant, x), x, _per_channel(per_x, x))
         return of_x.addcmul_(gradient, _per_channel(per_gradient, x)), of_scale, of_shift
+
+
+def _has_content(mean: Tensor, rstd: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return for each channel whether it varies by more than EPSILON, and by more than its type rounds its mean."""
+    variance = rstd.square().reciprocal() - EPSILON
+    return variance > (torch.finfo(dtype).eps * mean).square().clamp_min(EPSILON)
 
 
 def _normalize(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
