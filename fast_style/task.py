@@ -70,6 +70,7 @@ class StyleTransferTask(LightningModule):
 
     def _optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._optimizer(self.network.parameters())
+        self._rates = [group["lr"] for group in optimizer.param_groups]
         if self._schedule is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches
@@ -81,7 +82,17 @@ class StyleTransferTask(LightningModule):
         except ZeroDivisionError:
             # OneCycleLR, where its rise ends with the very first step.
             raise ConfigError(f"trainer.max_steps must be more than {int(steps)} for this schedule to rise") from None
+        self._rates = [group["initial_lr"] for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Bring the learning rate of a run that is resumed to the one that is asked for now."""
+        for optimizer in self.trainer.optimizers:
+            for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
+                factor = rate / (group.get("initial_lr", group["lr"]) or 1)
+                for name in ("lr", "initial_lr", "max_lr", "min_lr"):
+                    if name in group and factor != 1:
+                        group[name] *= factor
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
         """Go on in the schedule by a step, or to where the time of `trainer.max_time` is, if that is further."""

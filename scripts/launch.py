@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ FREE = (
         for name in ("accelerator", "devices", "num_nodes", "strategy", "max_time", "log_every_n_steps")
     ),
 )
+
+#: What it may have otherwise if it is given: the remedies that messages advise where the numbers of a run go wrong.
+REMEDIES = ("trainer.precision", "trainer.gradient_clip_val", "optimizer.lr", "loss.*.weight")
 
 
 def resumed(arguments: list[str]) -> list[str]:
@@ -143,8 +147,10 @@ def _check_settings(folder: Path, config: DictConfig) -> None:
                 file.write(OmegaConf.to_yaml(node).encode())
         return
     before, now = (dict(_flat(OmegaConf.to_container(node))) for node in (OmegaConf.load(path), settings))
+    given = {text.partition("=")[0].lstrip("+") for text in HydraConfig.get().overrides.task}
     for key in sorted(before.keys() | now.keys()):
         free = any(f"{key}.".startswith(f"{name}.") for name in FREE)
+        free = free or (key in given and any(fnmatch(key, name) for name in REMEDIES))
         if before.get(key) != now.get(key) and not free:
             raise ConfigError(
                 f"{key} was {before.get(key)} when the run in {os.path.relpath(folder)} began, and is {now.get(key)}; "

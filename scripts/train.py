@@ -30,7 +30,7 @@ from processes import (
 from fast_style.callbacks import Preview
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.data.module import ContentData
-from fast_style.errors import CheckpointError, ConfigError, Interrupted
+from fast_style.errors import CheckpointError, ConfigError, Interrupted, TrainingError
 from fast_style.losses import PerceptualLoss
 from fast_style.saving import AtomicCheckpointIO, read_checkpoint
 from fast_style.task import StyleTransferTask, time_was_up
@@ -50,6 +50,8 @@ def main(config: DictConfig) -> None:
         goes_on = f"go on with: {command('train.py', f'resume={os.path.relpath(folder)}')}"
         try:
             train(config, folder, started)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; with that, {goes_on}") from None
         except (RuntimeError, OSError, CheckpointError) as error:
             if (known := told(error)) is None:
                 raise

@@ -191,6 +191,21 @@ def test_a_run_keeps_its_settings_but_for_where_it_computes(call: Call) -> None:
         assert "leave it, or start a new run without resume" in str(refused.value.code)
 
 
+def test_a_run_goes_on_with_the_remedies_that_messages_advise(call: Call) -> None:
+    call(begin, "hydra.run.dir=r", "trainer.precision=bf16-mixed")
+    remedies = (
+        "trainer.precision=32-true",
+        "optimizer.lr=1e-4",
+        "trainer.gradient_clip_val=0.5",
+        "loss.style.weight=3",
+    )
+    call(begin, "hydra.run.dir=r", *remedies)
+    # Not what nobody has asked for: another machine's own precision, or a default that was edited.
+    with pytest.raises(SystemExit) as refused:
+        call(begin, "hydra.run.dir=r", "trainer.accelerator=cpu", "++optimizer.betas=[0.5,0.5]")
+    assert "began, and is" in str(refused.value.code)
+
+
 def test_what_a_run_did_not_have_it_does_not_get_when_it_goes_on(call: Call) -> None:
     call(begin, "hydra.run.dir=r", "name=mine")
     for more in ("style=[starry_night,great_wave]", "loss=[content,style]", "+trainer.accumulate_grad_batches=4"):

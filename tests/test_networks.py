@@ -93,6 +93,34 @@ def test_the_backward_of_normalisation_is_that_of_its_formula() -> None:
     torch.testing.assert_close(found, tuple(each.float() for each in wanted), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("cls", [BalancedNet, LightNet, ResidualNet])
+def test_what_has_no_content_does_not_make_the_gradient_explode(
+    cls: Callable[..., TransformNet], dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    network = varied(cls(width=8)).to(memory_format=torch.channels_last)
+    # A loss that knows places, as that of a loss network does.
+    towards = torch.linspace(-1, 1, 48 * 48).view(48, 48)
+
+    def gradient(images: Tensor) -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            output = network(images, torch.ones(len(images), 1))
+        loss = (F.avg_pool2d(output, 3, 1, 1) * towards).mean((1, 2, 3)).sum() + (output - 0.3).square().mean()
+        found = torch.autograd.grad(loss, list(network.parameters()))
+        return float(torch.stack([each.norm() for each in found]).norm())
+
+    photograph = torch.rand(1, 3, 6, 6).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    usual = gradient(photograph)
+    dot = torch.ones(1, 3, 48, 48)
+    dot[..., 20, 20] = 254 / 255
+    pages = [torch.full((1, 3, 48, 48), value) for value in (0.0, 0.5, 1.0)]
+    noise = [0.9 + deviation * torch.randn(1, 3, 48, 48) for deviation in (1e-5, 1e-4, 0.002)]
+    for page in (*pages, *noise, dot):
+        assert gradient(page) < 10 * usual
+        assert gradient(torch.cat([photograph, page])) < 10 * usual
+
+
 def test_what_is_normalised_on_cuda_is_the_same() -> None:
     x, scale, shift = torch.randn(2, 3, 9, 7) * 3 + 1, torch.rand(2, 3), torch.rand(2, 3)
     for found, wanted in zip(norms._normalize_on_cuda(x, scale, shift), norms._normalize(x, scale, shift), strict=True):

@@ -350,6 +350,31 @@ def test_a_training_that_is_resumed_stops_where_it_would_have_stopped(
     assert step_and_usual(str(caught.value)) == step_and_usual(message)
 
 
+@pytest.mark.parametrize("scheduled", [True, False])
+def test_a_training_that_is_resumed_takes_the_learning_rate_that_is_asked_for(
+    task: StyleTransferTask, data: ContentData, tmp_path: Path, scheduled: bool
+) -> None:
+    def rates(lr: float, **arguments: object) -> list[float]:
+        schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=lr) if scheduled else None
+        each = StyleTransferTask(copy.deepcopy(task.network), task.loss, partial(torch.optim.Adam, lr=lr), schedule)
+        seen = []
+        note = At(0, lambda task, batch: seen.append(task.trainer.optimizers[0].param_groups[0]["lr"]), again=True)
+        trainer = fit(each, data, tmp_path, max_steps=6, callbacks=[note, Save()], **arguments)
+        assert trainer.global_step == 6
+        return seen
+
+    class Save(Callback):
+        """At a third."""
+
+        def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+            if trainer.global_step == 2:
+                trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    before = rates(0.02)
+    assert rates(0.02, ckpt_path=tmp_path / "last.ckpt") == before[2:]
+    assert rates(0.005, ckpt_path=tmp_path / "last.ckpt") == pytest.approx([rate / 4 for rate in before[2:]])
+
+
 def test_weights_are_checked_by_name(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
     trainer = fit(task, data, tmp_path)
     task.check_weights()
