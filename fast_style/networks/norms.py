@@ -40,8 +40,8 @@ class _ScaledInstanceNorm(torch.autograd.Function):
         of_scale = (product.sum(dim=(2, 3), dtype=torch.float32) - mean * of_shift) * rstd
         # With the normalised z = (x - mean) rstd: dx = scale rstd (dy - (sum of dy + z sum of dy z) / area),
         # sorted into a multiple of dy, a multiple of x and a constant.
-        # A departure: a channel without content passes no gradient on. Each normalisation would multiply it by up to 300,
-        # and the networks have up to 15 in a row: that of a blank page is beyond all numbers.
+        # A departure: a channel without content passes no gradient on. Each normalization would multiply it by up to
+        # 300, and networks have a dozen in a row: that of a blank page is beyond all numbers.
         per_gradient = scale.float() * rstd * _has_content(mean, rstd, x.dtype)
         per_x = -per_gradient * rstd * of_scale / area
         constant = -per_gradient * of_shift / area - per_x * mean
