@@ -21,7 +21,7 @@ from fast_style.stylizer import Stylizer
 def stylizer() -> Stylizer:
     torch.manual_seed(0)
     network = varied(BalancedNet(styles=1, width=8, blocks=1))
-    return Stylizer(TorchBackend(network, "cpu", "fp32"), Metadata({"a": ""}))
+    return Stylizer(TorchBackend(network, "cpu", "fp32"), Metadata({"a": {}}))
 
 
 def photograph(height: int = 96, width: int = 128) -> Tensor:
