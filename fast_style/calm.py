@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fast_style.tiles import Read, Write
 
 #: The standard deviation, in [0, 1], from which on a picture is all the network's. That of 1,003 photographs is 0.07
-#: and more, of Kodak's twelve at a quarter of their contrast 0.025 and more, of what seems blank 0.005 and less.
+#: and more, of Kodak's twelve at a quarter of their contrast 0.025 and more.
 CONTENT = 0.025
 
 # Samples along each side: whether a picture has content, these nearly always tell.
