@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from fast_style.data.sources import printable
@@ -51,10 +51,21 @@ class Extras:
         for count, name in ((covers, "the picture on the cover"), (len(others) - covers, "another video")):
             self.left_out += [name if count == 1 else f"{name} ({count} times)"] * bool(count)
 
-    def chapters(self, begin: Fraction, end: Fraction | None) -> list[Any]:
-        """Return the chapters of a part of the film, which is from `begin` to `end`, by the times of that part."""
+    def chapters(self, begin: Fraction, end: Fraction | None, origin: Fraction, length: Fraction) -> list[Any]:
+        """Return the chapters of a part of the film, by the times of that part.
+
+        Args:
+            begin: the part's, in seconds from the film's beginning.
+            end: likewise; None: that of the film.
+            origin: what the film's clock shows when it begins, in seconds.
+            length: of the film, in seconds; 0: unknown.
+        """
         kept: list[Any] = []
         chapters: list[Any] = list(self._container.chapters())
+        behind = max((chapter["end"] * chapter["time_base"] for chapter in chapters), default=origin)
+        # Who moved the clock may have left the chapters; they are meant to end where the film does.
+        if not length or abs(behind - origin - length) <= abs(behind - length):
+            begin, end = begin + origin, None if end is None else end + origin
         for chapter in chapters:
             unit = chapter["time_base"]
             first, last = max(begin, chapter["start"] * unit), chapter["end"] * unit
@@ -71,18 +82,24 @@ def fits_rate(timecode: str, rate: Fraction) -> bool:
     return match is not None and round(rate) > 0 and (match[1] == ":" or round(rate) % 30 == 0)
 
 
-def can_hold(container: str, stream: Stream) -> bool:
-    """Return whether films of a format, as FFmpeg calls it, can hold a stream of data or an attachment."""
+def can_hold(container: str, stream: Any) -> bool:
+    """Return whether films of a format, as FFmpeg calls it, can hold a stream as it is."""
     if stream.type == "attachment":
         # WebM takes them, and does not write them.
         return container == "matroska"
     try:
         with av.open(io.BytesIO(), "w", format=container) as trial:
-            trial.add_stream_from_template(stream)
+            trial.add_stream_from_template(stream, opaque=True)
             trial.start_encoding()
-    except (OSError, ValueError, av.FFmpegError):
+    except (OSError, ValueError, AttributeError, av.FFmpegError):
         return False
     return True
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name for what a stream is packed with."""
+    context = getattr(stream, "codec_context", None)
+    return context.codec.canonical_name if context else "unknown"
 
 
 def name_of(stream: Any) -> str:

@@ -15,13 +15,16 @@ from av.video.frame import VideoFrame
 from fast_style.errors import FilmError
 from fast_style.films.extras import Extras
 from fast_style.films.fields import Fields
-from fast_style.films.frames import USUAL_RATE, Frame, Shape
+from fast_style.films.frames import Frame, Shape
 from fast_style.films.opening import decoder_of, moving_pictures, open_film, reason
 from fast_style.films.pixels import Picturer
-from fast_style.films.timeline import Timeline, until_next
+from fast_style.films.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
 
-# In these, time begins anywhere.
-_RUNNING_CLOCK = ("mpegts", "mpeg")
+# FFmpeg's flags of formats: the clock may start again in the middle, so that nothing can be sought by time; and there
+# is no time at all but what follows from the rate.
+_RESTARTS, _NO_TIMES = 0x0200, 0x0080
+#: In seconds. What is heard before a cut, so that a decoder has begun when it is reached.
+_PREROLL = 1
 #: How far behind the last frame wanted its sound may stand in the file, in seconds.
 _INTERLEAVING = 10
 
@@ -59,9 +62,12 @@ class FilmReader:
         stream = self._stream = moving_pictures(self.path, container)
         self._decoder = decoder_of(stream)
         self._tick = stream.time_base or Fraction(1, 90_000)
-        self._rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
-        running = container.format.name in _RUNNING_CLOCK and container.start_time is not None
-        self._origin = Fraction(container.start_time, av.time_base) if running else Fraction(0)
+        self._timeless = bool(container.format.flags & _NO_TIMES)
+        self._restarts = bool(container.format.flags & _RESTARTS)
+        self._rate = rate_of(stream, self._timeless)
+        if self._timeless:
+            self._tick = 1 / self._rate
+        self._origin = origin_of(container)
         # As decimals, which people write, and not as their nearest binary numbers.
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
         self.extras = Extras(container, stream, self._start)
@@ -76,19 +82,21 @@ class FilmReader:
         self._fields = Fields(self._tick)
         self._resized: str | None = None
         self._broken: str | None = None
-        if start:
+        if start and not self._timeless:
             # What cannot be sought is read from the beginning.
             with contextlib.suppress(av.FFmpegError):
                 # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
                 self._decode(next(container.demux(stream), None))
-                container.seek(int((self._start + self._origin) * av.time_base))
+                # From the beginning, where a time may come twice: what is not wanted is not decoded.
+                moment = self._origin - 1 if self._restarts else self._start + self._origin
+                container.seek(int(moment * av.time_base))
         self._frames = until_next(self._read(long_side), self._last_duration)
         self._first = next(self._frames, None)
         if self._first is None:
             reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
             raise FilmError(f"{self.path}: {reason}{f' ({self._broken})' if self._broken else ''}")
         height, width = self._first.pixels.shape[:2]
-        length = Fraction(container.duration or 0, av.time_base)
+        length = whole = length_of(container, self._origin)
         length = length if self._end is None else min(self._end, length or self._end)
         count = 0 if start or end is not None else stream.frames
         count = count or max(0, round((length - self._start) * self._rate))
@@ -96,7 +104,7 @@ class FilmReader:
         aspect = 1 / aspect if self._picture.swapped else aspect
         alpha, colours = self._picture.alpha, self._picture.colours
         self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colours, alpha=alpha)
-        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end)
+        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
 
     @property
     def shape(self) -> Shape:
@@ -158,14 +166,17 @@ class FilmReader:
             return min(self._beyond, self._end) - begin
         # Not of those in fragments, in which it is counted from when the first is decoded.
         said = self._container.format.name.startswith("mov") and stream.frames and stream.duration
-        rest = ((stream.start_time or 0) + (said or 0)) * self._tick - begin
-        return rest if rest > 0 and self.damage is None else frame.duration
+        rest = ((stream.start_time or 0) + said) * self._tick - self._origin - begin if said else Fraction(0)
+        return rest if rest > 0 and self.damage is None else frame.duration or 1 / self._rate
 
     def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
         """Yield the frames before the end, with their times, and gather the packets of the other streams."""
         reached = {stream.index: Fraction(0) for stream in self.others if stream.type == "audio"}
         last: Fraction | None = None
-        for packet in self._packets():
+        packets = self._packets()
+        if self._start and self._restarts:
+            packets = from_key_frame(packets, self._stream.index, self._start, self._moment)
+        for packet in packets:
             moment = self._moment(packet)
             if packet is None or packet.stream_index == self._stream.index:
                 for frame in self._whole(self._decode(packet), last_of_all=packet is None):
@@ -187,7 +198,9 @@ class FilmReader:
 
     def _packets(self) -> "Iterator[Packet[Any] | None]":
         """Yield the packets there are, and None, for what the decoder still holds."""
-        count, timeline = 0, Timeline()
+        count = 0
+        sparse = [other.index for other in self.others if other.type != "audio"]
+        timeline = Timeline(jumps=self._restarts, sparse=sparse)
         try:
             for packet in self._container.demux(self._stream, *self.others):
                 # Those without a byte would flush the decoders, too.
@@ -224,13 +237,16 @@ class FilmReader:
         return moment if last is None or moment > last else last + self._tick
 
     def _moment(self, item: Any) -> Fraction | None:
-        if item is None or item.pts is None:
+        if item is None or item.pts is None or self._timeless:
             return None
         # The last frames, which no packet brings, come without a unit.
         return Fraction(item.pts * (item.time_base or self._tick) - self._origin)
 
     def _take_packets(self) -> _Packets:
-        """Return what has been gathered of the other streams within the part that is wanted, counted from its start."""
+        """Return what has been gathered of the other streams, counted from the first frame that is wanted.
+
+        There may be more of it than is wanted: what is before, a decoder may need.
+        """
         if self._zero is None:
             return ()
         gathered, self._pending = self._pending, []
@@ -238,10 +254,18 @@ class FilmReader:
         for packet in gathered:
             moment = self._moment(packet)
             assert moment is not None
-            if (self._start and moment < self._zero) or (self._end is not None and moment >= self._end):
+            if self._end is not None and moment >= self._end:
+                continue
+            lasts = max(Fraction(packet.duration or 0) * packet.time_base, Fraction(_PREROLL))
+            if self._start and moment + lasts < self._zero:
                 continue
             if shift := round((self._origin + self._zero) / packet.time_base):
                 packet.pts = None if packet.pts is None else packet.pts - shift
                 packet.dts = None if packet.dts is None else packet.dts - shift
             kept.append(packet)
         return tuple(kept)
+
+    @property
+    def part(self) -> tuple[bool, Fraction | None]:
+        """Whether it begins behind the film's beginning, and how long it is at the most; None: to the film's end."""
+        return bool(self._start), None if self._end is None else self._end - (self._zero or 0)

@@ -17,7 +17,7 @@ from fast_style.errors import ConfigError, FilmError
 from fast_style.films.codecs import choose_encoder
 from fast_style.films.copied import CopiedStreams
 from fast_style.films.extras import fits_rate
-from fast_style.films.frames import CONTAINERS, Frame, Shape, flat
+from fast_style.films.frames import CONTAINERS, Besides, Frame, Shape, flat
 from fast_style.films.opening import reason
 from fast_style.films.pixels import to_video
 from fast_style.films.reader import FilmReader
@@ -44,6 +44,7 @@ class FilmWriter:
         crf: see `choose_encoder`.
         source: the film whose sound, subtitles, chapters, title and the like to take over.
         more: further settings of the encoder, by FFmpeg's names.
+        besides: what becomes of the sound and the subtitles.
 
     Raises:
         ConfigError: if codec and crf do not fit, or the format cannot hold the codec.
@@ -59,6 +60,7 @@ class FilmWriter:
         crf: int | None = None,
         source: FilmReader | None = None,
         more: Mapping[str, str] | None = None,
+        besides: Besides = Besides(),
     ) -> None:
         self.path, self._part, self._shape = path, part, shape
         self._encoder, settings = choose_encoder(path, codec, crf)
@@ -79,7 +81,7 @@ class FilmWriter:
             )
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             if source:
-                self._take_over(source)
+                self._take_over(source, besides)
             self._start(self._stream.codec_context)
             self._container.start_encoding()
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -94,6 +96,7 @@ class FilmWriter:
     def notes(self) -> list[str]:
         """See Writer."""
         notes = ["what was transparent lies on white; a .webm would keep it"] if self._laid_on_white else []
+        notes += self._copied.notes if self._copied else []
         return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
     def write(self, frame: Frame) -> None:
@@ -135,14 +138,15 @@ class FilmWriter:
             self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
             if self._copied:
                 self._copied(rest)
+                self._copied.finish()
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
 
-    def _take_over(self, source: FilmReader) -> None:
+    def _take_over(self, source: FilmReader, besides: Besides) -> None:
         self._container.metadata.update(source.extras.metadata)
         self._container.set_chapters(source.chapters)
-        self._copied = CopiedStreams(self.path, self._container, source)
+        self._copied = CopiedStreams(self.path, self._container, source, besides)
         self._left_out = [*source.extras.left_out, *self._copied.left_out]
         timecode = source.extras.timecode
         if timecode and fits_rate(timecode, self._shape.rate):
