@@ -51,8 +51,9 @@ class ConvertedSound:
         self.name = "Opus" if encoder == "libopus" else "AAC"
         self._rate = _rate(encoder, self._decoder.sample_rate or 48_000)
         self._layout = _layout(encoder, self._rate, self._decoder)
-        self.copy: Any = container.add_stream(encoder, rate=self._rate, layout=self._layout)
-        self.copy.bit_rate = _BITS * self.copy.layout.nb_channels
+        copy: Any = container.add_stream(encoder, rate=self._rate, layout=self._layout)
+        copy.bit_rate = _BITS * copy.layout.nb_channels
+        self.copy = copy
         self._graph: Graph | None = None
         self._kind: Any = None
 
@@ -131,8 +132,8 @@ class ConvertedText:
         encoder = _TEXT.get(container.format.name, _USUAL_TEXT)
         self.name = "WebVTT" if encoder == _USUAL_TEXT else "MP4's text"
         self._decoder.open(strict=False)
-        self.copy: Any = container.add_stream(encoder)
-        self._encoder = self.copy.codec_context
+        copy: Any = container.add_stream(encoder)
+        self.copy, self._encoder = copy, copy.codec_context
         self._encoder.subtitle_header = self._decoder.subtitle_header
         self._encoder.time_base = Fraction(1, 1000)
         self.copy.time_base = Fraction(1, 1000)
@@ -165,10 +166,10 @@ def _layout(encoder: str, rate: int, decoder: Any) -> str:
     number = decoder.layout.nb_channels
     usual = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}.get(number, "stereo")
     for layout in (decoder.layout.name, usual, "stereo"):
-        trial = AudioCodecContext.create(encoder, "w")
+        trial: Any = AudioCodecContext.create(encoder, "w")
         try:
             trial.layout, trial.sample_rate = layout, rate
-            trial.format = (trial.codec.audio_formats or [None])[0].name
+            trial.format = trial.codec.audio_formats[0].name
             trial.time_base = Fraction(1, rate)
             trial.open(strict=False)
         except (av.FFmpegError, ValueError):

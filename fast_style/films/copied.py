@@ -11,10 +11,10 @@ from av.container import OutputContainer
 from fast_style.errors import FilmError
 from fast_style.films.converted import ConvertedSound, ConvertedText, refusal
 from fast_style.films.extras import can_hold, codec_of, name_of
-from fast_style.films.frames import CONTAINERS, Besides
+from fast_style.films.frames import AS_USUAL, CONTAINERS, Besides
 from fast_style.films.reader import FilmReader
 
-_CONVERT = {"audio": ConvertedSound, "subtitle": ConvertedText}
+_CONVERT: dict[str, type[ConvertedSound | ConvertedText]] = {"audio": ConvertedSound, "subtitle": ConvertedText}
 
 
 class CopiedStreams:
@@ -34,9 +34,7 @@ class CopiedStreams:
         FilmError: if it cannot hold sound or subtitles that are to be copied.
     """
 
-    def __init__(
-        self, path: Path, container: OutputContainer, source: FilmReader, besides: Besides = Besides()
-    ) -> None:
+    def __init__(self, path: Path, container: OutputContainer, source: FilmReader, besides: Besides = AS_USUAL) -> None:
         self._path, self._container, self._source, self._besides = path, container, source, besides
         self._filters: dict[int, BitStreamFilterContext] = {}
         self._latest: dict[int, int] = {}

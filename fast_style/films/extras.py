@@ -3,6 +3,7 @@
 import io
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -11,7 +12,12 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from fast_style.data.sources import printable
+from fast_style.errors import FilmError
+from fast_style.films.frames import AS_USUAL, CONTAINERS, Besides
+from fast_style.films.opening import open_film
 
+# In which order they are tried, where nobody has chosen.
+_CHOICE = (".mp4", ".mkv", ".mov")
 # What describes a file itself, and not the film in it.
 _OWN = ("major_brand", "minor_version", "compatible_brands", "encoder", "timecode")
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
@@ -94,6 +100,23 @@ def can_hold(container: str, stream: Any) -> bool:
     except (OSError, ValueError, AttributeError, av.FFmpegError):
         return False
     return True
+
+
+def fitting_suffix(path: Path, besides: Besides = AS_USUAL) -> str:
+    """Return how the name of a copy of a film should end, so that it can hold the sound and subtitles of that film.
+
+    That is as its own, .mp4, .mkv or .mov, whichever is the first to hold all that is to be copied, or else the most.
+    """
+    own = path.suffix.lower()
+    suffixes = list(dict.fromkeys([*([own] if own in CONTAINERS else []), *_CHOICE]))
+    try:
+        with open_film(path) as container:
+            others = [each for each in container.streams if besides.how(each.type) in ("auto", "copy")]
+            others = [each for each in others if each.type in ("audio", "subtitle")]
+            held = {suffix: sum(can_hold(CONTAINERS[suffix][0], each) for each in others) for suffix in suffixes}
+    except FilmError:  # What is wrong with it is said when it is read.
+        return suffixes[0]
+    return max(held, key=lambda suffix: held[suffix])
 
 
 def codec_of(stream: Any) -> str:

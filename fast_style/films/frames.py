@@ -55,6 +55,9 @@ class Besides:
         return {"audio": self.audio, "subtitle": self.subtitles}.get(kind, "auto")
 
 
+AS_USUAL = Besides()
+
+
 @dataclass(frozen=True)
 class Frame:
     """One picture of a film.

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import numpy as np
@@ -16,19 +16,17 @@ from fast_style.errors import FilmError
 from fast_style.films.extras import Extras
 from fast_style.films.fields import Fields
 from fast_style.films.frames import Frame, Shape
+from fast_style.films.gathered import Gathered
 from fast_style.films.opening import decoder_of, moving_pictures, open_film, reason
 from fast_style.films.pixels import Picturer
 from fast_style.films.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
 
-# FFmpeg's flags of formats: the clock may start again in the middle, so that nothing can be sought by time; and there
-# is no time at all but what follows from the rate.
+# FFmpeg's flags of formats: the clock may start again in the middle; there is no time but what follows from the rate.
 _RESTARTS, _NO_TIMES = 0x0200, 0x0080
-#: In seconds. What is heard before a cut, so that a decoder has begun when it is reached.
-_PREROLL = 1
+# In these, FFmpeg finds a time for sure. The others are read from the beginning, and not decoded.
+_SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv")
 #: How far behind the last frame wanted its sound may stand in the file, in seconds.
 _INTERLEAVING = 10
-
-_Packets: TypeAlias = "tuple[Packet[Stream], ...]"
 
 
 class FilmReader:
@@ -77,19 +75,17 @@ class FilmReader:
         self._beyond: Fraction | None = None
         #: When the first frame appears that is wanted: from there, times are counted.
         self._zero = None if start else Fraction(0)
-        self._pending: list[Packet[Stream]] = []
+        self._gathered = Gathered(self._start, self._end, self._origin)
         self._undecodable = self._incomplete = self._taken = 0
         self._fields = Fields(self._tick)
         self._resized: str | None = None
         self._broken: str | None = None
-        if start and not self._timeless:
+        if start and container.format.name in _SOUGHT:
             # What cannot be sought is read from the beginning.
             with contextlib.suppress(av.FFmpegError):
                 # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
                 self._decode(next(container.demux(stream), None))
-                # From the beginning, where a time may come twice: what is not wanted is not decoded.
-                moment = self._origin - 1 if self._restarts else self._start + self._origin
-                container.seek(int(moment * av.time_base))
+                container.seek(int((self._start + self._origin) * av.time_base))
         self._frames = until_next(self._read(long_side), self._last_duration)
         self._first = next(self._frames, None)
         if self._first is None:
@@ -133,9 +129,9 @@ class FilmReader:
             yield first
         yield from self._frames
 
-    def rest(self) -> _Packets:
+    def rest(self) -> tuple[Any, ...]:
         """See Reader."""
-        return self._take_packets()
+        return self._gathered.take(self._zero)
 
     def close(self) -> None:
         """See Reader."""
@@ -155,10 +151,11 @@ class FilmReader:
             self._taken += 1
             self._incomplete += frame.is_corrupt
             duration = (frame.duration or 0) * (frame.time_base or self._tick)
+            duration = 1 / self._rate if self._timeless else duration
             pixels, alpha = self._picture(frame), None
             if self._picture.alpha:
                 pixels, alpha = np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
-            yield Frame(pixels, moment - self._zero, duration, alpha, self._take_packets())
+            yield Frame(pixels, moment - self._zero, duration, alpha, self._gathered.take(self._zero))
 
     def _last_duration(self, frame: Frame) -> Fraction:
         begin, stream = frame.time + (self._zero or 0), self._stream
@@ -174,7 +171,7 @@ class FilmReader:
         reached = {stream.index: Fraction(0) for stream in self.others if stream.type == "audio"}
         last: Fraction | None = None
         packets = self._packets()
-        if self._start and self._restarts:
+        if self._start and not self._timeless and self._container.format.name not in _SOUGHT:
             packets = from_key_frame(packets, self._stream.index, self._start, self._moment)
         for packet in packets:
             moment = self._moment(packet)
@@ -186,7 +183,7 @@ class FilmReader:
                         break
                     yield frame, last
             elif moment is not None:
-                self._pending.append(packet)
+                self._gathered.add(packet, moment)
                 reached[packet.stream_index] = moment
             if self._end is None or last is None or last < self._end:
                 continue
@@ -241,29 +238,6 @@ class FilmReader:
             return None
         # The last frames, which no packet brings, come without a unit.
         return Fraction(item.pts * (item.time_base or self._tick) - self._origin)
-
-    def _take_packets(self) -> _Packets:
-        """Return what has been gathered of the other streams, counted from the first frame that is wanted.
-
-        There may be more of it than is wanted: what is before, a decoder may need.
-        """
-        if self._zero is None:
-            return ()
-        gathered, self._pending = self._pending, []
-        kept = []
-        for packet in gathered:
-            moment = self._moment(packet)
-            assert moment is not None
-            if self._end is not None and moment >= self._end:
-                continue
-            lasts = max(Fraction(packet.duration or 0) * packet.time_base, Fraction(_PREROLL))
-            if self._start and moment + lasts < self._zero:
-                continue
-            if shift := round((self._origin + self._zero) / packet.time_base):
-                packet.pts = None if packet.pts is None else packet.pts - shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-            kept.append(packet)
-        return tuple(kept)
 
     @property
     def part(self) -> tuple[bool, Fraction | None]:

@@ -16,6 +16,7 @@ from fast_style.errors import ConfigError, FilmError
 from fast_style.files import take_place
 from fast_style.films.animations import AnimationReader, AnimationWriter
 from fast_style.films.frames import ANIMATIONS, CONTAINERS, Besides, Bytes, Reader, Writer
+from fast_style.films.kinds import holds_film, is_moving_picture
 from fast_style.films.stills import PicturesReader, PicturesWriter
 from fast_style.films.temporal import Smoother
 from fast_style.films.work import FilmReport, FilmWork
@@ -24,9 +25,6 @@ from fast_style.parts import claimed
 
 if TYPE_CHECKING:
     from fast_style.stylizer import Stylizer
-
-#: How the names of films end. What is read need not be among those that can be written.
-FILM_SUFFIXES = (*CONTAINERS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".mxf")
 
 
 def stylize_film(
@@ -67,8 +65,8 @@ def stylize_film(
         start: where to begin, in seconds.
         end: where to end, in seconds; nothing: with the film.
         fps: frames a second, of pictures: films and animations bring along their times. Nothing: 25.
-        audio: of films: `copy`, `convert` (to AAC, or to Opus in a .webm), `none`, or `auto`: copied where the format can
-            hold it, else converted.
+        audio: of films: `copy`, `convert` (to AAC, or to Opus in a .webm), `none`, or `auto`: copied where the format
+            can hold it, else converted.
         subtitles: likewise; text is converted to that of MP4 or to WebVTT.
         progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
         controls: as for a call of `stylizer`. Each frame gets grain of its own.
@@ -185,7 +183,7 @@ def _open_reader(
 ) -> Reader:
     if not isinstance(source, Path):
         return PicturesReader(source, None if fps is None else Fraction(fps).limit_denominator(1001), size)
-    if source.suffix.lower() in ANIMATIONS:
+    if is_moving_picture(source) or (source.suffix.lower() in ANIMATIONS and not holds_film(source)):
         return AnimationReader(source, start, end, size)
     _require_av()
     from fast_style.films.reader import FilmReader

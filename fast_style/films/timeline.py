@@ -56,8 +56,11 @@ def from_key_frame(
         moment_of: tells when a packet is shown.
     """
     held: list[Any] = []
+    first = True
     for packet in packets:
-        if packet is not None and packet.stream_index != pictures:
+        # From the first picture, decoders learn which encoder's faults to make up for.
+        if packet is not None and (first or packet.stream_index != pictures):
+            first = first and packet.stream_index != pictures
             yield packet
             continue
         moment = start if packet is None else moment_of(packet)

@@ -17,7 +17,7 @@ from fast_style.errors import ConfigError, FilmError
 from fast_style.films.codecs import choose_encoder
 from fast_style.films.copied import CopiedStreams
 from fast_style.films.extras import fits_rate
-from fast_style.films.frames import CONTAINERS, Besides, Frame, Shape, flat
+from fast_style.films.frames import AS_USUAL, CONTAINERS, Besides, Frame, Shape, flat
 from fast_style.films.opening import reason
 from fast_style.films.pixels import to_video
 from fast_style.films.reader import FilmReader
@@ -60,7 +60,7 @@ class FilmWriter:
         crf: int | None = None,
         source: FilmReader | None = None,
         more: Mapping[str, str] | None = None,
-        besides: Besides = Besides(),
+        besides: Besides = AS_USUAL,
     ) -> None:
         self.path, self._part, self._shape = path, part, shape
         self._encoder, settings = choose_encoder(path, codec, crf)
