@@ -12,6 +12,7 @@ from fast_style.errors import FilmError
 from fast_style.films.converted import ConvertedSound, ConvertedText, refusal
 from fast_style.films.extras import can_hold, codec_of, name_of
 from fast_style.films.frames import AS_USUAL, CONTAINERS, Besides
+from fast_style.films.lines import UNIT, Lines
 from fast_style.films.reader import FilmReader
 
 _CONVERT: dict[str, type[ConvertedSound | ConvertedText]] = {"audio": ConvertedSound, "subtitle": ConvertedText}
@@ -41,9 +42,14 @@ class CopiedStreams:
         self.left_out: list[str] = []
         self.notes: list[str] = []
         self._copies: dict[int, Any] = {}
+        self._lines: dict[int, Lines] = {}
         self._converted: dict[int, ConvertedSound | ConvertedText] = {}
         for other in (*source.others, *source.extras.attachments):
             self._take(other)
+        for index, copy in self._copies.items():
+            if container.format.name in ("mp4", "mov") and codec_of(copy) == "mov_text":
+                copy.time_base = UNIT
+                self._lines[index] = Lines()
 
     def __call__(self, packets: tuple[Any, ...]) -> None:
         """Write packets of the other film."""
@@ -61,12 +67,16 @@ class CopiedStreams:
                 ready = self._converted[index](packet)
             else:
                 ready = self._filters[index].filter(packet) if index in self._filters else [packet]
+            if index in self._lines:
+                ready = [each for line in ready for each in self._lines[index](line)]
             self._mux(index, ready)
 
-    def finish(self) -> None:
-        """Write what converters still hold."""
+    def finish(self, length: Fraction) -> None:
+        """Write what is still held, for a film of some seconds."""
         for index, convert in self._converted.items():
             self._mux(index, convert(None))
+        for index, lines in self._lines.items():
+            self._mux(index, lines.finish(length))
 
     def _mux(self, index: int, packets: list[Any]) -> None:
         for each in packets:

@@ -93,8 +93,10 @@ def can_hold(container: str, stream: Any) -> bool:
     if stream.type == "attachment":
         # WebM takes them, and does not write them.
         return container == "matroska"
+    # Of samples as they are, it says only with the header whether MP4 has a name for them.
+    options = {"movflags": "empty_moov"} if codec_of(stream).startswith("pcm_") else {}
     try:
-        with av.open(io.BytesIO(), "w", format=container) as trial:
+        with av.open(io.BytesIO(), "w", format=container, container_options=options) as trial:
             trial.add_stream_from_template(stream, opaque=True)
             trial.start_encoding()
     except (OSError, ValueError, AttributeError, av.FFmpegError):
@@ -113,10 +115,16 @@ def fitting_suffix(path: Path, besides: Besides = AS_USUAL) -> str:
         with open_film(path) as container:
             others = [each for each in container.streams if besides.how(each.type) in ("auto", "copy")]
             others = [each for each in others if each.type in ("audio", "subtitle")]
-            held = {suffix: sum(can_hold(CONTAINERS[suffix][0], each) for each in others) for suffix in suffixes}
+            held = {suffix: sum(_suits(suffix, each) for each in others) for suffix in suffixes}
     except FilmError:  # What is wrong with it is said when it is read.
         return suffixes[0]
     return max(held, key=lambda suffix: held[suffix])
+
+
+def _suits(suffix: str, stream: Any) -> bool:
+    # Few players know samples as they are in MP4, which has them since 2021.
+    unusual = suffix in (".mp4", ".m4v") and codec_of(stream).startswith("pcm_")
+    return not unusual and can_hold(CONTAINERS[suffix][0], stream)
 
 
 def codec_of(stream: Any) -> str:

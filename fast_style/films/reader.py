@@ -59,12 +59,10 @@ class FilmReader:
         container = self._container
         stream = self._stream = moving_pictures(self.path, container)
         self._decoder = decoder_of(stream)
-        self._tick = stream.time_base or Fraction(1, 90_000)
         self._timeless = bool(container.format.flags & _NO_TIMES)
         self._restarts = bool(container.format.flags & _RESTARTS)
         self._rate = rate_of(stream, self._timeless)
-        if self._timeless:
-            self._tick = 1 / self._rate
+        self._tick = 1 / self._rate if self._timeless else stream.time_base or Fraction(1, 90_000)
         self._origin = origin_of(container)
         # As decimals, which people write, and not as their nearest binary numbers.
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
@@ -195,22 +193,29 @@ class FilmReader:
 
     def _packets(self) -> "Iterator[Packet[Any] | None]":
         """Yield the packets there are, and None, for what the decoder still holds."""
-        count = 0
+        count = ends = 0
         sparse = [other.index for other in self.others if other.type != "audio"]
         timeline = Timeline(jumps=self._restarts, sparse=sparse)
         try:
             for packet in self._container.demux(self._stream, *self.others):
                 # Those without a byte would flush the decoders, too.
                 if packet.size:
-                    count += packet.stream_index == self._stream.index
+                    if packet.stream_index == self._stream.index:
+                        count += 1
+                        ends = max(ends, (packet.pts or 0) + (packet.duration or 0))
                     timeline(packet)
                     yield packet
             # Some formats say how many there must be; of a file that is cut short, FFmpeg reads what there is.
-            if not self._start and count < self._stream.frames:
+            if not self._start and count < self._stream.frames and not self._edited(ends):
                 self._broken = f"{self._stream.frames - count} of {self._stream.frames} frames are missing"
         except (av.FFmpegError, ValueError) as error:
             self._broken = reason(error)
         yield None
+
+    def _edited(self, ends: int) -> bool:
+        """Return whether frames are missing because an edit list leaves them out: then the last is where it should be."""
+        stream = self._stream
+        return stream.duration is not None and ends + 1 / self._rate / self._tick >= stream.duration
 
     def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
         try:

@@ -1,6 +1,7 @@
 """Films to write: frames encoded at the times they bring along, sound and subtitles as they were."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class FilmWriter:
         self._held: VideoFrame | None = None
         # How long frames stay: what there is, and, by the times at which they appear, those that the encoder has.
         self._lengths: set[int] = set()
+        self._ends = Fraction(0)
         self._encoded: dict[int, int] = {}
         # By how much the first is decoded before it is shown.
         self._lead: int | None = None
@@ -106,6 +108,7 @@ class FilmWriter:
             FilmError: if the disk is full, or the like.
         """
         pixels, alpha = frame.pixels, frame.alpha
+        self._ends = frame.time + frame.duration
         if not self._keeps_alpha:
             self._laid_on_white |= alpha is not None and bool((alpha < 255).any())
             pixels, alpha = flat(frame), None
@@ -138,7 +141,7 @@ class FilmWriter:
             self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
             if self._copied:
                 self._copied(rest)
-                self._copied.finish()
+                self._copied.finish(self._ends)
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
