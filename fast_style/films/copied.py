@@ -104,7 +104,8 @@ class CopiedStreams:
         how = self._besides.how(other.type)
         if how == "none":
             return
-        if holds and how != "convert":
+        why = refusal(other) if other.type in _CONVERT else None
+        if holds and (how != "convert" or why):
             self._copies[other.index] = self._add(other)
         elif other.type not in _CONVERT:
             self.left_out.append(f"{name_of(other)}, which a {self._path.suffix} cannot hold")
@@ -114,8 +115,8 @@ class CopiedStreams:
                 f"{self._path}: such a file cannot hold the {other.type} of {self._source.path} ({codec_of(other)}); "
                 f"{_remedy(other)}{setting}=convert"
             )
-        elif why := refusal(other):
-            self.left_out.append(f"{other.type} {codec_of(other)}, {why}")
+        elif why:
+            self.left_out.append(f"the {other.type} {codec_of(other)} ({why})")
         else:
             self._convert(other, because=f", since a {self._path.suffix} cannot hold it" if how == "auto" else "")
 
@@ -123,7 +124,7 @@ class CopiedStreams:
         try:
             convert = _CONVERT[other.type](self._container, other, self._source.part)
         except (ValueError, av.FFmpegError):
-            self.left_out.append(f"{other.type} {codec_of(other)}, which cannot be converted")
+            self.left_out.append(f"the {other.type} {codec_of(other)} (which cannot be converted)")
             return
         self._converted[other.index] = convert
         self._copies[other.index] = convert.copy

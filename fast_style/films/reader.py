@@ -21,12 +21,14 @@ from fast_style.films.opening import decoder_of, moving_pictures, open_film, rea
 from fast_style.films.pixels import Picturer
 from fast_style.films.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
 
-# FFmpeg's flags of formats: the clock may start again in the middle; there is no time but what follows from the rate.
+# FFmpeg's flags: the clock may start again in the middle; there is no time but what follows from the rate.
 _RESTARTS, _NO_TIMES = 0x0200, 0x0080
 # In these, FFmpeg finds a time for sure. The others are read from the beginning, and not decoded.
 _SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv")
 #: How far behind the last frame wanted its sound may stand in the file, in seconds.
 _INTERLEAVING = 10
+#: How far its subtitles may, which are few, so that one does not see that all have come.
+_LAG = 2
 
 
 class FilmReader:
@@ -59,8 +61,7 @@ class FilmReader:
         container = self._container
         stream = self._stream = moving_pictures(self.path, container)
         self._decoder = decoder_of(stream)
-        self._timeless = bool(container.format.flags & _NO_TIMES)
-        self._restarts = bool(container.format.flags & _RESTARTS)
+        self._timeless, self._restarts = (bool(container.format.flags & each) for each in (_NO_TIMES, _RESTARTS))
         self._rate = rate_of(stream, self._timeless)
         self._tick = 1 / self._rate if self._timeless else stream.time_base or Fraction(1, 90_000)
         self._origin = origin_of(container)
@@ -122,8 +123,8 @@ class FilmReader:
 
     def frames(self) -> Iterator[Frame]:
         """See Reader."""
-        if self._first is not None:
-            first, self._first = self._first, None
+        first, self._first = self._first, None
+        if first is not None:
             yield first
         yield from self._frames
 
@@ -168,6 +169,7 @@ class FilmReader:
         """Yield the frames before the end, with their times, and gather the packets of the other streams."""
         reached = {stream.index: Fraction(0) for stream in self.others if stream.type == "audio"}
         last: Fraction | None = None
+        lag = _LAG if any(other.type == "subtitle" for other in self.others) else 0
         packets = self._packets()
         if self._start and not self._timeless and self._container.format.name not in _SOUGHT:
             packets = from_key_frame(packets, self._stream.index, self._start, self._moment)
@@ -186,9 +188,8 @@ class FilmReader:
             if self._end is None or last is None or last < self._end:
                 continue
             # What is heard until the end may stand behind what is seen there.
-            if all(reached[other.index] >= self._end for other in self.others if other.type == "audio"):
-                return
-            if moment is not None and moment > self._end + _INTERLEAVING:
+            behind = Fraction(0) if moment is None else moment - self._end
+            if behind > _INTERLEAVING or (behind >= lag and all(each >= self._end for each in reached.values())):
                 return
 
     def _packets(self) -> "Iterator[Packet[Any] | None]":
@@ -213,9 +214,9 @@ class FilmReader:
         yield None
 
     def _edited(self, ends: int) -> bool:
-        """Return whether frames are missing because an edit list leaves them out: then the last is where it should be."""
-        stream = self._stream
-        return stream.duration is not None and ends + 1 / self._rate / self._tick >= stream.duration
+        """Return whether an edit list leaves frames out: then the last is where it should be."""
+        length = self._stream.duration
+        return length is not None and ends + 1 / self._rate / self._tick >= length
 
     def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
         try:
