@@ -91,12 +91,11 @@ class FilmReader:
             reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
             raise FilmError(f"{self.path}: {reason}{f' ({self._broken})' if self._broken else ''}")
         height, width = self._first.pixels.shape[:2]
-        length = whole = length_of(container, self._origin)
-        length = length if self._end is None else min(self._end, length or self._end)
-        count = 0 if start or end is not None else stream.frames
-        count = count or max(0, round((length - self._start) * self._rate))
-        aspect = stream.sample_aspect_ratio or Fraction(1)
-        aspect = 1 / aspect if self._picture.swapped else aspect
+        whole = length_of(container, self._origin)
+        length = whole if self._end is None else min(self._end, whole or self._end)
+        known = 0 if start or end is not None else stream.frames
+        count = known or max(0, round((length - self._start) * self._rate))
+        aspect = (stream.sample_aspect_ratio or Fraction(1)) ** (-1 if self._picture.swapped else 1)
         alpha, colours = self._picture.alpha, self._picture.colours
         self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colours, alpha=alpha)
         self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
