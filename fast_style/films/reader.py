@@ -93,8 +93,7 @@ class FilmReader:
         height, width = self._first.pixels.shape[:2]
         whole = length_of(container, self._origin)
         length = whole if self._end is None else min(self._end, whole or self._end)
-        known = 0 if start or end is not None else stream.frames
-        count = known or max(0, round((length - self._start) * self._rate))
+        count = (not start and end is None and stream.frames) or max(0, round((length - self._start) * self._rate))
         aspect = (stream.sample_aspect_ratio or Fraction(1)) ** (-1 if self._picture.swapped else 1)
         alpha, colours = self._picture.alpha, self._picture.colours
         self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colours, alpha=alpha)
