@@ -1,5 +1,6 @@
 """What there is to do with films, with animations, and with pictures that are to become one."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -9,7 +10,7 @@ from inputs import Found, is_film, results
 
 from fast_style.errors import ConfigError
 from fast_style.films.animations import is_animation
-from fast_style.films.frames import ANIMATIONS, CONTAINERS
+from fast_style.films.frames import ANIMATIONS, AS_USUAL, CONTAINERS, Besides
 from fast_style.films.stylize import part_of
 from fast_style.folders import Member
 from fast_style.images.formats import PICTURE_SUFFIXES
@@ -18,7 +19,17 @@ from fast_style.images.formats import PICTURE_SUFFIXES
 Job: TypeAlias = tuple[Path | Member | list[Path], Path]
 
 
-def film_jobs(found: Found, inputs: Any, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:
+def film_jobs(
+    found: Found,
+    inputs: Any,
+    output: str | None,
+    name: str,
+    *,
+    overwrite: bool,
+    resume: bool,
+    container: str | None = None,
+    besides: Besides = AS_USUAL,
+) -> list[Job]:
     """Return what is to be read and written as films; nothing if pictures are to become pictures.
 
     Args:
@@ -29,6 +40,9 @@ def film_jobs(found: Found, inputs: Any, output: str | None, name: str, *, overw
         name: as for `picture_jobs`.
         overwrite: likewise.
         resume: likewise.
+        container: the kind of film to make, such as mkv, where `output` names none; None: what holds sound and
+            subtitles.
+        besides: what becomes of those.
 
     Raises:
         ConfigError: if films and pictures are mixed, an output does not fit, or would replace what it must not.
@@ -49,6 +63,9 @@ def film_jobs(found: Found, inputs: Any, output: str | None, name: str, *, overw
     target = Path(str(output))
     suffix = "" if folder else target.suffix.lower()
     frames = not folder and "*" in target.name
+    wanted = _suffix(container)
+    if wanted and not folder and wanted != suffix:
+        raise ConfigError(f"container={container}: and {output} is another kind of film; leave one of them out")
     if not films:
         if frames and not archives:
             raise ConfigError(f"{output}: is for the frames of a film, and input has none; give {target.parent}/")
@@ -59,7 +76,15 @@ def film_jobs(found: Found, inputs: Any, output: str | None, name: str, *, overw
         # Of a folder, those that lie in it: what is below may be another film.
         return _checked([(find_pictures(inputs), target)], overwrite, resume)
     if folder:
-        made = results(films | closed, output, name, _writable)
+
+        def rename(source: Path | Member, path: Path) -> Path:
+            if wanted:
+                return path.with_suffix(wanted)
+            if isinstance(source, Path) and is_film(films[source]):
+                return path.with_suffix(_fitting(source, besides))
+            return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+
+        made = results(films | closed, output, name, rename)
         # Nor is that a film which an earlier run has left unfinished.
         parts = {part_of(job.target) for job in made} if output is None else set()
         jobs: list[Job] = [(job.source, job.target) for job in made if job.source not in parts]
@@ -106,6 +131,21 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
     return jobs
 
 
-def _writable(path: Path) -> Path:
-    """Return the name of a film, of a format that can be written."""
-    return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+def _suffix(container: str | None) -> str | None:
+    """Return how the names of films of a kind end."""
+    if container is None:
+        return None
+    suffix = f".{str(container).lower().removeprefix('.')}"
+    if suffix not in CONTAINERS:
+        kinds = ", ".join(each.removeprefix(".") for each in CONTAINERS)
+        raise ConfigError(f"container must be one of {kinds}, not {container!r}")
+    return suffix
+
+
+def _fitting(source: Path, besides: Besides) -> str:
+    if importlib.util.find_spec("av") is None:
+        return ".mp4"  # What is missing is said when it is read.
+    # Here: pictures need not wait for it.
+    from fast_style.films.extras import fitting_suffix
+
+    return fitting_suffix(source, besides)

@@ -24,7 +24,7 @@ from fast_style.folders.intake import is_made
 from fast_style.stylizer import Stylizer
 
 #: The settings that only films have.
-SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps")
+SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps", "audio", "subtitles")
 #: What is told of a film that was not made.
 _NOTHING: dict[str, Any] = {"frames": None, "notes": [], "warning": None}
 

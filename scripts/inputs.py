@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -9,12 +10,15 @@ from typing import Any, TypeAlias
 from command_line import beside, find_pictures, safe
 from omegaconf import ListConfig
 
+from fast_style.data.sources import open_source, printable
 from fast_style.errors import ConfigError
 from fast_style.films import FILM_SUFFIXES
+from fast_style.films.kinds import kind_of, suffix_of
 from fast_style.folders import Job, Member, pictures_in
 from fast_style.folders.jobs import ARCHIVE_SUFFIXES, is_archive
 from fast_style.images.formats import PICTURE_SUFFIXES
 
+_SAID = (*PICTURE_SUFFIXES, *FILM_SUFFIXES, *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
 #: Pictures or films, each with its place below the folder, the archive or the fixed part of the glob that names it.
 Found: TypeAlias = dict[Path | Member, Path]
 
@@ -39,22 +43,22 @@ def find_inputs(inputs: Any, output: str | None) -> Found:
 
 
 def is_film(place: Path) -> bool:
-    """Return whether a file is called as films are."""
+    """Return whether a place that `find_inputs` has given is a film's."""
     return place.suffix.lower() in FILM_SUFFIXES
 
 
-def results(found: Found, output: str | None, name: str, rename: Callable[[Path], Path]) -> list[Job]:
+def results(found: Found, output: str | None, name: str, rename: Callable[[Path | Member, Path], Path]) -> list[Job]:
     """Return what is to be made of each.
 
     Args:
         found: what `find_inputs` has found.
         output: the folder for results, with the tree of what is found; None: beside it, and for an archive a folder.
         name: what the names of results beside get.
-        rename: gives what can be written the suffix that is.
+        rename: gives the result of something, by what it would be called, a suffix that can be written.
     """
     if output is not None:
-        return [Job(source, Path(output) / rename(place)) for source, place in found.items()]
-    jobs = [Job(source, rename(_beside(source, place, name))) for source, place in found.items()]
+        return [Job(source, Path(output) / rename(source, place)) for source, place in found.items()]
+    jobs = [Job(source, rename(source, _beside(source, place, name))) for source, place in found.items()]
     # What an earlier run over the same folder made is not stylised again.
     made = {job.target for job in jobs}
     return [job for job in jobs if job.source not in made]
@@ -74,10 +78,14 @@ def _require_no_archive(output: str | None) -> None:
 
 def _found(name: str, output: str | None) -> Found:
     path = Path(name)
+    if path.is_file() and not is_archive(path):
+        return {path: _place(path)}
     suffixes = (*PICTURE_SUFFIXES, *FILM_SUFFIXES)
     if path.is_dir() or (is_archive(path) and path.is_file()):
         found = {source: place for place, source in pictures_in(path, suffixes).items()}
         root = path
+        if path.is_dir():
+            found |= _others([path / each for each in open_source(path).names()], found, path)
         if not found:
             kind = "folder" if path.is_dir() else "archive"
             raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)})")
@@ -85,11 +93,43 @@ def _found(name: str, output: str | None) -> Found:
         # Of a glob, what comes before the first part that has a pattern.
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
         root = path.parent if path.exists() else Path(*fixed)
-        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)}
+        matches = [Path(each) for each in sorted(glob.glob(name, recursive=True))]
+        said = any(each.suffix.lower() in suffixes for each in matches)
+        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if said else {}
+        found |= _others(matches, found, root)
+        if not found:
+            find_pictures(name, suffixes)  # It says what is wrong.
     made = Path(output).resolve() if output is not None else None
     if made is None or root.resolve() not in made.parents:
         return found
     return {source: place for source, place in found.items() if made not in (root.resolve() / place).parents}
+
+
+def _place(path: Path) -> Path:
+    """Return the place of a file that is named: what is in it decides, and then its name says that as well."""
+    place, kind = Path(path.name), kind_of(path)
+    if kind == "film" and not is_film(place):
+        return place.with_suffix(".mp4")
+    return place.with_suffix(suffix_of(path)) if kind == "picture" and is_film(place) else place
+
+
+def _others(files: list[Path], found: Found, root: Path) -> Found:
+    """Return the films among files whose names do not say it; beside pictures, and what is a picture, they are counted.
+
+    Args:
+        files: all there are.
+        found: those whose names say what they are.
+        root: what the places of files are below.
+    """
+    unsaid = [file for file in files if file not in found and file.suffix.lower() not in _SAID and file.is_file()]
+    hidden = {file for file in unsaid if any(part.startswith(".") for part in file.relative_to(root).parts)}
+    kinds = {file: kind_of(file) for file in unsaid if file not in hidden}
+    films = [file for file, kind in kinds.items() if kind == "film" and all(map(is_film, found.values()))]
+    if others := [file for file, kind in kinds.items() if kind and file not in films]:
+        first = f"{printable(str(others[0]))} is a {kinds[others[0]]}"
+        said = "files that can be read, whose names do not say it, are left out"
+        print(f"{len(others):,} {said}: {first}; give it such a name, or name it as input", file=sys.stderr)
+    return {file: file.relative_to(root).with_suffix(".mp4") for file in films}
 
 
 def _beside(source: Path | Member, place: Path, name: str) -> Path:

@@ -38,7 +38,7 @@ def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool
     found = _without_films(found)
     folder = output is None or is_folder(output, len(found))
     if folder:
-        jobs = results(found, output, name, lambda place: place.with_suffix(copy_suffix(place)))
+        jobs = results(found, output, name, lambda source, path: path.with_suffix(copy_suffix(found[source])))
     else:
         jobs = [Job(source, Path(str(output))) for source in found]
     sure = [job for job in jobs if not (isinstance(job.source, Member) and job.source.refused)]

@@ -12,6 +12,7 @@ from pictures import picture_jobs, stylize_pictures
 
 import fast_style
 from fast_style.errors import ConfigError
+from fast_style.films.frames import Besides
 
 #: Instead of a network: show those there are.
 LIST = "list"
@@ -30,12 +31,14 @@ def main(config: DictConfig) -> None:
     name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
     flags = {key: settings[key] for key in ("overwrite", "resume")}
     found = find_inputs(config.input, config.output)
-    if films := film_jobs(found, config.input, config.output, name, **flags):
+    besides = Besides(settings["audio"], settings["subtitles"])
+    kind = {"container": settings["container"], "besides": besides}
+    if films := film_jobs(found, config.input, config.output, name, **flags, **kind):
         how = {key: settings[key] for key in SETTINGS}
         stylize_films(stylizer, films, controls, config.size, how, resume=config.resume, as_json=config.json)
         return
     for override in HydraConfig.get().overrides.task:
-        if (key := override.partition("=")[0]) in SETTINGS:
+        if (key := override.partition("=")[0]) in (*SETTINGS, "container"):
             raise ConfigError(f"{key} is for films, and here pictures are stylised; leave it out")
     jobs = picture_jobs(found, config.output, name, **flags)
     how = {key: settings[key] for key in PICTURE_SETTINGS}

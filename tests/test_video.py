@@ -572,7 +572,11 @@ def test_a_film_becomes_pictures_and_pictures_a_film(copy: Callable[..., FilmRep
             "b.avi: cannot be written as a film; end it in one of .mp4, .m4v, .mov, .mkv, .webm, .gif",
         ),
         ({"target": "b.gif", "crf": 20}, "crf is for films, and b.gif is none; leave it out"),
-        ({"target": "b.webm"}, "b.webm: such a file cannot hold the audio of a.mp4 (aac); end it in .mkv"),
+        (
+            {"target": "b.webm", "audio": "copy"},
+            "b.webm: such a file cannot hold the audio of a.mp4 (aac); end it in .mp4 or .mov, or give audio=convert",
+        ),
+        ({"target": "b.gif", "audio": "convert"}, "audio is for films, and b.gif is none; leave it out"),
         ({"target": "b.webm", "codec": "h264"}, "b.webm: such a file cannot hold libx264; leave out codec, or "),
         ({"target": "notes.txt/b.mp4"}, "notes.txt/b.mp4: cannot be written ("),
         ({"source": "none.mp4"}, "none.mp4: not a readable film (No such file or directory)"),
@@ -790,6 +794,39 @@ def test_folders_of_films_keep_their_tree_and_json_tells_of_each(
     for again in ("resume=true", "overwrite=true"):
         lines = [json.loads(line) for line in call(*settings, again)[0]]
         assert [line["output"] for line in lines] == ["clips/a_day.mp4", "clips/day/a_day.mkv"]
+
+
+def test_a_folder_may_choose_the_kind_of_film_and_what_is_in_it_decides(
+    call: Callable[..., tuple[list[str], str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("clips/day").mkdir(parents=True)
+    write_film(Path("clips/a.mp4"), [picture(0)] * 2, sound=True)
+    # One whose name says nothing, one that FFmpeg knows, and what is none.
+    shutil.copy("clips/a.mp4", "clips/day/b")
+    write_film(Path("clips/c.h264"), [picture(0)] * 2)
+    Path("clips/notes.txt").write_text("not a film")
+    Path("clips/list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n")
+    out, errors = call("input=clips", "output=new", "temporal=0", "container=webm", "crf=60")
+    assert sorted(out) == ["new/a.webm", "new/c.webm", "new/day/b.webm"]
+    assert "clips/a.mp4: audio: aac became Opus, since a .webm cannot hold it" in errors.splitlines()
+    assert call("input=clips/day/b", "temporal=0", "audio=none")[0] == ["clips/day/b_day.mp4"]
+    # Beside pictures it is counted.
+    Image.fromarray(picture(0)).save("clips/day/d.png")
+    Path("photos").mkdir()
+    shutil.copy("clips/day/d.png", "photos/d.png")
+    shutil.copy("clips/day/b", "photos/b")
+    out, errors = call("input=photos", "output=other")
+    assert out == ["other/d.png"]
+    said = "1 files that can be read, whose names do not say it, are left out: photos/b is a film; give it such a name,"
+    assert errors.startswith(said)
+    for arguments, answer in (
+        (("input=clips/a.mp4", "output=e.mp4", "container=mkv"), "container=mkv: and e.mp4 is another kind of film;"),
+        (("input=clips/a.mp4", "container=avi"), "container must be one of mp4, m4v, mov, mkv, webm, not 'avi'"),
+        (("input=photos/d.png", "container=mkv"), "container is for films, and here pictures are stylised; leave it"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            call(*arguments)
+        assert str(stop.value.code).startswith(f"stylize.py: {answer}")
 
 
 def test_films_that_are_there_are_not_made_again(

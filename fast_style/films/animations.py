@@ -12,6 +12,7 @@ from PIL import Image
 from fast_style.errors import FilmError
 from fast_style.files import written_whole
 from fast_style.films.frames import ANIMATIONS, Bytes, Frame, Shape
+from fast_style.films.kinds import FILM_SUFFIXES
 from fast_style.films.stills import to_frame
 from fast_style.images.opening import reason_of
 from fast_style.images.picture import Picture
@@ -34,8 +35,8 @@ _MAX_BYTES = 2_000_000_000
 
 
 def is_animation(path: Path) -> bool:
-    """Return whether a file is a picture that moves, and its name says so."""
-    if path.suffix.lower() not in ANIMATIONS:
+    """Return whether a file is a picture that moves, and its name does not say that it is a still one."""
+    if path.suffix.lower() not in (*ANIMATIONS, *FILM_SUFFIXES):
         return False
     try:
         with (

@@ -3,15 +3,21 @@
 import io
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from fast_style.data.sources import printable
+from fast_style.errors import FilmError
+from fast_style.films.frames import AS_USUAL, CONTAINERS, Besides
+from fast_style.films.opening import open_film
 
+# In which order they are tried, where nobody has chosen.
+_CHOICE = (".mp4", ".mkv", ".mov")
 # What describes a file itself, and not the film in it.
 _OWN = ("major_brand", "minor_version", "compatible_brands", "encoder", "timecode")
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
@@ -51,10 +57,21 @@ class Extras:
         for count, name in ((covers, "the picture on the cover"), (len(others) - covers, "another video")):
             self.left_out += [name if count == 1 else f"{name} ({count} times)"] * bool(count)
 
-    def chapters(self, begin: Fraction, end: Fraction | None) -> list[Any]:
-        """Return the chapters of a part of the film, which is from `begin` to `end`, by the times of that part."""
+    def chapters(self, begin: Fraction, end: Fraction | None, origin: Fraction, length: Fraction) -> list[Any]:
+        """Return the chapters of a part of the film, by the times of that part.
+
+        Args:
+            begin: the part's, in seconds from the film's beginning.
+            end: likewise; None: that of the film.
+            origin: what the film's clock shows when it begins, in seconds.
+            length: of the film, in seconds; 0: unknown.
+        """
         kept: list[Any] = []
         chapters: list[Any] = list(self._container.chapters())
+        behind = max((chapter["end"] * chapter["time_base"] for chapter in chapters), default=origin)
+        # Who moved the clock may have left the chapters; they are meant to end where the film does.
+        if not length or abs(behind - origin - length) <= abs(behind - length):
+            begin, end = begin + origin, None if end is None else end + origin
         for chapter in chapters:
             unit = chapter["time_base"]
             first, last = max(begin, chapter["start"] * unit), chapter["end"] * unit
@@ -71,18 +88,49 @@ def fits_rate(timecode: str, rate: Fraction) -> bool:
     return match is not None and round(rate) > 0 and (match[1] == ":" or round(rate) % 30 == 0)
 
 
-def can_hold(container: str, stream: Stream) -> bool:
-    """Return whether films of a format, as FFmpeg calls it, can hold a stream of data or an attachment."""
+def can_hold(container: str, stream: Any) -> bool:
+    """Return whether films of a format, as FFmpeg calls it, can hold a stream as it is."""
     if stream.type == "attachment":
         # WebM takes them, and does not write them.
         return container == "matroska"
+    # Of samples as they are, it says only with the header whether MP4 has a name for them.
+    options = {"movflags": "empty_moov"} if codec_of(stream).startswith("pcm_") else {}
     try:
-        with av.open(io.BytesIO(), "w", format=container) as trial:
-            trial.add_stream_from_template(stream)
+        with av.open(io.BytesIO(), "w", format=container, container_options=options) as trial:
+            trial.add_stream_from_template(stream, opaque=True)
             trial.start_encoding()
-    except (OSError, ValueError, av.FFmpegError):
+    except (OSError, ValueError, AttributeError, av.FFmpegError):
         return False
     return True
+
+
+def fitting_suffix(path: Path, besides: Besides = AS_USUAL) -> str:
+    """Return how the name of a copy of a film should end, so that it can hold the sound and subtitles of that film.
+
+    That is as its own, .mp4, .mkv or .mov, whichever is the first to hold all that is to be copied, or else the most.
+    """
+    own = path.suffix.lower()
+    suffixes = list(dict.fromkeys([*([own] if own in CONTAINERS else []), *_CHOICE]))
+    try:
+        with open_film(path) as container:
+            others = [each for each in container.streams if besides.how(each.type) in ("auto", "copy")]
+            others = [each for each in others if each.type in ("audio", "subtitle")]
+            held = {suffix: sum(_suits(suffix, each) for each in others) for suffix in suffixes}
+    except FilmError:  # What is wrong with it is said when it is read.
+        return suffixes[0]
+    return max(held, key=lambda suffix: held[suffix])
+
+
+def _suits(suffix: str, stream: Any) -> bool:
+    # Few players know samples as they are in MP4, which has them since 2021.
+    unusual = suffix in (".mp4", ".m4v") and codec_of(stream).startswith("pcm_")
+    return not unusual and can_hold(CONTAINERS[suffix][0], stream)
+
+
+def codec_of(stream: Any) -> str:
+    """Return FFmpeg's name for what a stream is packed with."""
+    context = getattr(stream, "codec_context", None)
+    return context.codec.canonical_name if context else "unknown"
 
 
 def name_of(stream: Any) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fast_style.errors import ConfigError
+
 Bytes: TypeAlias = NDArray[np.uint8]
 
 #: Of pictures without any sign of when they are to be shown, in frames a second.
@@ -21,8 +23,39 @@ CONTAINERS = {
     ".mkv": ("matroska", "h264"),
     ".webm": ("webm", "vp9"),
 }
+#: What can become of sound and subtitles.
+WAYS = ("auto", "copy", "convert", "none")
 #: How the names of animated pictures end, with Pillow's names for their formats.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+
+
+@dataclass(frozen=True)
+class Besides:
+    """What becomes of what a film has beside its pictures.
+
+    Attributes:
+        audio: `copy`, bit for bit; `convert`, to AAC, or to Opus in a .webm; `none`: without; `auto`: copied where the
+            format can hold it, else converted.
+        subtitles: likewise; text is converted to that of MP4 or to WebVTT, and pictures are left out.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+
+    audio: str = "auto"
+    subtitles: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("audio", "subtitles"):
+            if (value := getattr(self, name)) not in WAYS:
+                raise ConfigError(f"{name} must be one of {', '.join(WAYS)}, not {value!r}")
+
+    def how(self, kind: str) -> str:
+        """Return what becomes of a kind of stream, as FFmpeg calls it."""
+        return {"audio": self.audio, "subtitle": self.subtitles}.get(kind, "auto")
+
+
+AS_USUAL = Besides()
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,13 @@ from av.video.stream import VideoStream
 from fast_style.errors import FilmError
 from fast_style.untrusted import MAX_PIXELS
 
-# One file each: playlists and their like lead to other files and addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu"
+#: FFmpeg's names for the formats that are opened: one file each, with moving pictures. What is not here is refused:
+#: playlists and their like lead to other files and addresses, and text would become pictures of letters.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu,av1,"
+    "apv,avs2,avs3,cavsvideo,dhav,dirac,dnxhd,evc,film_cpk,flic,gxf,h261,h263,hxvs,ipu,kux,live_flv,lmlm4,lxf,m4v,"
+    "mjpeg,mjpeg_2000,mtv,nsv,nuv,pva,rm,roq,smjpeg,swf,thp,ty,vc1,vc1test,vivo,vvc,wtv,yuv4mpegpipe"
+)
 
 # FFmpeg's own decoders pass over the opacity in WebM.
 _WITH_OPACITY = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -34,7 +39,7 @@ def open_film(path: Path) -> InputContainer:
         if not found.st_size:
             raise OSError("the file is empty")
         # As an address: a name with a colon would otherwise be taken for one.
-        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
         return av.open(f"file:{path.resolve()}", "r", container_options=options, metadata_errors="replace")
     except (OSError, ValueError, av.FFmpegError) as error:
         raise FilmError(f"{path}: not a readable film ({reason(error)})") from None

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import numpy as np
@@ -15,17 +15,20 @@ from av.video.frame import VideoFrame
 from fast_style.errors import FilmError
 from fast_style.films.extras import Extras
 from fast_style.films.fields import Fields
-from fast_style.films.frames import USUAL_RATE, Frame, Shape
+from fast_style.films.frames import Frame, Shape
+from fast_style.films.gathered import Gathered
 from fast_style.films.opening import decoder_of, moving_pictures, open_film, reason
 from fast_style.films.pixels import Picturer
-from fast_style.films.timeline import Timeline, until_next
+from fast_style.films.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
 
-# In these, time begins anywhere.
-_RUNNING_CLOCK = ("mpegts", "mpeg")
+# FFmpeg's flags: the clock may start again in the middle; there is no time but what follows from the rate.
+_RESTARTS, _NO_TIMES = 0x0200, 0x0080
+# In these, FFmpeg finds a time for sure. The others are read from the beginning, and not decoded.
+_SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv")
 #: How far behind the last frame wanted its sound may stand in the file, in seconds.
 _INTERLEAVING = 10
-
-_Packets: TypeAlias = "tuple[Packet[Stream], ...]"
+#: How far its subtitles may, which are few, so that one does not see that all have come.
+_LAG = 2
 
 
 class FilmReader:
@@ -58,10 +61,10 @@ class FilmReader:
         container = self._container
         stream = self._stream = moving_pictures(self.path, container)
         self._decoder = decoder_of(stream)
-        self._tick = stream.time_base or Fraction(1, 90_000)
-        self._rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
-        running = container.format.name in _RUNNING_CLOCK and container.start_time is not None
-        self._origin = Fraction(container.start_time, av.time_base) if running else Fraction(0)
+        self._timeless, self._restarts = (bool(container.format.flags & each) for each in (_NO_TIMES, _RESTARTS))
+        self._rate = rate_of(stream, self._timeless)
+        self._tick = 1 / self._rate if self._timeless else stream.time_base or Fraction(1, 90_000)
+        self._origin = origin_of(container)
         # As decimals, which people write, and not as their nearest binary numbers.
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
         self.extras = Extras(container, stream, self._start)
@@ -71,12 +74,12 @@ class FilmReader:
         self._beyond: Fraction | None = None
         #: When the first frame appears that is wanted: from there, times are counted.
         self._zero = None if start else Fraction(0)
-        self._pending: list[Packet[Stream]] = []
+        self._gathered = Gathered(self._start, self._end, self._origin)
         self._undecodable = self._incomplete = self._taken = 0
         self._fields = Fields(self._tick)
         self._resized: str | None = None
         self._broken: str | None = None
-        if start:
+        if start and container.format.name in _SOUGHT:
             # What cannot be sought is read from the beginning.
             with contextlib.suppress(av.FFmpegError):
                 # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
@@ -88,15 +91,13 @@ class FilmReader:
             reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
             raise FilmError(f"{self.path}: {reason}{f' ({self._broken})' if self._broken else ''}")
         height, width = self._first.pixels.shape[:2]
-        length = Fraction(container.duration or 0, av.time_base)
-        length = length if self._end is None else min(self._end, length or self._end)
-        count = 0 if start or end is not None else stream.frames
-        count = count or max(0, round((length - self._start) * self._rate))
-        aspect = stream.sample_aspect_ratio or Fraction(1)
-        aspect = 1 / aspect if self._picture.swapped else aspect
+        whole = length_of(container, self._origin)
+        length = whole if self._end is None else min(self._end, whole or self._end)
+        count = (not start and end is None and stream.frames) or max(0, round((length - self._start) * self._rate))
+        aspect = (stream.sample_aspect_ratio or Fraction(1)) ** (-1 if self._picture.swapped else 1)
         alpha, colours = self._picture.alpha, self._picture.colours
         self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colours, alpha=alpha)
-        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end)
+        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
 
     @property
     def shape(self) -> Shape:
@@ -120,14 +121,14 @@ class FilmReader:
 
     def frames(self) -> Iterator[Frame]:
         """See Reader."""
-        if self._first is not None:
-            first, self._first = self._first, None
+        first, self._first = self._first, None
+        if first is not None:
             yield first
         yield from self._frames
 
-    def rest(self) -> _Packets:
+    def rest(self) -> tuple[Any, ...]:
         """See Reader."""
-        return self._take_packets()
+        return self._gathered.take(self._zero)
 
     def close(self) -> None:
         """See Reader."""
@@ -147,10 +148,11 @@ class FilmReader:
             self._taken += 1
             self._incomplete += frame.is_corrupt
             duration = (frame.duration or 0) * (frame.time_base or self._tick)
+            duration = 1 / self._rate if self._timeless else duration
             pixels, alpha = self._picture(frame), None
             if self._picture.alpha:
                 pixels, alpha = np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
-            yield Frame(pixels, moment - self._zero, duration, alpha, self._take_packets())
+            yield Frame(pixels, moment - self._zero, duration, alpha, self._gathered.take(self._zero))
 
     def _last_duration(self, frame: Frame) -> Fraction:
         begin, stream = frame.time + (self._zero or 0), self._stream
@@ -158,14 +160,18 @@ class FilmReader:
             return min(self._beyond, self._end) - begin
         # Not of those in fragments, in which it is counted from when the first is decoded.
         said = self._container.format.name.startswith("mov") and stream.frames and stream.duration
-        rest = ((stream.start_time or 0) + (said or 0)) * self._tick - begin
-        return rest if rest > 0 and self.damage is None else frame.duration
+        rest = ((stream.start_time or 0) + said) * self._tick - self._origin - begin if said else Fraction(0)
+        return rest if rest > 0 and self.damage is None else frame.duration or 1 / self._rate
 
     def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
         """Yield the frames before the end, with their times, and gather the packets of the other streams."""
         reached = {stream.index: Fraction(0) for stream in self.others if stream.type == "audio"}
         last: Fraction | None = None
-        for packet in self._packets():
+        lag = _LAG if any(other.type == "subtitle" for other in self.others) else 0
+        packets = self._packets()
+        if self._start and not self._timeless and self._container.format.name not in _SOUGHT:
+            packets = from_key_frame(packets, self._stream.index, self._start, self._moment)
+        for packet in packets:
             moment = self._moment(packet)
             if packet is None or packet.stream_index == self._stream.index:
                 for frame in self._whole(self._decode(packet), last_of_all=packet is None):
@@ -175,32 +181,40 @@ class FilmReader:
                         break
                     yield frame, last
             elif moment is not None:
-                self._pending.append(packet)
+                self._gathered.add(packet, moment)
                 reached[packet.stream_index] = moment
             if self._end is None or last is None or last < self._end:
                 continue
             # What is heard until the end may stand behind what is seen there.
-            if all(reached[other.index] >= self._end for other in self.others if other.type == "audio"):
-                return
-            if moment is not None and moment > self._end + _INTERLEAVING:
+            behind = Fraction(0) if moment is None else moment - self._end
+            if behind > _INTERLEAVING or (behind >= lag and all(each >= self._end for each in reached.values())):
                 return
 
     def _packets(self) -> "Iterator[Packet[Any] | None]":
         """Yield the packets there are, and None, for what the decoder still holds."""
-        count, timeline = 0, Timeline()
+        count = ends = 0
+        sparse = [other.index for other in self.others if other.type != "audio"]
+        timeline = Timeline(jumps=self._restarts, sparse=sparse)
         try:
             for packet in self._container.demux(self._stream, *self.others):
                 # Those without a byte would flush the decoders, too.
                 if packet.size:
-                    count += packet.stream_index == self._stream.index
+                    if packet.stream_index == self._stream.index:
+                        count += 1
+                        ends = max(ends, (packet.pts or 0) + (packet.duration or 0))
                     timeline(packet)
                     yield packet
             # Some formats say how many there must be; of a file that is cut short, FFmpeg reads what there is.
-            if not self._start and count < self._stream.frames:
+            if not self._start and count < self._stream.frames and not self._edited(ends):
                 self._broken = f"{self._stream.frames - count} of {self._stream.frames} frames are missing"
         except (av.FFmpegError, ValueError) as error:
             self._broken = reason(error)
         yield None
+
+    def _edited(self, ends: int) -> bool:
+        """Return whether an edit list leaves frames out: then the last is where it should be."""
+        length = self._stream.duration
+        return length is not None and ends + 1 / self._rate / self._tick >= length
 
     def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
         try:
@@ -224,24 +238,12 @@ class FilmReader:
         return moment if last is None or moment > last else last + self._tick
 
     def _moment(self, item: Any) -> Fraction | None:
-        if item is None or item.pts is None:
+        if item is None or item.pts is None or self._timeless:
             return None
         # The last frames, which no packet brings, come without a unit.
         return Fraction(item.pts * (item.time_base or self._tick) - self._origin)
 
-    def _take_packets(self) -> _Packets:
-        """Return what has been gathered of the other streams within the part that is wanted, counted from its start."""
-        if self._zero is None:
-            return ()
-        gathered, self._pending = self._pending, []
-        kept = []
-        for packet in gathered:
-            moment = self._moment(packet)
-            assert moment is not None
-            if (self._start and moment < self._zero) or (self._end is not None and moment >= self._end):
-                continue
-            if shift := round((self._origin + self._zero) / packet.time_base):
-                packet.pts = None if packet.pts is None else packet.pts - shift
-                packet.dts = None if packet.dts is None else packet.dts - shift
-            kept.append(packet)
-        return tuple(kept)
+    @property
+    def part(self) -> tuple[bool, Fraction | None]:
+        """Whether it begins behind the film's beginning, and how long it is at the most; None: to the film's end."""
+        return bool(self._start), None if self._end is None else self._end - (self._zero or 0)

@@ -15,7 +15,8 @@ from fast_style.controls import Controls, Settings, Style
 from fast_style.errors import ConfigError, FilmError
 from fast_style.files import take_place
 from fast_style.films.animations import AnimationReader, AnimationWriter
-from fast_style.films.frames import ANIMATIONS, CONTAINERS, Bytes, Reader, Writer
+from fast_style.films.frames import ANIMATIONS, CONTAINERS, Besides, Bytes, Reader, Writer
+from fast_style.films.kinds import holds_film, is_moving_picture
 from fast_style.films.stills import PicturesReader, PicturesWriter
 from fast_style.films.temporal import Smoother
 from fast_style.films.work import FilmReport, FilmWork
@@ -24,9 +25,6 @@ from fast_style.parts import claimed
 
 if TYPE_CHECKING:
     from fast_style.stylizer import Stylizer
-
-#: How the names of films end. What is read need not be among those that can be written.
-FILM_SUFFIXES = (*CONTAINERS, ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv", ".mxf")
 
 
 def stylize_film(
@@ -42,6 +40,8 @@ def stylize_film(
     start: float = 0.0,
     end: float | None = None,
     fps: float | None = None,
+    audio: str = "auto",
+    subtitles: str = "auto",
     progress: Callable[[int, int], None] | None = None,
     controls: Controls | None = None,
     **settings: Unpack[Settings],
@@ -65,6 +65,9 @@ def stylize_film(
         start: where to begin, in seconds.
         end: where to end, in seconds; nothing: with the film.
         fps: frames a second, of pictures: films and animations bring along their times. Nothing: 25.
+        audio: of films: `copy`, `convert` (to AAC, or to Opus in a .webm), `none`, or `auto`: copied where the format
+            can hold it, else converted.
+        subtitles: likewise; text is converted to that of MP4 or to WebVTT.
         progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
         controls: as for a call of `stylizer`. Each frame gets grain of its own.
         settings: likewise.
@@ -84,6 +87,7 @@ def stylize_film(
     # Once, because masks are read then.
     chosen = replace(controls or Controls(), **given)
     chosen.rows(stylizer.styles)
+    besides = Besides(audio, subtitles)
     smoother = Smoother(temporal) if temporal else None
 
     def paint(pixels: Bytes, number: int) -> Bytes:
@@ -96,7 +100,7 @@ def stylize_film(
         held.enter_context(_claimed(place))
         work, earlier = None, part.exists()
         try:
-            work = FilmWork(reader, paint, smoother, _open_writer(place, part, reader, codec, crf))
+            work = FilmWork(reader, paint, smoother, _open_writer(place, part, reader, codec, crf, besides))
             report = work.run(progress)
             if part != place:
                 _take_place(part, place)
@@ -179,7 +183,7 @@ def _open_reader(
 ) -> Reader:
     if not isinstance(source, Path):
         return PicturesReader(source, None if fps is None else Fraction(fps).limit_denominator(1001), size)
-    if source.suffix.lower() in ANIMATIONS:
+    if is_moving_picture(source) or (source.suffix.lower() in ANIMATIONS and not holds_film(source)):
         return AnimationReader(source, start, end, size)
     _require_av()
     from fast_style.films.reader import FilmReader
@@ -187,7 +191,9 @@ def _open_reader(
     return FilmReader(source, start, end, size)
 
 
-def _open_writer(target: Path, part: Path, reader: Reader, codec: str | None, crf: int | None) -> Writer:
+def _open_writer(
+    target: Path, part: Path, reader: Reader, codec: str | None, crf: int | None, besides: Besides
+) -> Writer:
     suffix = target.suffix.lower()
     if suffix in CONTAINERS:
         _require_av()
@@ -195,8 +201,9 @@ def _open_writer(target: Path, part: Path, reader: Reader, codec: str | None, cr
         from fast_style.films.writer import FilmWriter
 
         source = reader if isinstance(reader, FilmReader) else None
-        return FilmWriter(target, part, reader.shape, codec, crf, source)
-    for name, value in (("codec", codec), ("crf", crf)):
+        return FilmWriter(target, part, reader.shape, codec, crf, source, besides=besides)
+    unusual = [(name, value) for name, value in vars(besides).items() if value not in ("auto", "none")]
+    for name, value in (("codec", codec), ("crf", crf), *unusual):
         if value is not None:
             raise ConfigError(f"{name} is for films, and {target} is none; leave it out")
     return PicturesWriter(target) if "*" in target.name else AnimationWriter(target, part, reader.shape.loop)

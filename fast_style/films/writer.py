@@ -1,6 +1,7 @@
 """Films to write: frames encoded at the times they bring along, sound and subtitles as they were."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fast_style.errors import ConfigError, FilmError
 from fast_style.films.codecs import choose_encoder
 from fast_style.films.copied import CopiedStreams
 from fast_style.films.extras import fits_rate
-from fast_style.films.frames import CONTAINERS, Frame, Shape, flat
+from fast_style.films.frames import AS_USUAL, CONTAINERS, Besides, Frame, Shape, flat
 from fast_style.films.opening import reason
 from fast_style.films.pixels import to_video
 from fast_style.films.reader import FilmReader
@@ -44,6 +45,7 @@ class FilmWriter:
         crf: see `choose_encoder`.
         source: the film whose sound, subtitles, chapters, title and the like to take over.
         more: further settings of the encoder, by FFmpeg's names.
+        besides: what becomes of the sound and the subtitles.
 
     Raises:
         ConfigError: if codec and crf do not fit, or the format cannot hold the codec.
@@ -59,6 +61,7 @@ class FilmWriter:
         crf: int | None = None,
         source: FilmReader | None = None,
         more: Mapping[str, str] | None = None,
+        besides: Besides = AS_USUAL,
     ) -> None:
         self.path, self._part, self._shape = path, part, shape
         self._encoder, settings = choose_encoder(path, codec, crf)
@@ -70,6 +73,7 @@ class FilmWriter:
         self._held: VideoFrame | None = None
         # How long frames stay: what there is, and, by the times at which they appear, those that the encoder has.
         self._lengths: set[int] = set()
+        self._ends = Fraction(0)
         self._encoded: dict[int, int] = {}
         # By how much the first is decoded before it is shown.
         self._lead: int | None = None
@@ -79,7 +83,7 @@ class FilmWriter:
             )
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             if source:
-                self._take_over(source)
+                self._take_over(source, besides)
             self._start(self._stream.codec_context)
             self._container.start_encoding()
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -94,6 +98,7 @@ class FilmWriter:
     def notes(self) -> list[str]:
         """See Writer."""
         notes = ["what was transparent lies on white; a .webm would keep it"] if self._laid_on_white else []
+        notes += self._copied.notes if self._copied else []
         return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
     def write(self, frame: Frame) -> None:
@@ -103,6 +108,7 @@ class FilmWriter:
             FilmError: if the disk is full, or the like.
         """
         pixels, alpha = frame.pixels, frame.alpha
+        self._ends = frame.time + frame.duration
         if not self._keeps_alpha:
             self._laid_on_white |= alpha is not None and bool((alpha < 255).any())
             pixels, alpha = flat(frame), None
@@ -135,14 +141,15 @@ class FilmWriter:
             self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
             if self._copied:
                 self._copied(rest)
+                self._copied.finish(self._ends)
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
 
-    def _take_over(self, source: FilmReader) -> None:
+    def _take_over(self, source: FilmReader, besides: Besides) -> None:
         self._container.metadata.update(source.extras.metadata)
         self._container.set_chapters(source.chapters)
-        self._copied = CopiedStreams(self.path, self._container, source)
+        self._copied = CopiedStreams(self.path, self._container, source, besides)
         self._left_out = [*source.extras.left_out, *self._copied.left_out]
         timecode = source.extras.timecode
         if timecode and fits_rate(timecode, self._shape.rate):

@@ -54,14 +54,17 @@ class FilmCamera:
         """See Camera."""
         began, shown = self._clock(), None
         while True:
-            length = 0.0
+            length, zero = 0.0, None
             try:
                 for frame in self._reader.frames():
-                    length = float(frame.time + (frame.duration or 1 / self._reader.shape.rate))
-                    late = self._clock() - (began + float(frame.time))
+                    # Nobody waits for pictures that begin behind the sound.
+                    zero = frame.time if zero is None else zero
+                    time = float(frame.time - zero)
+                    length = time + float(frame.duration or 1 / self._reader.shape.rate)
+                    late = self._clock() - (began + time)
                     if late > _LATE:
                         began += late
-                    while (left := began + float(frame.time) - self._clock()) > 0:
+                    while (left := began + time - self._clock()) > 0:
                         self._sleep(min(left, _STILL))
                         if left > _STILL and shown is not None:
                             yield Captured(shown, self._clock())
