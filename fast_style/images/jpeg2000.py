@@ -30,6 +30,7 @@ class Header:
         channels: how many there are, with opacity.
         bits: how many each of them has, if all have as many and are plain grey or RGB; else 8.
         start: where its codestream begins.
+        signed: whether black is the lowest of numbers with a sign, as many above 8.
         profile: an ICC profile, or nothing.
         exif: EXIF as it is in a TIFF, or nothing.
     """
@@ -38,6 +39,7 @@ class Header:
     channels: int
     bits: int
     start: int
+    signed: bool = False
     profile: bytes = b""
     exif: bytes = b""
 
@@ -76,10 +78,12 @@ def read_header(file: Any) -> Header:
         raise ValueError("no codestream")
     # Of each channel: less 1 how many bits, with the highest one set if it has a sign, and of how many pixels it is.
     kinds = {file.read(3) for _ in range(min(channels, 5))}
-    depth, *every = kinds.pop()
+    (depth, *every), signed = kinds.pop(), False
+    if depth & 0x80 and depth & 0x7F > 7:
+        depth, signed = depth & 0x7F, True
     plain = not kinds and every == [1, 1] and depth < 16 and channels < 5 and not odd
     plain = plain and all(space in (None, _SRGB, _GREY) for space in spaces)
-    return Header((right - left, bottom - top), channels, depth + 1 if plain else 8, place, profile, exif)
+    return Header((right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, exif)
 
 
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
@@ -95,7 +99,13 @@ def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
     width, height = header.size
     shape = (height, width) if header.channels == 1 else (height, width, header.channels)
     # Into what is there: no more is taken.
-    found = imagecodecs.jpeg2k_decode(codestream, out=np.empty(shape, np.uint16))
+    found: NDArray[Any] = imagecodecs.jpeg2k_decode(
+        codestream, out=np.empty(shape, np.int16 if header.signed else np.uint16)
+    )
+    if header.signed:
+        # In place: the highest bit is the sign.
+        found = found.view(np.uint16)
+        found += np.uint16(2 ** (header.bits - 1))
     return stretched(found, 2**header.bits - 1)
 
 

@@ -6,7 +6,7 @@ from typing import IO, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
-from fast_style.images import formats, jpeg2000, netpbm
+from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
 from fast_style.untrusted import MAX_PIXELS
 
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
@@ -29,7 +29,12 @@ def open_image(file: BinaryFile) -> Image.Image:
         if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
             raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
         know_heif()
-    image = Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
+    if head.startswith(colors.PNG) and (short := colors.short_chunks(file)):
+        file.seek(0)
+        file = io.BytesIO(colors.without(file.read(), short))
+    file.seek(0)
+    names = [tiff.NAME if name == "TIFF" else name for name in formats.READABLE]
+    image = Image.open(file, formats=[name for name in names if name in Image.OPEN or name != "HEIF"])
     if image.format == "PPM":
         netpbm.quicken(image)
     if image.format == "JPEG2000":
@@ -39,6 +44,9 @@ def open_image(file: BinaryFile) -> Image.Image:
             jpeg2000.correct(image, header)
             found = {"icc_profile": header.profile, "exif": header.exif}
             image.info.update({name: content for name, content in found.items() if content})
+    place = file.tell()
+    colors.find_colors(image, file)
+    file.seek(place)
     return image
 
 

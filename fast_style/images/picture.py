@@ -16,13 +16,16 @@ from PIL import Image, ImageChops, ImageOps
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
 from fast_style.images import formats, jpeg2000, opening
+from fast_style.images.colors import find_exif_colors
 from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.levels import on_white
+from fast_style.images.notes import notes_of
 from fast_style.images.opening import format_of_copy, know_heif, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
 from fast_style.images.raw import develop
+from fast_style.images.spaces import declared
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
 from fast_style.untrusted import open_regular, own_limits
 
@@ -43,6 +46,7 @@ class Picture:
         kept: what a copy keeps besides.
         deep: the colours with 16 bits each, if the file has more than 8 and they were asked for.
         reduced: whether they were, and it has, but what reads them is not installed.
+        notes: what there is to say of it, each in a few words.
     """
 
     rgb: Image.Image
@@ -51,19 +55,24 @@ class Picture:
     kept: Kept = NOTHING
     deep: Deep | None = None
     reduced: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
         """Bring an image of any mode, orientation and colour profile to this form; `deep` with its file only."""
         image.load()
         orientation = orientation_of(image)
+        find_exif_colors(image)
         rgb, alpha, converted = to_srgb(upright(image, orientation))
         deep = None if file is None else read_deep(file, image, orientation)
         if deep is not None:
-            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"")
+            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"", declared(image))
+        if deep is not None and (declared(image) or getattr(image, "ours", False)):
+            # Of light, such as HDR and what renderers write, 8 bits would be steps.
+            rgb = Image.fromarray(reduced(deep))
         lost = file is not None and deep is None and loses_bits(file, image)
         with own_limits():
-            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost)
+            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost, tuple(notes_of(image)))
 
     def resized(self, long_side: int) -> "Picture":
         """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""

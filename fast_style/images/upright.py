@@ -5,6 +5,7 @@ from PIL import ExifTags, Image
 
 from fast_style.images.profiles import transform_to_srgb
 from fast_style.images.rasters import Box
+from fast_style.images.spaces import declared
 from fast_style.untrusted import own_limits
 
 _T = Image.Transpose  # What undoes each EXIF orientation:
@@ -59,6 +60,9 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
         The colours in mode RGB, as if opaque; the opacity in mode L if there is any; whether its profile was another.
     """
     colours, alpha = _split_alpha(image)
+    space = declared(image)
+    if space is not None and colours.mode in ("L", "RGB"):
+        return Image.fromarray(space.to_srgb(np.asarray(colours))), alpha, True
     transform = transform_to_srgb(image.info.get("icc_profile", b""), colours.mode)
     rgb = transform.apply(colours) if transform else colours.convert("RGB")
     rgb.info.clear()  # Profile, orientation and transparency no longer hold, and PNG would write them.

@@ -1,0 +1,366 @@
+"""TIFF (6.0, and Adobe's supplements) of every depth, sign and meaning: what Pillow refuses or misreads."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from fast_style.images import lab
+from fast_style.images.formats import HAS_CODECS
+from fast_style.images.levels import plain_opacity, shrunk, stretched
+from fast_style.images.notes import notes_of
+
+#: What Pillow is to call the reader of this module.
+NAME = "TIFF of fast_style"
+
+_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION, _SAMPLES, _PLANES = 258, 259, 262, 266, 274, 277, 284
+_WHITE, _COLOR_MAP, _INK_SET, _EXTRA, _FORMAT, _PROFILE, _XMP = 318, 320, 332, 338, 339, 34675, 700
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB, _ITULAB = 0, 1, 2, 3, 5, 6, 8, 9, 10
+# How many channels each has before the extra ones.
+_COLORS: Mapping[int, int] = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
+_MEANINGS = {4: "a transparency mask", 10: "ITU L*a*b*", 32803: "the mosaic of a camera's sensor"}
+_MEANINGS |= {34892: "the light that a camera's sensor saw", 32844: "LogL", 32845: "LogLuv", 51177: "a depth map"}
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_FORMATS: Mapping[int, str] = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "floating point", 5: "complex"}
+_UNSPECIFIED, _PREMULTIPLIED, _OPACITY = 0, 1, 2
+# What libtiff undoes, as Pillow brings it.
+_OF_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+# Larger pictures of so many channels are measurements.
+_MOST_EXTRA = 4
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the numbers in a TIFF are.
+
+    Attributes:
+        size: width and height as they are stored.
+        photometric: what they mean, as the tag numbers it.
+        bits: of each.
+        format: 1, 2 or 3: unsigned, signed or floating point.
+        opacity: which channel is the opacity, if one is.
+        premultiplied: whether colors are less by as much as they are clear.
+        left_out: how many channels have no known meaning.
+        orientation: how the picture is stored.
+        palette: red, green and blue of each index, 16 bits each, or None.
+        white: of L*a*b*, by x and y.
+    """
+
+    size: tuple[int, int]
+    photometric: int
+    bits: int
+    format: int
+    opacity: int | None
+    premultiplied: bool
+    left_out: int
+    orientation: int
+    palette: NDArray[np.uint16] | None
+    white: tuple[float, float] = lab.D50
+
+    @classmethod
+    def of(cls, tags: Any) -> "Kind":
+        """Take it from the tags of a page.
+
+        Raises:
+            ValueError: if no picture can be made of such numbers; the message says which they are.
+        """
+        samples = int(tags.get(_SAMPLES, 1))
+        photometric = int(tags.get(_PHOTOMETRIC, _RGB if samples > 2 else _WHITE_IS_ZERO))
+        colors = _COLORS.get(photometric)
+        if colors is None:
+            raise ValueError(f"TIFF of {_MEANINGS.get(photometric, f'the unknown photometric {photometric}')}")
+        if photometric == _CMYK and tags.get(_INK_SET, 1) != 1:
+            raise ValueError("TIFF of inks other than CMYK")
+        bits, formats = (set(np.atleast_1d(tags.get(tag, 1)).tolist()) for tag in (_BITS, _FORMAT))
+        # What is undefined is mostly unsigned.
+        formats = {_UNSIGNED if each == 4 else each for each in formats}
+        if len(bits) > 1 or len(formats) > 1 or not formats <= {_UNSIGNED, _SIGNED, _FLOAT}:
+            named = " and ".join(_FORMATS.get(each, f"unknown {each}") for each in sorted(formats))
+            depths = ", ".join(map(str, np.atleast_1d(tags.get(_BITS, 1)).tolist()))
+            raise ValueError(f"TIFF of {named} numbers of {depths} bits")
+        if samples < colors and not (photometric in (_YCBCR, _CIELAB) and samples == 1):
+            raise ValueError(f"TIFF of {samples} channels where there must be {colors}")
+        colors = min(colors, samples)
+        given = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
+        # With one channel more and not a word on it, that is how old programs write the opacity.
+        extra = given or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
+        extra = (extra + (_UNSPECIFIED,) * (samples - colors))[: samples - colors]
+        if len(extra) > _MOST_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
+            raise ValueError(f"TIFF of {samples} channels, of which {len(extra)} have no known meaning")
+        # 999 is how Corel Draw 10 says it.
+        clear = [index for index, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _OPACITY, 999)]
+        palette = None
+        if photometric == _PALETTE:
+            found = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
+            # As old programs write it, which counted colors from 0 to 255.
+            palette = np.ascontiguousarray(found if found.max(initial=0) > 255 else found * np.uint16(257))
+        size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
+        return cls(
+            size,
+            photometric,
+            bits.pop(),
+            formats.pop(),
+            colors + clear[0] if clear else None,
+            bool(clear) and extra[clear[0]] == _PREMULTIPLIED,
+            len(extra) - bool(clear),
+            int(tags.get(_ORIENTATION, 1)),
+            palette,
+            _white(tags.get(_WHITE)),
+        )
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether there are more than 8 bits of each color, and they are read with 16."""
+        return self.bits > 8 and self.photometric in (0, 1, 2, 8, 9)
+
+    @property
+    def mode(self) -> str:
+        """What Pillow is to call the picture."""
+        mode = {_CMYK: "CMYK", _WHITE_IS_ZERO: "L", _BLACK_IS_ZERO: "L"}.get(self.photometric, "RGB")
+        return mode if self.opacity is None or mode == "CMYK" else {"L": "LA", "RGB": "RGBA"}[mode]
+
+    def __str__(self) -> str:
+        return f"{_FORMATS[self.format]} numbers of {self.bits} bits"
+
+    def pillow_is_right(self, tags: Any) -> bool:
+        """Return whether Pillow reads it as it is, though perhaps with 8 bits of 16."""
+        if tags.get(_COMPRESSION, 1) not in _OF_LIBTIFF:
+            return False
+        if (
+            self.format != _UNSIGNED
+            or (self.premultiplied and self.bits != 8)
+            or self.photometric in (_CIELAB, _ICCLAB, _ITULAB)
+        ):
+            return False
+        if tags.get(_PLANES, 1) == 2 and (self.bits == 16 or self.left_out or self.premultiplied):
+            return False
+        if tags.get(_FILL_ORDER, 1) == 2 and self.bits == 8 and self.photometric == _WHITE_IS_ZERO:
+            return False
+        if self.palette is not None:
+            return self.bits <= 8 and max(tags[_COLOR_MAP]) > 255
+        if self.bits == 16:
+            # Grey with opacity it refuses.
+            return self.photometric in (_RGB, _CMYK) or (self.photometric == _BLACK_IS_ZERO and self.opacity is None)
+        return self.bits <= 8
+
+
+class TiffFile(TiffImagePlugin.TiffImageFile):
+    """A TIFF, read by Pillow if that reads it as it is.
+
+    Attributes:
+        kind: what the numbers of the page are that it is at.
+        ours: whether this module reads them.
+    """
+
+    def _setup(self) -> None:
+        # Of Pillow: it is called for each page, when its tags are known.
+        self.kind, self.ours = Kind.of(self.tag_v2), False
+        if self.kind.pillow_is_right(self.tag_v2):
+            try:
+                super()._setup()
+            except SyntaxError:  # An unknown mode.
+                self.ours = True
+        else:
+            self.ours = True
+        if self.ours:
+            self._set_up()
+        elif self.kind.photometric == _YCBCR and not self.use_load_libtiff:
+            # Pillow's own reading knows neither fewer pixels of color nor another black and white.
+            self._mode, self.use_load_libtiff = "RGB", True
+            self.tile = [ImageFile._Tile("libtiff", (0, 0, *self.kind.size), 0, ("RGBX", False, self.tag_v2.offset))]
+        # There is no image of Pillow's with four inks and an opacity.
+        count = self.kind.left_out + (self.kind.photometric == _CMYK and self.kind.opacity is not None)
+        if count and self.kind.photometric == _CMYK:
+            notes_of(self).append("an opacity or more inks beside CMYK left out")
+        elif count:
+            notes_of(self).append(f"{count} extra channel{'s' * (count > 1)} of no stated meaning left out")
+
+    def _set_up(self) -> None:
+        kind = self.kind
+        if kind.photometric in (_YCBCR, _ITULAB):
+            raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == _YCBCR else 'ITU L*a*b*'} in {kind}")
+        self._compression = self.info["compression"] = TiffImagePlugin.COMPRESSION_INFO.get(
+            self.tag_v2.get(_COMPRESSION, 1), ""
+        )
+        self._planar_configuration = self.tag_v2.get(_PLANES, 1)
+        self._mode, self._tile_size = kind.mode, kind.size
+        self._size = kind.size[::-1] if kind.orientation in (5, 6, 7, 8) else kind.size
+        self.use_load_libtiff = False
+        self.tile = [ImageFile._Tile(NAME, (0, 0, *kind.size), 0, (self.tell(), kind, notes_of(self)))]
+        # The profile of L*a*b* says what they are anyway.
+        if _PROFILE in self.tag_v2 and kind.photometric not in (_CIELAB, _ICCLAB):
+            self.info["icc_profile"] = self.tag_v2[_PROFILE]
+        if _XMP in self.tag_v2:
+            self.info["xmp"] = self.tag_v2[_XMP]
+
+
+class _Decoder(ImageFile.PyDecoder):
+    """What `TiffFile` reads by itself, with 8 bits of each color."""
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Any) -> tuple[int, int]:
+        index, kind, notes = self.args
+        assert self.fd is not None
+        found = read(self.fd, index, kind, notes)
+        levels = np.empty(found.shape, np.uint8)
+        for row, few in zip(found, levels, strict=True):
+            few[:] = shrunk(row[None], 255)[0]
+        self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
+        return -1, 0
+
+
+def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> NDArray[np.uint16]:
+    """Return the levels of a page as they are stored, of shape (height, width) or (height, width, channels).
+
+    Of grey, of RGB or of CMYK, and with the opacity as the last channel; in L*a*b* or a palette, of sRGB.
+
+    Args:
+        file: at any position, and then at another.
+        index: of the page.
+        kind: what its numbers are.
+        notes: where to say what had to be guessed.
+
+    Raises:
+        Exception: any, if it is damaged, or not what its tags say.
+    """
+    import tifffile
+
+    # With a name, because it asks for that of the file, which one opened by its number has not.
+    with tifffile.TiffFile(file, name="picture") as tiff:
+        page: Any = tiff.pages[index]
+        if (page.imagewidth, page.imagelength) != kind.size:
+            raise ValueError(f"{page.imagewidth}x{page.imagelength} pixels in one place, and others in another")
+        if page.dtype is None or page.imagedepth != 1:
+            raise ValueError(f"TIFF of {kind} in a volume or of an unknown layout")
+        colors = min(_COLORS[kind.photometric], page.samplesperpixel)
+        channels = [*range(colors), *(() if kind.opacity is None or kind.mode == "CMYK" else (kind.opacity,))]
+        try:
+            levels = _gathered(page, kind, channels, [] if notes is None else notes)
+        except Exception as error:
+            # tifffile says so itself, of what it leaves to that.
+            if not HAS_CODECS and "imagecodecs" in str(error):
+                needs = "which needs the package imagecodecs; install fast_style[formats]"
+                raise ValueError(f"TIFF of {kind} in the compression {page.compression.name}, {needs}") from None
+            raise
+    return _finished(levels, kind, colors)
+
+
+def _gathered(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
+    """Return channels as 16 bits; indices of a palette and L*a*b* as they are."""
+    scale = _scale(page, kind, channels, notes)
+    width, height = kind.size
+    levels = np.zeros((height, width, len(channels)), np.uint16)
+    for channel, part, (top, left) in _segments(page):
+        rows, columns = min(part.shape[0], height - top), min(part.shape[1], width - left)
+        for place, wanted in enumerate(channels):
+            if channel <= wanted < channel + part.shape[2]:
+                found = part[:rows, :columns, wanted - channel]
+                levels[top : top + rows, left : left + columns, place] = scale(found, place)
+    return levels
+
+
+def _segments(page: Any) -> Iterator[tuple[int, NDArray[Any], tuple[int, int]]]:
+    """Yield strips or tiles, (rows, columns, channels), with their first channel and where they begin."""
+    for data, place, _ in page.segments():
+        if data is not None:
+            yield (place[0] if page.planarconfig == 2 else place[4]), data[0], (place[2], place[3])
+
+
+def _scale(
+    page: Any, kind: Kind, channels: list[int], notes: list[str]
+) -> Callable[[NDArray[Any], int], NDArray[np.uint16]]:
+    """Return what makes 16 bits of the numbers of one channel, given which one."""
+    if kind.palette is not None:
+        if kind.format != _UNSIGNED or kind.bits > 16:
+            raise ValueError(f"TIFF of a palette for {kind}")
+        return lambda found, _: found.astype(np.uint16)
+    if kind.photometric in (_CIELAB, _ICCLAB):
+        if kind.bits not in (8, 16) and kind.format != _FLOAT:
+            raise ValueError(f"TIFF of L*a*b* in {kind}")
+        return lambda found, place: lab.encoded(found, place, kind.bits, icc=kind.photometric == _ICCLAB)
+    if kind.format == _UNSIGNED and kind.bits <= 16:
+        return lambda found, _: stretched(found, 2**kind.bits - 1)
+    # Of an opacity its own: floating point colors from 0 to 255 come with one from 0 to 1.
+    color, clear = (
+        [each for each in channels if each != kind.opacity],
+        [each for each in channels if each == kind.opacity],
+    )
+    ends = [_ends(page, kind, color, notes)] * len(color) + [_ends(page, kind, clear, []) for _ in clear]
+    return lambda found, place: _spread(found, *ends[place])
+
+
+def _spread(found: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
+    made = np.nan_to_num((found.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
+    return np.rint(made).clip(0, 65535).astype(np.uint16)
+
+
+def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
+    """Return which numbers are black and white: programs use only a part of what such ones can hold, and do not say."""
+    lowest, highest = np.inf, -np.inf
+    for first, part, _ in _segments(page):
+        wanted = [channel - first for channel in channels if first <= channel < first + part.shape[2]]
+        found = part[:, :, wanted]
+        found = found[np.isfinite(found)] if kind.format == _FLOAT else found
+        if found.size:
+            lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
+    if lowest > highest:
+        return 0.0, 1.0
+    if kind.format == _FLOAT:
+        # The filters that pictures are resized with overshoot.
+        most = next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
+        if most is None or lowest < -2 * most:
+            raise ValueError(f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected")
+        if lowest < 0:
+            notes.append("floating point levels below 0 taken as black")
+        if highest > 1:
+            notes.append(f"floating point levels above 1: taken as 0 to {most}")
+        return 0.0, float(most)
+    full = 2.0 ** (kind.bits - (kind.format == _SIGNED)) - 1
+    if lowest < -full / 64:
+        # All of them, as ImageMagick has it, too.
+        notes.append(f"signed levels of {kind.bits} bits: {-full - 1:.0f} taken as black and {full:.0f} as white")
+        return -full - 1, full
+    white = next((white for white in (255, 65535) if highest <= white < full), full)
+    if white != full or kind.format == _SIGNED:
+        notes.append(f"{_FORMATS[kind.format]} levels of {kind.bits} bits: 0 to {white:.0f} taken as black to white")
+    return 0.0, float(white)
+
+
+def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
+    """Return the colors that numbers mean, and the opacity behind them."""
+    if kind.palette is not None:
+        levels = _looked_up(levels, kind.palette)
+        colors = 3
+    elif kind.photometric in (_CIELAB, _ICCLAB):
+        levels = lab.to_srgb(levels, kind.white)
+        colors = 3
+    for row in levels:
+        if kind.premultiplied and kind.mode != "CMYK":
+            row[:, :colors] = plain_opacity(row[:, :colors], row[:, colors:])
+        if kind.photometric == _WHITE_IS_ZERO:
+            row[:, :colors] = 65535 - row[:, :colors]
+    return levels[:, :, 0] if levels.shape[2] == 1 else levels
+
+
+def _white(found: Any) -> tuple[float, float]:
+    x, y = (float(each) for each in found) if found and len(found) == 2 else lab.D50
+    return (x, y) if 0 < x < 1 and 0 < y < 1 else lab.D50
+
+
+def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the colors of indices, with the opacity behind them where there is one."""
+    if levels[:, :, 0].max(initial=0) >= len(palette):
+        raise ValueError(f"an index above the {len(palette)} colors of the palette")
+    return np.concatenate([palette[levels[:, :, 0]], levels[:, :, 1:]], axis=2)
+
+
+def _accept(prefix: bytes) -> bool:
+    return TiffImagePlugin._accept(prefix)
+
+
+Image.register_decoder(NAME, _Decoder)
+Image.register_open(NAME, TiffFile, _accept)
