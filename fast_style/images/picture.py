@@ -20,7 +20,7 @@ from fast_style.images.colors import find_exif_colors
 from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.levels import on_white
-from fast_style.images.notes import notes_of
+from fast_style.images.notes import notes_of, tell
 from fast_style.images.opening import format_of_copy, know_heif, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
@@ -148,6 +148,7 @@ def write_image(
     try:
         with written_whole(path) as file:
             _write(file, image, alpha, format, kept)
+        tell(str(path), kept.notes(format))
     except Exception as error:
         reason = reason_of(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error

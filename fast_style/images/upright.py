@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import ExifTags, Image
 
+from fast_style.images import lab
+from fast_style.images.levels import shrunk
 from fast_style.images.profiles import transform_to_srgb
 from fast_style.images.rasters import Box
 from fast_style.images.spaces import declared
@@ -71,6 +73,10 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Return the colours in mode L, RGB or CMYK, and the opacity if there is any."""
+    if image.mode == "LAB":
+        levels = np.asarray(image)
+        encoded = np.stack([lab.encoded(levels[:, :, channel], channel, 8, icc=False) for channel in range(3)], axis=2)
+        return Image.fromarray(shrunk(lab.to_srgb(encoded), 255).astype(np.uint8)), None
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
         found, clear = np.asarray(image), image.info.get("transparency")
