@@ -15,23 +15,18 @@ from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
-from fast_style.images import formats, jpeg2000, opening
-from fast_style.images.colors import find_exif_colors
+from fast_style.images import colors, formats, jpeg2000, notes, opening, spaces
 from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.levels import on_white
-from fast_style.images.notes import notes_of, tell
 from fast_style.images.opening import format_of_copy, know_heif, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
 from fast_style.images.raw import develop
-from fast_style.images.spaces import declared
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
 from fast_style.untrusted import open_regular, own_limits
 
-#: An open file.
 BinaryFile: TypeAlias = opening.BinaryFile
-#: How the names of picture files end, in lower case.
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
 
@@ -62,17 +57,17 @@ class Picture:
         """Bring an image of any mode, orientation and colour profile to this form; `deep` with its file only."""
         image.load()
         orientation = orientation_of(image)
-        find_exif_colors(image)
+        colors.find_exif_colors(image)
         rgb, alpha, converted = to_srgb(upright(image, orientation))
         deep = None if file is None else read_deep(file, image, orientation)
         if deep is not None:
-            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"", declared(image))
-        if deep is not None and (declared(image) or getattr(image, "ours", False)):
+            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"", spaces.declared(image))
+        if deep is not None and (spaces.declared(image) or getattr(image, "ours", False)):
             # Of light, such as HDR and what renderers write, 8 bits would be steps.
             rgb = Image.fromarray(reduced(deep))
-        lost = file is not None and deep is None and loses_bits(file, image)
+        lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
         with own_limits():
-            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost, tuple(notes_of(image)))
+            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost, tuple(said))
 
     def resized(self, long_side: int) -> "Picture":
         """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
@@ -148,7 +143,7 @@ def write_image(
     try:
         with written_whole(path) as file:
             _write(file, image, alpha, format, kept)
-        tell(str(path), kept.notes(format))
+        notes.tell(str(path), kept.notes(format))
     except Exception as error:
         reason = reason_of(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error

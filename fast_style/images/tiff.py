@@ -1,7 +1,6 @@
 """TIFF (6.0, and Adobe's supplements) of every depth, sign and meaning: what Pillow refuses or misreads."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,139 +11,27 @@ from fast_style.images import lab
 from fast_style.images.formats import HAS_CODECS
 from fast_style.images.levels import plain_opacity, shrunk, stretched
 from fast_style.images.notes import notes_of
+from fast_style.images.tiff_kinds import (
+    CIELAB,
+    CMYK,
+    COLORS,
+    COMPRESSION,
+    FLOAT,
+    FORMATS,
+    ICCLAB,
+    ITULAB,
+    PLANES,
+    PROFILE,
+    SIGNED,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    XMP,
+    YCBCR,
+    Kind,
+)
 
 #: What Pillow is to call the reader of this module.
 NAME = "TIFF of fast_style"
-
-_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION, _SAMPLES, _PLANES = 258, 259, 262, 266, 274, 277, 284
-_WHITE, _COLOR_MAP, _INK_SET, _EXTRA, _FORMAT, _PROFILE, _XMP = 318, 320, 332, 338, 339, 34675, 700
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB, _ITULAB = 0, 1, 2, 3, 5, 6, 8, 9, 10
-# How many channels each has before the extra ones.
-_COLORS: Mapping[int, int] = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
-_MEANINGS = {4: "a transparency mask", 10: "ITU L*a*b*", 32803: "the mosaic of a camera's sensor"}
-_MEANINGS |= {34892: "the light that a camera's sensor saw", 32844: "LogL", 32845: "LogLuv", 51177: "a depth map"}
-_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_FORMATS: Mapping[int, str] = {_UNSIGNED: "unsigned", _SIGNED: "signed", _FLOAT: "floating point", 5: "complex"}
-_UNSPECIFIED, _PREMULTIPLIED, _OPACITY = 0, 1, 2
-# What libtiff undoes, as Pillow brings it.
-_OF_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
-# Larger pictures of so many channels are measurements.
-_MOST_EXTRA = 4
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What the numbers in a TIFF are.
-
-    Attributes:
-        size: width and height as they are stored.
-        photometric: what they mean, as the tag numbers it.
-        bits: of each.
-        format: 1, 2 or 3: unsigned, signed or floating point.
-        opacity: which channel is the opacity, if one is.
-        premultiplied: whether colors are less by as much as they are clear.
-        left_out: how many channels have no known meaning.
-        orientation: how the picture is stored.
-        palette: red, green and blue of each index, 16 bits each, or None.
-        white: of L*a*b*, by x and y.
-    """
-
-    size: tuple[int, int]
-    photometric: int
-    bits: int
-    format: int
-    opacity: int | None
-    premultiplied: bool
-    left_out: int
-    orientation: int
-    palette: NDArray[np.uint16] | None
-    white: tuple[float, float] = lab.D50
-
-    @classmethod
-    def of(cls, tags: Any) -> "Kind":
-        """Take it from the tags of a page.
-
-        Raises:
-            ValueError: if no picture can be made of such numbers; the message says which they are.
-        """
-        samples = int(tags.get(_SAMPLES, 1))
-        photometric = int(tags.get(_PHOTOMETRIC, _RGB if samples > 2 else _WHITE_IS_ZERO))
-        colors = _COLORS.get(photometric)
-        if colors is None:
-            raise ValueError(f"TIFF of {_MEANINGS.get(photometric, f'the unknown photometric {photometric}')}")
-        if photometric == _CMYK and tags.get(_INK_SET, 1) != 1:
-            raise ValueError("TIFF of inks other than CMYK")
-        bits, formats = (set(np.atleast_1d(tags.get(tag, 1)).tolist()) for tag in (_BITS, _FORMAT))
-        # What is undefined is mostly unsigned.
-        formats = {_UNSIGNED if each == 4 else each for each in formats}
-        if len(bits) > 1 or len(formats) > 1 or not formats <= {_UNSIGNED, _SIGNED, _FLOAT}:
-            named = " and ".join(_FORMATS.get(each, f"unknown {each}") for each in sorted(formats))
-            depths = ", ".join(map(str, np.atleast_1d(tags.get(_BITS, 1)).tolist()))
-            raise ValueError(f"TIFF of {named} numbers of {depths} bits")
-        if samples < colors and not (photometric in (_YCBCR, _CIELAB) and samples == 1):
-            raise ValueError(f"TIFF of {samples} channels where there must be {colors}")
-        colors = min(colors, samples)
-        given = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
-        # With one channel more and not a word on it, that is how old programs write the opacity.
-        extra = given or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
-        extra = (extra + (_UNSPECIFIED,) * (samples - colors))[: samples - colors]
-        if len(extra) > _MOST_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
-            raise ValueError(f"TIFF of {samples} channels, of which {len(extra)} have no known meaning")
-        # 999 is how Corel Draw 10 says it.
-        clear = [index for index, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _OPACITY, 999)]
-        palette = None
-        if photometric == _PALETTE:
-            found = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
-            # As old programs write it, which counted colors from 0 to 255.
-            palette = np.ascontiguousarray(found if found.max(initial=0) > 255 else found * np.uint16(257))
-        size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
-        return cls(
-            size,
-            photometric,
-            bits.pop(),
-            formats.pop(),
-            colors + clear[0] if clear else None,
-            bool(clear) and extra[clear[0]] == _PREMULTIPLIED,
-            len(extra) - bool(clear),
-            int(tags.get(_ORIENTATION, 1)),
-            palette,
-            _white(tags.get(_WHITE)),
-        )
-
-    @property
-    def is_deep(self) -> bool:
-        """Whether there are more than 8 bits of each color, and they are read with 16."""
-        return self.bits > 8 and self.photometric in (0, 1, 2, 8, 9)
-
-    @property
-    def mode(self) -> str:
-        """What Pillow is to call the picture."""
-        mode = {_CMYK: "CMYK", _WHITE_IS_ZERO: "L", _BLACK_IS_ZERO: "L"}.get(self.photometric, "RGB")
-        return mode if self.opacity is None or mode == "CMYK" else {"L": "LA", "RGB": "RGBA"}[mode]
-
-    def __str__(self) -> str:
-        return f"{_FORMATS[self.format]} numbers of {self.bits} bits"
-
-    def pillow_is_right(self, tags: Any) -> bool:
-        """Return whether Pillow reads it as it is, though perhaps with 8 bits of 16."""
-        if tags.get(_COMPRESSION, 1) not in _OF_LIBTIFF:
-            return False
-        if (
-            self.format != _UNSIGNED
-            or (self.premultiplied and self.bits != 8)
-            or self.photometric in (_CIELAB, _ICCLAB, _ITULAB)
-        ):
-            return False
-        if tags.get(_PLANES, 1) == 2 and (self.bits == 16 or self.left_out or self.premultiplied):
-            return False
-        if tags.get(_FILL_ORDER, 1) == 2 and self.bits == 8 and self.photometric == _WHITE_IS_ZERO:
-            return False
-        if self.palette is not None:
-            return self.bits <= 8 and max(tags[_COLOR_MAP]) > 255
-        if self.bits == 16:
-            # Grey with opacity it refuses.
-            return self.photometric in (_RGB, _CMYK) or (self.photometric == _BLACK_IS_ZERO and self.opacity is None)
-        return self.bits <= 8
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
@@ -167,34 +54,34 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
             self.ours = True
         if self.ours:
             self._set_up()
-        elif self.kind.photometric == _YCBCR and not self.use_load_libtiff:
+        elif self.kind.photometric == YCBCR and not self.use_load_libtiff:
             # Pillow's own reading knows neither fewer pixels of color nor another black and white.
             self._mode, self.use_load_libtiff = "RGB", True
             self.tile = [ImageFile._Tile("libtiff", (0, 0, *self.kind.size), 0, ("RGBX", False, self.tag_v2.offset))]
         # There is no image of Pillow's with four inks and an opacity.
-        count = self.kind.left_out + (self.kind.photometric == _CMYK and self.kind.opacity is not None)
-        if count and self.kind.photometric == _CMYK:
+        count = self.kind.left_out + (self.kind.photometric == CMYK and self.kind.opacity is not None)
+        if count and self.kind.photometric == CMYK:
             notes_of(self).append("an opacity or more inks beside CMYK left out")
         elif count:
             notes_of(self).append(f"{count} extra channel{'s' * (count > 1)} of no stated meaning left out")
 
     def _set_up(self) -> None:
         kind = self.kind
-        if kind.photometric in (_YCBCR, _ITULAB):
-            raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == _YCBCR else 'ITU L*a*b*'} in {kind}")
+        if kind.photometric in (YCBCR, ITULAB):
+            raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == YCBCR else 'ITU L*a*b*'} in {kind}")
         self._compression = self.info["compression"] = TiffImagePlugin.COMPRESSION_INFO.get(
-            self.tag_v2.get(_COMPRESSION, 1), ""
+            self.tag_v2.get(COMPRESSION, 1), ""
         )
-        self._planar_configuration = self.tag_v2.get(_PLANES, 1)
+        self._planar_configuration = self.tag_v2.get(PLANES, 1)
         self._mode, self._tile_size = kind.mode, kind.size
         self._size = kind.size[::-1] if kind.orientation in (5, 6, 7, 8) else kind.size
         self.use_load_libtiff = False
         self.tile = [ImageFile._Tile(NAME, (0, 0, *kind.size), 0, (self.tell(), kind, notes_of(self)))]
         # The profile of L*a*b* says what they are anyway.
-        if _PROFILE in self.tag_v2 and kind.photometric not in (_CIELAB, _ICCLAB):
-            self.info["icc_profile"] = self.tag_v2[_PROFILE]
-        if _XMP in self.tag_v2:
-            self.info["xmp"] = self.tag_v2[_XMP]
+        if PROFILE in self.tag_v2 and kind.photometric not in (CIELAB, ICCLAB):
+            self.info["icc_profile"] = self.tag_v2[PROFILE]
+        if XMP in self.tag_v2:
+            self.info["xmp"] = self.tag_v2[XMP]
 
 
 class _Decoder(ImageFile.PyDecoder):
@@ -236,7 +123,7 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
             raise ValueError(f"{page.imagewidth}x{page.imagelength} pixels in one place, and others in another")
         if page.dtype is None or page.imagedepth != 1:
             raise ValueError(f"TIFF of {kind} in a volume or of an unknown layout")
-        colors = min(_COLORS[kind.photometric], page.samplesperpixel)
+        colors = min(COLORS[kind.photometric], page.samplesperpixel)
         channels = [*range(colors), *(() if kind.opacity is None or kind.mode == "CMYK" else (kind.opacity,))]
         try:
             levels = _gathered(page, kind, channels, [] if notes is None else notes)
@@ -275,14 +162,14 @@ def _scale(
 ) -> Callable[[NDArray[Any], int], NDArray[np.uint16]]:
     """Return what makes 16 bits of the numbers of one channel, given which one."""
     if kind.palette is not None:
-        if kind.format != _UNSIGNED or kind.bits > 16:
+        if kind.format != UNSIGNED or kind.bits > 16:
             raise ValueError(f"TIFF of a palette for {kind}")
         return lambda found, _: found.astype(np.uint16)
-    if kind.photometric in (_CIELAB, _ICCLAB):
-        if kind.bits not in (8, 16) and kind.format != _FLOAT:
+    if kind.photometric in (CIELAB, ICCLAB):
+        if kind.bits not in (8, 16) and kind.format != FLOAT:
             raise ValueError(f"TIFF of L*a*b* in {kind}")
-        return lambda found, place: lab.encoded(found, place, kind.bits, icc=kind.photometric == _ICCLAB)
-    if kind.format == _UNSIGNED and kind.bits <= 16:
+        return lambda found, place: lab.encoded(found, place, kind.bits, icc=kind.photometric == ICCLAB)
+    if kind.format == UNSIGNED and kind.bits <= 16:
         return lambda found, _: stretched(found, 2**kind.bits - 1)
     # Of an opacity its own: floating point colors from 0 to 255 come with one from 0 to 1.
     color, clear = (
@@ -304,12 +191,12 @@ def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple
     for first, part, _ in _segments(page):
         wanted = [channel - first for channel in channels if first <= channel < first + part.shape[2]]
         found = part[:, :, wanted]
-        found = found[np.isfinite(found)] if kind.format == _FLOAT else found
+        found = found[np.isfinite(found)] if kind.format == FLOAT else found
         if found.size:
             lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
     if lowest > highest:
         return 0.0, 1.0
-    if kind.format == _FLOAT:
+    if kind.format == FLOAT:
         # The filters that pictures are resized with overshoot.
         most = next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
         if most is None or lowest < -2 * most:
@@ -319,14 +206,14 @@ def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple
         if highest > 1:
             notes.append(f"floating point levels above 1: taken as 0 to {most}")
         return 0.0, float(most)
-    full = 2.0 ** (kind.bits - (kind.format == _SIGNED)) - 1
+    full = 2.0 ** (kind.bits - (kind.format == SIGNED)) - 1
     if lowest < -full / 64:
         # All of them, as ImageMagick has it, too.
         notes.append(f"signed levels of {kind.bits} bits: {-full - 1:.0f} taken as black and {full:.0f} as white")
         return -full - 1, full
     white = next((white for white in (255, 65535) if highest <= white < full), full)
-    if white != full or kind.format == _SIGNED:
-        notes.append(f"{_FORMATS[kind.format]} levels of {kind.bits} bits: 0 to {white:.0f} taken as black to white")
+    if white != full or kind.format == SIGNED:
+        notes.append(f"{FORMATS[kind.format]} levels of {kind.bits} bits: 0 to {white:.0f} taken as black to white")
     return 0.0, float(white)
 
 
@@ -335,20 +222,15 @@ def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np
     if kind.palette is not None:
         levels = _looked_up(levels, kind.palette)
         colors = 3
-    elif kind.photometric in (_CIELAB, _ICCLAB):
+    elif kind.photometric in (CIELAB, ICCLAB):
         levels = lab.to_srgb(levels, kind.white)
         colors = 3
     for row in levels:
         if kind.premultiplied and kind.mode != "CMYK":
             row[:, :colors] = plain_opacity(row[:, :colors], row[:, colors:])
-        if kind.photometric == _WHITE_IS_ZERO:
+        if kind.photometric == WHITE_IS_ZERO:
             row[:, :colors] = 65535 - row[:, :colors]
     return levels[:, :, 0] if levels.shape[2] == 1 else levels
-
-
-def _white(found: Any) -> tuple[float, float]:
-    x, y = (float(each) for each in found) if found and len(found) == 2 else lab.D50
-    return (x, y) if 0 < x < 1 and 0 < y < 1 else lab.D50
 
 
 def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
