@@ -25,7 +25,6 @@ from fast_style.images.tiff_kinds import (
     SIGNED,
     UNSIGNED,
     WHITE_IS_ZERO,
-    XMP,
     YCBCR,
     Kind,
 )
@@ -41,6 +40,13 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         kind: what the numbers of the page are that it is at.
         ours: whether this module reads them.
     """
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        if self.fp.read(4) == b"MM\0+":
+            raise ValueError("BigTIFF with the highest byte first, which cannot be read; save it with the lowest first")
+        self.fp.seek(0)
+        super()._open()
 
     def _setup(self) -> None:
         # Of Pillow: it is called for each page, when its tags are known.
@@ -80,8 +86,6 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         # The profile of L*a*b* says what they are anyway.
         if PROFILE in self.tag_v2 and kind.photometric not in (CIELAB, ICCLAB):
             self.info["icc_profile"] = self.tag_v2[PROFILE]
-        if XMP in self.tag_v2:
-            self.info["xmp"] = self.tag_v2[XMP]
 
 
 class _Decoder(ImageFile.PyDecoder):
@@ -199,7 +203,8 @@ def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple
     if kind.format == FLOAT:
         # The filters that pictures are resized with overshoot.
         most = next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
-        if most is None or lowest < -2 * most:
+        # Filters that sharpen leave some below black; measurements have as many.
+        if most is None or lowest < (-2 if most == 1 else -highest / 4):
             raise ValueError(f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected")
         if lowest < 0:
             notes.append("floating point levels below 0 taken as black")

@@ -11,7 +11,7 @@ from PIL import TiffImagePlugin
 from fast_style.images import lab
 
 _BITS, COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION, _SAMPLES, PLANES = 258, 259, 262, 266, 274, 277, 284
-_WHITE, _COLOR_MAP, _INK_SET, _EXTRA, _FORMAT, PROFILE, XMP = 318, 320, 332, 338, 339, 34675, 700
+_WHITE, _COLOR_MAP, _INK_SET, _EXTRA, _FORMAT, PROFILE = 318, 320, 332, 338, 339, 34675
 WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, CMYK, YCBCR, CIELAB, ICCLAB, ITULAB = 0, 1, 2, 3, 5, 6, 8, 9, 10
 # How many channels each has before the extra ones.
 COLORS: Mapping[int, int] = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
