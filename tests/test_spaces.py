@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from fast_style.errors import ImageError
 from fast_style.images import notes
 from fast_style.images.boxes import box
 from fast_style.images.copies import read_original
@@ -262,3 +263,22 @@ def test_a_gain_map_of_apple_is_said(tmp_path: Path) -> None:
     for found, expected in ((grown, True), (content, False)):
         image.format = "HEIF"
         assert has_gain_map(image, io.BytesIO(found)) == expected
+
+
+def test_photoshop_files_in_lab_are_read_and_those_of_16_bits_named() -> None:
+    head = b"8BPS" + struct.pack(">H6xHII", 1, 3, 8, 8)
+    # L* of 53.7, a* of 40 and b* of -20, which LittleCMS has as (181, 100, 164).
+    planes = bytes([137] * 64 + [168] * 64 + [108] * 64)
+    found, _ = color_of(head + struct.pack(">HHIIIH", 8, 9, 0, 0, 0, 0) + planes)
+    assert np.abs(np.subtract(found, (181, 100, 164))).max() <= 1
+    with pytest.raises(ImageError, match="PSD of 16 bits"):
+        color_of(head + struct.pack(">HHIIIH", 16, 3, 0, 0, 0, 0) + 2 * planes)
+
+
+def test_jpeg_2000_with_a_sign_is_what_it_is_without() -> None:
+    levels = np.random.default_rng(0).integers(0, 65536, (32, 32, 3))
+    content = bytes(imagecodecs.jpeg2k_encode((levels - 32768).astype(np.int16), codecformat="jp2", reversible=True))
+    picture = open_picture(io.BytesIO(content), "picture", deep=True)
+    assert picture.deep is not None
+    assert np.array_equal(picture.deep, levels)
+    assert np.abs(np.asarray(picture.rgb) - levels / 257).max() <= 1

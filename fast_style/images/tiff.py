@@ -17,12 +17,10 @@ from fast_style.images.tiff_kinds import (
     COLORS,
     COMPRESSION,
     FLOAT,
-    FORMATS,
     ICCLAB,
     ITULAB,
     PLANES,
     PROFILE,
-    SIGNED,
     UNSIGNED,
     WHITE_IS_ZERO,
     YCBCR,
@@ -198,28 +196,7 @@ def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple
         found = found[np.isfinite(found)] if kind.format == FLOAT else found
         if found.size:
             lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
-    if lowest > highest:
-        return 0.0, 1.0
-    if kind.format == FLOAT:
-        # The filters that pictures are resized with overshoot.
-        most = next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
-        # Filters that sharpen leave some below black; measurements have as many.
-        if most is None or lowest < (-2 if most == 1 else -highest / 4):
-            raise ValueError(f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected")
-        if lowest < 0:
-            notes.append("floating point levels below 0 taken as black")
-        if highest > 1:
-            notes.append(f"floating point levels above 1: taken as 0 to {most}")
-        return 0.0, float(most)
-    full = 2.0 ** (kind.bits - (kind.format == SIGNED)) - 1
-    if lowest < -full / 64:
-        # All of them, as ImageMagick has it, too.
-        notes.append(f"signed levels of {kind.bits} bits: {-full - 1:.0f} taken as black and {full:.0f} as white")
-        return -full - 1, full
-    white = next((white for white in (255, 65535) if highest <= white < full), full)
-    if white != full or kind.format == SIGNED:
-        notes.append(f"{FORMATS[kind.format]} levels of {kind.bits} bits: 0 to {white:.0f} taken as black to white")
-    return 0.0, float(white)
+    return kind.ends(lowest, highest, notes)
 
 
 def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:

@@ -119,6 +119,42 @@ class Kind:
     def __str__(self) -> str:
         return f"{FORMATS[self.format]} numbers of {self.bits} bits"
 
+    def ends(self, lowest: float, highest: float, notes: list[str]) -> tuple[float, float]:
+        """Return which numbers are black and white, where the type does not say it.
+
+        Args:
+            lowest: of those that there are.
+            highest: likewise; below `lowest`: there are none.
+            notes: where to say what is taken.
+
+        Raises:
+            ValueError: if they are none of a picture.
+        """
+        if lowest > highest:
+            return 0.0, 1.0
+        if self.format == FLOAT:
+            # The filters that pictures are resized with overshoot.
+            most = next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
+            # Filters that sharpen leave some below black; measurements have as many.
+            if most is None or lowest < (-2 if most == 1 else -highest / 4):
+                raise ValueError(
+                    f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected"
+                )
+            if lowest < 0:
+                notes.append("floating point levels below 0 taken as black")
+            if highest > 1:
+                notes.append(f"floating point levels above 1: taken as 0 to {most}")
+            return 0.0, float(most)
+        full = 2.0 ** (self.bits - (self.format == SIGNED)) - 1
+        if lowest < -full / 64:
+            # All of them, as ImageMagick has it, too.
+            notes.append(f"signed levels of {self.bits} bits: {-full - 1:.0f} taken as black and {full:.0f} as white")
+            return -full - 1, full
+        white = next((white for white in (255, 65535) if highest <= white < full), full)
+        if white != full or self.format == SIGNED:
+            notes.append(f"{FORMATS[self.format]} levels of {self.bits} bits: 0 to {white:.0f} taken as black to white")
+        return 0.0, float(white)
+
     def pillow_is_right(self, tags: Any) -> bool:
         """Return whether Pillow reads it as it is, though perhaps with 8 bits of 16."""
         if tags.get(COMPRESSION, 1) not in _OF_LIBTIFF:
