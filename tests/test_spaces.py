@@ -266,9 +266,9 @@ def test_a_gain_map_of_apple_is_said(tmp_path: Path) -> None:
 
 
 def test_photoshop_files_in_lab_are_read_and_those_of_16_bits_named() -> None:
-    head = b"8BPS" + struct.pack(">H6xHII", 1, 3, 8, 8)
+    head = b"8BPS" + struct.pack(">H6xHII", 1, 3, 16, 16)
     # L* of 53.7, a* of 40 and b* of -20, which LittleCMS has as (181, 100, 164).
-    planes = bytes([137] * 64 + [168] * 64 + [108] * 64)
+    planes = bytes([137] * 256 + [168] * 256 + [108] * 256)
     found, _ = color_of(head + struct.pack(">HHIIIH", 8, 9, 0, 0, 0, 0) + planes)
     assert np.abs(np.subtract(found, (181, 100, 164))).max() <= 1
     with pytest.raises(ImageError, match="PSD of 16 bits"):
