@@ -9,6 +9,7 @@ from PIL import Image
 from fast_style.errors import ConfigError, ImageError
 from fast_style.images.deep import Deep, tell_of_lost_bits
 from fast_style.images.formats import CAN_BE_DEEP, DEEP, FORMATS, LARGEST_SIDES, RAW_SUFFIXES
+from fast_style.images.notes import tell
 from fast_style.images.opening import open_image
 from fast_style.images.picture import BinaryFile, Picture, open_picture, write_image
 from fast_style.untrusted import open_regular, own_limits
@@ -64,6 +65,7 @@ def read_original(source: Path | BinaryFile, target: Path, size: int | None = No
         raise ImageError(f"{name}: {side:,} pixels are more than a {format} can have ({largest:,}); {remedy}")
     if format in CAN_BE_DEEP and (picture.reduced or (picture.deep is not None and format not in DEEP)):
         tell_of_lost_bits(name)
+    tell(name, picture.notes)
     return Original(picture if format in DEEP else replace(picture, deep=None), format)
 
 

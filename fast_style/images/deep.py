@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.images import heif, jpeg2000, netpbm
+from fast_style.images import heif, jpeg2000, netpbm, tiff
 from fast_style.images.formats import HAS_CODECS, WITH_ALPHA
 from fast_style.images.kept import Kept
 from fast_style.images.levels import on_white
@@ -32,7 +32,6 @@ for _name in ("imagecodecs", "tifffile"):
     # Not to the program's own handlers either.
     logging.getLogger(_name).propagate = False
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 # What undoes each EXIF orientation.
 _TURNED: Mapping[int, Any] = {
     2: lambda pixels: pixels[:, ::-1],
@@ -64,30 +63,31 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     file.seek(0)
     if image.format == "PPM":
         header = netpbm.read_header(file)
-        _require_size(image, orientation, *header.size)
+        _require_size(image, *header.size)
         return netpbm.read(file, header)
     if image.format == "HEIF":
         return _colours(heif.decode_heif(file.read(), image.size))
+    if isinstance(image, tiff.TiffFile) and (image.ours or HAS_CODECS):
+        # Pillow turns such a picture when it is loaded, and says no more of it.
+        return upright(_colours(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
     if image.mode.startswith("I;16") and (image.format != "JPEG2000" or not HAS_CODECS):
         return upright(np.asarray(image).astype(np.uint16), orientation)
     if not HAS_CODECS:
         return None
-    if image.format == "TIFF":
-        return _tiff(file, image)
     if image.format == "AVIF":
         bits = heif.avif_bits(file)
         file.seek(0)
         return upright(_colours(heif.decode_avif(file.read(), image.size, bits)), orientation)
     if image.format == "JPEG2000":
         known = jpeg2000.read_header(file)
-        _require_size(image, orientation, *known.size)
+        _require_size(image, *known.size)
         file.seek(known.start)
         return upright(_colours(jpeg2000.decode(file.read(), known)), orientation)
     content = file.read()
     # Its kind: grey or RGB, with opacity or without.
     if content[25] not in (0, 2, 4, 6):
         return None
-    _require_size(image, orientation, *struct.unpack(">II", content[16:24]))
+    _require_size(image, *struct.unpack(">II", content[16:24]))
     import imagecodecs
 
     return upright(_colours(imagecodecs.png_decode(content)), orientation)
@@ -106,7 +106,7 @@ def has_16_bits(file: Any, image: Image.Image) -> bool:
 
 def loses_bits(file: Any, image: Image.Image) -> bool:
     """Return whether a picture has more than 8 bits of each colour that `read_deep` finds only with `formats`."""
-    plain = image.format in ("PPM", "HEIF") or image.mode.startswith("I;16")
+    plain = image.format in ("PPM", "HEIF") or image.mode.startswith("I;16") or getattr(image, "ours", False)
     # What converts a profile is of `formats`, too.
     return not HAS_CODECS and not (plain and not image.info.get("icc_profile")) and has_16_bits(file, image)
 
@@ -133,10 +133,9 @@ def reduced(pixels: Deep) -> NDArray[np.uint8]:
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _require_size(image: Image.Image, orientation: int, width: int, height: int) -> None:
+def _require_size(image: Image.Image, width: int, height: int) -> None:
     # What one reader takes from a damaged file another need not: the memory for it must be what was allowed.
-    turned = image.format == "TIFF" and orientation in (5, 6, 7, 8)
-    if image.size != ((height, width) if turned else (width, height)):
+    if image.size != (width, height):
         raise ValueError(f"{width}x{height} pixels in one place, and {image.width}x{image.height} in another")
 
 
@@ -159,25 +158,9 @@ def _bits(file: Any, image: Image.Image) -> int:
             return heif.avif_bits(file)
         case "HEIF":
             return int(image.info.get("bit_depth", 8))
-    tags = getattr(image, "tag_v2", {})
-    colours = tags.get(_PHOTOMETRIC) in (1, 2) and set(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) == {16}
-    return 16 if colours or image.mode.startswith("I;16") else 8
-
-
-def _tiff(file: Any, image: Image.Image) -> Deep | None:
-    import tifffile
-
-    # With a name, because it asks for that of the file, which one opened by its number has not.
-    with tifffile.TiffFile(file, name="picture") as tiff:
-        page: Any = tiff.pages[0]
-        if page.dtype != np.uint16 or page.photometric not in (1, 2) or page.axes not in ("YXS", "SYX", "YX"):
-            return None
-        tag = page.tags.get(_ORIENTATION)
-        _require_size(image, tag.value if tag else 1, page.imagewidth, page.imagelength)
-        pixels = page.asarray()
-    colours = _colours(pixels.transpose(1, 2, 0) if page.axes == "SYX" else pixels)
-    # Pillow turns such a picture when it is loaded, and says no more of it.
-    return upright(colours, tag.value if tag else 1)
+    if isinstance(image, tiff.TiffFile):
+        return 16 if image.kind.is_deep else 8
+    return 16 if image.mode.startswith("I;16") else 8
 
 
 def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, kept: Kept) -> bytes:

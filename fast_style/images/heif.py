@@ -62,19 +62,22 @@ def encode_avif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
     space: dict[str, Any] = {"primaries": 1, "transfer": 13, "matrix": 6}
     levels = shrunk(pixels, 2**_BITS - 1)
     file = bytes(imagecodecs.avif_encode(levels, 95, speed=6, bitspersample=_BITS, pixelformat="444", **space))
-    if kept.exif:
-        # Rather without than not at all, should libavif come to write otherwise.
-        with contextlib.suppress(ValueError):
-            return with_exif(file, kept.exif.removeprefix(b"Exif\x00\x00"))
+    # Rather without than not at all, should libavif come to write otherwise.
+    with contextlib.suppress(ValueError):
+        if kept.exif:
+            file = with_item(file, b"Exif\0", bytes(4) + kept.exif.removeprefix(b"Exif\x00\x00"))
+        if kept.xmp:
+            file = with_item(file, b"mime\0application/rdf+xml\0", kept.xmp.encode())
     return file
 
 
-def with_exif(file: bytes, exif: bytes) -> bytes:
-    """Return an AVIF with EXIF as one more of its items (ISO 23008-12, annex A), for which imagecodecs has no place.
+def with_item(file: bytes, kind: bytes, content: bytes) -> bytes:
+    """Return an AVIF with one more of its items (ISO 23008-12, annex A), for which imagecodecs has no place.
 
     Args:
         file: as libavif writes it.
-        exif: as it is in a TIFF.
+        kind: of the item, its name and what else describes it.
+        content: the item.
 
     Raises:
         ValueError: if libavif has not written it.
@@ -87,11 +90,10 @@ def with_exif(file: bytes, exif: bytes) -> bytes:
         raise ValueError("no AVIF of libavif")
     found = list(struct.iter_unpack(">HHHII", places[8:]))
     number = 1 + max(item for item, *_ in found)
-    entry = box(b"infe", b"\x02\0\0\0", struct.pack(">HH", number, 0), b"Exif\0")
+    entry = box(b"infe", b"\x02\0\0\0", struct.pack(">HH", number, 0), kind)
     refers = box(b"cdsc", struct.pack(">HH", number, 1), parts[b"pitm"][4:6])
     # By what is new: the entries of three boxes, or the third one whole.
     grown = 14 + len(entry) + len(refers) + (0 if b"iref" in parts else 12)
-    content = bytes(4) + exif
     found = [(item, source, pieces, place + grown, length) for item, source, pieces, place, length in found]
     found.append((number, 0, 1, len(file) + grown + 8, len(content)))
     parts |= {

@@ -15,6 +15,9 @@ from fast_style.images.levels import shrunk, stretched
 
 # Where ExifTool and others look for it.
 _EXIF = b"JpgTiffExif->JP2"
+_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+_UUIDS = (_EXIF, _XMP, _IPTC)
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB, _GREY = 16, 17
 # Larger ones are none.
@@ -30,16 +33,22 @@ class Header:
         channels: how many there are, with opacity.
         bits: how many each of them has, if all have as many and are plain grey or RGB; else 8.
         start: where its codestream begins.
+        signed: whether black is the lowest of numbers with a sign, as many above 8.
         profile: an ICC profile, or nothing.
         exif: EXIF as it is in a TIFF, or nothing.
+        xmp: XMP, or nothing.
+        iptc: IPTC, or nothing.
     """
 
     size: tuple[int, int]
     channels: int
     bits: int
     start: int
+    signed: bool = False
     profile: bytes = b""
     exif: bytes = b""
+    xmp: bytes = b""
+    iptc: bytes = b""
 
 
 def read_header(file: Any) -> Header:
@@ -52,7 +61,8 @@ def read_header(file: Any) -> Header:
         Exception: any, if it is damaged.
     """
     file.seek(0)
-    place, spaces, odd, profile, exif = 0, [], False, b"", b""
+    place, spaces, odd, profile = 0, [], False, b""
+    said = dict.fromkeys(_UUIDS, b"")
     if file.read(4) != _CODESTREAM:
         for kind, start, end in boxes(file):
             if kind == b"jp2h":
@@ -66,8 +76,8 @@ def read_header(file: Any) -> Header:
                         profile = profile or (content[3:] if content[0] in (2, 3) else b"")
             elif kind == b"uuid":
                 file.seek(start)
-                if file.read(16) == _EXIF:
-                    exif = file.read(min(end - start - 16, _MOST_METADATA))
+                if (uuid := file.read(16)) in said:
+                    said[uuid] = file.read(min(end - start - 16, _MOST_METADATA))
             elif kind == b"jp2c":
                 place = place or start
     file.seek(place)
@@ -76,10 +86,14 @@ def read_header(file: Any) -> Header:
         raise ValueError("no codestream")
     # Of each channel: less 1 how many bits, with the highest one set if it has a sign, and of how many pixels it is.
     kinds = {file.read(3) for _ in range(min(channels, 5))}
-    depth, *every = kinds.pop()
+    (depth, *every), signed = kinds.pop(), False
+    if depth & 0x80 and depth & 0x7F > 7:
+        depth, signed = depth & 0x7F, True
     plain = not kinds and every == [1, 1] and depth < 16 and channels < 5 and not odd
     plain = plain and all(space in (None, _SRGB, _GREY) for space in spaces)
-    return Header((right - left, bottom - top), channels, depth + 1 if plain else 8, place, profile, exif)
+    return Header(
+        (right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, *said.values()
+    )
 
 
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
@@ -95,7 +109,13 @@ def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
     width, height = header.size
     shape = (height, width) if header.channels == 1 else (height, width, header.channels)
     # Into what is there: no more is taken.
-    found = imagecodecs.jpeg2k_decode(codestream, out=np.empty(shape, np.uint16))
+    found: NDArray[Any] = imagecodecs.jpeg2k_decode(
+        codestream, out=np.empty(shape, np.int16 if header.signed else np.uint16)
+    )
+    if header.signed:
+        # In place: the highest bit is the sign.
+        found = found.view(np.uint16)
+        found += np.uint16(2 ** (header.bits - 1))
     return stretched(found, 2**header.bits - 1)
 
 
@@ -155,6 +175,7 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
     whole = [box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 ", bytes(4), b"jp2 "), box(b"jp2h", *parts)]
     if kept.exif:
         whole.append(box(b"uuid", _EXIF, kept.exif.removeprefix(b"Exif\x00\x00")))
+    whole += [box(b"uuid", uuid, said) for uuid, said in ((_XMP, kept.xmp.encode()), (_IPTC, kept.iptc)) if said]
     return b"".join([*whole, box(b"jp2c", codestream)])
 
 

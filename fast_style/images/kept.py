@@ -1,10 +1,14 @@
-"""What a copy of a photograph keeps besides its pixels: what EXIF says of how it was taken, and dots per inch."""
+"""What a copy of a photograph keeps besides its pixels: EXIF of how it was taken, XMP, IPTC, and dots per inch."""
 
+import contextlib
 import math
+import struct
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
+
+from fast_style.images import captions
 
 _TAGS = ExifTags.Base
 # The others describe the file, or how its pixels are to be turned or read.
@@ -18,6 +22,9 @@ _OF_THE_FILE = (
     *(_TAGS.MakerNote, _TAGS.ColorSpace, _TAGS.ExifImageWidth, _TAGS.ExifImageHeight, _TAGS.ExifInteroperabilityOffset),
 )
 _RESOLUTION = (_TAGS.XResolution, _TAGS.YResolution, _TAGS.ResolutionUnit)
+_PNG_XMP = "XML:com.adobe.xmp"
+_WITH_XMP = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
+_WITH_IPTC = ("JPEG", "PNG", "TIFF", "JPEG2000")
 # More than a JPEG has room for.
 _MAX_BYTES = 65_000
 
@@ -29,23 +36,32 @@ class Kept:
     Attributes:
         exif: as Pillow writes it; empty: none.
         dpi: horizontally and vertically, None if the picture does not say.
+        xmp: a whole packet; empty: none.
+        iptc: its records; empty: none.
     """
 
     exif: bytes = b""
     dpi: tuple[float, float] | None = None
+    xmp: str = ""
+    iptc: bytes = b""
 
     @classmethod
     def of(cls, image: Image.Image) -> "Kept":
-        """Take it from an image; damaged metadata is none."""
+        """Take it from a loaded image; damaged metadata is none."""
+        xmp, iptc = "", b""
+        with contextlib.suppress(Exception):  # Any: it comes from anyone, and no picture is lost for it.
+            xmp = captions.xmp_of(image)
+        with contextlib.suppress(Exception):
+            iptc = captions.iptc_of(image)
         dpi = _dpi(image.info.get("dpi"))
         try:
             exif = image.getexif()
             across, down, unit = (exif.get(tag) for tag in _RESOLUTION)
             # In dots to an inch; 3 is to a centimetre.
             dpi = dpi or _dpi(each * (2.54 if unit == 3 else 1) for each in (across, down) if each)
-            return cls(_exif(exif, dpi), dpi)
-        except Exception:  # Any: it comes from anyone, and no picture is lost for it.
-            return cls(b"", dpi)
+            return cls(_exif(exif, dpi), dpi, xmp, iptc)
+        except Exception:  # Any, as above.
+            return cls(b"", dpi, xmp, iptc)
 
     @classmethod
     def of_tiff(cls, content: bytes) -> "Kept":
@@ -64,7 +80,31 @@ class Kept:
             options["exif"] = self.exif
         if self.dpi and format in ("JPEG", "PNG", "BMP"):
             options["dpi"] = self.dpi
+        xmp, iptc = self.fitting(format)
+        if xmp and format in ("JPEG", "WEBP", "AVIF", "HEIF"):
+            options["xmp"] = xmp.encode()
+        if iptc and format == "JPEG":
+            content = b"Photoshop 3.0\0" + captions.resource(iptc)
+            options["extra"] = b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
+        if format == "PNG" and (xmp or iptc):
+            options["pnginfo"] = info = PngImagePlugin.PngInfo()
+            if xmp:
+                info.add_itxt(_PNG_XMP, xmp)
+            if iptc:
+                info.add_text(*captions.raw_profile(iptc), zip=True)
         return options
+
+    def fitting(self, format: str) -> tuple[str, bytes]:
+        """Return XMP and IPTC, each only if a format, as Pillow names it, has room for it."""
+        fits = format != "JPEG" or len(self.xmp.encode()) <= _MAX_BYTES
+        xmp = self.xmp if format in _WITH_XMP and fits else ""
+        return xmp, self.iptc if format in _WITH_IPTC and len(self.iptc) <= _MAX_BYTES else b""
+
+    def notes(self, format: str) -> list[str]:
+        """Return what there is to say of what a copy in a format cannot keep."""
+        kept = self.fitting(format)
+        found = zip(("XMP", "IPTC"), (self.xmp, self.iptc), kept, strict=True)
+        return [f"its {name} has no place in a {format}: left out" for name, had, has in found if had and not has]
 
 
 #: No more than the pixels.

@@ -9,13 +9,16 @@ from PIL import Image
 
 from fast_style.errors import ImageError
 from fast_style.images import formats
+from fast_style.images.colors import find_exif_colors
 from fast_style.images.copies import size_in_header
 from fast_style.images.deep import has_16_bits, loses_bits, read_deep, tell_of_lost_bits
 from fast_style.images.kept import NOTHING, Kept
+from fast_style.images.notes import notes_of, tell
 from fast_style.images.opening import BinaryFile, format_of_copy, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
 from fast_style.images.raw import develop, raw_size
+from fast_style.images.spaces import declared
 from fast_style.images.upright import orientation_of, to_srgb, upright_part, upright_size
 from fast_style.untrusted import open_regular, own_limits
 
@@ -79,7 +82,9 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
                 tell_of_lost_bits(str(path))
             found = deep and not lost and has_16_bits(file, image)
             taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else DEEP_BYTES)
-            return _on_disk(file, image, found and taken <= room, reduced=found)
+            picture = _on_disk(file, image, found and taken <= room, reduced=found)
+            tell(str(path), notes_of(image))
+            return picture
     except ImageError:  # On disk.
         raise
     except Exception as error:  # Any: see above.
@@ -89,6 +94,7 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
 def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> LargePicture:
     image.load()
     orientation = orientation_of(image)
+    find_exif_colors(image)
     size = upright_size(image, orientation)
     levels = read_deep(file, image, orientation) if deep else None
     profile = image.info.get("icc_profile", b"")
@@ -97,7 +103,7 @@ def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) ->
         colours, opacity, converted = to_srgb(upright_part(image, orientation, (0, top, size[0], bottom)))
         rows: Any = np.asarray(colours)
         if levels is not None:
-            rows = deep_to_srgb(levels[top:bottom], profile if converted else b"")
+            rows = deep_to_srgb(levels[top:bottom], profile if converted else b"", declared(image))
         rgb.write(0, top, rows)
         if opacity is not None:
             alpha = alpha or Raster(size, channels=1)

@@ -27,6 +27,19 @@ def on_white(pixels: NDArray[np.uint16], opacity: NDArray[np.uint16]) -> NDArray
     return (65535 - (dark + 32767) // 65535).astype(np.uint16)
 
 
+def plain_opacity(pixels: NDArray[np.uint16], opacity: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return colors of 16 bits, as if opaque, that are less by as much as they are clear (premultiplied).
+
+    Args:
+        pixels: of shape (..., channels).
+        opacity: of shape (..., 1).
+    """
+    least = np.maximum(opacity, 1).astype(np.uint32)
+    # At most 65535 * 65535 + 32767, which is below 2**32.
+    made: NDArray[np.uint16] = np.minimum((pixels.astype(np.uint32) * 65535 + least // 2) // least, 65535)
+    return made.astype(np.uint16)
+
+
 def _scaled(levels: NDArray[Any], white: int, new: int) -> NDArray[np.uint16]:
     made = np.empty(levels.shape, np.uint16)
     # Row by row, because what comes between takes four times the memory.

@@ -6,7 +6,9 @@ from typing import IO, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
-from fast_style.images import formats, jpeg2000, netpbm
+from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
+from fast_style.images.gain_maps import has_gain_map
+from fast_style.images.notes import notes_of
 from fast_style.untrusted import MAX_PIXELS
 
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
@@ -29,7 +31,14 @@ def open_image(file: BinaryFile) -> Image.Image:
         if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
             raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
         know_heif()
-    image = Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
+    if head.startswith(b"8BPS") and head[22:24] not in (b"\0\1", b"\0\x08"):
+        raise ValueError(f"PSD of {head[23]} bits of each color, and only 8 can be read; save it as TIFF")
+    if head.startswith(colors.PNG) and (short := colors.short_chunks(file)):
+        file.seek(0)
+        file = io.BytesIO(colors.without(file.read(), short))
+    file.seek(0)
+    names = [tiff.NAME if name == "TIFF" else name for name in formats.READABLE]
+    image = Image.open(file, formats=[name for name in names if name in Image.OPEN or name != "HEIF"])
     if image.format == "PPM":
         netpbm.quicken(image)
     if image.format == "JPEG2000":
@@ -37,8 +46,13 @@ def open_image(file: BinaryFile) -> Image.Image:
         with contextlib.suppress(Exception):
             header = jpeg2000.read_header(file)
             jpeg2000.correct(image, header)
-            found = {"icc_profile": header.profile, "exif": header.exif}
+            found = {"icc_profile": header.profile, "exif": header.exif, "xmp": header.xmp, "iptc": header.iptc}
             image.info.update({name: content for name, content in found.items() if content})
+    place = file.tell()
+    colors.find_colors(image, file)
+    if has_gain_map(image, file):
+        notes_of(image).append("a gain map, which brightens it on some screens: left out")
+    file.seek(place)
     return image
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ImageError
 from fast_style.files import written_whole
-from fast_style.images import formats, jpeg2000, opening
+from fast_style.images import colors, formats, jpeg2000, notes, opening, spaces
 from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.levels import on_white
@@ -26,9 +26,7 @@ from fast_style.images.raw import develop
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
 from fast_style.untrusted import open_regular, own_limits
 
-#: An open file.
 BinaryFile: TypeAlias = opening.BinaryFile
-#: How the names of picture files end, in lower case.
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
 
@@ -43,6 +41,7 @@ class Picture:
         kept: what a copy keeps besides.
         deep: the colours with 16 bits each, if the file has more than 8 and they were asked for.
         reduced: whether they were, and it has, but what reads them is not installed.
+        notes: what there is to say of it, each in a few words.
     """
 
     rgb: Image.Image
@@ -51,19 +50,24 @@ class Picture:
     kept: Kept = NOTHING
     deep: Deep | None = None
     reduced: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
         """Bring an image of any mode, orientation and colour profile to this form; `deep` with its file only."""
         image.load()
         orientation = orientation_of(image)
+        colors.find_exif_colors(image)
         rgb, alpha, converted = to_srgb(upright(image, orientation))
         deep = None if file is None else read_deep(file, image, orientation)
         if deep is not None:
-            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"")
-        lost = file is not None and deep is None and loses_bits(file, image)
+            deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"", spaces.declared(image))
+        if deep is not None and (spaces.declared(image) or getattr(image, "ours", False)):
+            # Of light, such as HDR and what renderers write, 8 bits would be steps.
+            rgb = Image.fromarray(reduced(deep))
+        lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
         with own_limits():
-            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost)
+            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost, tuple(said))
 
     def resized(self, long_side: int) -> "Picture":
         """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
@@ -139,6 +143,7 @@ def write_image(
     try:
         with written_whole(path) as file:
             _write(file, image, alpha, format, kept)
+        notes.tell(str(path), kept.notes(format))
     except Exception as error:
         reason = reason_of(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error

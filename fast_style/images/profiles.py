@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from fast_style.images.spaces import Space
+
 
 @functools.lru_cache(maxsize=64)  # Most pictures of a collection share one of a few profiles.
 def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
@@ -26,13 +28,16 @@ def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
     return transform
 
 
-def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes) -> NDArray[np.uint16] | None:
+def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None = None) -> NDArray[np.uint16] | None:
     """Return colours of 16 bits, grey or RGB, as RGB; None if no converter of so many bits is installed.
 
     Args:
         pixels: of shape (height, width) or (height, width, 3).
         profile: theirs; empty: they are in sRGB.
+        space: what they are instead, if numbers say it.
     """
+    if space is not None:
+        return space.to_srgb(pixels)
     if not profile:
         return np.stack([pixels] * 3, 2) if pixels.ndim == 2 else pixels
     if find_spec("imagecodecs") is None:
@@ -40,8 +45,8 @@ def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes) -> NDArray[np.uint1
     import imagecodecs
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    space = "gray" if pixels.ndim == 2 else "rgb"
+    kind = "gray" if pixels.ndim == 2 else "rgb"
     found: NDArray[np.uint16] = imagecodecs.cms_transform(
-        np.ascontiguousarray(pixels), profile, srgb, colorspace=space, outcolorspace="rgb"
+        np.ascontiguousarray(pixels), profile, srgb, colorspace=kind, outcolorspace="rgb"
     )
     return found

@@ -36,6 +36,8 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
                 _chunk(file, b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in kept.dpi), 1))
             if kept.exif:
                 _chunk(file, b"eXIf", kept.exif.removeprefix(b"Exif\x00\x00"))
+            for kind, data, *_ in getattr(kept.options("PNG").get("pnginfo"), "chunks", ()):
+                _chunk(file, kind, data)
             above = np.zeros_like(rows[0])
         # Each row as its difference from the one above, which is filter 2.
         filtered = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)
@@ -85,6 +87,12 @@ def _described(kept: Kept) -> TiffImagePlugin.ImageFileDirectory_v2:
     directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")
     for tag, value in exif.items():
         directory[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else value
+    if kept.xmp:
+        directory[700] = kept.xmp.encode()
+        directory.tagtype[700] = TiffTags.BYTE
+    if kept.iptc:
+        directory[33723] = kept.iptc
+        directory.tagtype[33723] = TiffTags.UNDEFINED
     if kept.dpi:
         directory[TiffImagePlugin.X_RESOLUTION], directory[TiffImagePlugin.Y_RESOLUTION] = kept.dpi
         directory[TiffImagePlugin.RESOLUTION_UNIT] = 2

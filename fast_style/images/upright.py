@@ -3,8 +3,11 @@
 import numpy as np
 from PIL import ExifTags, Image
 
+from fast_style.images import lab
+from fast_style.images.levels import shrunk
 from fast_style.images.profiles import transform_to_srgb
 from fast_style.images.rasters import Box
+from fast_style.images.spaces import declared
 from fast_style.untrusted import own_limits
 
 _T = Image.Transpose  # What undoes each EXIF orientation:
@@ -59,6 +62,9 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
         The colours in mode RGB, as if opaque; the opacity in mode L if there is any; whether its profile was another.
     """
     colours, alpha = _split_alpha(image)
+    space = declared(image)
+    if space is not None and colours.mode in ("L", "RGB"):
+        return Image.fromarray(space.to_srgb(np.asarray(colours))), alpha, True
     transform = transform_to_srgb(image.info.get("icc_profile", b""), colours.mode)
     rgb = transform.apply(colours) if transform else colours.convert("RGB")
     rgb.info.clear()  # Profile, orientation and transparency no longer hold, and PNG would write them.
@@ -67,6 +73,10 @@ def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Return the colours in mode L, RGB or CMYK, and the opacity if there is any."""
+    if image.mode == "LAB":
+        levels = np.asarray(image)
+        encoded = np.stack([lab.encoded(levels[:, :, channel], channel, 8, icc=False) for channel in range(3)], axis=2)
+        return Image.fromarray(shrunk(lab.to_srgb(encoded), 255).astype(np.uint8)), None
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
         found, clear = np.asarray(image), image.info.get("transparency")

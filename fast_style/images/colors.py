@@ -1,0 +1,196 @@
+"""What a file says of its colors where it has no profile: AVIF, HEIC, JPEG 2000, PNG, EXIF and TIFF."""
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from fast_style.images.boxes import boxes, find
+from fast_style.images.notes import notes_of
+from fast_style.images.spaces import (
+    ADOBE_RGB,
+    PRIMARIES,
+    Space,
+    UnknownColorsError,
+    declare,
+    declared,
+    numbered,
+    to_linear_srgb,
+)
+from fast_style.untrusted import own_limits
+
+#: How a PNG begins.
+PNG = b"\x89PNG\r\n\x1a\n"
+# Of chunks before the pixels, how long each must be at least: the fixed parts of the PNG specification.
+_LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"sBIT": 1, b"bKGD": 1, b"tIME": 7}
+_LENGTHS |= {b"hIST": 2, b"mDCV": 24, b"cLLI": 8}
+_EXIF_SRGB, _EXIF_ADOBE, _EXIF_OTHER = 1, 2, 65535
+_WHITE, _PRIMARIES = 318, 319
+
+
+def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, place and whole length of each chunk before the pixels of a PNG."""
+    size = file.seek(0, 2)
+    place = len(PNG)
+    while place + 12 <= size:
+        file.seek(place)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"IDAT" or place + 12 + length > size:
+            return
+        yield kind, place, length + 12
+        place += length + 12
+
+
+def without(content: bytes, short: list[tuple[int, int]]) -> bytes:
+    """Return a PNG without the parts of which places and lengths are given."""
+    parts, place = [], 0
+    for start, length in short:
+        parts.append(content[place:start])
+        place = start + length
+    return b"".join([*parts, content[place:]])
+
+
+def short_chunks(file: Any) -> list[tuple[int, int]]:
+    """Return places and lengths of chunks that are shorter than what they must hold, which Pillow fails at.
+
+    Args:
+        file: a PNG, at any position and then at another.
+    """
+    return [(place, length) for kind, place, length in png_chunks(file) if length - 12 < _LENGTHS.get(kind, 0)]
+
+
+def find_colors(image: Image.Image, file: Any) -> None:
+    """Note what a file says of its colors, but for EXIF: see `spaces.declare`. A profile goes first, but not in PNG.
+
+    Args:
+        image: as Pillow has opened it.
+        file: the same; at any position, and then at another.
+    """
+    space, profile = None, bool(image.info.get("icc_profile"))
+    try:
+        # What is damaged says nothing.
+        with contextlib.suppress(LookupError, struct.error, OSError, TypeError, ValueError, ArithmeticError):
+            if image.format == "PNG":
+                space = _of_png(file, image)
+            elif profile:
+                return
+            elif image.format == "AVIF":
+                space = _of_avif(file)
+            elif image.format == "HEIF":
+                found = image.info.get("nclx_profile") or {}
+                space = numbered(int(found.get("color_primaries", 2)), int(found.get("transfer_characteristics", 2)))
+            elif image.format == "TIFF":
+                space = _of_tiff(image)
+    except UnknownColorsError as error:
+        notes_of(image).append(str(error))
+    _declare(image, space)
+
+
+def find_exif_colors(image: Image.Image) -> None:
+    """Note what EXIF says of the colors of a loaded image, if nothing else does."""
+    if image.info.get("icc_profile") or declared(image) is not None or "srgb" in image.info:
+        return
+    with contextlib.suppress(Exception), own_limits():  # Any: damaged metadata makes no picture unreadable.
+        exif = image.getexif()
+        space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
+        index = str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).rstrip("\0 ")
+        if space == _EXIF_ADOBE or (space != _EXIF_SRGB and index == "R03"):
+            declare(image, ADOBE_RGB)
+        elif space == _EXIF_OTHER:
+            notes_of(image).append("colors that are not sRGB, by EXIF, which does not say what they are: taken as sRGB")
+
+
+def _declare(image: Image.Image, space: Space | None) -> None:
+    if space is None or space.is_srgb:
+        return
+    declare(image, space)
+    if space.is_hdr:
+        notes_of(image).append("a high dynamic range: brought to the usual one")
+
+
+def _of_png(file: Any, image: Image.Image) -> Space | None:
+    found = {}
+    for kind, place, length in png_chunks(file):
+        if kind in (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"iCCP"):
+            file.seek(place + 8)
+            found[kind] = file.read(min(length - 12, 32))
+    # In this order: PNG, third edition, 4.3.
+    if len(found.get(b"cICP", b"")) == 4:
+        primaries, transfer, matrix, full = found[b"cICP"]
+        if matrix == 0:
+            space = numbered(primaries, transfer, not full)
+            if space is not None:
+                image.info.pop("icc_profile", None)
+                # Nor does EXIF say anything then.
+                image.info.setdefault("srgb", 0)
+                return space
+    if image.info.get("icc_profile") or len(found.get(b"sRGB", b"")) == 1:
+        return None
+    gamma = int.from_bytes(found.get(b"gAMA", b"")[:4])
+    # Beyond these, no curve would be left.
+    gamma = gamma if 10_000 <= gamma <= 1_000_000 else 0
+    white_first = [each / 100_000 for each in struct.unpack(">8I", found[b"cHRM"])] if b"cHRM" in found else []
+    if not gamma and not white_first:
+        return None
+    # 45455 is that of sRGB, as many programs write it without the chunk of that name.
+    curve = None if not gamma or abs(gamma - 45455) < 500 else 100_000 / gamma
+    return _space(white_first[2:] + white_first[:2], curve) or Space(PRIMARIES[1], gamma=curve)
+
+
+def _space(chromaticities: list[float], gamma: float | None = None) -> Space | None:
+    """Return a space if chromaticities, red first and white last, can be those of one."""
+    if len(chromaticities) != 8 or not all(0 <= each <= 1 for each in chromaticities):
+        return None
+    with contextlib.suppress(ValueError, ArithmeticError):
+        red_x, red_y, green_x, green_y, blue_x, blue_y, white_x, white_y = chromaticities
+        space = Space((red_x, red_y, green_x, green_y, blue_x, blue_y, white_x, white_y), gamma=gamma)
+        return space if np.isfinite(to_linear_srgb(space.primaries)).all() else None
+    return None
+
+
+def _of_tiff(image: Image.Image) -> Space | None:
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.mode not in ("RGB", "RGBA") or _PRIMARIES not in tags or tags.get(262) not in (2, 3):
+        return None
+    return _space([float(each) for each in (*tags[_PRIMARIES], *tags.get(_WHITE, (0.3127, 0.3290)))])
+
+
+def _of_avif(file: Any) -> Space | None:
+    """Return what the box "colr" says of the picture that is shown (ISO 23008-12, 6.5.5)."""
+    start, end = find(file, b"meta")
+    parts = {kind: (first, last) for kind, first, last in boxes(file, start, end)}
+    file.seek(parts[b"pitm"][0])
+    version, number = file.read(1)[0], file.read(7)
+    shown = int.from_bytes(number[3 : 5 if version == 0 else 7])
+    inner = {kind: (first, last) for kind, first, last in boxes(file, *parts[b"iprp"])}
+    spaces: dict[int, tuple[int, int]] = {}
+    for index, (kind, first, last) in enumerate(boxes(file, *inner[b"ipco"]), 1):
+        file.seek(first)
+        if kind == b"colr" and file.read(4) == b"nclx" and last - first >= 10:
+            primaries, transfer = struct.unpack(">HH", file.read(4))
+            spaces[index] = primaries, transfer
+    for index in _properties(file, *inner[b"ipma"], shown):
+        if index in spaces:
+            return numbered(*spaces[index])
+    return None
+
+
+def _properties(file: Any, start: int, end: int, shown: int) -> list[int]:
+    """Return the numbers of the properties of an item, from the box "ipma"."""
+    file.seek(start)
+    content = file.read(min(end - start, 2**20))
+    version, wide = content[0], content[3] & 1
+    (count,), place = struct.unpack(">I", content[4:8]), 8
+    length = 4 if version else 2
+    for _ in range(count):
+        item, many = int.from_bytes(content[place : place + length]), content[place + length]
+        place += length + 1
+        size = 2 if wide else 1
+        each = [int.from_bytes(content[place + size * i : place + size * (i + 1)]) for i in range(many)]
+        place += size * many
+        if item == shown:
+            return [number & (0x7FFF if wide else 0x7F) for number in each]
+    return []

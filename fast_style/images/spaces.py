@@ -1,0 +1,206 @@
+"""Colors that a file describes in numbers, not by a profile, brought to sRGB: ITU-T H.273, Adobe RGB, PNG's gamma."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+#: x and y of red, green, blue and white in CIE 1931.
+Chromaticities: TypeAlias = tuple[float, float, float, float, float, float, float, float]
+
+_C, _D65, _DCI, _E = (0.310, 0.316), (0.3127, 0.3290), (0.314, 0.351), (1 / 3, 1 / 3)
+_BT709: Chromaticities = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *_D65)
+_SMPTE_C: Chromaticities = (0.630, 0.340, 0.310, 0.595, 0.155, 0.070, *_D65)
+#: H.273, table 2.
+PRIMARIES: dict[int, Chromaticities] = {
+    1: _BT709,
+    4: (0.67, 0.33, 0.21, 0.71, 0.14, 0.08, *_C),
+    5: (0.64, 0.33, 0.29, 0.60, 0.15, 0.06, *_D65),
+    6: _SMPTE_C,
+    7: _SMPTE_C,
+    8: (0.681, 0.319, 0.243, 0.692, 0.145, 0.049, *_C),
+    9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, *_D65),
+    10: (1.0, 0.0, 0.0, 1.0, 0.0, 0.0, *_E),
+    11: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_DCI),
+    12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),
+    22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
+}
+_SRGB = 13
+# Television's curves are shown as sRGB's, as browsers do it and as it is done with films.
+_AS_SRGB = (1, 6, 11, 12, 14, 15, _SRGB)
+_PQ, _HLG = 16, 18
+_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
+_TRANSFERS = (*_AS_SRGB, *_GAMMAS, 7, 9, 10, 17, _PQ, _HLG)
+# H.273's number for "unspecified".
+_UNSPECIFIED = 2
+# In candela to a square metre, that of white paper: ITU-R BT.2408.
+_WHITE_OF_PQ = 203 / 10_000
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+# The pixels that are numbers at a time.
+_PIECE = 2**18
+
+
+class UnknownColorsError(Exception):
+    """A file describes its colors by numbers that nobody has given a meaning yet."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What the levels of red, green and blue stand for.
+
+    Attributes:
+        primaries: their chromaticities.
+        transfer: how levels become light, as H.273 numbers it.
+        limited: whether black is at 16 of 255 and white at 235.
+        gamma: how levels become light if no number says it.
+    """
+
+    primaries: Chromaticities
+    transfer: int = _SRGB
+    limited: bool = False
+    gamma: float | None = None
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether white is not the brightest."""
+        return self.transfer in (_PQ, _HLG)
+
+    @property
+    def is_srgb(self) -> bool:
+        """Whether it is sRGB, to less than a level of 255."""
+        near = np.abs(np.subtract(self.primaries, _BT709)).max() < 0.0015
+        return bool(near) and self.gamma is None and self.transfer in _AS_SRGB and not self.limited
+
+    def to_srgb(self, levels: NDArray[Any]) -> NDArray[Any]:
+        """Return levels, grey of shape (height, width) or RGB of (height, width, 3), as sRGB of (height, width, 3).
+
+        Args:
+            levels: np.uint8 or np.uint16; the result is of the same kind.
+        """
+        height, width = levels.shape[:2]
+        white = np.iinfo(levels.dtype).max
+        light = _light(self.transfer, self.gamma, self.limited, white)
+        matrix = to_linear_srgb(self.primaries).T.astype(np.float32)
+        made = np.empty((height, width, 3), levels.dtype)
+        rows = max(1, _PIECE // max(width, 1))
+        for top in range(0, height, rows):
+            linear = light[levels[top : top + rows]]
+            if self.transfer == _HLG:
+                linear = _displayed(linear)
+            linear = np.repeat(linear[:, :, None], 3, axis=2) if levels.ndim == 2 else linear @ matrix
+            made[top : top + rows] = np.rint(curved(linear.clip(0, 1)) * white)
+        return made
+
+
+#: Of DCF, by the letters R03 in EXIF: Adobe RGB (1998).
+ADOBE_RGB = Space((0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *_D65), gamma=563 / 256)
+
+_KEY = "space of fast_style"
+
+
+def declare(image: Image.Image, space: Space) -> None:
+    """Note what the colors of an image are, in Pillow's `info`, which goes along with it."""
+    image.info[_KEY] = space
+
+
+def declared(image: Image.Image) -> Space | None:
+    """Return what has been noted; None: nothing, or sRGB."""
+    space: Space | None = image.info.get(_KEY)
+    return space
+
+
+def numbered(primaries: int, transfer: int, limited: bool = False) -> Space | None:
+    """Return what H.273 calls so; None: nothing is said.
+
+    Raises:
+        UnknownColorsError: if it is not known.
+    """
+    if primaries == transfer == _UNSPECIFIED:
+        return None
+    first = 1 if primaries == _UNSPECIFIED else primaries
+    second = _SRGB if transfer == _UNSPECIFIED else transfer
+    if first not in PRIMARIES or second not in _TRANSFERS:
+        raise UnknownColorsError(f"colors of the unknown kind {primaries}/{transfer} of ITU-T H.273 taken as sRGB")
+    return Space(PRIMARIES[first], second, limited)
+
+
+@functools.lru_cache(maxsize=64)
+def to_linear_srgb(primaries: Chromaticities) -> NDArray[np.float64]:
+    """Return the matrix from linear red, green and blue of any chromaticities to those of sRGB."""
+    return np.linalg.inv(_to_xyz(_BT709)) @ adapted(primaries[6:], _D65) @ _to_xyz(primaries)
+
+
+def adapted(white: Any, other: Any) -> NDArray[np.float64]:
+    """Return the matrix that brings XYZ seen under one white, by x and y, to another: Bradford's."""
+    cones = [_BRADFORD @ _xyz(*each) for each in (white, other)]
+    matrix: NDArray[np.float64] = np.linalg.inv(_BRADFORD) @ np.diag(cones[1] / cones[0]) @ _BRADFORD
+    return matrix
+
+
+def xyz_to_linear_srgb(white: Any) -> NDArray[np.float64]:
+    """Return the matrix from XYZ under a white, by x and y, to linear sRGB."""
+    return np.linalg.inv(_to_xyz(_BT709)) @ adapted(white, _D65)
+
+
+def curved(linear: NDArray[Any]) -> NDArray[Any]:
+    """Return light from 0 to 1 as sRGB has it (IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def _xyz(x: float, y: float) -> NDArray[np.float64]:
+    return np.array([x / y, 1.0, (1 - x - y) / y])
+
+
+def _to_xyz(primaries: Chromaticities) -> NDArray[np.float64]:
+    each = np.array(primaries).reshape(4, 2)
+    colors = np.array([(x, y, 1 - x - y) for x, y in each[:3]]).T
+    found: NDArray[np.float64] = colors * np.linalg.solve(colors, _xyz(*each[3]))
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _light(transfer: int, gamma: float | None, limited: bool, white: int) -> NDArray[np.float32]:
+    """Return the light of each level, of which 1 is that of white; of HLG, in front of the camera."""
+    signal = np.arange(white + 1) / white
+    if limited:
+        step = (white + 1) / 256
+        signal = ((np.arange(white + 1) / step - 16) / 219).clip(0, 1)
+    gamma = gamma or _GAMMAS.get(transfer)
+    return (_linear(signal, transfer) if gamma is None else signal**gamma).astype(np.float32)
+
+
+def _linear(signal: NDArray[np.float64], transfer: int) -> NDArray[np.float64]:
+    match transfer:
+        case 7:
+            return np.where(signal < 0.0912, signal / 4, ((signal + 0.1115) / 1.1115) ** (1 / 0.45))
+        case 9:
+            return np.where(signal <= 0, 0, 10 ** (2 * (signal - 1)))
+        case 10:
+            return np.where(signal <= 0, 0, 10 ** (2.5 * (signal - 1)))
+        case 17:
+            return 52.37 / 48 * signal**2.6
+        case 16:
+            # SMPTE ST 2084.
+            power = signal ** (32 / 2523)
+            above = np.maximum(power - 3424 / 4096, 0)
+            return (above / (2413 / 128 - 2392 / 128 * power)) ** (16384 / 2610) / _WHITE_OF_PQ
+        case 18:
+            return _hlg(signal)
+    return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+
+
+def _hlg(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scene's light of ITU-R BT.2100's HLG."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+
+
+def _displayed(scene: NDArray[Any]) -> NDArray[Any]:
+    """Return what a display of 1000 cd/m2 shows of HLG, with the light of white paper, at 75 %, as 1 (BT.2408)."""
+    paper = float(_hlg(np.array(0.75)))
+    luminance = scene if scene.ndim == 2 else (scene @ np.array([0.2627, 0.6780, 0.0593], scene.dtype))[:, :, None]
+    shown: NDArray[Any] = scene / paper * (luminance / paper) ** 0.2
+    return shown

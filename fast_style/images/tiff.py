@@ -1,0 +1,230 @@
+"""TIFF (6.0, and Adobe's supplements) of every depth, sign and meaning: what Pillow refuses or misreads."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from fast_style.images import lab
+from fast_style.images.formats import HAS_CODECS
+from fast_style.images.levels import plain_opacity, shrunk, stretched
+from fast_style.images.notes import notes_of
+from fast_style.images.tiff_kinds import (
+    CIELAB,
+    CMYK,
+    COLORS,
+    COMPRESSION,
+    FLOAT,
+    ICCLAB,
+    ITULAB,
+    PLANES,
+    PROFILE,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    YCBCR,
+    Kind,
+)
+
+#: What Pillow is to call the reader of this module.
+NAME = "TIFF of fast_style"
+
+
+class TiffFile(TiffImagePlugin.TiffImageFile):
+    """A TIFF, read by Pillow if that reads it as it is.
+
+    Attributes:
+        kind: what the numbers of the page are that it is at.
+        ours: whether this module reads them.
+    """
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        if self.fp.read(4) == b"MM\0+":
+            raise ValueError("BigTIFF with the highest byte first, which cannot be read; save it with the lowest first")
+        self.fp.seek(0)
+        super()._open()
+
+    def _setup(self) -> None:
+        # Of Pillow: it is called for each page, when its tags are known.
+        self.kind, self.ours = Kind.of(self.tag_v2), False
+        if self.kind.pillow_is_right(self.tag_v2):
+            try:
+                super()._setup()
+            except SyntaxError:  # An unknown mode.
+                self.ours = True
+        else:
+            self.ours = True
+        if self.ours:
+            self._set_up()
+        elif self.kind.photometric == YCBCR and not self.use_load_libtiff:
+            # Pillow's own reading knows neither fewer pixels of color nor another black and white.
+            self._mode, self.use_load_libtiff = "RGB", True
+            self.tile = [ImageFile._Tile("libtiff", (0, 0, *self.kind.size), 0, ("RGBX", False, self.tag_v2.offset))]
+        # There is no image of Pillow's with four inks and an opacity.
+        count = self.kind.left_out + (self.kind.photometric == CMYK and self.kind.opacity is not None)
+        if count and self.kind.photometric == CMYK:
+            notes_of(self).append("an opacity or more inks beside CMYK left out")
+        elif count:
+            notes_of(self).append(f"{count} extra channel{'s' * (count > 1)} of no stated meaning left out")
+
+    def _set_up(self) -> None:
+        kind = self.kind
+        if kind.photometric in (YCBCR, ITULAB):
+            raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == YCBCR else 'ITU L*a*b*'} in {kind}")
+        self._compression = self.info["compression"] = TiffImagePlugin.COMPRESSION_INFO.get(
+            self.tag_v2.get(COMPRESSION, 1), ""
+        )
+        self._planar_configuration = self.tag_v2.get(PLANES, 1)
+        self._mode, self._tile_size = kind.mode, kind.size
+        self._size = kind.size[::-1] if kind.orientation in (5, 6, 7, 8) else kind.size
+        self.use_load_libtiff = False
+        self.tile = [ImageFile._Tile(NAME, (0, 0, *kind.size), 0, (self.tell(), kind, notes_of(self)))]
+        # The profile of L*a*b* says what they are anyway.
+        if PROFILE in self.tag_v2 and kind.photometric not in (CIELAB, ICCLAB):
+            self.info["icc_profile"] = self.tag_v2[PROFILE]
+
+
+class _Decoder(ImageFile.PyDecoder):
+    """What `TiffFile` reads by itself, with 8 bits of each color."""
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Any) -> tuple[int, int]:
+        index, kind, notes = self.args
+        assert self.fd is not None
+        found = read(self.fd, index, kind, notes)
+        levels = np.empty(found.shape, np.uint8)
+        for row, few in zip(found, levels, strict=True):
+            few[:] = shrunk(row[None], 255)[0]
+        self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
+        return -1, 0
+
+
+def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> NDArray[np.uint16]:
+    """Return the levels of a page as they are stored, of shape (height, width) or (height, width, channels).
+
+    Of grey, of RGB or of CMYK, and with the opacity as the last channel; in L*a*b* or a palette, of sRGB.
+
+    Args:
+        file: at any position, and then at another.
+        index: of the page.
+        kind: what its numbers are.
+        notes: where to say what had to be guessed.
+
+    Raises:
+        Exception: any, if it is damaged, or not what its tags say.
+    """
+    import tifffile
+
+    # With a name, because it asks for that of the file, which one opened by its number has not.
+    with tifffile.TiffFile(file, name="picture") as tiff:
+        page: Any = tiff.pages[index]
+        if (page.imagewidth, page.imagelength) != kind.size:
+            raise ValueError(f"{page.imagewidth}x{page.imagelength} pixels in one place, and others in another")
+        if page.dtype is None or page.imagedepth != 1:
+            raise ValueError(f"TIFF of {kind} in a volume or of an unknown layout")
+        colors = min(COLORS[kind.photometric], page.samplesperpixel)
+        channels = [*range(colors), *(() if kind.opacity is None or kind.mode == "CMYK" else (kind.opacity,))]
+        try:
+            levels = _gathered(page, kind, channels, [] if notes is None else notes)
+        except Exception as error:
+            # tifffile says so itself, of what it leaves to that.
+            if not HAS_CODECS and "imagecodecs" in str(error):
+                needs = "which needs the package imagecodecs; install fast_style[formats]"
+                raise ValueError(f"TIFF of {kind} in the compression {page.compression.name}, {needs}") from None
+            raise
+    return _finished(levels, kind, colors)
+
+
+def _gathered(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
+    """Return channels as 16 bits; indices of a palette and L*a*b* as they are."""
+    scale = _scale(page, kind, channels, notes)
+    width, height = kind.size
+    levels = np.zeros((height, width, len(channels)), np.uint16)
+    for channel, part, (top, left) in _segments(page):
+        rows, columns = min(part.shape[0], height - top), min(part.shape[1], width - left)
+        for place, wanted in enumerate(channels):
+            if channel <= wanted < channel + part.shape[2]:
+                found = part[:rows, :columns, wanted - channel]
+                levels[top : top + rows, left : left + columns, place] = scale(found, place)
+    return levels
+
+
+def _segments(page: Any) -> Iterator[tuple[int, NDArray[Any], tuple[int, int]]]:
+    """Yield strips or tiles, (rows, columns, channels), with their first channel and where they begin."""
+    for data, place, _ in page.segments():
+        if data is not None:
+            yield (place[0] if page.planarconfig == 2 else place[4]), data[0], (place[2], place[3])
+
+
+def _scale(
+    page: Any, kind: Kind, channels: list[int], notes: list[str]
+) -> Callable[[NDArray[Any], int], NDArray[np.uint16]]:
+    """Return what makes 16 bits of the numbers of one channel, given which one."""
+    if kind.palette is not None:
+        if kind.format != UNSIGNED or kind.bits > 16:
+            raise ValueError(f"TIFF of a palette for {kind}")
+        return lambda found, _: found.astype(np.uint16)
+    if kind.photometric in (CIELAB, ICCLAB):
+        if kind.bits not in (8, 16) and kind.format != FLOAT:
+            raise ValueError(f"TIFF of L*a*b* in {kind}")
+        return lambda found, place: lab.encoded(found, place, kind.bits, icc=kind.photometric == ICCLAB)
+    if kind.format == UNSIGNED and kind.bits <= 16:
+        return lambda found, _: stretched(found, 2**kind.bits - 1)
+    # Of an opacity its own: floating point colors from 0 to 255 come with one from 0 to 1.
+    color, clear = (
+        [each for each in channels if each != kind.opacity],
+        [each for each in channels if each == kind.opacity],
+    )
+    ends = [_ends(page, kind, color, notes)] * len(color) + [_ends(page, kind, clear, []) for _ in clear]
+    return lambda found, place: _spread(found, *ends[place])
+
+
+def _spread(found: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
+    made = np.nan_to_num((found.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
+    return np.rint(made).clip(0, 65535).astype(np.uint16)
+
+
+def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
+    """Return which numbers are black and white: programs use only a part of what such ones can hold, and do not say."""
+    lowest, highest = np.inf, -np.inf
+    for first, part, _ in _segments(page):
+        wanted = [channel - first for channel in channels if first <= channel < first + part.shape[2]]
+        found = part[:, :, wanted]
+        found = found[np.isfinite(found)] if kind.format == FLOAT else found
+        if found.size:
+            lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
+    return kind.ends(lowest, highest, notes)
+
+
+def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
+    """Return the colors that numbers mean, and the opacity behind them."""
+    if kind.palette is not None:
+        levels = _looked_up(levels, kind.palette)
+        colors = 3
+    elif kind.photometric in (CIELAB, ICCLAB):
+        levels = lab.to_srgb(levels, kind.white)
+        colors = 3
+    for row in levels:
+        if kind.premultiplied and kind.mode != "CMYK":
+            row[:, :colors] = plain_opacity(row[:, :colors], row[:, colors:])
+        if kind.photometric == WHITE_IS_ZERO:
+            row[:, :colors] = 65535 - row[:, :colors]
+    return levels[:, :, 0] if levels.shape[2] == 1 else levels
+
+
+def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the colors of indices, with the opacity behind them where there is one."""
+    if levels[:, :, 0].max(initial=0) >= len(palette):
+        raise ValueError(f"an index above the {len(palette)} colors of the palette")
+    return np.concatenate([palette[levels[:, :, 0]], levels[:, :, 1:]], axis=2)
+
+
+def _accept(prefix: bytes) -> bool:
+    return TiffImagePlugin._accept(prefix)
+
+
+Image.register_decoder(NAME, _Decoder)
+Image.register_open(NAME, TiffFile, _accept)
