@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from fast_style.errors import ImageError
 from fast_style.images.tensors import read_image, to_pil, to_tensor
 
 
@@ -30,6 +32,16 @@ def test_levels_are_rounded_to_the_nearest_and_clamped() -> None:
     values = torch.tensor([-3.0, 0.4 / 255, 0.6 / 255, 254.6 / 255, 7.0])
     [image] = to_pil(values.expand(1, 3, 1, 5).requires_grad_())
     assert np.asarray(image)[0, :, 0].tolist() == [0, 0, 1, 255, 255]
+
+
+def test_bytes_are_levels_and_one_picture_needs_no_batch() -> None:
+    levels = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4) * 5
+    (image,) = to_pil(levels)
+    assert np.array_equal(np.asarray(image), levels.permute(1, 2, 0).numpy())
+    gray = Image.fromarray(np.array([[0, 255]], np.uint8))
+    assert to_tensor(gray)[0].tolist() == [[[0, 1]]] * 3
+    with pytest.raises(ImageError, match=r"shape \(1, 1, 1, 2\)"):
+        to_pil(to_tensor(gray)[:, :1])
 
 
 def test_a_batch_becomes_as_many_pictures() -> None:

@@ -87,6 +87,9 @@ def open_picture(
     Raises:
         ImageError: if there is no such picture, or it is damaged, of an unknown format or above MAX_PIXELS.
     """
+    if not (isinstance(source, str | Path) or hasattr(source, "read")):
+        kind = type(source).__name__
+        raise ImageError(f"{kind}: neither a picture (PIL, NumPy or torch) nor its path or open file")
     name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
     try:
         with open_regular(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
+from fast_style.images.arrays import InMemory
 from fast_style.images.picture import flatten, open_picture, resize_short_side
 from fast_style.types import Images
 
@@ -21,13 +23,19 @@ def read_image(path: str | Path, size: int | None = None) -> Images:
 
 
 def to_tensor(image: Image.Image) -> Images:
-    """A picture of mode RGB as a batch of one in [0, 1]."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0)
+    """A picture as a batch of one in [0, 1]; of another mode than RGB, as Pillow converts it to that."""
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).unsqueeze(0)
     return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-def to_pil(images: Images) -> list[Image.Image]:
-    """A batch as pictures of mode RGB: clamped to [0, 1] and rounded to the nearest of 256 levels."""
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """A batch, or one picture, as pictures of mode RGB: clamped to [0, 1], rounded to the nearest of 256 levels.
+
+    Raises:
+        ImageError: if it has another shape or type than `InMemory` takes.
+    """
+    given = InMemory(images)
     # In float32, because bfloat16 cannot tell neighbouring levels apart.
-    levels = images.detach().to(torch.float32).clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    numbers = torch.as_tensor(given.batch).detach().to(torch.float32) / given.white
+    levels = numbers.clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return [Image.fromarray(pixels) for pixels in levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
