@@ -152,14 +152,27 @@ def test_masks_may_be_arrays_and_tensors(stylizer: Stylizer, levels: NDArray[np.
     expected = stylizer(levels, mask=Image.fromarray(mask.astype(np.uint8) * 255))
     assert np.array_equal(expected[:, :20], levels[:, :20])
     assert not np.array_equal(expected, levels)
-    kinds: list[NDArray[Any]] = [mask, mask[None], mask[..., None], mask[::-1][::-1], mask.astype(np.float16), mask.astype(np.uint8) * 255]
+    kinds: list[NDArray[Any]] = [
+        mask,
+        mask[None],
+        mask[..., None],
+        mask[::-1][::-1],
+        mask.astype(np.float16),
+        mask.astype(np.uint8) * 255,
+    ]
     same: Any
     for same in (*kinds, *(torch.from_numpy(np.ascontiguousarray(kind)) for kind in kinds)):
         assert np.array_equal(stylizer(levels, masks={"waves": same}), expected)
     # 0.4 of 255 levels is 102 of them.
     soft = np.full((33, 47), 102, np.uint8)
     assert np.array_equal(stylizer(levels, mask=soft / 255), stylizer(levels, mask=soft))
-    wrong: list[Any] = [mask.astype(int), np.zeros((3, 4, 5)), mask[:0], np.full((4, 4), 7.0), torch.full((4, 4), float("nan"))]
+    wrong: list[Any] = [
+        mask.astype(int),
+        np.zeros((3, 4, 5)),
+        mask[:0],
+        np.full((4, 4), 7.0),
+        torch.full((4, 4), float("nan")),
+    ]
     for each in wrong:
         with pytest.raises(ImageError, match=r"^masks\.waves: "):
             stylizer(levels, masks={"waves": each})

@@ -21,6 +21,21 @@ def test_a_read_image_is_a_batch_of_one_in_0_to_1(tmp_path: Path) -> None:
     assert read_image(tmp_path / "scene.png", size=15).shape == (1, 3, 15, 30)
 
 
+def test_a_strip_is_not_enlarged_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "strip.png"
+    Image.new("RGB", (48_000, 10)).save(path)
+    # 64 / 10 of 48,000. At 29 it has 4,800 times 29^2 pixels, at most 2^22.
+    with pytest.raises(ImageError, match=r"48,000x10 pixels .* 307,200 at a short side of 64; .* size of 29 or less$"):
+        read_image(path, size=64)
+    assert read_image(path, size=29).shape == (1, 3, 29, 139_200)
+    Image.new("RGB", (1, 30_000)).save(path)
+    with pytest.raises(ImageError, match=r"480,000 at a short side of 16; crop it$"):
+        read_image(path, size=16)
+    # 16 times as long as wide is a panorama.
+    Image.new("RGB", (160, 10)).save(path)
+    assert read_image(path, size=600).shape == (1, 3, 600, 9600)
+
+
 def test_tensor_and_picture_convert_exactly_both_ways() -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     [back] = to_pil(to_tensor(Image.fromarray(levels)))

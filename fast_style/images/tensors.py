@@ -1,5 +1,6 @@
 """Pictures as tensors, and back."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +8,36 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fast_style.errors import ImageError
 from fast_style.images.arrays import InMemory
 from fast_style.images.picture import flatten, open_picture, resize_short_side
 from fast_style.types import Images
+
+#: From how many times as long as wide on a picture is a strip, and how many pixels one may have at the size asked for.
+_STRIP, _STRIP_PIXELS = 16, 2**22
+# The least size of a style and of what is optimised.
+_LEAST = 16
 
 
 def read_image(path: str | Path, size: int | None = None) -> Images:
     """Read a picture as a batch of one in [0, 1]: upright, in sRGB, on white, the short side `size` pixels if given.
 
     Raises:
-        ImageError: if the file is missing, is not a picture or is cut short.
+        ImageError: if the file is missing, is not a picture or is cut short, or is so long a strip that its long side
+            would have no end.
     """
     image = flatten(open_picture(path))
-    return to_tensor(image if size is None else resize_short_side(image, size))
+    if size is None:
+        return to_tensor(image)
+    short, long = sorted(image.size)
+    if long > _STRIP * short and size * size * long / short > _STRIP_PIXELS:
+        most = math.isqrt(_STRIP_PIXELS * short // long)
+        remedy = f"crop it, or give a size of {most} or less" if most >= _LEAST else "crop it"
+        raise ImageError(
+            f"{path}: {image.width:,}x{image.height:,} pixels are a strip, whose long side would have "
+            f"{round(size * long / short):,} at a short side of {size}; {remedy}"
+        )
+    return to_tensor(resize_short_side(image, size))
 
 
 def to_tensor(image: Image.Image) -> Images:
