@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any, SupportsFloat, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypedDict, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,17 @@ from PIL import Image
 
 from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, require_choice
+from fast_style.images.arrays import is_tensor, mask_levels
 from fast_style.images.picture import Picture, flatten, open_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: A style's name, or weights by name for a blend: any positive numbers, scaled to sum to 1.
 Style: TypeAlias = str | Mapping[str, float]
-#: White where something holds, grey where it does in part: a picture or its file, of any size.
-Mask: TypeAlias = Image.Image | str | Path
+#: White where something holds, grey where it does in part: a picture or its file, of any size; or an array or a tensor
+#: of shape (height, width), of bools, bytes or floats in [0, 1].
+Mask: TypeAlias = Union[Image.Image, str, Path, NDArray[Any], "Tensor"]  # text cannot stand beside |
 
 #: Whose colours the result has: its own; its own, brought to the photograph's mean and covariance; the photograph's.
 PRESERVE_COLOR = ("none", "histogram", "luminance")
@@ -58,7 +63,7 @@ class Controls:
 
     Raises:
         ConfigError: if one of them is out of range, or both `style` and `masks` are given.
-        ImageError: if the file of a mask is not a readable picture.
+        ImageError: if the file of a mask is not a readable picture, or an array is no mask.
     """
 
     style: Style | None = None
@@ -131,6 +136,8 @@ def _read_mask(name: str, mask: object) -> Image.Image:
         return flatten(Picture.of(mask), background=(0, 0, 0)).convert("L")
     if isinstance(mask, str | Path):
         return flatten(open_picture(mask), background=(0, 0, 0)).convert("L")
+    if isinstance(mask, np.ndarray) or is_tensor(mask):
+        return Image.fromarray(mask_levels(name, mask))
     raise ConfigError(f"{name} must be a picture or the path of one, not {mask!r}")
 
 

@@ -15,6 +15,8 @@ from typing import BinaryIO
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _PART = ".part"
+# Not a drive of Windows; and what pathlib makes of a URL has one slash less.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/|data:")
 _OURS = re.compile(r"\.[0-9a-f]{16}\.part")
 
 
@@ -57,6 +59,20 @@ def sweep(folder: Path, older_than: float = 0.0) -> None:
         with contextlib.suppress(OSError):
             if _OURS.fullmatch(part.name) and time.time() - part.stat().st_mtime >= older_than:
                 part.unlink()
+
+
+def is_url(name: str) -> bool:
+    """Return whether something that is to name a file is a URL, and no file that is called so."""
+    return _URL.match(name) is not None and not os.path.exists(name)
+
+
+def what_of_url(url: str, written: bool = False) -> str:
+    """Return what to tell a person who has given a URL in the place of a file that is read, or else written."""
+    if url.startswith("file:"):
+        return f"{url} is a URL; give the path alone, {re.sub('^file:/*(localhost/)?', '/', url)}"
+    short = url if len(url) <= 200 else f"{url[:60]}..."
+    remedy = "give a file, and upload that" if written else "download it first, and give the file"
+    return f"{short} is a URL, and only files are {'written' if written else 'read'} here; {remedy}"
 
 
 def _sync_folder(folder: Path) -> None:

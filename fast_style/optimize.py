@@ -12,6 +12,7 @@ from torch.optim import LBFGS, Adam, Optimizer
 
 from fast_style.encoders import VGGEncoder
 from fast_style.errors import ConfigError, TrainingError, require_choice
+from fast_style.images.arrays import InMemory, Pixels
 from fast_style.losses import Loss, PerceptualLoss
 from fast_style.styles import Style
 from fast_style.types import Images, StyleWeights
@@ -24,7 +25,7 @@ OnStep = Callable[[int, float, Images], None]
 
 
 def optimize(
-    content: Images,
+    content: Pixels,
     losses: dict[str, Loss],
     encoder: VGGEncoder,
     styles: Sequence[Style],
@@ -39,7 +40,7 @@ def optimize(
     min_delta: float = 0.001,
     seed: int = 0,
     on_step: OnStep | None = None,
-) -> Images:
+) -> Pixels:
     """Find the pictures of least loss, several at once, by descent on their pixels.
 
     Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576. Pixels are held within [0, 1] after every
@@ -48,7 +49,8 @@ def optimize(
     https://arxiv.org/abs/1611.07865, section 6, who start from the result at low resolution likewise).
 
     Args:
-        content: the pictures, which without a content loss give no more than their number and size.
+        content: the pictures, which without a content loss give no more than their number and size: tensors or arrays
+            as `Stylizer` takes them, answered with their like.
         losses: the terms of the loss, by name.
         encoder: the loss network.
         styles: what the columns of `style` stand for.
@@ -66,25 +68,29 @@ def optimize(
 
     Raises:
         ConfigError: if an argument is out of range.
+        ImageError: if the pictures have another shape or type, or values out of range.
         TrainingError: if the loss is no longer finite.
     """
     scales = [scales] if isinstance(scales, int | float) else list(scales)
     counts = [steps] if isinstance(steps, int) else list(steps)
     counts = counts * len(scales) if len(counts) == 1 else counts
     _check(init, algorithm, scales, counts, lr, patience)
-    pixels, done = content, 0
+    given = InMemory(content)
+    pixels = images = given.in_range(torch.as_tensor(given.batch).detach().to(torch.float32))
+    done = 0
     for i, (scale, count) in enumerate(zip(scales, counts, strict=True)):
-        size = [max(16, round(side * scale)) for side in content.shape[2:]]
+        size = [max(16, round(side * scale)) for side in images.shape[2:]]
         if i == 0 and init == "noise":
             # At this size, not shrunk to it: noise loses its contrast when it shrinks.
-            noise = torch.rand(*content.shape[:2], *size, generator=torch.Generator().manual_seed(seed))
-            pixels = noise.to(content.device)
+            noise = torch.rand(*images.shape[:2], *size, generator=torch.Generator().manual_seed(seed))
+            pixels = noise.to(images.device)
         pixels = _resize(pixels, size)
         reduced = [replace(one, size=max(16, round(one.size * scale))) for one in styles]
         loss = PerceptualLoss(encoder, losses, reduced)
-        target = _resize(content, size)
+        target = _resize(images, size)
         pixels, done = _descend(pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step)
-    return pixels
+    made: Pixels = given.like(pixels)
+    return made
 
 
 def _descend(

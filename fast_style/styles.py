@@ -42,6 +42,9 @@ class Style:
             raise ConfigError(f"layers.{negative[0]} must not be negative, not {self.layers[negative[0]]}")
         if not any(self.layers.values()):
             raise ConfigError("layers must give at least one layer a weight above 0")
+        if not isinstance(self.image, str | Path):
+            # Networks keep by its name and digest what they were trained on.
+            raise ConfigError(f"image must be the path of a picture, not {type(self.image).__name__}")
         object.__setattr__(self, "name", str(self.name))
         object.__setattr__(self, "image", Path(self.image))
 

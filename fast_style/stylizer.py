@@ -1,10 +1,9 @@
 """One forward pass, for whatever a person has in hand."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from fast_style.controls import Controls, Settings, Style
 from fast_style.errors import ImageError
 from fast_style.finish import finished
 from fast_style.giants import Giants
+from fast_style.images.arrays import InMemory, Pixels, is_tensor
 from fast_style.images.copies import Original, read_original
 from fast_style.images.deep import Deep
 from fast_style.images.picture import Picture, flatten, open_picture
@@ -26,7 +26,6 @@ from fast_style.zoo import find
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from typing_extensions import TypeIs
 
 
 class Stylizer:
@@ -66,42 +65,41 @@ class Stylizer:
     @overload
     def __call__(
         self,
-        image: "Tensor",
+        image: Pixels,
         style: Style | None = None,
         *,
         controls: Controls | None = None,
         **settings: Unpack[Settings],
-    ) -> "Tensor": ...
+    ) -> Pixels: ...
     def __call__(
         self,
-        image: "Image.Image | str | Path | Tensor",
+        image: "Image.Image | str | Path | Tensor | NDArray[Any]",
         style: Style | None = None,
         *,
         controls: Controls | None = None,
         **settings: Unpack[Settings],
-    ) -> "Image.Image | Tensor":
+    ) -> "Image.Image | Tensor | NDArray[Any]":
         """Stylise a picture.
 
         Args:
-            image: a file's path or a PIL image, answered with an upright PIL image in RGB, or a tensor of RGB in
-                [0, 1], of shape (3, height, width) or (batch, 3, height, width), answered with its like.
+            image: a file's path or a PIL image, answered with an upright PIL image in RGB; or a tensor of shape
+                (3, height, width), an array of (height, width, 3) or a batch of either, answered with its like: RGB,
+                never BGR, as uint8, as uint16 from 0 to 65535, or as floats in [0, 1].
             style: a style's name, or weights by name for a blend (any positive numbers: they are scaled to sum
                 to 1). Nothing: all styles alike, which for a network of one style is that style.
             controls: how to stylise, for many pictures alike.
             settings: `strength` and the other `Controls` by name; they go before those of `controls`.
 
         Raises:
-            ImageError: if the file is not a readable picture, or that of a mask is none.
+            ImageError: if the file is not a readable picture, or that of a mask is none, or a tensor or an array has
+                another shape or type, or values out of range.
             ConfigError: if the network does not know the style, or a setting is out of range.
         """
         controls = _chosen(style, controls, settings)
-        if _is_tensor(image):
-            batch = self.backend.place(image if image.ndim == 4 else image[None])
-            stylized = self._stylize(batch, controls)
-            if isinstance(stylized, np.ndarray):
-                stylized = image.new_tensor(stylized)
-            result: Tensor = (stylized if image.ndim == 4 else stylized[0]).to(image.device, image.dtype)
-            return result
+        if isinstance(image, np.ndarray) or is_tensor(image):
+            given = InMemory(image)
+            made: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
+            return made
         picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
         return self._stylize_picture(flatten(picture), controls)
 
@@ -241,9 +239,3 @@ def _chosen(style: Style | None, controls: Controls | None, settings: Settings) 
     given = settings if style is None else {"style": style, **settings}
     # Anew only where something is given, because masks are read then.
     return replace(controls or Controls(), **given) if given else controls or Controls()
-
-
-def _is_tensor(image: object) -> "TypeIs[Tensor]":
-    # Where torch is not imported, nobody can have made one.
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(image, torch.Tensor)

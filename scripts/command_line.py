@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -54,6 +55,13 @@ def run(
     def errors_in_one_line() -> Iterator[None]:
         try:
             yield
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            if not _reader_is_gone():
+                sys.exit(f"{Path(sys.argv[0]).name}: {explain(error, config_name)}")
+            # Such as head, which has seen enough: as other programs do, without a word.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except (FastStyleError, HydraException, OmegaConfBaseException, OSError) as error:
             if full_error == "1":
                 raise
@@ -80,6 +88,14 @@ def run(
     with errors_in_one_line(), full_errors("1"):
         sys.argv[1:] = rewrite(read_arguments(sys.argv[1:]))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(checked)()
+
+
+def _reader_is_gone() -> bool:
+    """Return whether standard output is a pipe that nobody reads any more. A process of ours may be gone as well."""
+    # Not by another attempt to write: what a pipe has refused, Python has thrown away.
+    pipe = select.poll()
+    pipe.register(sys.stdout, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
 def build(node: Any, **arguments: Any) -> Any:

@@ -87,6 +87,8 @@ def follow(
                 say(outcome)
         if isinstance(stopped, KeyboardInterrupt) and total > 1:
             raise KeyboardInterrupt(f"{str(stopped) or 'interrupted'}; {_so_far(work, kind, total)}") from None
+        if isinstance(stopped, BrokenPipeError) and work.done < total > 1:
+            print(f"{Path(sys.argv[0]).name}: nobody reads on; {_so_far(work, kind, total)}", file=sys.stderr)
         if isinstance(stopped, SystemExit):
             said = [*getattr(stopped, "__notes__", []), *([_so_far(work, kind, total)] if total > 1 else [])]
             print(f"{Path(sys.argv[0]).name}: {'; '.join(['stopped', *said])}", file=sys.stderr)

@@ -26,6 +26,7 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.errors import ConfigError
+from fast_style.files import is_url, what_of_url
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -37,6 +38,11 @@ ONE_NAME = frozenset(
 )
 #: Those that may name several.
 NAMES = frozenset({"ckpt", "content", "images", "input", "outputs", "source", "styles"})
+
+#: Those of all these that name what is written.
+WRITTEN = frozenset({"checkpoint", "folder", "output", "record", "report"})
+#: For `input` and `output` of stylize.py: a standard stream.
+STREAM = "-"
 
 
 def read_arguments(arguments: list[str]) -> list[str]:
@@ -100,6 +106,17 @@ def check(config: DictConfig, config_name: str) -> None:
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
         if key.rpartition(".")[2] in ONE_NAME and isinstance(value, Container | bool) and default is not False:
             raise ConfigError(f"{key} must be one name, not {value}")
+        if key.rpartition(".")[2] in ONE_NAME | NAMES:
+            _check_place(key, value, streams=config_name == "stylize" and key in ("input", "output"))
+
+
+def _check_place(key: str, value: Any, streams: bool) -> None:
+    """Check that what names a file names one: no page on the web, and no stream where there is none."""
+    for name in value if isinstance(value, ListConfig) else [value]:
+        if isinstance(name, str) and is_url(name):
+            raise ConfigError(f"{key}: {what_of_url(name, key.rpartition('.')[2] in WRITTEN)}")
+        if name == STREAM and not streams:
+            raise ConfigError(f"{key}=-: standard streams are for input and output of stylize.py; give a file")
 
 
 def _check_experiment(config: DictConfig, config_name: str) -> None:

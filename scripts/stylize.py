@@ -9,6 +9,7 @@ from network_list import network_list
 from omegaconf import DictConfig
 from pictures import SETTINGS as PICTURE_SETTINGS
 from pictures import picture_jobs, stylize_pictures
+from standard_streams import check_streams, stylize_stream
 
 import fast_style
 from fast_style.errors import ConfigError
@@ -23,10 +24,15 @@ def main(config: DictConfig) -> None:
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
         return
+    settings = plain(config)
+    streams = check_streams(settings)
     machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
     stylizer = fast_style.load(str(config.ckpt), **machine)
-    settings = plain(config)
     controls = checked_controls(settings, stylizer.styles)
+    if streams:
+        _refuse_film_settings()
+        stylize_stream(stylizer, settings, controls)
+        return
     style, masks = settings["styles"], settings["masks"]
     name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
     flags = {key: settings[key] for key in ("overwrite", "resume")}
@@ -37,12 +43,16 @@ def main(config: DictConfig) -> None:
         how = {key: settings[key] for key in SETTINGS}
         stylize_films(stylizer, films, controls, config.size, how, resume=config.resume, as_json=config.json)
         return
-    for override in HydraConfig.get().overrides.task:
-        if (key := override.partition("=")[0]) in (*SETTINGS, "container"):
-            raise ConfigError(f"{key} is for films, and here pictures are stylised; leave it out")
+    _refuse_film_settings()
     jobs = picture_jobs(found, config.output, name, **flags)
     how = {key: settings[key] for key in PICTURE_SETTINGS}
     stylize_pictures(stylizer, jobs, controls, config.size, how, as_json=config.json)
+
+
+def _refuse_film_settings() -> None:
+    for override in HydraConfig.get().overrides.task:
+        if (key := override.partition("=")[0]) in (*SETTINGS, "container"):
+            raise ConfigError(f"{key} is for films, and here pictures are stylised; leave it out")
 
 
 def without_input(arguments: list[str]) -> list[str]:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from fast_style.encoders import VGGEncoder
-from fast_style.errors import ConfigError, TrainingError
+from fast_style.errors import ConfigError, ImageError, TrainingError
 from fast_style.losses import ContentLoss, Loss, PerceptualLoss, StyleLoss, TotalVariationLoss
 from fast_style.optimize import Algorithm, optimize
 from fast_style.styles import Style
@@ -169,9 +170,22 @@ def test_a_loss_that_falls_goes_on(encoder: VGGEncoder, style: Style, content: T
 
 
 def test_a_loss_that_is_not_finite_ends_it(encoder: VGGEncoder, style: Style, content: Tensor) -> None:
-    broken = torch.full_like(content[:1], float("nan"))
+    # At first the pictures are their content: 0 times infinity.
+    broken: dict[str, Loss] = {"content": ContentLoss(weight=float("inf"))}
     with pytest.raises(TrainingError, match=r"^the loss is nan at step 0: lower lr$"):
-        optimize(broken, both(), encoder, [style], ONE, steps=3)
+        optimize(content[:1], broken, encoder, [style], ONE, steps=3)
+
+
+def test_bytes_and_arrays_are_answered_with_their_like(encoder: VGGEncoder, style: Style, content: Tensor) -> None:
+    levels = (content[:1] * 255).round().to(torch.uint8)
+    floats = optimize(levels / 255, both(), encoder, [style], ONE, steps=2)
+    expected = (floats * 255).round().to(torch.uint8)
+    assert not torch.equal(expected, levels)
+    assert torch.equal(optimize(levels, both(), encoder, [style], ONE, steps=2), expected)
+    array = optimize(levels[0].permute(1, 2, 0).numpy(), both(), encoder, [style], ONE, steps=2)
+    assert np.array_equal(array, expected[0].permute(1, 2, 0).numpy())
+    with pytest.raises(ImageError, match="divide levels by 255"):
+        optimize(levels.float(), both(), encoder, [style], ONE, steps=2)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ def open_image(file: BinaryFile) -> Image.Image:
     Raises:
         Exception: any, if it is none, or damaged.
     """
+    # What a program has written into it just now ends where it stands.
+    file.seek(0)
     head = file.read(64)
     file.seek(0)
     if not head:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ImageError
-from fast_style.files import written_whole
+from fast_style.files import is_url, what_of_url, written_whole
 from fast_style.images import colors, formats, jpeg2000, notes, opening, spaces
 from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
@@ -91,7 +91,12 @@ def open_picture(
     Raises:
         ImageError: if there is no such picture, or it is damaged, of an unknown format or above MAX_PIXELS.
     """
+    if not (isinstance(source, str | Path) or hasattr(source, "read")):
+        kind = type(source).__name__
+        raise ImageError(f"{kind}: neither a picture (PIL, NumPy or torch) nor its path or open file")
     name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
+    if is_url(name) and isinstance(source, str | Path):
+        raise ImageError(what_of_url(name))
     try:
         with open_regular(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:

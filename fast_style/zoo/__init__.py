@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fast_style.errors import CheckpointError
+from fast_style.files import is_url, what_of_url
 
 #: Where training leaves its networks, in the folder one works in.
 OWN = Path("checkpoints")
@@ -28,8 +29,11 @@ def find(path: Path) -> Path:
     """Return the file that a path or a bare name stands for: a file, else one in `checkpoints/`, else one that ships.
 
     Raises:
-        CheckpointError: if a bare name stands for nothing. A path with a folder in it is returned as it is.
+        CheckpointError: if a bare name stands for nothing, or it is a URL. A path with a folder in it is returned as it
+            is.
     """
+    if is_url(str(path)):
+        raise CheckpointError(what_of_url(str(path)))
     if path.parent != Path() or path.is_file():
         return path
     name = path.name.removesuffix(_SUFFIX)
