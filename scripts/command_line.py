@@ -23,6 +23,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
+from run_folders import nothing_left_of_a_failed_start
 from run_id import run_id
 
 from fast_style.controls import Controls, Settings
@@ -72,7 +73,7 @@ def run(
 
     def checked(config: DictConfig) -> None:
         # Within, so that Hydra adds no lines of its own. Processes that the trainer starts see what the user set.
-        with errors_in_one_line(), full_errors(full_error):
+        with errors_in_one_line(), full_errors(full_error), nothing_left_of_a_failed_start():
             check(config, config_name)
             main(config)
 

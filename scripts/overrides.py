@@ -5,7 +5,7 @@ import inspect
 import os
 import pkgutil
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.errors import ConfigError
@@ -84,7 +84,8 @@ def check(config: DictConfig, config_name: str) -> None:
         ConfigError: naming the full key.
     """
     _check_experiment(config, config_name)
-    missing = sorted(OmegaConf.missing_keys(config))
+    # As it is written: what stands for another value may ask PyTorch, which takes seconds to import.
+    missing = sorted(_missing(OmegaConf.to_container(config)))
     if missing:
         raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
     overrides = HydraConfig.get().overrides.task
@@ -93,13 +94,31 @@ def check(config: DictConfig, config_name: str) -> None:
         key = override.partition("=")[0]
         if _group(override) or key[0] in "+~":
             continue
-        default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
+        default, value = _default(defaults, key), OmegaConf.select(config, key)
         parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
         # Whether there may be no value, a constructor knows.
         if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
         if key.rpartition(".")[2] in ONE_NAME and isinstance(value, Container | bool) and default is not False:
             raise ConfigError(f"{key} must be one name, not {value}")
+
+
+def _missing(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _missing(child, f"{prefix}.{key}" if prefix else str(key))
+    elif node == "???":
+        yield prefix
+
+
+def _default(defaults: DictConfig, key: str) -> Any:
+    parent = OmegaConf.select(defaults, key.rpartition(".")[0]) if "." in key else defaults
+    name = key.rpartition(".")[2]
+    if isinstance(parent, DictConfig) and OmegaConf.is_interpolation(parent, name):
+        node = parent._get_node(name)
+        if isinstance(node, Node) and str(node._value()).startswith("${native_precision:"):
+            return "32-true"  # or another text that only PyTorch knows
+    return OmegaConf.select(defaults, key)
 
 
 def _check_experiment(config: DictConfig, config_name: str) -> None:

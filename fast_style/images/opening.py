@@ -7,6 +7,7 @@ from typing import IO, TypeAlias
 from PIL import Image, UnidentifiedImageError
 
 from fast_style.images import formats, jpeg2000, netpbm
+from fast_style.installing import how_to_install
 from fast_style.untrusted import MAX_PIXELS
 
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
@@ -27,7 +28,7 @@ def open_image(file: BinaryFile) -> Image.Image:
         raise ValueError("it holds a web page or other markup")
     if head[4:8] == b"ftyp":
         if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
-            raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
+            raise ValueError(f"HEIC, which needs the package pillow-heif; {how_to_install('formats')}")
         know_heif()
     image = Image.open(file, formats=[name for name in formats.READABLE if name in Image.OPEN or name != "HEIF"])
     if image.format == "PPM":
