@@ -13,7 +13,7 @@ from PIL import Image
 from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, require_choice
 from fast_style.images.picture import Picture, flatten, open_picture
-from fast_style.zoo import that_know
+from fast_style.zoo import who_knows
 
 #: A style's name, or weights by name for a blend: any positive numbers, scaled to sum to 1.
 Style: TypeAlias = str | Mapping[str, float]
@@ -104,8 +104,7 @@ class Controls:
         wanted = list(self.masks or ([self.style] if isinstance(self.style, str) else self.style or ()))
         if any(style not in names for style in wanted) and all(isinstance(style, str) for style in wanted):
             unknown = next(style for style in wanted if style not in names)
-            knowing = that_know(wanted)
-            also = f"; {' and '.join(wanted)}: known by {' and by '.join(knowing)}" if knowing else ""
+            also = f"; {knowing}" if (knowing := who_knows(wanted)) else ""
             raise ConfigError(f"there is no style {unknown} in this network; it has {', '.join(names)}{also}")
         return [style_weights(names, style) for style in (self.masks or [self.style])]
 

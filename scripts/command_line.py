@@ -30,6 +30,7 @@ from fast_style.controls import Controls, Settings
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.precision import torch_computes_bfloat16
+from fast_style.zoo import who_knows
 
 
 def run(
@@ -128,6 +129,19 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
             )
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def one_network(ckpt: Any) -> str:
+    """Return the setting `ckpt` of a script that stylizes with one network.
+
+    Raises:
+        ConfigError: if there are several; one that knows what they know is named.
+    """
+    if not isinstance(ckpt, list | ListConfig):
+        return str(ckpt)
+    names = [str(name) for name in ckpt]
+    also = f"; {knowing}: give that one" if (knowing := who_knows(names)) else ""
+    raise ConfigError(f"ckpt must be one network, which may know several styles, not {', '.join(names)}{also}")
 
 
 def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from command_line import beside, find_pictures, safe
+from earlier_results import earlier_results
 from omegaconf import ListConfig
 
 from fast_style.errors import ConfigError
@@ -86,6 +87,9 @@ def _found(name: str, output: str | None) -> Found:
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
         root = path.parent if path.exists() else Path(*fixed)
         found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)}
+    if not path.is_file():
+        ours = earlier_results(source for source in found if isinstance(source, Path))
+        found = {source: place for source, place in found.items() if source not in ours}
     made = Path(output).resolve() if output is not None else None
     if made is None or root.resolve() not in made.parents:
         return found

@@ -1,6 +1,6 @@
 """Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
-from command_line import checked_controls, plain, run
+from command_line import checked_controls, one_network, plain, run
 from film_jobs import film_jobs
 from films import SETTINGS, stylize_films
 from hydra.core.hydra_config import HydraConfig
@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
         print(*network_list(), sep="\n")
         return
     machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
-    stylizer = fast_style.load(str(config.ckpt), **machine)
+    stylizer = fast_style.load(one_network(config.ckpt), **machine)
     settings = plain(config)
     controls = checked_controls(settings, stylizer.styles)
     style, masks = settings["styles"], settings["masks"]

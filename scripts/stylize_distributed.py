@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import checked_controls, duration, plain, run
+from command_line import checked_controls, duration, one_network, plain, run
 from inputs import find_inputs
 from omegaconf import DictConfig
 from pictures import picture_jobs
@@ -28,7 +28,7 @@ STALE = 60.0
 def main(config: DictConfig) -> None:
     """Stylise all pictures that `input` names on the cluster at `address`."""
     settings = plain(config)
-    network = find(Path(str(config.ckpt)))
+    network = find(Path(one_network(config.ckpt)))
     # Masks are read here: workers need not see their files.
     controls = checked_controls(settings, list(read_network_file(network).metadata.styles))
     jobs = unmade(settings)

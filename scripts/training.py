@@ -105,9 +105,9 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
         default_root_dir=folder,
     )
     wanted = Path(config.checkpoint)
-    if trainer.is_global_zero and not config.overwrite and own_name(wanted, folder) is None:
-        if (free := free_name(wanted)) != wanted:
-            print(f"network   {wanted} is there and stays; this one will be {free} (overwrite=true: replaces it)")
+    new = not config.overwrite and own_name(wanted, folder) is None
+    if trainer.is_global_zero and new and (free := free_name(wanted)) != wanted:
+        print(f"network   {wanted} is there and stays; this one will be {free} (overwrite=true replaces it)")
     if before and trainer.is_global_zero:
         print(f"resumes   {folder} at step {step}", flush=True)
     origin = before.get("hyper_parameters", {}).get("started_from") if before else None
@@ -142,7 +142,7 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     logger.finalize("success")
     metadata = Metadata({style.name: style.credit for style in styles}, settings, losses)
     checkpoint = save_as(wanted, folder, lambda path: save_network(path, network, metadata), overwrite=config.overwrite)
-    terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4f}" for key, value in losses.items())
+    terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4g}" for key, value in losses.items())
     if skipped := getattr(data.pictures, "skipped", []):
         print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
     kept = f"; {wanted}, which was there before, is as it was" if checkpoint != wanted else ""

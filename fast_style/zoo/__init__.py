@@ -59,8 +59,8 @@ def find(path: Path) -> Path:
         closest = get_close_matches(name, known, n=1)
         meant = f"; did you mean {closest[0]}?" if closest else ""
         parts = [part.strip() for part in re.split(r"[+,]", name.strip("[]"))]
-        if len(parts) > 1 and (knowing := that_know(parts)):
-            meant = f"; {' and '.join(parts)} together are known by {' and by '.join(knowing)}"
+        if len(parts) > 1 and (knowing := who_knows(parts)):
+            meant = f"; {knowing}"
         raise CheckpointError(
             f"{path}: no such file, and no such name in {OWN}/, which has {_listed(own)}; "
             f"the zoo has {_listed(shipped)}{meant}"
@@ -70,15 +70,16 @@ def find(path: Path) -> Path:
     return known[name]
 
 
-def that_know(styles: Iterable[str]) -> list[str]:
-    """Return the names of the networks, one's own and those that ship, that know all of some styles."""
-    wanted, found = set(styles), []
+def who_knows(styles: Iterable[str]) -> str:
+    """Return in words which networks, one's own and those that ship, know all of some styles; nothing if none does."""
+    wanted, found = list(dict.fromkeys(styles)), []
     for name, path in (networks() | own_networks()).items():
         # Of one that is damaged, nothing is known.
         with contextlib.suppress(CheckpointError):
-            if wanted <= read_network_file(path).metadata.styles.keys():
+            if set(wanted) <= read_network_file(path).metadata.styles.keys():
                 found.append(name)
-    return found
+    verb = "knows" if len(found) == 1 else "know"
+    return f"{' and '.join(found)} {verb} {' and '.join(wanted)}" if found else ""
 
 
 @functools.cache
