@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from overrides import CONFIGS
-from run_folders import is_first_process, started_by_trainer
+from run_folders import is_first_process, started_by_trainer, stays
 
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.files import sweep, written_whole
@@ -124,8 +124,16 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
             sweep(place, older_than=age)
         _check_settings(folder, config)
-        require_writable(Path(config.checkpoint).parent, "checkpoint")
-        yield folder
+        place = Path(config.checkpoint).parent
+        made = not place.exists()
+        try:
+            require_writable(place, "checkpoint")
+            yield folder
+        except BaseException:
+            if made and not stays(folder):
+                with suppress(OSError):
+                    place.rmdir()
+            raise
 
 
 def _check_checkpoint(path: Path, *, overwrite: bool) -> None:

@@ -145,8 +145,7 @@ def train(config: DictConfig, folder: Path, started: list[Popen[bytes]]) -> None
     terms = ", ".join(f"{key.removeprefix('heldout/')} {value:.4g}" for key, value in losses.items())
     if skipped := getattr(data.pictures, "skipped", []):
         print(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
-    kept = f"; {wanted}, which was there before, is as it was" if checkpoint != wanted else ""
-    print(f"network   {checkpoint}{kept} (a copy, settings, logs and last.ckpt: {os.path.relpath(folder)})")
+    print(f"network   {checkpoint} (a copy, settings, logs and last.ckpt: {os.path.relpath(folder)})")
     print(f"held-out  {terms}, on {len(data.heldout)} pictures")
     short = f" of {trainer.max_steps}: trainer.max_time was up" if steps < trainer.max_steps else ""
     print(f"time      {duration(time.monotonic() - beginning)}, {steps} steps{short}")

@@ -30,6 +30,7 @@ from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.large import open_large
 from fast_style.images.picture import open_picture, write_image
 from fast_style.images.rasters import Raster
+from fast_style.installing import how_to_install
 from fast_style.networks import LightNet
 from fast_style.stylizer import Stylizer
 
@@ -402,14 +403,14 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
         picture = read_original(tmp_path / name, tmp_path / f"b{name[1:]}").picture
         assert (picture.deep, picture.reduced) == (None, True)
         assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(fine())).max() <= (9 if name == "a.avif" else 1)
-    line = "has more than 8 bits of each colour, and its copy has 8; install fast_style[formats] to keep them"
+    line = f"has more than 8 bits of each colour, and its copy has 8; to keep them: {how_to_install('formats')}"
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     # On disk, it is said as well; and Pillow makes black of what is white in JPEG 2000.
     monkeypatch.setattr(deep, "_told", threading.Lock())
     assert open_large(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     with pytest.raises(
-        ImageError, match=r"of 16 bits, which needs the package imagecodecs; install fast_style\[formats\]"
+        ImageError, match=r"of 16 bits, which needs the package imagecodecs; run it by uv run --extra formats"
     ):
         open_picture(io.BytesIO(encoded("jp2", fine())))
 
