@@ -20,7 +20,7 @@ OPTIMIZED = "_optimized"
 _said: set[str] = set()
 
 
-def earlier_results(files: Iterable[Path]) -> set[Path]:
+def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     """Return those of some files that are named as results beside others of them, such as anna_great_wave.jpg.
 
     They have the name of a picture that is there, and behind it that of a style, or of several with plus signs, that
@@ -28,6 +28,7 @@ def earlier_results(files: Iterable[Path]) -> set[Path]:
 
     Args:
         files: what a folder or a glob stands for.
+        style: the one that is to be made; of its results nothing is said.
     """
     stems: dict[Path, set[str]] = {}
     files = list(files)
@@ -42,8 +43,8 @@ def earlier_results(files: Iterable[Path]) -> set[Path]:
         for file, found in labels.items()
         if any(all(part in styles for part in label.split("+")) for label in found)
     }
-    if results:
-        _say(len(results), min(results))
+    if others := {file for file in results if safe(style) not in labels[file]}:
+        _say(len(others), min(others))
     return results
 
 

@@ -20,12 +20,13 @@ from fast_style.images.formats import PICTURE_SUFFIXES
 Found: TypeAlias = dict[Path | Member, Path]
 
 
-def find_inputs(inputs: Any, output: str | None) -> Found:
+def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
     """Return the pictures and films that files, folders of any depth, archives and globs stand for, each once.
 
     Args:
         inputs: one name or a list of them.
         output: where results go: what is below is the result of an earlier run, and not among them.
+        name: what the names of results get: that those are left out which there are goes without saying.
 
     Raises:
         ConfigError: if one of the names stands for nothing, or the output is an archive.
@@ -34,7 +35,7 @@ def find_inputs(inputs: Any, output: str | None) -> Found:
     _require_no_archive(output)
     found: Found = {}
     for each in map(str, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
-        for source, place in _found(each, output).items():
+        for source, place in _found(each, output, name).items():
             found.setdefault(source, place)
     return found
 
@@ -73,7 +74,7 @@ def _require_no_archive(output: str | None) -> None:
         )
 
 
-def _found(name: str, output: str | None) -> Found:
+def _found(name: str, output: str | None, style: str) -> Found:
     path = Path(name)
     suffixes = (*PICTURE_SUFFIXES, *FILM_SUFFIXES)
     if path.is_dir() or (is_archive(path) and path.is_file()):
@@ -88,7 +89,7 @@ def _found(name: str, output: str | None) -> Found:
         root = path.parent if path.exists() else Path(*fixed)
         found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)}
     if not path.is_file():
-        ours = earlier_results(source for source in found if isinstance(source, Path))
+        ours = earlier_results((source for source in found if isinstance(source, Path)), style)
         found = {source: place for source, place in found.items() if source not in ours}
     made = Path(output).resolve() if output is not None else None
     if made is None or root.resolve() not in made.parents:

@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     style, masks = settings["styles"], settings["masks"]
     name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
     flags = {key: settings[key] for key in ("overwrite", "resume")}
-    found = find_inputs(config.input, config.output)
+    found = find_inputs(config.input, config.output, name)
     if films := film_jobs(found, config.input, config.output, name, **flags):
         how = {key: settings[key] for key in SETTINGS}
         stylize_films(stylizer, films, controls, config.size, how, resume=config.resume, as_json=config.json)

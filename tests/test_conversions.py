@@ -146,9 +146,10 @@ def test_a_conversion_that_fails_gets_one_line(
     assert not cache.exists()
 
 
-def test_what_is_not_installed_is_named_with_the_remedy() -> None:
+def test_what_is_not_installed_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as error:
         require_packages("openvino", "sys", "no_such_package")
+    monkeypatch.chdir(tmp_path)
     root = Path(fast_style.__file__).resolve().parent.parent
     assert str(error.value) == (
         "backend=openvino needs no_such_package: run it by uv run --extra openvino python ..., "

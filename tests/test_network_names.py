@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from network_names import free_name, own_name, save_as
 
-from fast_style import files
 from fast_style.files import copied_whole
 
 WANTED = Path("checkpoints/wave.safetensors")
@@ -93,7 +92,7 @@ def test_runs_that_end_at_once_lose_nothing(links: bool, monkeypatch: pytest.Mon
         raise PermissionError(1, "Operation not permitted")  # what FAT answers
 
     if not links:
-        monkeypatch.setattr(files.os, "link", refuse)
+        monkeypatch.setattr("os.link", refuse)
     WANTED.parent.mkdir()
     texts = [f"network {number}" for number in range(16)]
     threads = [threading.Thread(target=saved, args=(text, text)) for text in texts]

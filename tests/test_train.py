@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 from small_runs import SMALL, Run, Train, events, only
@@ -65,14 +65,12 @@ def test_tensorboard_shows_losses_rates_and_pictures(train: Train, tmp_path: Pat
     assert "_hparams_/session_start_info" in table
     assert {f"final/{name}" for name in (*terms, "total")} <= set(shown["scalars"])
     # And what it shows of each run, in words.
-    known = yaml.safe_load((folder / "hparams.yaml").read_text())
+    known = DictConfig(OmegaConf.load(folder / "hparams.yaml"))
     assert (known["data.size"], known["network.width"], known["style.starry_night.size"]) == (32, 8, 96)
     assert not list(folder.glob("*.log"))
 
 
-def test_a_second_run_leaves_the_first_ones_network_and_goes_on_under_its_own_name(
-    train: Train, tmp_path: Path
-) -> None:
+def test_a_second_run_leaves_the_first_ones_network_and_keeps_its_own_name(train: Train, tmp_path: Path) -> None:
     first = tmp_path / "checkpoints" / "starry_night.safetensors"
     first.parent.mkdir()
     shutil.copy(networks()["starry_night"], first)

@@ -91,9 +91,7 @@ def test_a_name_that_hides_one_that_ships_says_so_once_and_the_zoo_has_that_one(
     for name in ("zoo/night", "zoo/night.safetensors"):
         assert find(Path(name)) == Path("zoo/night")
     assert capfd.readouterr() == ("", "")
-    with pytest.raises(
-        CheckpointError, match=r"^zoo/mine: no such file, and no such name in the zoo, which has night,"
-    ):
+    with pytest.raises(CheckpointError, match=r"^zoo/mine: no such file, and no such name in the zoo, which has "):
         find(Path("zoo/mine"))
 
 
