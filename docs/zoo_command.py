@@ -21,7 +21,7 @@ from fast_style.errors import ConfigError
 #: Settings that are files or folders of whoever trained.
 _PATHS = {"image", "images", "source"}
 #: Settings without a part in what the network becomes.
-_APART = {"checkpoint", "resume", "preview", "started_from", "steps"} | {
+_APART = {"checkpoint", "overwrite", "resume", "preview", "started_from", "steps"} | {
     f"callback.{name}" for name in ("checkpoint", "learning_rate", "throughput", "progress")
 }
 _NOTE = re.compile(r"style\.\w+\.note")
@@ -106,6 +106,8 @@ def _choices(config: Mapping[str, Any]) -> Iterator[str]:
     defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
     for group, default in (next(iter(entry.items())) for entry in defaults["defaults"] if isinstance(entry, dict)):
         node = config.get(group)
+        if group.startswith("override "):  # of Hydra's own
+            continue
         if isinstance(default, list):
             names = list(node or ())
             unknown = [name for name in names if not (CONFIGS / group / f"{name}.yaml").exists()]

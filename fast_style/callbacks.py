@@ -106,7 +106,7 @@ class StepProgress(ProgressBar):
             return
         self._printed = now
         metrics = trainer.callback_metrics
-        text = f"loss {metrics['train/total']:.3f}" if "train/total" in metrics else ""
+        text = f"loss {metrics['train/total']:.4g}" if "train/total" in metrics else ""
         if "pictures_per_second" in metrics:
             text += f"  {metrics['pictures_per_second']:.1f} pictures/s"
         if self._bar is not None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
+from typing import TypeGuard
 
 import torch
 from safetensors.torch import load, save
@@ -80,7 +81,7 @@ def build_network(file: NetworkFile) -> TransformNet:
     except KeyError as error:
         raise CheckpointError(f"{path}: its metadata is incomplete or malformed ({error!r})") from None
     cls = getattr(networks, str(name), None)
-    if not (isinstance(cls, type) and issubclass(cls, TransformNet) and cls is not TransformNet):
+    if not _is_network(cls):
         raise CheckpointError(f"{path}: its network, {name!r}, is unknown here; upgrade fast_style")
     try:
         # On the meta device nothing is allocated, whatever sizes the file claims.
@@ -94,6 +95,26 @@ def build_network(file: NetworkFile) -> TransformNet:
     require_styles(file, network.styles)
     # What it is given to stylise is float32, whatever a program that is not ours may have written.
     return network.float().requires_grad_(False).eval()
+
+
+def require_loadable(network: object) -> None:
+    """Make sure, before a training and not after it, that what is saved of a network can be loaded.
+
+    Raises:
+        ConfigError: if its class is none that `build_network` makes.
+    """
+    cls = type(network)
+    if not isinstance(network, TransformNet) or getattr(networks, cls.__name__, None) is not cls:
+        known = [name for name in networks.__all__ if _is_network(getattr(networks, name))]
+        raise ConfigError(
+            f"network._target_ must be a class that fast_style.networks exports ({', '.join(known)}), for a network "
+            f"file is loaded into nothing else; {cls.__module__}.{cls.__qualname__} is none: move it to "
+            "fast_style/networks/ and add it to __init__.py there"
+        )
+
+
+def _is_network(cls: object) -> TypeGuard[type[TransformNet]]:
+    return isinstance(cls, type) and issubclass(cls, TransformNet) and cls is not TransformNet
 
 
 def _narrowed(path: Path, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

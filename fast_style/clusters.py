@@ -14,6 +14,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from fast_style.errors import ConfigError
+from fast_style.installing import how_to_install
 
 #: What Ray reads from the environment when it is imported or starts a cluster; what the user has set holds.
 _QUIET = {
@@ -59,9 +60,7 @@ def cluster(address: str) -> Iterator[None]:
         import ray
         import ray.data
     except ImportError as error:
-        raise ConfigError(
-            f"many machines need ray: pip install 'fast_style[ray]', or uv sync --extra ray ({error})"
-        ) from None
+        raise ConfigError(f"many machines need ray: {how_to_install('ray')} ({error})") from None
     # What it has to say is in its files; what concerns the pictures, in the outcomes.
     logging.getLogger("ray.data").handlers = [
         handler for handler in logging.getLogger("ray.data").handlers if handler.name != "console"

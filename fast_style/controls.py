@@ -14,6 +14,7 @@ from fast_style.blends import style_weights
 from fast_style.errors import ConfigError, require_choice
 from fast_style.images.arrays import is_tensor, mask_levels
 from fast_style.images.picture import Picture, flatten, open_picture
+from fast_style.zoo import who_knows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +106,11 @@ class Controls:
         Raises:
             ConfigError: if there is no such style, or a weight is negative, or all are 0.
         """
+        wanted = list(self.masks or ([self.style] if isinstance(self.style, str) else self.style or ()))
+        if any(style not in names for style in wanted) and all(isinstance(style, str) for style in wanted):
+            unknown = next(style for style in wanted if style not in names)
+            also = f"; {knowing}" if (knowing := who_knows(wanted)) else ""
+            raise ConfigError(f"there is no style {unknown} in this network; it has {', '.join(names)}{also}")
         return [style_weights(names, style) for style in (self.masks or [self.style])]
 
     def shares(self, height: int, width: int, top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fast_style.cache import cache_folder, keep
 from fast_style.errors import CheckpointError, ConfigError
+from fast_style.installing import how_to_install
 from fast_style.network_files import NetworkFile
 
 #: The exit status of fast_style.export when its last line says what is wrong.
@@ -55,10 +56,7 @@ def require_packages(backend: str, *packages: str) -> None:
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise ConfigError(
-            f"backend={backend} needs {' and '.join(missing)}: pip install 'fast_style[{backend}]', "
-            f"or uv sync --extra {backend}"
-        )
+        raise ConfigError(f"backend={backend} needs {' and '.join(missing)}: {how_to_install(backend)}")
 
 
 def _name(file: NetworkFile, backend: str) -> str:

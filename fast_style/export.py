@@ -114,4 +114,6 @@ def main(backend: str, name: str, output: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit("usage: python -m fast_style.export BACKEND NAME OUTPUT.onnx < NETWORK.safetensors (onnx or openvino)")
     main(*sys.argv[1:])

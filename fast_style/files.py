@@ -53,6 +53,33 @@ def take_place(part: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
+def copied_whole(source: Path, path: Path) -> None:
+    """Copy a file to a name that no file has, in one step: of several programs that ask for one name, one gets it.
+
+    Raises:
+        FileExistsError: if there is a file of that name, which stays as it is.
+        OSError: if the folder is missing, the disk is full, or the like.
+    """
+    part = path.with_name(f".{secrets.token_hex(8)}{_PART}")
+    try:
+        with open(part, "xb") as file:
+            file.write(source.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            raise
+        except OSError:  # Not every file system has links. Then the name is taken first, and empty for a moment.
+            with open(path, "xb"):
+                pass
+            os.replace(part, path)
+        _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
 def sweep(folder: Path, older_than: float = 0.0) -> None:
     """Remove what was left in a folder by programs that were killed while they wrote, if older than some seconds."""
     for part in folder.glob(f".*{_PART}"):

@@ -72,6 +72,13 @@ def read_network_file(path: Path) -> NetworkFile:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except OSError as error:
+        if path.is_dir():
+            inside = sorted(path.glob("*.safetensors"))
+            example = f", such as {inside[0]}" if inside else ""
+            raise CheckpointError(
+                f"{path}: is a folder; give the .safetensors file of a network{example}, or the name of one in "
+                "checkpoints/ or of one that ships"
+            ) from None
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     return parse_network_file(path, data)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import hydra
 import torch
-import train
+import training
 from benchmark_turns import Turns
 from command_line import register_resolvers
 from jaxtyping import UInt8
@@ -29,7 +29,7 @@ def serve(overrides: list[str], size: int, batch: int, folder: str, answers: int
         f"callback.checkpoint.every_n_steps={NEVER}",
         f"+callback.gate={{_target_: {__name__}.Gate, answers: {answers}, device: '{device}'}}",
     ]
-    train.train(composed(settings), Path(folder), [])
+    training.train(composed(settings), Path(folder), [])
 
 
 def place(folder: str, device: str) -> list[str]:

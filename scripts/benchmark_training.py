@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import train
+import training
 from benchmark_judge import Judge, OneStyle, PlainLoss, terms_of
 from benchmark_step import NEVER, composed, place
 from benchmark_turns import Turns
@@ -107,7 +107,9 @@ def ours(job: dict[str, Any], answers: int) -> None:
     probe = f"+callback.probe={{_target_: {__name__}.Probe, seconds: {PROBE * job['seconds']}}}"
     steps = [f"trainer.max_steps={NEVER}", f"trainer.val_check_interval={NEVER}"]
     try:
-        train.train(composed([*job["overrides"], *place(f"{folder}/probe", job["device"]), *steps, probe]), folder, [])
+        training.train(
+            composed([*job["overrides"], *place(f"{folder}/probe", job["device"]), *steps, probe]), folder, []
+        )
     except Enough as enough:
         total = max(FEWEST, int(FOR_STEPS * job["seconds"] / enough.seconds))
     settings = folder / "settings.yaml"
@@ -115,7 +117,7 @@ def ours(job: dict[str, Any], answers: int) -> None:
     curve = f"+callback.curve={{_target_: {__name__}.Curve, answers: {answers}, settings: '{settings}'}}"
     config = composed([*job["overrides"], *place(str(folder), job["device"]), *steps, curve])
     settings.write_text(OmegaConf.to_yaml(plain(config)))
-    train.train(config, folder, [])
+    training.train(config, folder, [])
 
 
 class Enough(BaseException):

@@ -24,12 +24,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
+from run_folders import nothing_left_of_a_failed_start
 from run_id import run_id
 
 from fast_style.controls import Controls, Settings
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.precision import torch_computes_bfloat16
+from fast_style.zoo import who_knows
 
 
 def run(
@@ -80,7 +82,7 @@ def run(
 
     def checked(config: DictConfig) -> None:
         # Within, so that Hydra adds no lines of its own. Processes that the trainer starts see what the user set.
-        with errors_in_one_line(), full_errors(full_error):
+        with errors_in_one_line(), full_errors(full_error), nothing_left_of_a_failed_start():
             check(config, config_name)
             main(config)
 
@@ -143,6 +145,19 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
             )
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def one_network(ckpt: Any) -> str:
+    """Return the setting `ckpt` of a script that stylizes with one network.
+
+    Raises:
+        ConfigError: if there are several; one that knows what they know is named.
+    """
+    if not isinstance(ckpt, list | ListConfig):
+        return str(ckpt)
+    names = [str(name) for name in ckpt]
+    also = f"; {knowing}: give that one" if (knowing := who_knows(names)) else ""
+    raise ConfigError(f"ckpt must be one network, which may know several styles, not {', '.join(names)}{also}")
 
 
 def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from command_line import beside, find_pictures, safe
+from earlier_results import earlier_results
 from omegaconf import ListConfig
 
 from fast_style.data.sources import open_source, printable
@@ -23,12 +24,13 @@ _SAID = (*PICTURE_SUFFIXES, *FILM_SUFFIXES, *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".
 Found: TypeAlias = dict[Path | Member, Path]
 
 
-def find_inputs(inputs: Any, output: str | None) -> Found:
+def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
     """Return the pictures and films that files, folders of any depth, archives and globs stand for, each once.
 
     Args:
         inputs: one name or a list of them.
         output: where results go: what is below is the result of an earlier run, and not among them.
+        name: what the names of results get: that those are left out which there are goes without saying.
 
     Raises:
         ConfigError: if one of the names stands for nothing, or the output is an archive.
@@ -37,7 +39,7 @@ def find_inputs(inputs: Any, output: str | None) -> Found:
     _require_no_archive(output)
     found: Found = {}
     for each in map(str, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
-        for source, place in _found(each, output).items():
+        for source, place in _found(each, output, name).items():
             found.setdefault(source, place)
     return found
 
@@ -76,7 +78,7 @@ def _require_no_archive(output: str | None) -> None:
         )
 
 
-def _found(name: str, output: str | None) -> Found:
+def _found(name: str, output: str | None, style: str) -> Found:
     path = Path(name)
     if path.is_file() and not is_archive(path):
         return {path: _place(path)}
@@ -99,6 +101,8 @@ def _found(name: str, output: str | None) -> Found:
         found |= _others(matches, found, root)
         if not found:
             find_pictures(name, suffixes)  # It says what is wrong.
+    ours = earlier_results((source for source in found if isinstance(source, Path)), style)
+    found = {source: place for source, place in found.items() if source not in ours}
     made = Path(output).resolve() if output is not None else None
     if made is None or root.resolve() not in made.parents:
         return found

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 from overrides import CONFIGS
-from processes import is_first_process, started_by_trainer
+from run_folders import is_first_process, started_by_trainer, stays
 
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.files import sweep, written_whole
@@ -25,7 +25,8 @@ from fast_style.parent import end_with_parent
 #: What a run that goes on may have otherwise than before: where it computes and for how long, what it shows, and what
 #: it began with.
 FREE = (
-    *("resume", "init", "checkpoint", "workers", "preview", "heldout", "callback", "data.source", "data.max_bad"),
+    *("resume", "init", "checkpoint", "overwrite", "workers", "preview", "heldout", "callback"),
+    *("data.source", "data.max_bad"),
     *(
         f"trainer.{name}"
         for name in ("accelerator", "devices", "num_nodes", "strategy", "max_time", "log_every_n_steps")
@@ -34,6 +35,8 @@ FREE = (
 
 #: What it may have otherwise if it is given: the remedies that messages advise where the numbers of a run go wrong.
 REMEDIES = ("trainer.precision", "trainer.gradient_clip_val", "optimizer.lr", "loss.*.weight")
+#: In bytes: most file systems end at 255.
+_LONGEST = 248
 
 
 def resumed(arguments: list[str]) -> list[str]:
@@ -80,6 +83,18 @@ def _last_run(arguments: list[str]) -> Path:
     return max(saved, key=lambda file: file.stat().st_mtime).parent.parent
 
 
+def check_names_of_files(config: DictConfig) -> None:
+    """Make sure that a run and its network can be called as the settings say.
+
+    Raises:
+        ConfigError: if not.
+    """
+    # Of a sweep, or in a person's own configuration, it may look like a number.
+    if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
+        raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
+    _check_checkpoint(Path(config.checkpoint), overwrite=config.overwrite)
+
+
 @contextmanager
 def run_folder(config: DictConfig) -> Iterator[Path]:
     """Give the folder of this run to the program, for it alone.
@@ -88,10 +103,7 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         ConfigError: if another run is using it, or it holds a run with other settings.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    # Of a sweep, or in a person's own configuration, it may look like a number.
-    if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
-        raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
-    _check_checkpoint(Path(config.checkpoint))
+    check_names_of_files(config)
     if config.trainer.num_nodes > 1 and "run.dir" not in str(HydraConfig.get().overrides.hydra):
         known = ("FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
         if not any(name in os.environ for name in known):
@@ -115,17 +127,34 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
             sweep(place, older_than=age)
         _check_settings(folder, config)
-        require_writable(Path(config.checkpoint).parent, "checkpoint")
-        yield folder
+        place = Path(config.checkpoint).parent
+        made = not place.exists()
+        try:
+            require_writable(place, "checkpoint")
+            yield folder
+        except BaseException:
+            if made and not stays(folder):
+                with suppress(OSError):
+                    place.rmdir()
+            raise
 
 
-def _check_checkpoint(path: Path) -> None:
-    """Make sure that the trained network will replace nothing but another network."""
+def _check_checkpoint(path: Path, *, overwrite: bool) -> None:
+    """Make sure that the trained network can be saved, and will replace nothing but another network.
+
+    Raises:
+        ConfigError: if not.
+    """
     example = "such as checkpoints/my_painting.safetensors"
     if path.is_dir() or path.suffix != ".safetensors":
         kind = "a folder" if path.is_dir() else "called otherwise"
         raise ConfigError(f"checkpoint must be a .safetensors file, {example}; {path} is {kind}")
-    if path.exists():
+    # With room for a number, if there is one of that name.
+    if len(os.fsencode(path.name)) > _LONGEST:
+        raise ConfigError(
+            f"checkpoint: a name of {len(os.fsencode(path.name))} bytes is too long; give another name=..."
+        )
+    if path.exists() and overwrite:
         try:
             read_network_file(path)
         except CheckpointError:
@@ -146,7 +175,7 @@ def _check_settings(folder: Path, config: DictConfig) -> None:
             with written_whole(record) as file:
                 file.write(OmegaConf.to_yaml(node).encode())
         return
-    before, now = (dict(_flat(OmegaConf.to_container(node))) for node in (OmegaConf.load(path), settings))
+    before, now = (flat(OmegaConf.to_container(node)) for node in (OmegaConf.load(path), settings))
     given = {text.partition("=")[0].lstrip("+") for text in HydraConfig.get().overrides.task}
     for key in sorted(before.keys() | now.keys()):
         free = any(f"{key}.".startswith(f"{name}.") for name in FREE)
@@ -158,9 +187,14 @@ def _check_settings(folder: Path, config: DictConfig) -> None:
             )
 
 
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(node: Any) -> dict[str, Any]:
+    """Return the settings of a part of the configuration by their full keys, such as optimizer.lr."""
+    return dict(_pairs(node))
+
+
+def _pairs(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(node, Mapping):
         for key, child in node.items():
-            yield from _flat(child, f"{prefix}.{key}" if prefix else str(key))
+            yield from _pairs(child, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, node

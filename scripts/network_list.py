@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from fast_style.data.sources import printable
 from fast_style.errors import CheckpointError
 from fast_style.network_files import NetworkFile, read_network_file
-from fast_style.zoo import OWN, networks, own_networks
+from fast_style.zoo import OWN, ZOO, networks, own_networks
 
 HEADINGS = ("name", "from", "network", "KB", "held-out losses", "painting")
 
@@ -23,7 +23,8 @@ def network_list() -> Iterator[str]:
                 damaged.append(printable(str(error)))
                 continue
             # Of two with one name, the name stands for one's own.
-            rows.append(_row(name, place if own.get(name, path) == path else f"{place}, behind yours", file))
+            hidden = own.get(name, path) != path
+            rows.append(_row(f"{ZOO}/{name}" if hidden else name, place, file))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 from command_line import build, duration, find_pictures, output_paths, plain, run
+from earlier_results import OPTIMIZED, earlier_results
 from hydra.core.hydra_config import HydraConfig
 from loss_network import loss_network
 from omegaconf import DictConfig
 from overrides import own_painting
 from rich.progress import Progress
+from run_folders import begun
 from torch.utils.tensorboard import SummaryWriter
 
 from fast_style.blends import style_weights
@@ -33,6 +35,9 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"preview_every_n_steps must be 0, for none, or more, not {config.preview_every_n_steps}")
     if config.content:
         files, target = find_pictures(config.content), config.output
+        named = {Path(name) for name in ([config.content] if isinstance(config.content, str) else config.content)}
+        ours = earlier_results(files) - named if named != set(files) else set()
+        files = [file for file in files if file not in ours]
     else:
         # A name that no picture can have, for the file that there is not.
         files, target = [Path("noise")], config.output or f"texture_{config.name}.png"
@@ -40,7 +45,7 @@ def main(config: DictConfig) -> None:
             raise ConfigError(
                 f"output must be a file, such as texture.png, not {target}: there is no content to name it"
             )
-    outputs = output_paths(files, target, config.name, overwrite=config.overwrite)
+    outputs = output_paths(files, target, f"{config.name}{OPTIMIZED}", overwrite=config.overwrite)
     # Pictures of one shape are optimised together, but not by L-BFGS, whose line search is one for all; without a
     # content loss, the shape is all that counts.
     batches: dict[tuple[int, int, Path | None], list[tuple[Path, Images]]] = defaultdict(list)
@@ -77,7 +82,8 @@ def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
         bar = progress.add_task("", total=total)
 
         def on_step(step: int, loss: float, images: Images) -> None:
-            progress.update(bar, completed=step, description=f"loss {loss:.4f}")
+            begun()
+            progress.update(bar, completed=step, description=f"loss {loss:.4g}")
             writer.add_scalar("loss", loss, step)
             if every_n_steps and step % every_n_steps == 0:
                 writer.add_images("preview", images.cpu(), step)

@@ -1,11 +1,13 @@
 """What a person types after a script's name: read with tolerance, checked, and explained when it is wrong."""
 
+import contextlib
 import functools
 import inspect
 import os
 import pkgutil
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,17 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fast_style.errors import ConfigError
+from fast_style.backends import BACKENDS
+from fast_style.controls import PRESERVE_COLOR
+from fast_style.errors import CheckpointError, ConfigError
 from fast_style.files import is_url, what_of_url
+from fast_style.giants import TILES
+from fast_style.images.formats import PICTURE_SUFFIXES
+from fast_style.network_files import read_network_file
+from fast_style.zoo import own_networks
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -36,6 +44,8 @@ OPTIONAL = ("schedule",)
 ONE_NAME = frozenset(
     {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
 )
+#: What there is to choose from, by the last part of the key.
+CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": BACKENDS}
 #: Those that may name several.
 NAMES = frozenset({"ckpt", "content", "images", "input", "outputs", "source", "styles"})
 
@@ -90,7 +100,8 @@ def check(config: DictConfig, config_name: str) -> None:
         ConfigError: naming the full key.
     """
     _check_experiment(config, config_name)
-    missing = sorted(OmegaConf.missing_keys(config))
+    # As it is written: what stands for another value may ask PyTorch, which takes seconds to import.
+    missing = sorted(_missing(OmegaConf.to_container(config)))
     if missing:
         raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
     overrides = HydraConfig.get().overrides.task
@@ -99,8 +110,11 @@ def check(config: DictConfig, config_name: str) -> None:
         key = override.partition("=")[0]
         if _group(override) or key[0] in "+~":
             continue
-        default, value = OmegaConf.select(defaults, key), OmegaConf.select(config, key)
+        default, value = _default(defaults, key), OmegaConf.select(config, key)
         parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+        name = key.rpartition(".")[2]
+        if (choices := CHOICES.get(name)) and default in choices and value not in choices:
+            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {_as_typed(value)}")
         # Whether there may be no value, a constructor knows.
         if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
@@ -117,6 +131,24 @@ def _check_place(key: str, value: Any, streams: bool) -> None:
             raise ConfigError(f"{key}: {what_of_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
             raise ConfigError(f"{key}=-: standard streams are for input and output of stylize.py; give a file")
+
+
+def _missing(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _missing(child, f"{prefix}.{key}" if prefix else str(key))
+    elif node == "???":
+        yield prefix
+
+
+def _default(defaults: DictConfig, key: str) -> Any:
+    parent = OmegaConf.select(defaults, key.rpartition(".")[0]) if "." in key else defaults
+    name = key.rpartition(".")[2]
+    if isinstance(parent, DictConfig) and OmegaConf.is_interpolation(parent, name):
+        node = parent._get_node(name)
+        if isinstance(node, Node) and str(node._value()).startswith("${native_precision:"):
+            return "32-true"  # or another text that only PyTorch knows
+    return OmegaConf.select(defaults, key)
 
 
 def _check_experiment(config: DictConfig, config_name: str) -> None:
@@ -146,6 +178,10 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         options = error.options or _options(group)
+        if group == "style" and (meant := _own_style(name)):
+            return f"there is no style {name!r}; {meant}"
+        # Its picture must be given, by style.image.
+        options = [option for option in options if (group, option) != ("style", "painting")]
         return f"there is no {group or 'config'} {name!r}; {_choices(options, _closest(name, options))}"
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
@@ -165,6 +201,29 @@ def explain(error: Exception, config_name: str) -> str:
         remedy = "; choose another place, or let it be used" if isinstance(error, PermissionError) else ""
         return f"{error.filename}: {error.strerror}{remedy}"
     return text
+
+
+def _own_style(name: str) -> str:
+    """Return what to write instead of a style's name that is a painting of the user's own; nothing: it is none."""
+    painting = Path(name) if Path(name).suffix.lower() in PICTURE_SUFFIXES else None
+    of = ""
+    if painting is None and (path := own_networks().get(name)) is not None:
+        of = f"{path} is a network of your own; "
+        with contextlib.suppress(CheckpointError):
+            styles = read_network_file(path).metadata.config.get("style")
+            images = [style.get("image") for style in styles.values()] if isinstance(styles, dict) else []
+            painting = Path(str(images[0])) if len(images) == 1 and images[0] else None
+    if painting is None and not of:
+        files = (Path(name + suffix) for suffix in PICTURE_SUFFIXES)
+        painting = next((file for file in files if file.is_file()), None)
+    if painting is None and not of:
+        return ""
+    stem = re.sub(r"\W+", "_", Path(name).stem).strip("_") or "painting"
+    file = shlex.quote(f"style.image={painting or 'FILE'}")
+    return (
+        f"{of}to train on a painting of your own write {file}, or, to choose it by name and together with others, "
+        f"make configs/style/{stem}.yaml, like those that are there"
+    )
 
 
 def _group(override: str) -> str:
@@ -273,6 +332,10 @@ def _same_kind(default: Any, value: Any) -> bool:
         return type(default) is type(value)
     # Text may look like a number, as in name=2; and some settings take both: trainer.devices, trainer.precision.
     return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))
+
+
+def _as_typed(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _kind(value: Any) -> str:

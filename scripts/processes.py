@@ -18,7 +18,6 @@ from typing import cast
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
 from fast_style.errors import CheckpointError, Interrupted, TrainingError
@@ -44,17 +43,6 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-def is_first_process() -> bool:
-    """Return whether this is the process that writes and speaks for all."""
-    # Until the trainer has met the others, Lightning knows the rank on this machine only.
-    return not getattr(rank_zero_only, "rank", 0) and os.environ.get("NODE_RANK", "0") == "0"
-
-
-def started_by_trainer() -> bool:
-    """Return whether the trainer in another process has started this one."""
-    return str(HydraConfig.get().job.name).startswith("train_ddp_process_")
 
 
 @contextmanager

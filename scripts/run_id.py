@@ -1,21 +1,49 @@
 """The name of a run, which all its processes know without asking."""
 
+import contextlib
+import itertools
 import os
 from datetime import datetime
+from pathlib import Path
 
 from fast_style import slurm
 from fast_style.errors import ConfigError
 
+#: The folders that this process has made, each for a run that begins.
+made: set[Path] = set()
 
-def run_id() -> str:
+
+def run_id(folder: str | None = None) -> str:
     """Return the name of this run among those of its style: the same in every process of it, on every machine.
 
     And the same again when a scheduler starts it again; so it finds its folder, and goes on.
+
+    Args:
+        folder: where runs have their folders. If it is the time that names the run, its folder is made there, so that
+            no other run that begins in this second gets it, too.
     """
     given = os.environ.get("FAST_STYLE_RUN_ID") or _slurm_job() or os.environ.get("TORCHELASTIC_RUN_ID")
     if given == "none":  # torchrun without --rdzv-id
         given = _first_process_time()
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in given or _now())
+    if given is None:
+        return _now() if folder is None else _made(Path(folder))
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in given)
+
+
+def _made(folder: Path) -> str:
+    time = _now()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in itertools.chain([time], (f"{time}-{number}" for number in itertools.count(2))):
+        try:
+            (folder / name).mkdir()
+        except FileExistsError:
+            continue
+        except OSError:  # What is wrong is said by who is to write there.
+            return time
+        made.add((folder / name).resolve())
+        return name
+    raise AssertionError("there is always another name")
 
 
 def _slurm_job() -> str | None:

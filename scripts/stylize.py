@@ -1,6 +1,6 @@
 """Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
-from command_line import checked_controls, plain, run
+from command_line import checked_controls, one_network, plain, run
 from film_jobs import film_jobs
 from films import SETTINGS, stylize_films
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +27,7 @@ def main(config: DictConfig) -> None:
     settings = plain(config)
     streams = check_streams(settings)
     machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
-    stylizer = fast_style.load(str(config.ckpt), **machine)
+    stylizer = fast_style.load(one_network(config.ckpt), **machine)
     controls = checked_controls(settings, stylizer.styles)
     if streams:
         _refuse_film_settings()
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     style, masks = settings["styles"], settings["masks"]
     name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
     flags = {key: settings[key] for key in ("overwrite", "resume")}
-    found = find_inputs(config.input, config.output)
+    found = find_inputs(config.input, config.output, name)
     besides = Besides(settings["audio"], settings["subtitles"])
     kind = {"container": settings["container"], "besides": besides}
     if films := film_jobs(found, config.input, config.output, name, **flags, **kind):

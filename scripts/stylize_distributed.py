@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import checked_controls, duration, plain, run
+from command_line import checked_controls, duration, one_network, plain, run
 from inputs import find_inputs
 from omegaconf import DictConfig
 from pictures import picture_jobs
@@ -19,7 +19,7 @@ from fast_style.distributed import Job, stylize_files
 from fast_style.errors import ConfigError, ImageError
 from fast_style.files import sweep
 from fast_style.network_files import read_network_file
-from fast_style.zoo import find, networks
+from fast_style.zoo import ZOO, find, networks
 
 #: A file that a process was killed over is not being written any more, in seconds.
 STALE = 60.0
@@ -28,7 +28,7 @@ STALE = 60.0
 def main(config: DictConfig) -> None:
     """Stylise all pictures that `input` names on the cluster at `address`."""
     settings = plain(config)
-    network = find(Path(str(config.ckpt)))
+    network = find(Path(one_network(config.ckpt)))
     # Masks are read here: workers need not see their files.
     controls = checked_controls(settings, list(read_network_file(network).metadata.styles))
     jobs = unmade(settings)
@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
     with cluster(config.address), Amount("pictures") as amount:
         pool = count_workers(config.workers, config.cpus, config.gpus)
         # Of a network that ships, every machine has its own.
-        name = network.stem if network in networks().values() else str(network.absolute())
+        name = f"{ZOO}/{network.stem}" if network in networks().values() else str(network.absolute())
         machine = {key: settings[key] for key in ("backend", "precision", "memory", "tiles")}
         load = partial(fast_style.load, name, device=None if pool.gpus else "cpu", **machine)
         amount.say(f"{total:,} pictures, {pool.count} workers, {pool.machines} machines")

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 import fast_style
 from fast_style.controls import Controls
 from fast_style.errors import ConfigError
+from fast_style.installing import how_to_install
 from fast_style.live.keys import help_lines
 
 #: In pixels, with size=auto: strokes do not become finer by more.
@@ -87,7 +88,7 @@ def _check(settings: dict[str, Any]) -> None:
         require_writable(Path(settings["record"]).parent, "record")
     for package in ("av", "pygame"):
         if (package == "av" or settings["window"]) and find_spec(package) is None:
-            raise ConfigError(f"cameras need {package}: pip install 'fast_style[camera]', or uv sync --extra camera")
+            raise ConfigError(f"cameras need {package}: {how_to_install('camera')}")
 
 
 def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:

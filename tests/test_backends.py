@@ -190,7 +190,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match=rf"^backend={backend} needs {package}: pip install 'fast_style\[{backend}\]'"
+        ConfigError, match=rf"^backend={backend} needs {package}: run it by uv run --extra {backend} python"
     ):
         fast_style.load(path, backend=backend)
 

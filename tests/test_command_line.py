@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import train
+from checks import seconds_of
 from command_line import find_pictures, output_paths, run
 from omegaconf import DictConfig
 from overrides import own_painting, read_arguments
 from PIL import Image
 
+from fast_style.checkpoints import Metadata, save_network
 from fast_style.errors import ConfigError
+from fast_style.networks import LightNet
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
@@ -150,7 +153,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
             "checkpoint must be a .safetensors file, such as checkpoints/my_painting.safetensors; a",
         ),
         ("checkpoint=/proc/a.safetensors", "checkpoint: nothing can be written in /proc/ ("),
-        ("trainer.max_time=abc", "trainer.max_time must be days:hours:minutes:seconds, such as 00:00:30:00, not 'abc'"),
+        ("trainer.max_time=abc", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
         ("checkpoint=[a,b]", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not ['a', 'b']"),
         ("checkpoint=true", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not True"),
         ("data.source=", "data.source= is empty; give it a value, or leave it out"),
@@ -174,8 +177,12 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("batch_size=0", "batch_size must be at least 1, not 0"),
         ("network.dilation=8", "network.dilation must be a whole number from 1 to 7, not 8"),
         ("data.seed=-1", "data.seed must not be negative, not -1"),
-        ("trainer.max_time=10", "trainer.max_time must be days:hours:minutes:seconds, such as 00:00:30:00, not 10"),
-        ("trainer.precision=foo", "trainer: Precision 'foo' is invalid. Allowed precision values: "),
+        ("trainer.max_time=-10", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
+        ("trainer.precision=foo", "trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, "),
+        ("init=starry_nigth", "starry_nigth: no such file, and no such name in checkpoints/, which has nothing yet; "),
+        ("encoder.weights=nowhere.pth", "nowhere.pth: no such file; encoder.weights is oxford, torchvision or a path"),
+        ("seed=-1", "seed must be from 0 to 4294967295, not -1"),
+        ("workers=-1", "workers must be at least 0, not -1"),
         # files
         ("data=photos", "data.source must be given: add data.source=..."),
         ("style.starry_night.image=/nowhere (1).jpg", "/nowhere (1).jpg: not a readable picture (No such file or dir"),
@@ -191,6 +198,25 @@ def test_a_mistake_gets_one_line(mistake: Callable[..., str], argument: str, ans
     assert mistake(argument)[: len(answer)] == answer
 
 
+@pytest.mark.parametrize(
+    ("length", "seconds"),
+    [
+        *((120, 120), ("120", 120), (0.5, 0.5), ("2min", 120), ("90s", 90), ("90 sec", 90), ("1h30m", 5400)),
+        *(("1 h 30 min", 5400), ("2 hours", 7200), ("1.5h", 5400), ("1d", 86400), ("00:02:00", 120), ("2:05", 125)),
+        *(("00:00:02:00", 120), ("1:02:03:04", 93784), ("00:00:30:00", 1800), ("1M", 60), (None, None)),
+        ({"minutes": 2}, 120),
+    ],
+)
+def test_the_time_of_a_training_can_be_written_in_many_ways(length: object, seconds: float | None) -> None:
+    assert seconds_of(length) == seconds
+
+
+@pytest.mark.parametrize("length", ["abc", "", "2x", "1m1h", "1h1h", "1:2", "::", "-5", 0, "0s", "inf", True, [1]])
+def test_what_is_no_length_of_time_is_refused(length: object) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer\.max_time must be a length of time above 0, such as 30min, "):
+        seconds_of(length)
+
+
 def test_a_schedule_may_be_left_out(call: Call) -> None:
     seen: list[object] = []
     call(lambda config: seen.append(config.get("schedule")), "train", "schedule=null", *QUIET)
@@ -200,6 +226,48 @@ def test_a_schedule_may_be_left_out(call: Call) -> None:
 def test_two_styles_of_one_name_are_refused(mistake: Callable[..., str]) -> None:
     answer = "two styles are called great_wave; give each a name of its own: style.KEY.name=..."
     assert mistake("style=[great_wave,starry_night]", "style.starry_night.name=great_wave") == answer
+
+
+def test_a_painting_that_is_no_style_yet_is_shown_the_way(mistake: Callable[..., str], tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "my_painting.png")
+    for asked in ("my_painting", "[my_painting,great_wave]", "my_painting.png"):
+        assert "write style.image=my_painting.png, or" in mistake(f"style={asked}")
+    Path("checkpoints").mkdir()
+    trained = Metadata({"mine": {}}, {"style": {"painting": {"image": "art/my picture.jpg"}}})
+    save_network(Path("checkpoints/mine.safetensors"), LightNet(1, width=4, blocks=1), trained)
+    answer = mistake("style=mine")
+    assert "checkpoints/mine.safetensors is a network of your own" in answer
+    assert "write 'style.image=art/my picture.jpg', or" in answer
+    assert "make configs/style/mine.yaml" in answer
+    # It cannot be chosen without a picture, so nobody means it.
+    assert "painting" not in mistake("style=paintin")
+
+
+def test_mistakes_are_told_before_pytorch_is_imported(tmp_path: Path) -> None:
+    program = "import runpy, sys; sys.modules['torch'] = sys.modules['lightning'] = None; sys.argv = sys.argv[1:]; "
+    program += "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); runpy.run_path(sys.argv[0], run_name='__main__')"
+    for wrong in ("trainer.max_time=soon", "trainer.precision=foo", "style.starry_night.image=none.jpg"):
+        arguments = [sys.executable, "-c", program, str(ROOT / "scripts/train.py"), wrong]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert done.stderr.startswith("train.py: ")
+        assert "torch" not in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_nothing_behind(mistake: Callable[..., str], tmp_path: Path) -> None:
+    for wrong in (("seed=-1",), ("network.width=-3",), ("-m", "network.width=-3,8")):
+        mistake(*wrong)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_what_was_there(mistake: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "runs/starry_night/mine").mkdir(parents=True)
+    (tmp_path / "runs/starry_night/mine/notes.txt").touch()
+    mistake("seed=-1", "hydra.run.dir=runs/starry_night/mine")
+    mistake("seed=-1")
+    assert [path.name for path in (tmp_path / "runs/starry_night").iterdir()] == ["mine"]
+    assert (tmp_path / "runs/starry_night/mine/notes.txt").exists()
 
 
 def test_a_missing_source_of_pictures_is_named(mistake: Callable[..., str]) -> None:

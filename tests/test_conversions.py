@@ -1,18 +1,24 @@
 """Converted networks, and where they are kept."""
 
 import errno
+import re
+import shlex
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from small_runs import ROOT
 
+import fast_style
 from fast_style import conversions
 from fast_style.cache import cache_folder
 from fast_style.checkpoints import Metadata, save_network
 from fast_style.conversions import converted, require_packages
 from fast_style.errors import CheckpointError, ConfigError
+from fast_style.installing import how_to_install
 from fast_style.network_files import NetworkFile, read_network_file
 from fast_style.networks import LightNet, ResidualNet, TransformNet
 
@@ -140,9 +146,23 @@ def test_a_conversion_that_fails_gets_one_line(
     assert not cache.exists()
 
 
-def test_what_is_not_installed_is_named_with_the_remedy() -> None:
+def test_what_is_not_installed_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as error:
         require_packages("openvino", "sys", "no_such_package")
+    monkeypatch.chdir(tmp_path)
+    root = Path(fast_style.__file__).resolve().parent.parent
     assert str(error.value) == (
-        "backend=openvino needs no_such_package: pip install 'fast_style[openvino]', or uv sync --extra openvino"
+        "backend=openvino needs no_such_package: run it by uv run --extra openvino python ..., "
+        f"or uv pip install -e '{root}[openvino]'"
     )
+
+
+def test_without_a_checkout_the_packages_themselves_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fast_style.installing._ROOT", tmp_path)
+    # What the project's own file says, in its order.
+    expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["video"]
+    said = how_to_install("video")
+    assert said.startswith("pip install 'av")
+    assert [set(re.findall(r"[\w.-]+", word)) for word in shlex.split(said)[2:]] == [
+        set(re.findall(r"[\w.-]+", word)) for word in expected
+    ]

@@ -30,6 +30,7 @@ from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.large import open_large
 from fast_style.images.picture import open_picture, write_image
 from fast_style.images.rasters import Raster
+from fast_style.installing import how_to_install
 from fast_style.networks import LightNet
 from fast_style.stylizer import Stylizer
 
@@ -402,14 +403,14 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
         picture = read_original(tmp_path / name, tmp_path / f"b{name[1:]}").picture
         assert (picture.deep, picture.reduced) == (None, True)
         assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(fine())).max() <= (9 if name == "a.avif" else 1)
-    line = "has more than 8 bits of each colour, and its copy has 8; install fast_style[formats] to keep them"
+    line = f"has more than 8 bits of each colour, and its copy has 8; to keep them: {how_to_install('formats')}"
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     # On disk, it is said as well; and Pillow makes black of what is white in JPEG 2000.
     monkeypatch.setattr(deep, "_told", threading.Lock())
     assert open_large(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     with pytest.raises(
-        ImageError, match=r"of 16 bits, which needs the package imagecodecs; install fast_style\[formats\]"
+        ImageError, match=r"of 16 bits, which needs the package imagecodecs; run it by uv run --extra formats"
     ):
         open_picture(io.BytesIO(encoded("jp2", fine())))
 
@@ -428,7 +429,7 @@ def test_heic_is_read_upright_and_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert distance(picture.rgb, gradient()) <= 8
     monkeypatch.setattr(formats, "HAS_HEIF", False)
     with pytest.raises(
-        ImageError, match=r"HEIC, which needs the package pillow-heif; install fast_style\[formats\]\)$"
+        ImageError, match=r"HEIC, which needs the package pillow-heif; run it by uv run --extra formats "
     ):
         open_picture(tmp_path / "a.heic")
 
@@ -470,7 +471,7 @@ def test_a_raw_file_is_developed_with_16_bits(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ImageError, match=r"cut\.dng: not a readable picture \("):
         open_picture(tmp_path / "cut.dng")
     monkeypatch.setattr(raw, "HAS_RAW", False)
-    with pytest.raises(ImageError, match=r"raw file, which needs the package rawpy; install fast_style\[formats\]\)$"):
+    with pytest.raises(ImageError, match=r"raw file, which needs the package rawpy; run it by uv run --extra formats "):
         open_picture(tmp_path / "a.dng")
 
 

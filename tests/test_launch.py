@@ -230,11 +230,12 @@ def test_a_name_that_is_none_is_refused(call: Call, tmp_path: Path, setting: str
 def test_a_network_replaces_no_other_file(call: Call) -> None:
     Path("mine.safetensors").write_bytes(b"something dear")
     with pytest.raises(SystemExit, match=r"checkpoint would replace mine\.safetensors, which is no network of ours"):
-        call(begin, "checkpoint=mine.safetensors")
+        call(begin, "checkpoint=mine.safetensors", "overwrite=true")
     assert Path("mine.safetensors").read_bytes() == b"something dear"
+    call(begin, "checkpoint=mine.safetensors")  # which is going to be mine-2
     network = LightNet(1, width=4, blocks=1)
     save_network(Path("mine.safetensors"), network, Metadata({"day": {}}))
-    call(begin, "checkpoint=mine.safetensors")
+    call(begin, "checkpoint=mine.safetensors", "overwrite=true")
 
 
 def test_a_run_may_be_called_by_a_number(call: Call) -> None:

@@ -1,6 +1,7 @@
 """The slow way, from the command line."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,7 +82,20 @@ def test_previews_may_be_left_out(call: Callable[..., None], photos: Path) -> No
 
 def test_a_photograph_gets_a_stylised_neighbour(call: Callable[..., None], photos: Path) -> None:
     call(*SHALLOW, f"content={photos / 'a.png'}")
-    assert read_image(photos / "a_starry_night.png").shape == (1, 3, 32, 40)
+    assert read_image(photos / "a_starry_night_optimized.png").shape == (1, 3, 32, 40)
+
+
+def test_what_was_made_before_is_no_content(
+    call: Callable[..., None], photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a_starry_night.png", "b_great_wave+udnie_optimized.png", "c_beach.png"):
+        shutil.copy(photos / "a.png", photos / name)
+    call(*SHALLOW, f"content={photos}", "output=out")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png", "c.png", "c_beach.png"]
+    assert "2 results of earlier runs are left out, " in capsys.readouterr().err
+    # One that is named itself is meant.
+    call(*SHALLOW, f"content={photos}/a_starry_night.png", "output=named")
+    assert [path.name for path in Path("named").iterdir()] == ["a_starry_night.png"]
 
 
 def test_several_are_optimised_together_whatever_their_shapes(call: Callable[..., None], photos: Path) -> None:

@@ -286,7 +286,7 @@ def test_the_list_shows_ones_own_networks_and_those_that_ship(
     # A file that others made does not speak to the terminal.
     assert wave == ["wave", "the zoo", "LightNet", size, "content 0.5, total 1.25", "The \\x1b[1mWave, Hokusai, 1831"]
     assert own[:3] == ["two", "checkpoints/", "LightNet"]
-    assert hidden[:2] == ["two", "the zoo, behind yours"]
+    assert hidden[:2] == ["zoo/two", "the zoo"]
     assert damaged[0].startswith("checkpoints/cut.safetensors: damaged")
 
 
@@ -343,6 +343,27 @@ def test_a_folder_of_any_depth_keeps_its_tree(call: Call, photos: Path) -> None:
         assert made(photos / "new") == names
     beside = {f"photos/{name[:-4]}_day.png" for name in (*names, "new/a.png", "new/day/a.png", "new/day/late/b.png")}
     assert set(call("ckpt=two", "input=photos", "styles=day")) == beside
+
+
+def test_a_second_style_leaves_out_what_the_first_has_made(
+    call: Call, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "day/bad.png").unlink()
+    # Not ours: of these, the first part is no picture's name, or the second no style's.
+    for name in ("b_day.png", "a_beach.png", "day/a_night.jpg.png"):
+        picture().save(photos / name)
+    others = {"a", "day/a", "day/late/b", "b_day", "a_beach", "day/a_night.jpg"}
+    first = set(call("ckpt=two", "input=photos", "styles=day"))
+    assert first == {f"photos/{name}_day.png" for name in others}
+    assert set(call("ckpt=two", "input=photos", "styles={day: 1, night: 2}")) == {
+        f"photos/{name}_day+night.png" for name in others
+    }
+    assert set(call("ckpt=two", "input=photos/**/*.png", "styles=night", "output=new")) == {
+        f"new/{name}.png" for name in others
+    }
+    capfd.readouterr()
+    # One that is named itself is meant.
+    assert call("ckpt=two", "input=photos/a_day.png", "styles=night") == ["photos/a_day_night.png"]
 
 
 def test_archives_become_folders(call: Call, photos: Path) -> None:

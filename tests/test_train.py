@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 from small_runs import SMALL, Run, Train, events, only
@@ -63,6 +64,24 @@ def test_tensorboard_shows_losses_rates_and_pictures(train: Train, tmp_path: Pat
     table = events(folder).PluginTagToContent("hparams")
     assert "_hparams_/session_start_info" in table
     assert {f"final/{name}" for name in (*terms, "total")} <= set(shown["scalars"])
+    # And what it shows of each run, in words.
+    known = DictConfig(OmegaConf.load(folder / "hparams.yaml"))
+    assert (known["data.size"], known["network.width"], known["style.starry_night.size"]) == (32, 8, 96)
+    assert not list(folder.glob("*.log"))
+
+
+def test_a_second_run_leaves_the_first_ones_network_and_keeps_its_own_name(train: Train, tmp_path: Path) -> None:
+    first = tmp_path / "checkpoints" / "starry_night.safetensors"
+    first.parent.mkdir()
+    shutil.copy(networks()["starry_night"], first)
+    made = train(*SMALL)
+    assert f"{first.relative_to(tmp_path)} is there and stays" in made.stdout
+    assert f"ckpt={Path('checkpoints/starry_night-2.safetensors')} input=" in made.stdout
+    assert first.read_bytes() == networks()["starry_night"].read_bytes()
+    second = first.with_name("starry_night-2.safetensors")
+    second.unlink()
+    assert train("resume=last").returncode == 0
+    assert sorted(first.parent.iterdir()) == [second, first]
 
 
 def test_one_network_learns_two_styles_and_blends_them(train: Train, run: Run, tmp_path: Path, photo: Path) -> None:

@@ -613,9 +613,7 @@ def test_a_mistake_gets_one_line_and_changes_no_file(
 
 def test_what_films_need_is_named(stylizer: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        ConfigError, match=r"films need av: pip install 'fast_style\[video\]', or uv sync --extra video"
-    ):
+    with pytest.raises(ConfigError, match=r"films need av: run it by uv run --extra video python"):
         stylize_film(stylizer, tmp_path / "a.mp4", tmp_path / "b.mp4", temporal=0)
 
 

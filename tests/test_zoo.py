@@ -18,7 +18,7 @@ from zoo_card import LIMITS, index
 from zoo_command import command, composed, differences, fixed, folders, portable
 
 import fast_style
-from fast_style.checkpoints import Metadata, load_network, save_network
+from fast_style.checkpoints import Metadata, load_network, require_loadable, save_network
 from fast_style.data.module import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.network_files import read_network_file
@@ -75,6 +75,66 @@ def test_a_name_is_a_file_or_a_network_of_ones_own_or_one_that_ships(named: Path
     Path("wave").touch()
     assert find(Path("wave")) == Path("wave")
     assert find(Path("elsewhere/night")) == Path("elsewhere/night")
+
+
+def test_a_name_that_hides_one_that_ships_says_so_once_and_the_zoo_has_that_one(
+    named: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("checkpoints/night.safetensors").touch()
+    for _ in range(2):
+        assert find(Path("night")) == Path("checkpoints/night.safetensors")
+    said = "checkpoints/night.safetensors is taken, your own; the network of this name that ships is zoo/night\n"
+    assert capfd.readouterr() == ("", said)
+    # Neither of those hides anything, nor is the one in the zoo hidden.
+    for name in ("mine", "wave"):
+        find(Path(name))
+    for name in ("zoo/night", "zoo/night.safetensors"):
+        assert find(Path(name)) == Path("zoo/night")
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(CheckpointError, match=r"^zoo/mine: no such file, and no such name in the zoo, which has "):
+        find(Path("zoo/mine"))
+
+
+def test_who_knows_several_styles_is_named_where_one_does_not() -> None:
+    stylizer = fast_style.load("zoo/starry_night", device="cpu")
+    picture = Image.new("RGB", (40, 40))
+    with pytest.raises(ConfigError) as unknown:
+        stylizer(picture, {"starry_night": 1, "great_wave": 1})
+    known = (
+        "there is no style great_wave in this network; it has starry_night; twelve knows starry_night and great_wave"
+    )
+    assert str(unknown.value) == known
+    with pytest.raises(ConfigError, match=r"; great_wave and twelve know great_wave$"):
+        stylizer(picture, "great_wave")
+    with pytest.raises(ConfigError, match=r"; it has starry_night$"):
+        stylizer(picture, "nothing")
+    with pytest.raises(CheckpointError, match=r"; twelve knows starry_night and great_wave$"):
+        find(Path("starry_night+great_wave"))
+
+
+def test_a_folder_is_no_network_and_says_what_is(named: Path) -> None:
+    Path("run").mkdir()
+    for name in ("run", "./run", str(named / "run")):
+        with pytest.raises(
+            CheckpointError, match=r"run: is a folder; give the \.safetensors file of a network, or the"
+        ):
+            fast_style.load(name)
+    Path("run/a.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"file of a network, such as run/a\.safetensors, or the name"):
+        fast_style.load("run")
+
+
+def test_a_network_that_could_not_be_loaded_is_refused() -> None:
+    class Own(LightNet):
+        pass
+
+    same_name = type("LightNet", (LightNet,), {})
+    for made in (Own(1, width=4, blocks=1), same_name(1, width=4, blocks=1), torch.nn.Identity()):
+        with pytest.raises(
+            ConfigError, match=r"^network\._target_ must be a class that fast_style\.networks exports \("
+        ):
+            require_loadable(made)
+    require_loadable(LightNet(1, width=4, blocks=1))
 
 
 def test_a_name_of_nothing_lists_both_and_says_what_may_be_meant(named: Path) -> None:

@@ -21,6 +21,7 @@ from fast_style.films.stills import PicturesReader, PicturesWriter
 from fast_style.films.temporal import Smoother
 from fast_style.films.work import FilmReport, FilmWork
 from fast_style.images.picture import PICTURE_SUFFIXES
+from fast_style.installing import how_to_install
 from fast_style.parts import claimed
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _open_writer(
 
 def _require_av() -> None:
     if importlib.util.find_spec("av") is None:
-        raise ConfigError("films need av: pip install 'fast_style[video]', or uv sync --extra video")
+        raise ConfigError(f"films need av: {how_to_install('video')}")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fast_style.errors import ConfigError
 from fast_style.films.frames import Bytes
+from fast_style.installing import how_to_install
 
 _Floats = NDArray[np.float32]
 
@@ -47,7 +48,7 @@ class Smoother:
             raise ConfigError(f"temporal must be from 0 to 1, not {amount!r}")
         if importlib.util.find_spec("cv2") is None:
             raise ConfigError(
-                "temporal needs opencv-python-headless: pip install 'fast_style[video]', or temporal=0 for none"
+                f"temporal needs opencv-python-headless: {how_to_install('video')}; or temporal=0 for none"
             )
         # By name: what annotations there are differ from version to version.
         self._cv: Any = importlib.import_module("cv2")

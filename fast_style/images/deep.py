@@ -17,6 +17,7 @@ from fast_style.images.formats import HAS_CODECS, WITH_ALPHA
 from fast_style.images.kept import Kept
 from fast_style.images.levels import on_white
 from fast_style.images.streams import write_png, write_ppm, write_tiff
+from fast_style.installing import how_to_install
 
 #: RGB of shape (height, width, 3), or grey of (height, width), with 65535 as white.
 Deep: TypeAlias = NDArray[np.uint16]
@@ -118,7 +119,7 @@ def tell_of_lost_bits(name: str) -> None:
     """
     if _told.acquire(blocking=False):
         lost = f"{name}: has more than 8 bits of each colour, and its copy has 8"
-        print(f"{lost}; install fast_style[formats] to keep them", file=sys.stderr, flush=True)
+        print(f"{lost}; to keep them: {how_to_install('formats')}", file=sys.stderr, flush=True)
 
 
 def upright(pixels: Deep, orientation: int) -> Deep:

@@ -12,6 +12,7 @@ from fast_style.images.boxes import box, boxes
 from fast_style.images.formats import HAS_CODECS
 from fast_style.images.kept import Kept
 from fast_style.images.levels import shrunk, stretched
+from fast_style.installing import how_to_install
 
 # Where ExifTool and others look for it.
 _EXIF = b"JpgTiffExif->JP2"
@@ -132,7 +133,7 @@ class _Decoder(ImageFile.PyDecoder):
 
     def decode(self, buffer: Any) -> tuple[int, int]:
         if not HAS_CODECS:
-            raise ValueError("JPEG 2000 of 16 bits, which needs the package imagecodecs; install fast_style[formats]")
+            raise ValueError(f"JPEG 2000 of 16 bits, which needs the package imagecodecs; {how_to_install('formats')}")
         assert self.fd is not None
         header, size = read_header(self.fd), (self.state.xsize, self.state.ysize)
         if header.size != size or header.channels != len(self.mode):

@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
 from fast_style.images.gain_maps import has_gain_map
 from fast_style.images.notes import notes_of
+from fast_style.installing import how_to_install
 from fast_style.untrusted import MAX_PIXELS
 
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
@@ -31,7 +32,7 @@ def open_image(file: BinaryFile) -> Image.Image:
         raise ValueError("it holds a web page or other markup")
     if head[4:8] == b"ftyp":
         if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
-            raise ValueError("HEIC, which needs the package pillow-heif; install fast_style[formats]")
+            raise ValueError(f"HEIC, which needs the package pillow-heif; {how_to_install('formats')}")
         know_heif()
     if head.startswith(b"8BPS") and head[22:24] not in (b"\0\1", b"\0\x08"):
         raise ValueError(f"PSD of {head[23]} bits of each color, and only 8 can be read; save it as TIFF")

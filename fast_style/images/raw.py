@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.images.formats import HAS_RAW
+from fast_style.installing import how_to_install
 from fast_style.untrusted import MAX_PIXELS
 
 
@@ -29,7 +30,7 @@ def develop(file: Any) -> NDArray[np.uint16]:
         Exception: any, if the file is damaged.
     """
     if not HAS_RAW:
-        raise ValueError("a camera's raw file, which needs the package rawpy; install fast_style[formats]")
+        raise ValueError(f"a camera's raw file, which needs the package rawpy; {how_to_install('formats')}")
     import rawpy
 
     with rawpy.imread(file) as raw:

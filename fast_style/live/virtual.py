@@ -8,6 +8,7 @@ import numpy as np
 
 from fast_style.errors import CameraError, ConfigError
 from fast_style.films.frames import Bytes
+from fast_style.installing import how_to_install
 from fast_style.live.painter import resized
 
 
@@ -29,10 +30,7 @@ class VirtualCamera:
 
     def __init__(self, width: int, height: int, rate: float) -> None:
         if importlib.util.find_spec("pyvirtualcam") is None:
-            raise ConfigError(
-                "virtual_camera needs pyvirtualcam: pip install 'fast_style[virtual_camera]', "
-                "or uv sync --extra virtual_camera"
-            )
+            raise ConfigError(f"virtual_camera needs pyvirtualcam: {how_to_install('virtual_camera')}")
         # By name: it comes without type information.
         library: Any = importlib.import_module("pyvirtualcam")
         # Such devices store colours for two pixels at a time.
