@@ -1,18 +1,18 @@
 """What the setting `input` stands for, and where each result goes."""
 
-import glob
-import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from command_line import beside, find_pictures, safe
+from command_line import beside, find_pictures, matches, safe
 from omegaconf import ListConfig
 
+from fast_style.data.sources import printable
 from fast_style.errors import ConfigError
 from fast_style.films import FILM_SUFFIXES
 from fast_style.folders import Job, Member, pictures_in
-from fast_style.folders.jobs import ARCHIVE_SUFFIXES, is_archive
+from fast_style.folders.jobs import ARCHIVE_SUFFIXES, is_archive, jobs_apart
 from fast_style.images.formats import PICTURE_SUFFIXES
 
 #: Pictures or films, each with its place below the folder, the archive or the fixed part of the glob that names it.
@@ -32,10 +32,15 @@ def find_inputs(inputs: Any, output: str | None) -> Found:
     """
     _require_no_archive(output)
     found: Found = {}
-    for each in map(str, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
+    for each in map(_spelt, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
         for source, place in _found(each, output).items():
             found.setdefault(source, place)
     return found
+
+
+def _spelt(name: Any) -> str:
+    # What the command line takes for no value, or for a yes or no, is here the name of a file.
+    return "null" if name is None else str(name).lower() if isinstance(name, bool) else str(name)
 
 
 def is_film(place: Path) -> bool:
@@ -44,7 +49,7 @@ def is_film(place: Path) -> bool:
 
 
 def results(found: Found, output: str | None, name: str, rename: Callable[[Path], Path]) -> list[Job]:
-    """Return what is to be made of each.
+    """Return what is to be made of each, under a name of its own: see `names.apart`.
 
     Args:
         found: what `find_inputs` has found.
@@ -53,8 +58,8 @@ def results(found: Found, output: str | None, name: str, rename: Callable[[Path]
         rename: gives what can be written the suffix that is.
     """
     if output is not None:
-        return [Job(source, Path(output) / rename(place)) for source, place in found.items()]
-    jobs = [Job(source, rename(_beside(source, place, name))) for source, place in found.items()]
+        return jobs_apart([Job(source, Path(output) / rename(place)) for source, place in found.items()])
+    jobs = jobs_apart([Job(source, rename(_beside(source, place, name))) for source, place in found.items()])
     # What an earlier run over the same folder made is not stylised again.
     made = {job.target for job in jobs}
     return [job for job in jobs if job.source not in made]
@@ -76,20 +81,27 @@ def _found(name: str, output: str | None) -> Found:
     path = Path(name)
     suffixes = (*PICTURE_SUFFIXES, *FILM_SUFFIXES)
     if path.is_dir() or (is_archive(path) and path.is_file()):
-        found = {source: place for place, source in pictures_in(path, suffixes).items()}
+        hidden: list[Path] = []
+        found = {source: place for place, source in pictures_in(path, suffixes, hidden).items()}
         root = path
         if not found:
             kind = "folder" if path.is_dir() else "archive"
-            raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)})")
+            more = f"; {_left_out(hidden)}" if hidden else ""
+            raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)}){more}")
+        if hidden:
+            print(printable(f"{name}: {_left_out(hidden)}"), file=sys.stderr)
     else:
-        # Of a glob, what comes before the first part that has a pattern.
-        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-        root = path.parent if path.exists() else Path(*fixed)
+        root = path.parent if path.exists() else matches(name)[0]
         found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)}
     made = Path(output).resolve() if output is not None else None
     if made is None or root.resolve() not in made.parents:
         return found
     return {source: place for source, place in found.items() if made not in (root.resolve() / place).parents}
+
+
+def _left_out(hidden: list[Path]) -> str:
+    files = "1 hidden file is" if len(hidden) == 1 else f"{len(hidden):,} hidden files are"
+    return f"{files} left out, such as {hidden[0]}; give its name to have it"
 
 
 def _beside(source: Path | Member, place: Path, name: str) -> Path:

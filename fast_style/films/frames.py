@@ -23,6 +23,7 @@ CONTAINERS = {
 }
 #: How the names of animated pictures end, with Pillow's names for their formats.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+ANIMATIONS |= {".avif": "AVIF", ".avifs": "AVIF"}
 
 
 @dataclass(frozen=True)

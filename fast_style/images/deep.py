@@ -67,7 +67,7 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
         _require_size(image, orientation, *header.size)
         return netpbm.read(file, header)
     if image.format == "HEIF":
-        return _colours(heif.decode_heif(file.read(), image.size))
+        return _colours(heif.decode_heif(file.read(), image.size, image.tell()))
     if image.mode.startswith("I;16") and (image.format != "JPEG2000" or not HAS_CODECS):
         return upright(np.asarray(image).astype(np.uint16), orientation)
     if not HAS_CODECS:
@@ -169,7 +169,7 @@ def _tiff(file: Any, image: Image.Image) -> Deep | None:
 
     # With a name, because it asks for that of the file, which one opened by its number has not.
     with tifffile.TiffFile(file, name="picture") as tiff:
-        page: Any = tiff.pages[0]
+        page: Any = tiff.pages[image.tell()]
         if page.dtype != np.uint16 or page.photometric not in (1, 2) or page.axes not in ("YXS", "SYX", "YX"):
             return None
         tag = page.tags.get(_ORIENTATION)
