@@ -98,7 +98,9 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
             name = "the input itself" if len(inputs) == 1 else "one of the inputs"
             raise ConfigError(f"{target}: is {name}; give another output")
         if "*" in target.name:
-            if (there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural)) and not overwrite:
+            if (
+                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural)
+            ) and not overwrite:
                 unsure = ", since nobody can tell whether all frames are there" if resume else ""
                 again = f"add overwrite=true to replace it{unsure}, or give another output"
                 raise ConfigError(f"{there[0]}: exists already; {again}")

@@ -196,10 +196,11 @@ def _quoted(argument: str, sweep: bool) -> str:
     is_file |= key in NAMES and os.path.exists(value) and (isinstance(chosen, bool) or key == "input")
     # Such as output=2024; but resume=true, which of films and pictures is all that there is to say.
     is_text = names and is_number and not isinstance(chosen, bool)
-    if names and isinstance(chosen, list) and len(each := value.strip()[1:-1].split(",")) == len(chosen) > 0:
+    inner = value.strip()[1:-1]
+    if names and isinstance(chosen, list) and not is_file and len(each := inner.split(",")) == len(chosen) > 0:
         # Unless there are quotes or brackets, each as it is spelt: 007 is no number, and null a file.
-        if not (re.search(r"['\"\[\]]", value.strip()[1:-1]) or is_file):
-            return f"{key}=[{','.join(QuotedString(_literal(name.strip()), Quote.single).with_quotes() for name in each)}]"
+        texts = [QuotedString(_literal(name.strip()), Quote.single).with_quotes() for name in each]
+        return argument if re.search(r"['\"\[\]]", inner) else f"{key}=[{','.join(texts)}]"
     return quoted if is_file or is_text or several else argument
 
 

@@ -7,15 +7,13 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fast_style.errors import ImageError
 from fast_style.files import sweep
-from fast_style.films.frames import ANIMATIONS
 from fast_style.folders.jobs import Job, Member
 from fast_style.images.copies import Original, read_original, size_in_header
 from fast_style.images.large import picture_size
-from fast_style.images.pages import Several, is_paged, look_for_several
+from fast_style.images.pages import Several, look_for_several
 from fast_style.images.picture import BinaryFile
 from fast_style.parts import Claims, sweep_claims
 
@@ -169,20 +167,3 @@ def is_made(job: Job) -> bool | None:
         return written >= source.stat().st_mtime
     except OSError:  # What is wrong is said when it is read or written.
         return None
-
-
-def holds_all(opened: Opened) -> Literal["frames", "pages"] | None:
-    """Return as what the copy holds all of several pictures; None: it holds one, or there is no more."""
-    source, target = Path(str(opened.job.source)), opened.job.target
-    if opened.several.kind == "frame" and target.suffix.lower() in ANIMATIONS:
-        return "frames"
-    return "pages" if is_paged(source, target, opened.several) else None
-
-
-def left_out(opened: Opened) -> list[str]:
-    """Return what a copy does not hold of several pictures in one file, each in a few words."""
-    several = opened.several
-    remedy = "a .gif, .webp, .png or .avif holds all" if several.kind == "frame" else "a .tif holds all"
-    if several.kind == "view":
-        remedy = "split the file for the others"
-    return several.left_out(several.count if holds_all(opened) else 1, opened.job.target, remedy)

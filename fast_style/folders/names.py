@@ -26,16 +26,19 @@ def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
     groups: dict[str, list[int]] = defaultdict(list)
     for index, target in enumerate(found):
         groups[_folded(target)].append(index)
-    taken = set(groups)
+    exact, folded = set(found), set(groups)
     for alike in sorted(groups.values(), key=lambda group: natural(found[group[0]])):
         for group in _clashes(alike, found):
-            first, *others = sorted(group, key=lambda index: (_changes(sources[index], found[index]), natural(sources[index])))
+            in_order = sorted(group, key=lambda index: natural(sources[index]))
+            # Those that keep their suffix stand first.
+            first, *others = sorted(in_order, key=lambda index: _changes(sources[index], found[index]))
             for index in others:
                 for name in _names(sources[index], found[index], sources[first].parent != sources[index].parent):
-                    if (folded := _folded(name)) not in taken:
-                        taken.add(folded)
-                        found[index] = name
+                    if name not in exact and not (_folded(name) in folded and _folds_case(name.parent)):
                         break
+                exact.add(name)
+                folded.add(_folded(name))
+                found[index] = name
     return found
 
 

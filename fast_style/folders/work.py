@@ -13,14 +13,13 @@ from fast_style.controls import Controls
 from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, FastStyleError, FilmError, ImageError
 from fast_style.files import FULL
-from fast_style.films.moving import Stopped, stylize_animation
+from fast_style.folders.alone import Alone, Stopped, holds_all, left_out
 from fast_style.folders.crew import Crew
-from fast_style.folders.intake import Intake, Opened, holds_all, is_made, left_out, tidy
+from fast_style.folders.intake import Intake, Opened, is_made, tidy
 from fast_style.folders.jobs import Job, Report
 from fast_style.folders.waiting import Room, Waiting
 from fast_style.images.copies import Original, require_size, size_in_header
 from fast_style.memory import free_memory, is_out_of_memory
-from fast_style.pages import stylize_pages
 from fast_style.stylizer import Stylizer
 
 # Of a batch, unless a number is set.
@@ -98,7 +97,7 @@ class FolderWork:
         require_size(size)
         self._stylizer, self._controls = stylizer, controls or Controls()
         self._controls.rows(stylizer.styles)
-        self._size, self._batch, self._temporal = size, batch, temporal
+        self._size, self._batch = size, batch
         self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         made = {job: is_made(job) for job in jobs} if resume else {}
         for job in made:
@@ -113,6 +112,7 @@ class FolderWork:
         tidy(jobs)
         self._stopped = threading.Event()
         self._intake = Intake(left, size, overwrite, self._stopped, resume)
+        self._alone = Alone(stylizer, self._controls, size, temporal, self._stopped)
         self._read: queue.SimpleQueue[_Picture | None] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[_Picture | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class FolderWork:
                     self._skip(job, room)
                     return
                 self._intake.require_free(job.target)
-                notes = self._stylize_alone(pictures[0].opened)
+                notes = self._alone(pictures[0].opened)
                 seconds = pictures[0].seconds + time.perf_counter() - began
                 self._report(Report(job, "done", size_in_header(job.target), seconds, notes=notes), room)
                 return
@@ -236,28 +236,6 @@ class FolderWork:
         each = (time.perf_counter() - began) / len(pictures)
         for picture, copy in zip(pictures, stylized, strict=True):
             self._made.put(replace(picture, stylized=copy, seconds=picture.seconds + each))
-
-    def _stylize_alone(self, opened: Opened) -> list[str]:
-        """Make the copy of a picture that is worked on beside no other, and return what it does not hold."""
-        job, several, size = opened.job, opened.several, self._size
-        name = str(job.source)
-        match holds_all(opened):
-            case "frames":
-                how = {"size": size, "temporal": self._temporal, "stopped": self._stopped, "name": name}
-                film = stylize_animation(self._stylizer, opened.file, job.target, self._controls, **how)
-                return [*film.notes, *([film.warning.removeprefix(f"{name}: ")] if film.warning else [])]
-            case "pages":
-
-                def stylize(page: Original) -> Any:
-                    if self._stopped.is_set():
-                        raise Stopped
-                    return self._stylizer.stylize_originals([page], self._controls)[0]
-
-                lost = stylize_pages(stylize, opened.file, job.target, several, size, name)
-                return [*lost, *left_out(opened)]
-        assert isinstance(job.source, Path)
-        self._stylizer.stylize_file(job.source, job.target, size=size, controls=self._controls)
-        return left_out(opened)
 
     def _write_pictures(self) -> None:
         while (picture := self._made.get()) is not None:

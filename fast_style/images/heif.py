@@ -136,7 +136,7 @@ def encode_heif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
     """
     import pillow_heif
 
-    height, width, channels = pixels.shape
+    height, width = pixels.shape[:2]
     file = io.BytesIO()
     levels, mode = heif_levels(pixels)
     options = {"quality": 95, "chroma": 444, **kept.options("HEIF")}

@@ -61,7 +61,8 @@ class Several:
         if kept < self.count:
             left = self.count - kept
             are = f"{left:,} of {self.count:,} {self.kind}s {'is' if left == 1 else 'are'} left out"
-            notes.append(f"{are}: {target.suffix or 'the copy'} holds one; {remedy}")
+            holder = target.suffix if target.suffix and self.kind != "view" else "the copy"
+            notes.append(f"{are}: {holder} holds one; {remedy}")
         if self.smaller:
             notes.append(f"{self.smaller:,} smaller copies or masks of its pages are left out")
         return notes
@@ -147,7 +148,7 @@ class _HeifPages:
     def __init__(self, primary: int) -> None:
         import pillow_heif
 
-        self._heif = pillow_heif.HeifFile()
+        self._heif: Any = pillow_heif.HeifFile()  # type: ignore[no-untyped-call]
         self._primary = primary
 
     def add(self, stylized: Image.Image | Deep, original: Original) -> None:
