@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fast_style.stylizer import Stylizer
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The work was stopped from without, and has left nothing."""
 
 
@@ -61,7 +61,7 @@ def stylize_animation(
 
     Raises:
         FilmError: if it cannot be read or written.
-        Stopped: if it was.
+        StoppedError: if it was.
     """
     part = hidden(target)
     reader = AnimationReader(source, long_side=size, name=name)
@@ -69,7 +69,7 @@ def stylize_animation(
 
     def paint(pixels: Bytes, number: int) -> Bytes:
         if stopped is not None and stopped.is_set():
-            raise Stopped
+            raise StoppedError
         return paint_frame(pixels, number)
 
     try:

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from fast_style.controls import Controls
 from fast_style.films.frames import ANIMATIONS
-from fast_style.films.moving import Stopped, stylize_animation
+from fast_style.films.moving import StoppedError, stylize_animation
 from fast_style.folders.intake import Opened
 from fast_style.images.copies import Original
 from fast_style.images.pages import is_paged
 from fast_style.pages import stylize_pages
 from fast_style.stylizer import Stylizer
 
-__all__ = ["Alone", "Stopped", "holds_all", "left_out"]
+__all__ = ["Alone", "StoppedError", "holds_all", "left_out"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Alone:
         Raises:
             ImageError: if it cannot be read or written.
             FilmError: likewise, of an animation.
-            Stopped: if it was.
+            StoppedError: if it was.
         """
         source, target, name = opened.file, opened.job.target, str(opened.job.source)
         match holds_all(opened):
@@ -66,7 +66,7 @@ class Alone:
 
     def _page(self, original: Original) -> Any:
         if self.stopped.is_set():
-            raise Stopped
+            raise StoppedError
         return self.stylizer.stylize_originals([original], self.controls)[0]
 
 

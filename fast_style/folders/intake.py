@@ -37,7 +37,7 @@ class Opened:
     job: Job
     file: Path | BinaryFile
     pixels: int
-    several: Several = Several()
+    several: Several
 
     def read(self, size: int | None) -> Original:
         """Read it. See `read_original`.

@@ -13,7 +13,7 @@ from fast_style.controls import Controls
 from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, FastStyleError, FilmError, ImageError
 from fast_style.files import FULL
-from fast_style.folders.alone import Alone, Stopped, holds_all, left_out
+from fast_style.folders.alone import Alone, StoppedError, holds_all, left_out
 from fast_style.folders.crew import Crew
 from fast_style.folders.intake import Intake, Opened, is_made, tidy
 from fast_style.folders.jobs import Job, Report
@@ -217,7 +217,7 @@ class FolderWork:
                 self._report(Report(job, "done", size_in_header(job.target), seconds, notes=notes), room)
                 return
             stylized = self._stylizer.stylize_originals(originals, self._controls)
-        except Stopped:
+        except StoppedError:
             self._drop(pictures[0])
             return
         except (ImageError, FilmError, MemoryError, RuntimeError) as error:
