@@ -131,7 +131,12 @@ class _Films:
         for job in self._there:
             yield _Outcome(job, "skipped")
         for job in self._in_turn():
-            yield self._outcome(job)
+            try:
+                outcome = self._outcome(job)
+            finally:
+                if self._claims is not None:
+                    self._claims.give(job[1])
+            yield outcome
             if self.disk_full:
                 return
 
@@ -154,10 +159,7 @@ class _Films:
                     time.sleep(1)
                 continue
             refused = 0
-            try:
-                yield job
-            finally:
-                self._claims.give(job[1])
+            yield job
 
     def _outcome(self, job: Job) -> _Outcome:
         if self._claims is not None and _is_made(job) is not None:

@@ -84,30 +84,28 @@ def reports(work: FolderWork) -> dict[str, Any]:
         return {report.job.target.name: report for report in work}
 
 
-def test_digits_count_by_their_value_wherever_they_are() -> None:
-    in_order = [
-        *("2/frame10.png", "10/frame1.png", "10/frame01.png", "a.png", "a-1.png", "a.b", "a1.png", "a02.png", "a2.png"),
-        *("a9999.png", "a10000.png", "a10000b2.png", "a10000b10.png", "aٗ", "b٣.png", "b٢٠.png"),
-        *(f"c{'9' * 5000}", f"c1{'0' * 5000}", "c²", "\udcff1", "\udcff10"),
-    ]
-    in_order = sorted(in_order, key=in_order.index)
-    assert sorted(reversed(in_order), key=natural) == sorted(in_order, key=natural)
-    places = {name: place for place, name in enumerate(sorted(in_order, key=natural))}
-    for earlier, later in [
-        ("2/frame10.png", "10/frame1.png"),
-        ("10/frame01.png", "10/frame1.png"),
-        ("a.png", "a1.png"),
-        ("a02.png", "a2.png"),
-        ("a1.png", "a02.png"),
-        ("a2.png", "a9999.png"),
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("a1.png", "a2.png"),
+        ("a2.png", "a10.png"),
         ("a9999.png", "a10000.png"),
         ("a10000b2.png", "a10000b10.png"),
-        ("b٣.png", "b٢٠.png"),
+        ("2/a10.png", "10/a1.png"),
+        ("a.png", "a1.png"),
+        ("a1.png", "a02.png"),
+        ("a01.png", "a1.png"),
+        ("a1", "a1/b"),
+        ("b\u0663.png", "b\u0662\u0661.png"),  # 3 and 21, in Arabic digits
+        ("b\u0663.png", "b20.png"),
+        ("c\u00b2", "c\u00b3"),  # superscripts, which are no decimal digits
         (f"c{'9' * 5000}", f"c1{'0' * 5000}"),
-        ("\udcff1", "\udcff10"),
-    ]:
-        assert places[earlier] < places[later]
-    assert natural("a/b10.png") == natural(PurePath("a/b10.png"))
+        ("\udcff2", "\udcff10"),  # no text
+    ],
+)
+def test_digits_count_by_their_value_wherever_they_are(earlier: str, later: str) -> None:
+    assert natural(earlier) < natural(later)
+    assert natural(PurePath(earlier)) < natural(PurePath(later))
 
 
 def test_folders_globs_and_archives_are_in_natural_order(
@@ -189,7 +187,7 @@ def test_animations_among_photographs_stay_what_they_are(stylizer: Stylizer, tmp
         before, after = frames(tmp_path / "in" / name), frames(tmp_path / "out" / name)
         assert [duration for _, duration in after] == DURATIONS
         for (one, _), (other, _) in zip(before, after, strict=True):
-            assert np.array_equal(one[:, :, 3], other[:, :, 3])
+            assert np.abs(one[:, :, 3] - other[:, :, 3]).max() <= (4 if name == "b.avif" else 0)
             assert np.abs(one - other).mean() < 4  # what AVIF and WebP lose; another frame is ten times as far
         if name != "b.avif":
             with Image.open(tmp_path / "out" / name) as image:
@@ -212,9 +210,10 @@ def test_pages_keep_their_sizes_depths_and_resolutions(stylizer: Stylizer, tmp_p
     assert [*found["deep.tif"].notes] == ["1 smaller copies or masks of its pages are left out"]
     with tifffile.TiffFile(tmp_path / "out/deep.tif") as tiff:
         assert len(tiff.pages) == 3
-        for index, (page, expected) in enumerate(zip(tiff.pages, pages, strict=True)):
+        for index, expected in enumerate(pages):
+            page: Any = tiff.pages[index]
             assert np.array_equal(page.asarray(), expected)
-            assert page.tags["XResolution"].value == (100 + index, 1)  # type: ignore[union-attr]
+            assert page.tags["XResolution"].value == (100 + index, 1)
     for (one, _), other in zip(frames(tmp_path / "out/scan.tif"), shallow, strict=True):
         assert np.array_equal(one, np.asarray(other.convert("RGBA")))
     # And so in Python.
@@ -263,7 +262,12 @@ def test_what_is_stopped_half_way_leaves_nothing(
     made[0].save(tmp_path / "in" / name, save_all=True, append_images=made[1:])
     work = FolderWork(stylizer, folder_jobs(tmp_path / "in", tmp_path / "out"), resume=True)
     counted = itertools.count(1)
-    backend.before = lambda: next(counted) == 3 and work.stop()
+
+    def stop_at_the_third() -> None:
+        if next(counted) == 3:
+            work.stop()
+
+    backend.before = stop_at_the_third
     assert list(work) == []
     assert next(counted) <= 6
     assert list((tmp_path / "out").iterdir()) == []
@@ -273,17 +277,16 @@ def test_a_page_that_cannot_be_read_is_left_out_and_told(stylizer: Stylizer, tmp
     made = [picture(index) for index in range(3)]
     made[0].save(tmp_path / "a.tif", save_all=True, append_images=made[1:], compression="tiff_lzw")
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
-        (start,), (length,) = tiff.pages[1].dataoffsets, tiff.pages[1].databytecounts  # type: ignore[union-attr]
+        page: Any = tiff.pages[1]
+        (start,), (length,) = page.dataoffsets, page.databytecounts
     content = bytearray((tmp_path / "a.tif").read_bytes())
     content[start : start + length] = b"\xff" * length
     (tmp_path / "a.tif").write_bytes(content)
     found = reports(FolderWork(stylizer, [Job(tmp_path / "a.tif", tmp_path / "b.tif")], AS_IT_IS))
     (note,) = found["b.tif"].notes
     assert note.startswith("page 2 of 3 is left out: not a readable picture (")
-    assert [
-        np.array_equal(one[:, :, :3], each)
-        for (one, _), each in zip(frames(tmp_path / "b.tif"), made[::2], strict=True)
-    ] == [True, True]
+    for (one, _), each in zip(frames(tmp_path / "b.tif"), made[::2], strict=True):
+        assert np.array_equal(one[:, :, :3], np.asarray(each))
 
 
 @pytest.mark.parametrize(
@@ -327,8 +330,9 @@ def test_a_folder_with_a_clash_is_made_and_resumed(stylizer: Stylizer, tmp_path:
     for source, target in (("in", "out"), ("in.zip", "out2")):
         jobs = folder_jobs(tmp_path / source, tmp_path / target)
         assert {r.status for r in reports(FolderWork(stylizer, jobs, AS_IT_IS)).values()} == {"done"}
-        assert np.array_equal(np.asarray(Image.open(tmp_path / target / "logo.png")), np.asarray(picture(0)))
-        assert Image.open(tmp_path / target / "logo.ico.png").size == (64, 64)
+        assert np.array_equal(frames(tmp_path / target / "logo.png")[0][0][:, :, :3], np.asarray(picture(0)))
+        with Image.open(tmp_path / target / "logo.ico.png") as image:
+            assert image.size == (64, 64)
         assert FolderWork(stylizer, folder_jobs(tmp_path / source, tmp_path / target), resume=True).skipped == 2
 
 
@@ -339,7 +343,7 @@ def test_two_that_resume_one_folder_make_each_picture_once(stylizer: Stylizer, t
     jobs = folder_jobs(tmp_path / "in", tmp_path / "out")
     works = [FolderWork(stylizer, jobs, resume=True, batch=1) for _ in range(2)]
     found: list[list[Any]] = [[], []]
-    threads = [threading.Thread(target=lambda i=i: found[i].extend(works[i])) for i in range(2)]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda i=i: found[i].extend(works[i])) for i in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
