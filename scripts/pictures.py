@@ -93,7 +93,7 @@ class _Said:
     def __call__(self, report: Report) -> None:
         if self._as_json:
             source, target = str(report.job.source), str(report.job.target)
-            print(json_line(source, target, report, notes=[*report.notes]), flush=True)
+            print(json_line(source, target, report, **({"notes": [*report.notes]} if report.notes else {})), flush=True)
         elif report.status == "done" and self._names:
             print(printable(str(report.job.target)), flush=True)
         if report.error and self._several:

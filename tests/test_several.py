@@ -211,9 +211,9 @@ def test_pages_keep_their_sizes_depths_and_resolutions(stylizer: Stylizer, tmp_p
     with tifffile.TiffFile(tmp_path / "out/deep.tif") as tiff:
         assert len(tiff.pages) == 3
         for index, expected in enumerate(pages):
-            page: Any = tiff.pages[index]
-            assert np.array_equal(page.asarray(), expected)
-            assert page.tags["XResolution"].value == (100 + index, 1)
+            found_page: Any = tiff.pages[index]
+            assert np.array_equal(found_page.asarray(), expected)
+            assert found_page.tags["XResolution"].value == (100 + index, 1)
     for (one, _), other in zip(frames(tmp_path / "out/scan.tif"), shallow, strict=True):
         assert np.array_equal(one, np.asarray(other.convert("RGBA")))
     # And so in Python.
