@@ -15,6 +15,9 @@ from typing import Any, TypeAlias
 from fast_style.clusters import Workers
 from fast_style.controls import Controls
 from fast_style.errors import ConfigError, FastStyleError
+from fast_style.films.frames import ANIMATIONS
+from fast_style.films.moving import stylize_animation
+from fast_style.images.pages import look_for_several
 from fast_style.stylizer import Stylizer
 
 #: The picture to read and the file to write. Relative paths are seen from the folder of this process.
@@ -144,7 +147,10 @@ class _Worker:
                     attempt = file.tell()
                 if attempt > RETRIES + 1:
                     return f"{source}: {RETRIES + 1} processes that began it died, perhaps for want of memory"
-                self.stylizer.stylize_file(source, target, size=self.size, controls=self.controls)
+                if look_for_several(source).kind == "frame" and target.suffix.lower() in ANIMATIONS:
+                    stylize_animation(self.stylizer, source, target, self.controls, size=self.size)
+                else:
+                    self.stylizer.stylize_file(source, target, size=self.size, controls=self.controls)
             # Else it was made by a process that died before it could say so.
         except Exception as error:  # Any: the others are not to be lost for it.
             return _one_line(error) if isinstance(error, FastStyleError) else f"{source}: {_one_line(error)}"

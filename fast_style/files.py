@@ -6,9 +6,11 @@ import os
 import re
 import secrets
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from hashlib import blake2b
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 #: What the system says when there is no more room.
@@ -18,6 +20,9 @@ _PART = ".part"
 # Not a drive of Windows; and what pathlib makes of a URL has one slash less.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/|data:")
 _OURS = re.compile(r"\.[0-9a-f]{16}\.part")
+#: What a name has at most, in bytes, on the file systems that are in use.
+_LONGEST_NAME = 255
+_DIGITS = re.compile(r"\d+")
 
 
 @contextmanager
@@ -30,7 +35,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the folder is missing, the disk is full, or the like.
     """
-    part = path.with_name(f".{secrets.token_hex(8)}{_PART}")
+    part = hidden(path)
     try:
         with open(part, "xb") as file:
             yield file
@@ -38,6 +43,36 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def hidden(path: Path) -> Path:
+    """Return a name that nobody else has, beside a file that is to be written. `sweep` knows it."""
+    return path.with_name(f".{secrets.token_hex(8)}{_PART}")
+
+
+def longer(name: str, ending: str) -> str:
+    """Return a name with something behind it; one that file systems would refuse is cut, and told from others."""
+    whole = os.fsencode(name)
+    if len(whole) + len(os.fsencode(ending)) <= _LONGEST_NAME:
+        return name + ending
+    ending = f"~{blake2b(whole, digest_size=4).hexdigest()}{ending}"
+    # Not in the middle of a character.
+    return whole[: _LONGEST_NAME - len(os.fsencode(ending))].decode(errors="ignore") + ending
+
+
+def natural(name: str | PurePath) -> tuple[tuple[str, str], ...]:
+    """Return what sorts paths as people number them: by their characters, but digits by value, so that 9 is before 10.
+
+    Each folder of a path counts by itself. Of names that differ in leading zeros only, the order is that of characters.
+    """
+    parts = name.parts if isinstance(name, PurePath) else name.split("/")
+    return tuple((_DIGITS.sub(_by_value, part), part) for part in parts)
+
+
+def _by_value(digits: re.Match[str]) -> str:
+    # Not int(), which refuses thousands of digits, as names in archives can have. More digits are more.
+    value = "".join(str(unicodedata.decimal(digit)) for digit in digits[0]).lstrip("0")
+    return f"0{chr(len(value))}{value}"
 
 
 def take_place(part: Path, path: Path) -> None:

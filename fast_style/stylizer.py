@@ -18,8 +18,10 @@ from fast_style.giants import Giants
 from fast_style.images.arrays import InMemory, Pixels, is_tensor
 from fast_style.images.copies import Original, read_original
 from fast_style.images.deep import Deep
+from fast_style.images.pages import is_paged, look_for_several
 from fast_style.images.picture import Picture, flatten, open_picture
 from fast_style.network_files import Metadata, read_network_file
+from fast_style.pages import stylize_pages
 from fast_style.strips import to_numbers, to_pictures
 from fast_style.zoo import find
 
@@ -128,6 +130,9 @@ class Stylizer:
             ConfigError: if the network does not know the style, or a setting is out of range.
         """
         controls = _chosen(style, controls, settings)
+        if is_paged(source, target, found := look_for_several(source)):
+            stylize_pages(lambda page: self.stylize_originals([page], controls)[0], source, target, found, size)
+            return
         if self.giants.takes(source, size, controls):
             self.giants.file(source, target, controls.rows(self.styles), controls, size)
             return

@@ -29,6 +29,8 @@ from run_id import run_id
 
 from fast_style.controls import Controls, Settings
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
+from fast_style.files import longer, natural
+from fast_style.folders.names import apart
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.precision import torch_computes_bfloat16
 from fast_style.zoo import who_knows
@@ -122,7 +124,7 @@ def build(node: Any, **arguments: Any) -> Any:
 
 
 def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
-    """Return the pictures that a path, a folder, a glob, or a list of them stands for, in order and once each.
+    """Return the pictures that a path, a folder, a glob, or a list of them stands for, in natural order and once each.
 
     Raises:
         ConfigError: if one of them stands for nothing.
@@ -131,8 +133,8 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
     for name in map(str, names if isinstance(names, list | ListConfig) else [names]):
         path = Path(name)
         if path.is_dir() or not path.exists():
-            pattern = f"{glob.escape(name)}/*" if path.is_dir() else name
-            files = [Path(file) for file in sorted(glob.glob(pattern, recursive=True))]
+            files = list(map(Path, glob.glob(f"{glob.escape(name)}/*"))) if path.is_dir() else matches(name)[1]
+            files.sort(key=natural)
             files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
         else:
             files = [path]
@@ -158,6 +160,26 @@ def one_network(ckpt: Any) -> str:
     names = [str(name) for name in ckpt]
     also = f"; {knowing}: give that one" if (knowing := who_knows(names)) else ""
     raise ConfigError(f"ckpt must be one network, which may know several styles, not {', '.join(names)}{also}")
+
+
+def matches(pattern: str) -> tuple[Path, list[Path]]:
+    """Return what a glob finds, and the folder before its first part that stands for several.
+
+    Brackets may be part of a folder's name, as in 'photos [2024]/*.jpg': they are where there is such a folder, or
+    where nothing else is found.
+    """
+    parts = list(Path(pattern).parts)
+    fixed = 0
+    while fixed < len(parts) - 1 and not glob.has_magic(parts[fixed].replace("[", "")):
+        if "[" in parts[fixed] and not Path(*parts[: fixed + 1]).is_dir():
+            break
+        parts[fixed] = glob.escape(parts[fixed])
+        fixed += 1
+    root, rest = Path(*Path(pattern).parts[:fixed]), parts[fixed:]
+    for tried in (rest, [part.replace("[", "[[]") for part in rest]):
+        if files := glob.glob(os.path.join(*parts[:fixed], *tried), recursive=True):
+            return root, list(map(Path, files))
+    return root, []
 
 
 def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
@@ -187,6 +209,7 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
         outputs = [Path(output) / f"{file.stem}{copy_suffix(file)}" for file in files]
     else:
         outputs = [Path(output)]
+    outputs = apart(files, outputs)
     require_outputs(files, outputs, overwrite=overwrite)
     for folder in {path.parent for path in outputs}:
         require_writable(folder, "output")
@@ -195,7 +218,7 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
 
 def beside(file: Path, name: str) -> Path:
     """Return the name of a result beside its picture."""
-    return file.with_name(f"{file.stem}_{safe(name)}{copy_suffix(file)}")
+    return file.with_name(longer(file.stem, f"_{safe(name)}{copy_suffix(file)}"))
 
 
 def safe(name: str) -> str:

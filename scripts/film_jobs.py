@@ -1,5 +1,6 @@
 """What there is to do with films, with animations, and with pictures that are to become one."""
 
+import glob
 import importlib.util
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from command_line import find_pictures, require_writable
 from inputs import Found, is_film, results
 
 from fast_style.errors import ConfigError
+from fast_style.files import natural
 from fast_style.films.animations import is_animation
 from fast_style.films.frames import ANIMATIONS, AS_USUAL, CONTAINERS, Besides
 from fast_style.films.stylize import part_of
@@ -69,7 +71,8 @@ def film_jobs(
     if not films:
         if frames and not archives:
             raise ConfigError(f"{output}: is for the frames of a film, and input has none; give {target.parent}/")
-        if not (suffix in CONTAINERS or (suffix in (".gif", ".apng", ".webp") and len(pictures) > 1)):
+        # One .png is a picture, whatever it is made of.
+        if not (suffix in CONTAINERS or (suffix in ANIMATIONS and suffix != ".png" and len(pictures) > 1)):
             return []
         if archives:
             raise ConfigError(f"{archives[0]}: a film is made of pictures in a folder; unpack it, and give that")
@@ -120,7 +123,9 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
             name = "the input itself" if len(inputs) == 1 else "one of the inputs"
             raise ConfigError(f"{target}: is {name}; give another output")
         if "*" in target.name:
-            if (there := sorted(target.parent.glob(target.name))) and not overwrite:
+            if (
+                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural)
+            ) and not overwrite:
                 unsure = ", since nobody can tell whether all frames are there" if resume else ""
                 again = f"add overwrite=true to replace it{unsure}, or give another output"
                 raise ConfigError(f"{there[0]}: exists already; {again}")

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from fast_style.films import FilmReport, stylize_film
 from fast_style.folders import Job as FileJob
 from fast_style.folders import Member
 from fast_style.folders.intake import is_made
+from fast_style.parts import Claims
 from fast_style.stylizer import Stylizer
 
 #: The settings that only films have.
@@ -57,6 +59,9 @@ def stylize_films(
     from progress import Amount
 
     def make(source: Path | list[Path], target: Path) -> FilmReport:
+        if isinstance(source, list):
+            first, last = printable(str(source[0])), printable(str(source[-1]))
+            print(f"{len(source):,} pictures, in this order: {first} to {last}", file=sys.stderr, flush=True)
         with Amount("frames", aside=True) as amount:
 
             def progress(done: int, total: int) -> None:
@@ -112,6 +117,8 @@ class _Films:
         self._left = [job for job, is_there in zip(jobs, made, strict=True) if is_there is None]
         self.done, self.failed, self.disk_full = 0, 0, False
         self.skipped, self.older = len(self._there), made.count(False)
+        # Others may be making the same films.
+        self._claims = Claims() if resume else None
         self._outcomes = self._work()
 
     def __iter__(self) -> Iterator[_Outcome]:
@@ -123,23 +130,54 @@ class _Films:
     def _work(self) -> Generator[_Outcome, None, None]:
         for job in self._there:
             yield _Outcome(job, "skipped")
-        for job in self._left:
-            began = time.monotonic()
+        for job in self._in_turn():
             try:
-                film = self._one(*job)
-            except FastStyleError as error:
-                # What is wrong with the settings is wrong with all films, unless some could be made.
-                if isinstance(error, ConfigError) and not self.done:
-                    raise
-                self.failed += 1
-                self.disk_full = _is_full(error)
-                outcome = _Outcome(job, "failed", time.monotonic() - began, printable(str(error)))
-            else:
-                self.done += 1
-                outcome = _Outcome(job, "done", film.seconds, film=film)
+                outcome = self._outcome(job)
+            finally:
+                if self._claims is not None:
+                    self._claims.give(job[1])
             yield outcome
             if self.disk_full:
                 return
+
+    def _in_turn(self) -> Iterator[Job]:
+        """Yield what is to be made, and last what other processes are at: in vain, perhaps."""
+        left, refused = deque(self._left), 0
+        while left:
+            job = left.popleft()
+            if self._claims is None:
+                yield job
+                continue
+            with contextlib.suppress(OSError):  # What is wrong is said when it is written.
+                job[1].parent.mkdir(parents=True, exist_ok=True)
+            if not self._claims.take(job[1]):
+                left.append(job)
+                refused += 1
+                if refused == len(left):
+                    print(printable(f"{job[1]}: another process is making it; waiting for that"), file=sys.stderr)
+                if refused >= len(left):
+                    time.sleep(1)
+                continue
+            refused = 0
+            yield job
+
+    def _outcome(self, job: Job) -> _Outcome:
+        if self._claims is not None and _is_made(job) is not None:
+            # By another process, since the work began.
+            self.skipped += 1
+            return _Outcome(job, "skipped")
+        began = time.monotonic()
+        try:
+            film = self._one(*job)
+        except FastStyleError as error:
+            # What is wrong with the settings is wrong with all films, unless some could be made.
+            if isinstance(error, ConfigError) and not self.done:
+                raise
+            self.failed += 1
+            self.disk_full = _is_full(error)
+            return _Outcome(job, "failed", time.monotonic() - began, printable(str(error)))
+        self.done += 1
+        return _Outcome(job, "done", film.seconds, film=film)
 
     def _one(self, source: Path | Member | list[Path], target: Path) -> FilmReport:
         if isinstance(source, Member):

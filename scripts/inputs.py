@@ -1,22 +1,21 @@
 """What the setting `input` stands for, and where each result goes."""
 
-import glob
-import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from command_line import beside, find_pictures, safe
+from command_line import beside, find_pictures, matches, safe
 from earlier_results import earlier_results
 from omegaconf import ListConfig
 
 from fast_style.data.sources import open_source, printable
 from fast_style.errors import ConfigError
+from fast_style.files import natural
 from fast_style.films import FILM_SUFFIXES
 from fast_style.films.kinds import kind_of, suffix_of
 from fast_style.folders import Job, Member, pictures_in
-from fast_style.folders.jobs import ARCHIVE_SUFFIXES, is_archive
+from fast_style.folders.jobs import ARCHIVE_SUFFIXES, is_archive, jobs_apart
 from fast_style.images.formats import PICTURE_SUFFIXES
 
 _SAID = (*PICTURE_SUFFIXES, *FILM_SUFFIXES, *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
@@ -38,10 +37,15 @@ def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
     """
     _require_no_archive(output)
     found: Found = {}
-    for each in map(str, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
+    for each in map(_spelt, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
         for source, place in _found(each, output, name).items():
             found.setdefault(source, place)
     return found
+
+
+def _spelt(name: Any) -> str:
+    # What the command line takes for no value, or for a yes or no, is here the name of a file.
+    return "null" if name is None else str(name).lower() if isinstance(name, bool) else str(name)
 
 
 def is_film(place: Path) -> bool:
@@ -50,7 +54,7 @@ def is_film(place: Path) -> bool:
 
 
 def results(found: Found, output: str | None, name: str, rename: Callable[[Path | Member, Path], Path]) -> list[Job]:
-    """Return what is to be made of each.
+    """Return what is to be made of each, under a name of its own: see `names.apart`.
 
     Args:
         found: what `find_inputs` has found.
@@ -59,8 +63,8 @@ def results(found: Found, output: str | None, name: str, rename: Callable[[Path 
         rename: gives the result of something, by what it would be called, a suffix that can be written.
     """
     if output is not None:
-        return [Job(source, Path(output) / rename(source, place)) for source, place in found.items()]
-    jobs = [Job(source, rename(source, _beside(source, place, name))) for source, place in found.items()]
+        return jobs_apart([Job(source, Path(output) / rename(source, place)) for source, place in found.items()])
+    jobs = jobs_apart([Job(source, rename(source, _beside(source, place, name))) for source, place in found.items()])
     # What an earlier run over the same folder made is not stylised again.
     made = {job.target for job in jobs}
     return [job for job in jobs if job.source not in made]
@@ -84,21 +88,22 @@ def _found(name: str, output: str | None, style: str) -> Found:
         return {path: _place(path)}
     suffixes = (*PICTURE_SUFFIXES, *FILM_SUFFIXES)
     if path.is_dir() or (is_archive(path) and path.is_file()):
-        found = {source: place for place, source in pictures_in(path, suffixes).items()}
+        hidden: list[Path] = []
+        found = {source: place for place, source in pictures_in(path, suffixes, hidden).items()}
         root = path
         if path.is_dir():
             found |= _others([path / each for each in open_source(path).names()], found, path)
         if not found:
             kind = "folder" if path.is_dir() else "archive"
-            raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)})")
+            more = f"; {_left_out(hidden)}" if hidden else ""
+            raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)}){more}")
+        if hidden:
+            print(printable(f"{name}: {_left_out(hidden)}"), file=sys.stderr)
     else:
-        # Of a glob, what comes before the first part that has a pattern.
-        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-        root = path.parent if path.exists() else Path(*fixed)
-        matches = [Path(each) for each in sorted(glob.glob(name, recursive=True))]
-        said = any(each.suffix.lower() in suffixes for each in matches)
+        root, files = (path.parent, [path]) if path.exists() else matches(name)
+        said = any(each.suffix.lower() in suffixes for each in files)
         found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if said else {}
-        found |= _others(matches, found, root)
+        found |= _others(sorted(files, key=natural), found, root)
         if not found:
             find_pictures(name, suffixes)  # It says what is wrong.
     ours = earlier_results((source for source in found if isinstance(source, Path)), style)
@@ -134,6 +139,11 @@ def _others(files: list[Path], found: Found, root: Path) -> Found:
         said = "files that can be read, whose names do not say it, are left out"
         print(f"{len(others):,} {said}: {first}; give it such a name, or name it as input", file=sys.stderr)
     return {file: file.relative_to(root).with_suffix(".mp4") for file in films}
+
+
+def _left_out(hidden: list[Path]) -> str:
+    files = "1 hidden file is" if len(hidden) == 1 else f"{len(hidden):,} hidden files are"
+    return f"{files} left out, such as {hidden[0]}; give its name to have it"
 
 
 def _beside(source: Path | Member, place: Path, name: str) -> Path:

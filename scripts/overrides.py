@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import glob
 import inspect
 import os
 import pkgutil
@@ -241,13 +242,15 @@ def _quoted(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if not key:
         raise OverrideParseException(argument, f"{argument!r} has no key")
+    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES
+    if names and (literal := _literal(value)) != value:
+        return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
     quoted = f"{key}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
     try:
         override = OverridesParser.create().parse_override(argument)
     except HydraException:
         return quoted if equals else argument
     several, chosen = override.is_sweep_override() and not sweep, override._value
-    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES
     if names and equals and not value.strip():
         raise ConfigError(f"{key}= is empty; give it a value, or leave it out")
     if group := _group(argument):
@@ -265,9 +268,26 @@ def _quoted(argument: str, sweep: bool) -> str:
     # Such as input=a,b.jpg and input=[draft], a folder; but a number stays one.
     is_number = isinstance(chosen, int | float)
     is_file = os.path.exists(value) and not (is_number or chosen is None)
+    # Such as input=true; but of what takes either, null stands for none, and ./null for the file.
+    is_file |= key in NAMES and os.path.exists(value) and (isinstance(chosen, bool) or key == "input")
     # Such as output=2024; but resume=true, which of films and pictures is all that there is to say.
     is_text = names and is_number and not isinstance(chosen, bool)
+    inner = value.strip()[1:-1]
+    if names and isinstance(chosen, list) and not is_file and len(each := inner.split(",")) == len(chosen) > 0:
+        # Unless there are quotes or brackets, each as it is spelt: 007 is no number, and null a file.
+        texts = [QuotedString(_literal(name.strip()), Quote.single).with_quotes() for name in each]
+        return argument if re.search(r"['\"\[\]]", inner) else f"{key}=[{','.join(texts)}]"
     return quoted if is_file or is_text or several else argument
+
+
+def _literal(name: str) -> str:
+    """Return the name of a file so that Hydra takes it for no more than that."""
+    if name == "???":  # To Hydra, what must be given.
+        return os.path.join(os.curdir, name)
+    if "${" in name and (os.path.lexists(name) or (glob.has_magic(name) and glob.glob(name))):
+        # No setting to be filled in. Backslashes before it count twice.
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
+    return name
 
 
 def full_key(error: InstantiationException) -> str:

@@ -92,11 +92,14 @@ class _Said:
 
     def __call__(self, report: Report) -> None:
         if self._as_json:
-            print(json_line(str(report.job.source), str(report.job.target), report), flush=True)
+            source, target = str(report.job.source), str(report.job.target)
+            print(json_line(source, target, report, **({"notes": [*report.notes]} if report.notes else {})), flush=True)
         elif report.status == "done" and self._names:
             print(printable(str(report.job.target)), flush=True)
         if report.error and self._several:
             print(report.error, file=sys.stderr, flush=True)
+        for note in report.notes:
+            print(printable(f"{report.job.source}: {note}"), file=sys.stderr, flush=True)
         if self._amount is not None:
             self._amount.update("stylising", self._work.done + self._work.failed, max(1, self._work.total))
 

@@ -29,11 +29,6 @@ def test_every_error_is_a_fast_style_error_and_stands_in_the_tree() -> None:
             assert name in (errors.__doc__ or "")
 
 
-def test_no_module_of_the_package_is_larger_than_a_screenful_or_five() -> None:
-    sizes = {path: len(path.read_text().splitlines()) for path in (ROOT / "fast_style").rglob("*.py")}
-    assert max(sizes.values()) <= 250, max(sizes, key=lambda path: sizes[path])
-
-
 def test_modules_say_what_they_are_for() -> None:
     for path in [*(ROOT / "fast_style").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]:
         assert ast.get_docstring(ast.parse(path.read_text())), path

@@ -1,4 +1,4 @@
-"""Animated GIF, WebP and PNG as films."""
+"""Animated GIF, WebP, AVIF and PNG as films."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,18 +14,19 @@ from fast_style.files import written_whole
 from fast_style.films.frames import ANIMATIONS, Bytes, Frame, Shape
 from fast_style.films.kinds import FILM_SUFFIXES
 from fast_style.films.stills import to_frame
-from fast_style.images.opening import reason_of
+from fast_style.images.opening import BinaryFile, reason_of
 from fast_style.images.picture import Picture
 from fast_style.untrusted import open_regular, own_limits
 
-# WebP last: for what Pillow does not read by itself, it loads all the readers it has, in a tenth of a second.
-_FORMATS = ("PNG", "GIF", "WEBP")
+# WebP and AVIF last: for what Pillow does not read by itself, it loads all the readers it has, in a tenth of a second.
+_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 _MILLISECOND = Fraction(1, 1000)
 # What browsers make of a GIF that does not say; and what they still show as it is said.
 _UNSAID = Fraction(1, 10)
 _SHORTEST_IN_GIF = Fraction(2, 100)
 #: What each format can say that a frame stands for, in seconds.
 _LONGEST = {"GIF": Fraction(65_535, 100), "PNG": Fraction(65_535, 1000), "WEBP": Fraction(2**24 - 1, 1000)}
+_LONGEST["AVIF"] = Fraction(2**32 - 1, 1000)
 #: The place in a GIF's palette that stands for what is transparent.
 _NO_COLOUR = 255
 #: More than any has.
@@ -53,22 +54,30 @@ class AnimationReader:
     """Reads an animated picture.
 
     Args:
-        path: the file.
+        source: the file, or its content.
         start: as for FilmReader.
         end: likewise.
         long_side: likewise.
+        name: what messages call it; by default its path.
 
     Raises:
         FilmError: if it is no animation that can be read, or nothing of it is wanted.
     """
 
-    def __init__(self, path: Path, start: float = 0, end: float | None = None, long_side: int | None = None) -> None:
-        self.path = path
+    def __init__(
+        self,
+        source: Path | BinaryFile,
+        start: float = 0,
+        end: float | None = None,
+        long_side: int | None = None,
+        name: str = "",
+    ) -> None:
+        path = self.path = Path(name) if name or not isinstance(source, Path) else source
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
         self._long_side = long_side
         self._open = contextlib.ExitStack()
         try:
-            file = self._open.enter_context(open_regular(path))
+            file = self._open.enter_context(open_regular(source)) if isinstance(source, Path) else source
             self._open.enter_context(own_limits())
             self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
             count = self._counted()

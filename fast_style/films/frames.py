@@ -27,6 +27,7 @@ CONTAINERS = {
 WAYS = ("auto", "copy", "convert", "none")
 #: How the names of animated pictures end, with Pillow's names for their formats.
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+ANIMATIONS |= {".avif": "AVIF", ".avifs": "AVIF"}
 
 
 @dataclass(frozen=True)

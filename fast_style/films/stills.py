@@ -12,6 +12,7 @@ from PIL import Image
 from fast_style.errors import FilmError, ImageError
 from fast_style.films.frames import USUAL_RATE, Frame, Shape
 from fast_style.images.opening import open_image
+from fast_style.images.pages import look_for_several
 from fast_style.images.picture import Picture, open_picture, write_image
 from fast_style.untrusted import open_regular, own_limits
 
@@ -43,7 +44,7 @@ class PicturesReader:
         Raises:
             FilmError: if one of them is not of the first one's size.
         """
-        unreadable = 0
+        unreadable = several = 0
         for index, path in enumerate(self._files):
             try:
                 frame = self._read(index)
@@ -51,6 +52,11 @@ class PicturesReader:
                 unreadable += 1
                 self.damage = f"{error}; {unreadable} of {len(self._files)} pictures are left out"
                 continue
+            if look_for_several(path).count > 1:
+                several += 1
+                self.notes = (
+                    f"{several} of {len(self._files)} pictures hold several: only the first of each is taken",
+                )
             height, width = frame.pixels.shape[:2]
             if (width, height) != (self.shape.width, self.shape.height):
                 sizes = f"{width}x{height} pixels, and the first {self.shape.width}x{self.shape.height}"

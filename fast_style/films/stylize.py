@@ -8,15 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-import numpy as np
-from PIL import Image
-
 from fast_style.controls import Controls, Settings, Style
 from fast_style.errors import ConfigError, FilmError
-from fast_style.files import take_place
+from fast_style.files import longer, take_place
 from fast_style.films.animations import AnimationReader, AnimationWriter
-from fast_style.films.frames import ANIMATIONS, CONTAINERS, Besides, Bytes, Reader, Writer
+from fast_style.films.frames import ANIMATIONS, CONTAINERS, Besides, Reader, Writer
 from fast_style.films.kinds import holds_film, is_moving_picture
+from fast_style.films.moving import painter
 from fast_style.films.stills import PicturesReader, PicturesWriter
 from fast_style.films.temporal import Smoother
 from fast_style.films.work import FilmReport, FilmWork
@@ -91,17 +89,14 @@ def stylize_film(
     besides = Besides(audio, subtitles)
     smoother = Smoother(temporal) if temporal else None
 
-    def paint(pixels: Bytes, number: int) -> Bytes:
-        frame = replace(chosen, seed=(chosen.seed + number) % 2**64) if chosen.grain else chosen
-        return np.asarray(stylizer(Image.fromarray(pixels), controls=frame), np.uint8)
-
     with contextlib.ExitStack() as held:
         reader = _open_reader(frames, start, end, fps, size)
         held.callback(reader.close)
         held.enter_context(_claimed(place))
         work, earlier = None, part.exists()
         try:
-            work = FilmWork(reader, paint, smoother, _open_writer(place, part, reader, codec, crf, besides))
+            writer = _open_writer(place, part, reader, codec, crf, besides)
+            work = FilmWork(reader, painter(stylizer, chosen), smoother, writer)
             report = work.run(progress)
             if part != place:
                 _take_place(part, place)
@@ -123,7 +118,7 @@ def stylize_film(
 def part_of(target: Path) -> Path:
     """Return what a film is called until it is whole; pictures, which are whole one by one, have no such name."""
     # Not another suffix: programs know films by how their names end.
-    return target if "*" in target.name else target.with_name(f"{target.stem}.part{target.suffix}")
+    return target if "*" in target.name else target.with_name(longer(target.stem, f".part{target.suffix}"))
 
 
 def _check(

@@ -13,10 +13,14 @@ from fast_style.files import sweep
 from fast_style.folders.jobs import Job, Member
 from fast_style.images.copies import Original, read_original, size_in_header
 from fast_style.images.large import picture_size
+from fast_style.images.pages import Several, look_for_several
 from fast_style.images.picture import BinaryFile
+from fast_style.parts import Claims, sweep_claims
 
 # Of formats that do not tell their size before they are read whole.
 _PIXELS_OF_BYTE = 8
+# How long to wait for what other processes are at, in seconds, until it is looked at again.
+_LOOKS_AGAIN = 0.2
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,13 @@ class Opened:
         job: what is to be done.
         file: its path, or its content if it is in an archive.
         pixels: how many it has or, if that is more, its copy.
+        several: what pictures there are in the file.
     """
 
     job: Job
     file: Path | BinaryFile
     pixels: int
+    several: Several
 
     def read(self, size: int | None) -> Original:
         """Read it. See `read_original`.
@@ -49,32 +55,61 @@ class Intake:
         jobs: the pictures.
         size: long side of the copies, if it is set.
         overwrite: whether copies may replace files.
+        stopped: when it is set, nothing is waited for.
+        resume: whether other processes may be making the same copies. What one of them is at comes last, and is made
+            here only if it has come to nothing there.
     """
 
-    def __init__(self, jobs: Iterable[Job], size: int | None, overwrite: bool) -> None:
+    def __init__(
+        self, jobs: Iterable[Job], size: int | None, overwrite: bool, stopped: threading.Event, resume: bool = False
+    ) -> None:
         jobs = list(jobs)
-        self._jobs = iter(jobs)
-        self._size, self._overwrite = size, overwrite
+        self._jobs, self._later = iter(jobs), list[Job]()
+        self._size, self._overwrite, self._stopped = size, overwrite, stopped
+        self._claims = Claims() if resume else None
         self._inputs = {job.source.resolve() for job in jobs if isinstance(job.source, Path)} if overwrite else set()
-        self._targets: set[Path] = set()
+        self._targets: dict[Path, Job] = {}
         self._turn = threading.Lock()
-        for folder in {job.target.parent for job in jobs}:
-            # What was left by runs that were killed; younger ones may be at work.
-            sweep(folder, older_than=3600)
 
-    def next(self) -> Opened | tuple[Job, ImageError] | None:
-        """Return the next picture, or what is wrong with it; None: there is none."""
+    def next(self) -> Opened | tuple[Job, ImageError | None] | None:
+        """Return the next picture, or what is wrong with it, or that it has a copy by now; None: there is none."""
         # One after the other, because a compressed archive is fast only in its order.
         with self._turn:
+            while True:
+                job = self._next_job()
+                if job is None:
+                    return None
+                try:
+                    self._prepare(job)
+                    if self._claims is not None and not self._claims.take(job.target):
+                        self._later.append(job)
+                        continue
+                    if self.appeared(job):
+                        return job, None
+                    self.require_free(job.target)
+                    file = job.source if isinstance(job.source, Path) else job.source.open()
+                except ImageError as error:
+                    return job, error
+                break
+        name = str(job.source)
+        return Opened(job, file, self._pixels(file, name), look_for_several(file, name))
+
+    def done_with(self, job: Job) -> None:
+        """Let others make a picture, whatever has become of it."""
+        if self._claims is not None:
+            self._claims.give(job.target)
+
+    def appeared(self, job: Job) -> bool:
+        """Return whether a copy was made by another process since the work began."""
+        return self._claims is not None and is_made(job) is not None
+
+    def _next_job(self) -> Job | None:
+        """Return the next, of those that others were at when there is no other."""
+        job = next(self._jobs, None)
+        while job is None and self._later and not self._stopped.wait(_LOOKS_AGAIN):
+            self._jobs, self._later = iter(self._later), []
             job = next(self._jobs, None)
-            if job is None:
-                return None
-            try:
-                file = job.source if isinstance(job.source, Path) else job.source.open()
-                self._prepare(job.target)
-            except ImageError as error:
-                return job, error
-        return Opened(job, file, self._pixels(file, str(job.source)))
+        return job
 
     def require_free(self, target: Path) -> None:
         """Make sure that a copy replaces no file that it must not.
@@ -86,14 +121,13 @@ class Intake:
         if not self._overwrite and os.path.lexists(target):
             raise ImageError(f"{target}: exists already; choose overwrite or resume, or give another output")
 
-    def _prepare(self, target: Path) -> None:
+    def _prepare(self, job: Job) -> None:
         """Make sure, before the work and not after it, that a copy can be written."""
-        if target in self._targets:
+        target = job.target
+        if self._targets.setdefault(target, job) is not job:
             raise ImageError(f"{target}: is the copy of another picture; take them into folders of their own")
-        self._targets.add(target)
         if target.resolve() in self._inputs:
             raise ImageError(f"{target}: is one of the inputs; give another output")
-        self.require_free(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(target.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
@@ -114,6 +148,13 @@ class Intake:
             return _PIXELS_OF_BYTE * length
         except OSError:  # What is wrong with it is said when it is read.
             return 0
+
+
+def tidy(jobs: Iterable[Job]) -> None:
+    """Remove what runs that were killed have left where copies go; younger ones may be at work."""
+    for folder in {job.target.parent for job in jobs}:
+        sweep(folder, older_than=3600)
+        sweep_claims(folder)
 
 
 def is_made(job: Job) -> bool | None:

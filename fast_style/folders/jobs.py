@@ -1,11 +1,15 @@
 """What there is to do, picture by picture, of a folder or an archive, and what became of it."""
 
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal
 
 from fast_style.data.sources import Source, open_source, printable
+from fast_style.data.tars import CompressedTar
 from fast_style.errors import ImageError
+from fast_style.files import natural
+from fast_style.folders.names import apart
 from fast_style.images.formats import PICTURE_SUFFIXES, copy_suffix
 from fast_style.images.picture import BinaryFile
 
@@ -72,6 +76,7 @@ class Report:
         size: width and height of the copy, if it was made.
         seconds: how long it was worked on; of a batch, its share.
         error: what is wrong, in one line that names the picture.
+        notes: what the copy does not hold of it, each in a few words.
     """
 
     job: Job
@@ -79,10 +84,13 @@ class Report:
     size: tuple[int, int] | None = None
     seconds: float = 0.0
     error: str | None = None
+    notes: Sequence[str] = ()
 
 
 def folder_jobs(source: str | Path, target: str | Path) -> list[Job]:
     """Return what there is to do to stylise a folder of any depth, or an archive, into a folder of the same tree.
+
+    Where two copies would have one name, one of them gets another; see `jobs_apart`.
 
     Args:
         source: the folder, .zip or .tar; the tar may be compressed.
@@ -92,11 +100,23 @@ def folder_jobs(source: str | Path, target: str | Path) -> list[Job]:
         DataError: if the folder or archive is missing or damaged.
     """
     found = pictures_in(source)
-    return [Job(picture, Path(target) / place.with_suffix(copy_suffix(place))) for place, picture in found.items()]
+    return jobs_apart(
+        [Job(picture, Path(target) / place.with_suffix(copy_suffix(place))) for place, picture in found.items()]
+    )
 
 
-def pictures_in(source: str | Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> dict[Path, Path | Member]:
-    """Return the pictures in a folder of any depth or in an archive, by their place in it.
+def jobs_apart(jobs: list[Job]) -> list[Job]:
+    """Return jobs, each with a target of its own; see `names.apart`. What is never read needs none."""
+    read = [job for job in jobs if not (isinstance(job.source, Member) and job.source.refused)]
+    targets = apart([PurePath(str(job.source)) for job in read], [job.target for job in read])
+    found = dict(zip(map(id, read), targets, strict=True))
+    return [replace(job, target=found.get(id(job), job.target)) for job in jobs]
+
+
+def pictures_in(
+    source: str | Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES, hidden: list[Path] | None = None
+) -> dict[Path, Path | Member]:
+    """Return the pictures in a folder of any depth or in an archive, by their place in it, in natural order.
 
     What is hidden, by a dot before its name or that of a folder, is passed over. What is refused, such as a link in an
     archive or a folder that must not be read, is among them: who opens it learns why.
@@ -104,14 +124,17 @@ def pictures_in(source: str | Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES
     Args:
         source: the folder or archive.
         suffixes: how the names of what counts end, in lower case; it need not be pictures.
+        hidden: gets the places of what is passed over because it is hidden.
 
     Raises:
         DataError: if the folder or archive is missing or damaged.
     """
     path = Path(source)
     files = open_source(path, compressed=True)
-    # Of an archive in its own order, in which a compressed one is read once.
-    names = sorted(files.names()) if path.is_dir() else files.names()
+    # Of a compressed archive in its own order, in which it is read once.
+    names = list(files.names()) if isinstance(files, CompressedTar) else sorted(files.names(), key=natural)
+    if hidden is not None:
+        hidden += [Path(name) for name in names if _is_hidden(name) and _is_called(name, suffixes)]
     found: dict[Path, Path | Member] = {
         Path(name): path / name if path.is_dir() else Member(path, files, name)
         for name in names
@@ -128,6 +151,13 @@ def is_archive(path: Path) -> bool:
 
 
 def _counts(name: str, suffixes: tuple[str, ...]) -> bool:
-    place = PurePosixPath(name)
-    hidden = any(part.startswith(".") and part != ".." for part in place.parts)
-    return place.suffix.lower() in suffixes and not hidden
+    return _is_called(name, suffixes) and not _is_hidden(name)
+
+
+def _is_called(name: str, suffixes: tuple[str, ...]) -> bool:
+    # What macOS puts beside each file in archives, with two more characters before its name, is no picture.
+    return PurePosixPath(name).suffix.lower() in suffixes and not PurePosixPath(name).name.startswith("._")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)

@@ -11,10 +11,11 @@ from typing import Any
 
 from fast_style.controls import Controls
 from fast_style.data.sources import printable
-from fast_style.errors import ConfigError, ImageError
+from fast_style.errors import ConfigError, FastStyleError, FilmError, ImageError
 from fast_style.files import FULL
+from fast_style.folders.alone import Alone, StoppedError, holds_all, left_out
 from fast_style.folders.crew import Crew
-from fast_style.folders.intake import Intake, Opened, is_made
+from fast_style.folders.intake import Intake, Opened, is_made, tidy
 from fast_style.folders.jobs import Job, Report
 from fast_style.folders.waiting import Room, Waiting
 from fast_style.images.copies import Original, require_size, size_in_header
@@ -31,12 +32,13 @@ _MOST_THREADS = 8
 
 @dataclass(frozen=True)
 class _Picture:
-    """One under way. Without an original it is too large to be so beside others."""
+    """One under way. Without an original it is too large to be so beside others, or several in one file."""
 
     job: Job
     room: int
     original: Original | None
     seconds: float
+    opened: Opened
     stylized: Any = None
 
     @property
@@ -60,7 +62,9 @@ class FolderWork:
         batch: how many pictures of one shape the network makes at once, or `auto`: as many as pay, which are few on a
             processor, and one with what is compiled for each shape.
         overwrite: whether copies replace files; otherwise a file that is there is an error.
-        resume: whether pictures are skipped that have a copy. Copies are only ever there whole.
+        resume: whether pictures are skipped that have a copy. Copies are only ever there whole. Several processes may
+            do that with the same pictures at a time: each is made by one of them, and skipped by the others.
+        temporal: of animations, how much of the flicker to take away; see `Smoother`.
 
     Attributes:
         total: how many pictures are to be made: all but those that are skipped.
@@ -84,6 +88,7 @@ class FolderWork:
         batch: int | str = "auto",
         overwrite: bool = False,
         resume: bool = False,
+        temporal: float = 0.5,
     ) -> None:
         if batch != "auto" and (type(batch) is not int or batch < 1):
             raise ConfigError(f"batch must be auto or a whole number of pictures, such as 8, not {batch!r}")
@@ -104,8 +109,10 @@ class FolderWork:
 
         memory = stylizer.giants.memory or free_memory()
         self._room = Room(int(min(_MOST_BYTES, memory * _PART)) // _BYTES_OF_PIXEL, _MOST_UNDER_WAY)
-        self._intake = Intake(left, size, overwrite)
+        tidy(jobs)
         self._stopped = threading.Event()
+        self._intake = Intake(left, size, overwrite, self._stopped, resume)
+        self._alone = Alone(stylizer, self._controls, size, temporal, self._stopped)
         self._read: queue.SimpleQueue[_Picture | None] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[_Picture | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -148,20 +155,26 @@ class FolderWork:
             if opened is None:
                 return
             if not isinstance(opened, Opened):
-                self._fail(*opened, time.perf_counter() - began)
+                job, wrong = opened
+                if wrong is None:
+                    self._skip(job)
+                else:
+                    self._fail(job, wrong, time.perf_counter() - began)
                 continue
             began -= time.perf_counter()
             room = self._room.take(opened.pixels, self._stopped)
             if self._stopped.is_set():
+                self._intake.done_with(opened.job)
                 return
             began += time.perf_counter()
             alone = opened.pixels > self._room.pixels and isinstance(opened.file, Path)
+            alone |= holds_all(opened) is not None
             try:
                 original = None if alone else opened.read(self._size)
             except ImageError as error:
                 self._fail(opened.job, error, time.perf_counter() - began, room)
                 continue
-            self._read.put(_Picture(opened.job, room, original, time.perf_counter() - began))
+            self._read.put(_Picture(opened.job, room, original, time.perf_counter() - began, opened))
 
     def _stylize_pictures(self) -> None:
         waiting: Waiting[_Picture] = Waiting()
@@ -175,7 +188,7 @@ class FolderWork:
                     waiting.add(picture.shape, picture)
             if self._stopped.is_set():
                 for dropped in waiting.clear():
-                    self._room.give(dropped.room)
+                    self._drop(dropped)
             if waiting:
                 self._stylize(waiting.take(self._most))
 
@@ -195,18 +208,24 @@ class FolderWork:
         job, room = pictures[0].job, pictures[0].room
         try:
             if not originals:
-                assert isinstance(job.source, Path)
+                if self._intake.appeared(job):
+                    self._skip(job, room)
+                    return
                 self._intake.require_free(job.target)
-                self._stylizer.stylize_file(job.source, job.target, size=self._size, controls=self._controls)
-                self._report(Report(job, "done", size_in_header(job.target), time.perf_counter() - began), room)
+                notes = self._alone(pictures[0].opened)
+                seconds = pictures[0].seconds + time.perf_counter() - began
+                self._report(Report(job, "done", size_in_header(job.target), seconds, notes=notes), room)
                 return
             stylized = self._stylizer.stylize_originals(originals, self._controls)
-        except (ImageError, MemoryError, RuntimeError) as error:
+        except StoppedError:
+            self._drop(pictures[0])
+            return
+        except (ImageError, FilmError, MemoryError, RuntimeError) as error:
             if len(pictures) > 1:
                 for picture in pictures:
                     self._stylize([picture])
                 return
-            if not isinstance(error, ImageError):
+            if not isinstance(error, ImageError | FilmError):
                 if not is_out_of_memory(error):
                     raise
                 error = ImageError("not enough memory; try a smaller size")
@@ -221,19 +240,34 @@ class FolderWork:
     def _write_pictures(self) -> None:
         while (picture := self._made.get()) is not None:
             if self.disk_full:
+                self._drop(picture)
                 continue
             assert picture.original is not None
             began = time.perf_counter()
             try:
+                if self._intake.appeared(picture.job):
+                    self._skip(picture.job, picture.room)
+                    continue
                 self._intake.require_free(picture.job.target)
                 picture.original.write(picture.stylized, picture.job.target)
             except ImageError as error:
                 self._fail(picture.job, error, picture.seconds + time.perf_counter() - began, picture.room)
                 continue
             seconds = picture.seconds + time.perf_counter() - began
-            self._report(Report(picture.job, "done", picture.original.size, seconds), picture.room)
+            notes = left_out(picture.opened)
+            self._report(Report(picture.job, "done", picture.original.size, seconds, notes=notes), picture.room)
 
-    def _fail(self, job: Job, error: ImageError, seconds: float, room: int = 0) -> None:
+    def _skip(self, job: Job, room: int = 0) -> None:
+        with self._lock:
+            self.skipped += 1
+            self.total -= 1
+        self._report(Report(job, "skipped"), room)
+
+    def _drop(self, picture: _Picture) -> None:
+        self._room.give(picture.room)
+        self._intake.done_with(picture.job)
+
+    def _fail(self, job: Job, error: FastStyleError, seconds: float, room: int = 0) -> None:
         # What follows would fail likewise, each after all its work.
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
             self.disk_full = True
@@ -242,7 +276,8 @@ class FolderWork:
 
     def _report(self, report: Report, room: int) -> None:
         self._room.give(room)
+        self._intake.done_with(report.job)
         with self._lock:
-            self.done += report.error is None
+            self.done += report.status == "done"
             self.failed += report.error is not None
         self._reports.put(report)

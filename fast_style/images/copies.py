@@ -41,7 +41,9 @@ class Original:
         write_image(stylized, target, self.picture.alpha, self.format, self.picture.kept)
 
 
-def read_original(source: Path | BinaryFile, target: Path, size: int | None = None, name: str = "") -> Original:
+def read_original(
+    source: Path | BinaryFile, target: Path, size: int | None = None, name: str = "", page: int | None = None
+) -> Original:
     """Read a picture for a copy of it.
 
     Args:
@@ -49,6 +51,7 @@ def read_original(source: Path | BinaryFile, target: Path, size: int | None = No
         target: where the copy goes. A suffix other than that of the source changes the format.
         size: long side of the copy in pixels; nothing: that of the picture.
         name: what the source is called; by default its path.
+        page: as for `open_picture`.
 
     Raises:
         ImageError: if the picture cannot be read, or is too large for the format of the copy.
@@ -56,7 +59,7 @@ def read_original(source: Path | BinaryFile, target: Path, size: int | None = No
     """
     require_size(size)
     name = name or str(source)
-    picture = open_picture(source, name, deep=True)
+    picture = open_picture(source, name, deep=True, page=page)
     picture = picture if size is None else picture.resized(size)
     same = Path(name).suffix.lower() == target.suffix.lower()
     format = picture.format if same else FORMATS.get(target.suffix.lower())

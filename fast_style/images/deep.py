@@ -67,7 +67,7 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
         _require_size(image, *header.size)
         return netpbm.read(file, header)
     if image.format == "HEIF":
-        return _colours(heif.decode_heif(file.read(), image.size))
+        return _colours(heif.decode_heif(file.read(), image.size, image.tell()))
     if isinstance(image, tiff.TiffFile) and (image.ours or HAS_CODECS):
         # Pillow turns such a picture when it is loaded, and says no more of it.
         return upright(_colours(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)

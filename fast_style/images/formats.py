@@ -5,10 +5,10 @@ from pathlib import Path
 
 # Only formats of pixels: EPS and PDF run programs, WMF asks Windows to draw, FITS and its like hold measurements.
 _SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
-    "AVIF": (".avif",),
+    "AVIF": (".avif", ".avifs"),
     "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp", ".dib"),
     "GIF": (".gif",),

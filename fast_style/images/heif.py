@@ -105,11 +105,11 @@ def with_item(file: bytes, kind: bytes, content: bytes) -> bytes:
     return file[: start - 12] + meta + file[end:] + box(b"mdat", content)
 
 
-def decode_heif(content: bytes, size: tuple[int, int]) -> NDArray[np.uint16]:
-    """Return the levels of a HEIC as `decode_avif` does, upright."""
+def decode_heif(content: bytes, size: tuple[int, int], page: int) -> NDArray[np.uint16]:
+    """Return the levels of one of the pictures in a HEIC as `decode_avif` does, upright."""
     import pillow_heif
 
-    heif = pillow_heif.open_heif(content, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    heif = pillow_heif.open_heif(content, convert_hdr_to_8bit=False, hdr_to_16bit=False)[page]
     kind, _, bits = heif.mode.partition(";")
     if heif.size != size or kind not in ("I", "L", "RGB", "RGBA") or not bits:
         raise ValueError(f"{heif.size[0]}x{heif.size[1]} pixels of {heif.mode}, and {size[0]}x{size[1]} to Pillow")
@@ -117,6 +117,16 @@ def decode_heif(content: bytes, size: tuple[int, int]) -> NDArray[np.uint16]:
     if levels.shape[1::-1] != size:
         raise ValueError(f"no {size[0]}x{size[1]} pixels")
     return stretched(levels, 2 ** int(bits) - 1)
+
+
+def heif_levels(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Return what a HEIC is to hold of pixels (height, width, 3) or (height, width, 4), with pillow_heif's name for it.
+
+    Args:
+        pixels: bytes, which stay as they are, or 16 bits, of which 10 are kept.
+    """
+    mode = "RGB" if pixels.shape[2] == 3 else "RGBA"
+    return (pixels, mode) if pixels.dtype == np.uint8 else (shrunk(pixels, 2**_BITS - 1), f"{mode};{_BITS}")
 
 
 def encode_heif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
@@ -128,9 +138,9 @@ def encode_heif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
     """
     import pillow_heif
 
-    height, width, channels = pixels.shape
-    file, levels = io.BytesIO(), shrunk(pixels, 2**_BITS - 1)
-    mode = f"{'RGB' if channels == 3 else 'RGBA'};{_BITS}"
+    height, width = pixels.shape[:2]
+    file = io.BytesIO()
+    levels, mode = heif_levels(pixels)
     options = {"quality": 95, "chroma": 444, **kept.options("HEIF")}
     pillow_heif.encode(mode, (width, height), levels.tobytes(), file, **options)
     return file.getvalue()

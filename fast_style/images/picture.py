@@ -77,7 +77,11 @@ class Picture:
 
 
 def open_picture(
-    source: str | Path | BinaryFile, name: str | None = None, short_side: int | None = None, deep: bool = False
+    source: str | Path | BinaryFile,
+    name: str | None = None,
+    short_side: int | None = None,
+    deep: bool = False,
+    page: int | None = None,
 ) -> Picture:
     """Read a picture: upright, in sRGB, the alpha channel set apart, the first frame of an animation.
 
@@ -87,6 +91,7 @@ def open_picture(
         short_side: in pixels, what suffices. A larger JPEG is then decoded at 1/2, 1/4 or 1/8 of its
             size, several times as fast, and never with a short side below this.
         deep: whether to look for 16 bits of each colour as well.
+        page: which of the pictures in it, counted from 0; nothing: the one that others show.
 
     Raises:
         ImageError: if there is no such picture, or it is damaged, of an unknown format or above MAX_PIXELS.
@@ -101,7 +106,7 @@ def open_picture(
         with open_regular(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:
                 return _develop(file)
-            return _decode(file, short_side, deep)
+            return _decode(file, short_side, deep, page)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
         raise ImageError(f"{name}: not a readable picture ({reason_of(error)})") from error
 
@@ -238,9 +243,11 @@ def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, k
     return encoded.getbuffer()
 
 
-def _decode(file: BinaryFile, short_side: int | None, deep: bool) -> Picture:
+def _decode(file: BinaryFile, short_side: int | None, deep: bool, page: int | None) -> Picture:
     with own_limits():
         image = open_image(file)
+        if page is not None:
+            image.seek(page)
         if short_side is not None:
             image.draft(None, (short_side, short_side))
         return Picture.of(image, file if deep else None)

@@ -49,8 +49,12 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
     _chunk(file, b"IEND", b"")
 
 
-def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:
-    """Write a picture as `write_png` does; all strips but the last have as many rows. libtiff writes no EXIF."""
+def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> int:
+    """Write a picture as `write_png` does; all strips but the last have as many rows. libtiff writes no EXIF.
+
+    Returns:
+        Where in the file the place of a further page can be written, in four bytes. It goes behind this one.
+    """
     lengths: list[int] = []
     with tempfile.SpooledTemporaryFile(2**24, dir=scratch_folder()) as data:
         for strip in strips:
@@ -68,9 +72,12 @@ def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int,
         directory.tagtype[known.STRIPOFFSETS] = directory.tagtype[known.STRIPBYTECOUNTS] = TiffTags.LONG
         if channels == 4:
             directory[known.EXTRASAMPLES] = 2
+        begin = file.tell() or 8
         directory.save(file)
         data.seek(0)
         shutil.copyfileobj(data, file, 2**20)
+    # Behind its number of entries, and the entries.
+    return begin + 2 + 12 * len(directory)
 
 
 def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from fast_style.errors import ConfigError, FastStyleError, FilmError
-from fast_style.files import take_place
+from fast_style.files import longer, take_place
 from fast_style.films.frames import CONTAINERS, Bytes, Frame, Shape
 from fast_style.films.writer import FilmWriter
 from fast_style.live.painter import resized
@@ -93,7 +93,7 @@ class Recorder:
         return Recording(self.path, self._frames, float(self._length), self._left_out)
 
     def _work(self) -> None:
-        part = self.path.with_name(f"{self.path.stem}.part{self.path.suffix}")
+        part = self.path.with_name(longer(self.path.stem, f".part{self.path.suffix}"))
         try:
             with claimed(self.path):
                 self._write(part)
