@@ -15,7 +15,7 @@ import fast_style
 from fast_style.data.module import packaged_photographs
 from fast_style.errors import FastStyleError
 from fast_style.images.picture import contact_sheet, open_picture, resize_short_side
-from fast_style.stylizer import Stylizer
+from fast_style.stylizing.stylizer import Stylizer
 
 #: Short side in pixels of the photographs, and of what is shown of them.
 SIDE, SHOWN = 480, 240
@@ -39,7 +39,7 @@ def soft(shape: str, *box: float) -> Image.Image:
     return mask.filter(ImageFilter.GaussianBlur(5))
 
 
-def labelled(image: Image.Image, label: str) -> Image.Image:
+def labeled(image: Image.Image, label: str) -> Image.Image:
     """A picture with a line of text below it."""
     image = resize_short_side(image, SHOWN)
     shown = Image.new("RGB", (image.width, image.height + 24), "white")
@@ -56,16 +56,16 @@ def rows(stylizer: Stylizer) -> Iterator[list[Image.Image]]:
         image: Image.Image, label: str, box: tuple[int, int, int, int] | None = None, **settings: Any
     ) -> Image.Image:
         result = stylizer(image, **settings)
-        return labelled(result.crop(box) if box else result, label)
+        return labeled(result.crop(box) if box else result, label)
 
     yield [
-        labelled(person, "the photograph"),
+        labeled(person, "the photograph"),
         tile(person, "styles=starry_night", style=NIGHT),
         tile(person, "strength=0.5", style=NIGHT, strength=0.5),
         tile(person, "styles={starry_night: 0.5, great_wave: 0.5}", style={NIGHT: 0.5, WAVE: 0.5}),
     ]
     yield [
-        labelled(cup, "the photograph"),
+        labeled(cup, "the photograph"),
         tile(cup, "preserve_color=none", style=NIGHT),
         tile(cup, "preserve_color=histogram", style=NIGHT, preserve_color="histogram"),
         tile(cup, "preserve_color=luminance", style=NIGHT, preserve_color="luminance"),
@@ -77,9 +77,9 @@ def rows(stylizer: Stylizer) -> Iterator[list[Image.Image]]:
     around = ImageOps.invert(soft("ellipse", 0.3, 0, 0.62, 0.42))
     saucer = soft("ellipse", 0.07, -0.02, 0.83, 0.97)
     yield [
-        labelled(around.convert("RGB").resize(person.size), "mask.png"),
+        labeled(around.convert("RGB").resize(person.size), "mask.png"),
         tile(person, "mask=mask.png", style=NIGHT, mask=around),
-        labelled(saucer.convert("RGB"), "cup.png"),
+        labeled(saucer.convert("RGB"), "cup.png"),
         tile(
             cup, "masks: great_wave there, the_scream elsewhere", masks={WAVE: saucer, SCREAM: ImageOps.invert(saucer)}
         ),

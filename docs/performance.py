@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-
-from benchmark_scale_report import tables, time
+from fast_style.cli.benchmark.scale_report import tables, time
 
 
 def together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:

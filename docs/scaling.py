@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fast_style.encoders import VGGEncoder
+from fast_style.encoders.vgg import VGGEncoder
 from fast_style.losses import ContentLoss, GridLoss, PerceptualLoss, StyleLoss, TotalVariationLoss
+from fast_style.losses.styles import Style
 from fast_style.networks import BalancedNet, ResidualNet, TransformNet
-from fast_style.styles import Style
 
 PICTURE = Path(__file__).parent.parent / "configs/style/images/starry_night.jpg"
 BATCH, NODE = 32, 8  # pictures a step of each GPU, 256 pixels square; GPUs of a machine

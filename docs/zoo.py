@@ -21,15 +21,15 @@ from zoo_card import card, index
 from zoo_command import command, folders, portable
 
 import fast_style
-from fast_style.checkpoints import load_network, save_network
 from fast_style.data.module import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
-from fast_style.files import written_whole
 from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil
-from fast_style.network_files import Metadata, read_network_file
-from fast_style.stylizer import Stylizer
+from fast_style.stylizing.stylizer import Stylizer
+from fast_style.system.files import written_whole
 from fast_style.types import Images
+from fast_style.zoo.network_file import Metadata, read_network_file
+from fast_style.zoo.saving import load_network, save_network
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Short side in pixels of the photographs that are compared and shown.
@@ -65,7 +65,7 @@ def publish(path: Path, root: Path, reports: Sequence[Mapping[str, Any]] = ()) -
     photographs = [read_image(file, SIDE) for file in packaged_photographs()]
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder, path.name)
-        whole = stylised(fast_style.load(path, device="cpu", precision="fp32"), photographs)
+        whole = stylized(fast_style.load(path, device="cpu", precision="fp32"), photographs)
         for from_size in (0, SMALL):
             try:
                 save_network(small, network, metadata, torch.float16, from_size=from_size)
@@ -74,7 +74,7 @@ def publish(path: Path, root: Path, reports: Sequence[Mapping[str, Any]] = ()) -
             data = small.read_bytes()
             if len(data) > LARGEST:
                 raise CheckpointError(f"{path}: {len(data):,} bytes in half precision, and the zoo takes {LARGEST:,}")
-            shown = stylised(fast_style.load(small, device="cpu", precision="fp32"), photographs)
+            shown = stylized(fast_style.load(small, device="cpu", precision="fp32"), photographs)
             apart = distance(shown, whole)
             if apart <= 1:
                 break
@@ -122,7 +122,7 @@ def shareable(path: Path, metadata: Metadata) -> Metadata:
     return replace(metadata, config=config)
 
 
-def stylised(stylizer: Stylizer, photographs: Sequence[Images]) -> list[list[Images]]:
+def stylized(stylizer: Stylizer, photographs: Sequence[Images]) -> list[list[Images]]:
     """Return the photographs in each style of a network."""
     return [[stylizer(image, style=style) for image in photographs] for style in stylizer.styles]
 

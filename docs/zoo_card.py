@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fast_style.network_files import NetworkFile
+from fast_style.zoo.network_file import NetworkFile
 
 LIMITS = "## Limits\n"
 
@@ -12,7 +12,7 @@ FAULTS = {
     "grid": "mesh, levels of 255",
     "dots": "dots in 100,000 pixels",
     "border": "frame, levels of 255",
-    "washed_out": "colours lost, 0 to 1",
+    "washed_out": "colors lost, 0 to 1",
     "clipped": "clipped, 0 to 1",
 }
 
@@ -33,7 +33,7 @@ def card(
     config = metadata.config
     blocks = [
         f"# {titles(file)}",
-        f"![Four photographs above their stylisations]({name}.jpg)",
+        f"![Four photographs above their stylizations]({name}.jpg)",
         *(_painting(credit) for credit in metadata.styles.values()),
         f"    python scripts/stylize.py ckpt={name} input=photo.jpg{_one_of(metadata.styles)}",
         "## Network",
@@ -105,7 +105,7 @@ def _network(file: NetworkFile, parameters: int) -> Iterator[list[str]]:
     yield ["file", f"[{file.path.name}](../../{file.path.as_posix()}), {len(file.data):,} bytes"]
     yield ["weights", "float16; the pictures above are those of the float32 weights to one level of 255"]
     yield ["SHA-256", f"`{hashlib.sha256(file.data).hexdigest()}`"]
-    yield ["licence", "[Apache-2.0](../../LICENSE)"]
+    yield ["license", "[Apache-2.0](../../LICENSE)"]
 
 
 def _training(config: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -172,7 +172,7 @@ def _limits(config: Mapping[str, Any]) -> str:
         "\n- Strokes have one size in pixels, whatever the size of the photograph: the painting was seen at a short "
         f"side of {' and '.join(map(str, sizes))} pixels.\n  In a large photograph they are small; `size=` makes the "
         "picture smaller, and the strokes in it larger.\n"
-        "- Pictures are repainted one by one: from frame to frame of a film, strokes may flicker.\n"
+        "- Pictures are repainted one by one: from frame to frame of a video, strokes may flicker.\n"
     )
 
 

@@ -2,20 +2,15 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import OmegaConf
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-
-from command_line import register_resolvers
-from overrides import CONFIGS, read_arguments
-
+from fast_style.cli.hydra_app import register_resolvers
+from fast_style.cli.overrides import CONFIGS, read_arguments
 from fast_style.errors import ConfigError
 
 #: Settings that are files or folders of whoever trained.
@@ -146,6 +141,9 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any], prefix: str
             yield f"+{name}={_written(wanted[key])}"
         elif isinstance(wanted[key], Mapping) and isinstance(found[key], Mapping):
             yield from differences(wanted[key], found[key], f"{name}.")
+        # Classes have moved since some networks were trained; their names have not changed.
+        elif key == "_target_" and str(wanted[key]).rpartition(".")[2] == str(found[key]).rpartition(".")[2]:
+            continue
         elif wanted[key] != found[key]:
             yield f"{name}={_written(wanted[key])}"
 

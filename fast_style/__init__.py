@@ -3,10 +3,10 @@
     stylizer = fast_style.load("checkpoints/starry_night.safetensors")
     stylizer("photo.jpg").save("stylized.jpg")
 
-Training lives in `fast_style.task` and is not imported here: stylising needs neither Lightning nor Hydra.
+Training lives in `fast_style.training.task` and is not imported here: stylizing needs neither Lightning nor Hydra.
 """
 
 from fast_style.errors import FastStyleError
-from fast_style.stylizer import Stylizer, load
+from fast_style.stylizing.stylizer import Stylizer, load
 
 __all__ = ["FastStyleError", "Stylizer", "load"]

@@ -3,7 +3,7 @@
     FastStyleError
     ├── ConfigError      a setting that does not fit: the message names its key
     ├── ImageError       a picture that cannot be read or written
-    ├── FilmError        a film that cannot be read or written
+    ├── VideoError        a video that cannot be read or written
     ├── CameraError      a camera, or what its pictures are to be shown on, that cannot be used
     ├── DataError        a source of content pictures with nothing usable in it
     ├── CheckpointError  a network's or a run's file that is missing, damaged or foreign
@@ -32,8 +32,8 @@ class ImageError(FastStyleError):
     """A picture cannot be read or written."""
 
 
-class FilmError(FastStyleError):
-    """A film cannot be read or written."""
+class VideoError(FastStyleError):
+    """A video cannot be read or written."""
 
 
 class CameraError(FastStyleError):

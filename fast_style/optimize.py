@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
-from fast_style.encoders import VGGEncoder
+from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, TrainingError, require_choice
 from fast_style.images.arrays import InMemory, Pixels
 from fast_style.losses import Loss, PerceptualLoss
-from fast_style.styles import Style
+from fast_style.losses.styles import Style
 from fast_style.types import Images, StyleWeights
 
 Algorithm = Literal["adam", "lbfgs"]

@@ -45,8 +45,8 @@ def _has_shape(hint: Any) -> bool:
 # Before the first import of fast_style, hence the imports below it and in the fixtures.
 install_import_hook("fast_style", f"{__name__}.{check_shapes.__name__}")
 
-from fast_style.encoders import VGGEncoder  # noqa: E402
-from fast_style.styles import Style  # noqa: E402
+from fast_style.encoders.vgg import VGGEncoder  # noqa: E402
+from fast_style.losses.styles import Style  # noqa: E402
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -68,7 +68,7 @@ def encoder() -> VGGEncoder:
 
 @pytest.fixture(scope="session")
 def style(tmp_path_factory: pytest.TempPathFactory) -> Style:
-    """A style of two shallow layers: coloured waves."""
+    """A style of two shallow layers: colored waves."""
     y, x = np.mgrid[:48, :64]
     waves = np.stack([np.sin(x / 3 + y / 5), np.sin(y / 4), np.cos(x / 7 - y / 2)], axis=2)
     path = tmp_path_factory.mktemp("styles") / "waves.png"

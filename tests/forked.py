@@ -13,11 +13,13 @@ import sys
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from small_runs import ROOT, command, environment
+from small_runs import command, environment
 
 _context = multiprocessing.get_context("forkserver")
-# The last is what the first optimiser imports.
-_context.set_forkserver_preload(["fast_style.task", "fast_style.warm_start", "hydra", "tensorboard", "torch._dynamo"])
+# The last is what the first optimizer imports.
+_context.set_forkserver_preload(
+    ["fast_style.training.task", "fast_style.training.warm_start", "hydra", "tensorboard", "torch._dynamo"]
+)
 
 
 def start(folder: Path, *overrides: str, output: Path, errors: Path, **variables: str) -> ForkServerProcess:
@@ -60,5 +62,4 @@ def _run(arguments: list[str], folder: Path, variables: dict[str, str], output: 
     os.environ.clear()
     os.environ.update(variables)
     sys.argv = arguments
-    sys.path.insert(0, str(ROOT / "scripts"))
     runpy.run_path(arguments[0], run_name="__main__")

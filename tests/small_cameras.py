@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator
 
 import numpy as np
-from small_films import Pixels
+from small_videos import Pixels
 
 from fast_style.live.camera import Captured
 from fast_style.live.chain import Chain, Painted

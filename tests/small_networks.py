@@ -6,7 +6,7 @@ from fast_style.networks import BalancedNet, ConditionalInstanceNorm, TransformN
 
 
 def varied(network: TransformNet) -> TransformNet:
-    """Give a new network scales and shifts as colourful as those of a trained one; torch's seed says which."""
+    """Give a new network scales and shifts as colorful as those of a trained one; torch's seed says which."""
     for module in network.modules():
         if isinstance(module, ConditionalInstanceNorm):
             nn.init.normal_(module.scale, mean=1, std=0.3)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fast_style.encoders import VGGEncoder
+from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, ImageError, TrainingError
 from fast_style.losses import ContentLoss, Loss, PerceptualLoss, StyleLoss, TotalVariationLoss
+from fast_style.losses.styles import Style
 from fast_style.optimize import Algorithm, optimize
-from fast_style.styles import Style
 
 ONE = torch.ones(1, 1)
 

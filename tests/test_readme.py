@@ -6,9 +6,10 @@ from pathlib import Path
 
 import hydra
 import pytest
-from command_line import register_resolvers
-from overrides import CONFIGS, own_painting, read_arguments
-from prepare_data import with_command
+
+from fast_style.cli.data import with_command
+from fast_style.cli.hydra_app import register_resolvers
+from fast_style.cli.overrides import CONFIGS, own_painting, read_arguments
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fast_style.backends.backend import Array, Backend
-from fast_style.conversions import converted, require_packages
+from fast_style.backends.conversions import converted, require_packages
 from fast_style.errors import ConfigError, require_choice
-from fast_style.network_files import NetworkFile, require_styles
-from fast_style.precision import PRECISIONS
+from fast_style.system.precision import PRECISIONS
+from fast_style.zoo.network_file import NetworkFile, require_styles
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def make_backend(
     if name in ("torch", "compile"):
         with _no_collection():
             from fast_style.backends.pytorch import TorchBackend
-            from fast_style.checkpoints import build_network
+            from fast_style.zoo.saving import build_network
 
         return TorchBackend(build_network(file), device, precision, compile=name == "compile")
     require_packages(name, _PACKAGES[name])

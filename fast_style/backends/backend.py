@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.memory import free_memory, process_memory
+from fast_style.system.memory import free_memory, process_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fast_style.tiles import TiledNetwork
+    from fast_style.backends.tiles import TiledNetwork
 
 #: Pictures as a backend has them: NumPy's arrays or torch's tensors, float32 of (batch, 3, height, width), RGB in
 #: [0, 1]. Of what one can do with them, both know indexing, arithmetic, `clip` and `round`.
@@ -40,7 +40,7 @@ class Backend(ABC):
 
     @abstractmethod
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
-        """Stylise each picture by its row of style weights, at the same height and width, into a new array."""
+        """Stylize each picture by its row of style weights, at the same height and width, into a new array."""
 
     def tiled(self) -> "TiledNetwork | None":
         """Return the network for pictures in tiles, if the backend can."""

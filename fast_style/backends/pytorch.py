@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fast_style.backends.backend import Backend
 from fast_style.backends.live_memory import peak_of_tensors
-from fast_style.devices import usable_device
+from fast_style.backends.tiles import TiledNetwork
 from fast_style.errors import ConfigError
 from fast_style.networks import TransformNet
-from fast_style.precision import torch_computes_bfloat16
-from fast_style.tiles import TiledNetwork
+from fast_style.system.devices import usable_device
+from fast_style.system.precision import torch_computes_bfloat16
 
 
 class TorchBackend(Backend):

@@ -44,7 +44,7 @@ class Stream(Sampler[tuple[int, int]]):
         for position in count(self.start + self.rank, self.world_size):
             epoch, place = divmod(position, self.length)
             if epoch != shuffled:
-                # One number from the two: no pair (seed, epoch) shares its order with its neighbours.
+                # One number from the two: no pair (seed, epoch) shares its order with its neighbors.
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
                 shuffled, order = epoch, torch.randperm(self.length, generator=generator)
             yield epoch, int(order[place])
@@ -152,7 +152,7 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
 
 
 def packaged_photographs() -> list[Path]:
-    """Return the files of four photographs under free licences that scikit-image ships."""
+    """Return the files of four photographs under free licenses that scikit-image ships."""
     package = find_spec("skimage")
     if package is None or not package.submodule_search_locations:
         raise ConfigError("heldout.images must be given: the package scikit-image, which ships some, is missing")

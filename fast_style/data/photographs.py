@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fast_style.archives.sources import printable
 from fast_style.data.pixels import PixelArchive, Pixels, open_pictures
-from fast_style.data.sources import printable
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.picture import PICTURE_SUFFIXES, flatten, open_picture
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.data.sources import Source, Zip, open_source, printable
+from fast_style.archives.sources import Source, Zip, open_source, printable
 from fast_style.errors import DataError, ImageError
-from fast_style.images.picture import BinaryFile
-from fast_style.untrusted import MAX_PIXELS, open_regular
+from fast_style.system.files import BinaryFile
+from fast_style.system.untrusted import MAX_PIXELS, open_regular
 
 Pixels: TypeAlias = NDArray[np.uint8]
 

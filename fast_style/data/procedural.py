@@ -10,7 +10,7 @@ https://arxiv.org/abs/2106.05963.
 There the shapes are independent of one another. Here they also come as things with details, in swarms, rows
 and bundles, in and out of focus: photographs have repetition and smooth shading beside occlusion.
 
-Numbers with no reason beside them were fitted: to the luminance, colour, spectrum, derivatives and local contrast
+Numbers with no reason beside them were fitted: to the luminance, color, spectrum, derivatives and local contrast
 of 200 photographs, and to the mean and variance of VGG19's relu2_1, relu3_1 and relu4_1 on them.
 """
 
@@ -143,7 +143,7 @@ def _surfaces(rng: np.random.Generator, shapes: Shapes, light: float, size: int)
         *(shapes["shine"], toward_u / 2, toward_v / 2),
         *(width * shapes["zoom"] * shapes["stretch"], rng.uniform(0, TILE, len(shapes))),
         *(height * shapes["zoom"] / shapes["stretch"], rng.uniform(0, TILE, len(shapes))),
-        *(shapes["texture"] * TILE * TILE, shapes["grain"], shapes["grain"] * shapes["tint"], *shapes["colour"].T),
+        *(shapes["texture"] * TILE * TILE, shapes["grain"], shapes["grain"] * shapes["tint"], *shapes["color"].T),
     ]
     surfaces = np.zeros((len(rows), len(shapes) + 1), np.float32)
     surfaces[:, 1:] = rows
@@ -151,7 +151,7 @@ def _surfaces(rng: np.random.Generator, shapes: Shapes, light: float, size: int)
 
 
 def _shade(label: Indices, pixel: Indices, size: int, surfaces: Floats, textures: Floats) -> Floats:
-    """The colour, (3, samples), of the shape `label` at each `pixel`."""
+    """The color, (3, samples), of the shape `label` at each `pixel`."""
     row, column = np.divmod(pixel, size)
     x, y = column.astype(np.float32), row.astype(np.float32)
     index, of = label.astype(np.intp), iter(surfaces)

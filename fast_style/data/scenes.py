@@ -16,15 +16,15 @@ Shapes: TypeAlias = NDArray[np.void]
 SHAPE = np.dtype(
     [(name, np.float32) for name in ("x", "y", "radius", "aspect", "angle", "sides", "roundness", "bend", "ragged")]
     + [(name, np.float32) for name in ("lit", "bulge", "shine", "grain", "tint", "zoom", "stretch", "texture")]
-    + [("colour", np.float32, 3)]
+    + [("color", np.float32, 3)]
 )
 TEXTURES = 12  # how many kinds of surface there are
 
 
 def draw_palette(rng: np.random.Generator) -> Floats:
-    """A few colours that belong together: they differ most in brightness, then from blue to yellow, then in hue.
+    """A few colors that belong together: they differ most in brightness, then from blue to yellow, then in hue.
 
-    Such are the principal components of photographs' logarithmic colours (Ruderman, Cronin & Chiao 1998,
+    Such are the principal components of photographs' logarithmic colors (Ruderman, Cronin & Chiao 1998,
     https://doi.org/10.1364/JOSAA.15.002036), with long tails. We turn the axes a little, toward earth, foliage and sky.
     """
     count = rng.integers(3, 8)
@@ -33,8 +33,8 @@ def draw_palette(rng: np.random.Generator) -> Floats:
     yellow, red = saturation * (rng.normal([[0.5], [0.1]], [[0.8], [0.5]]) + rng.laplace(0, 0.7, (2, count)))
     red *= np.where(yellow > 0, 1, 0.3)  # violet is rare
     ratios = np.stack([0.55 * yellow + 0.7 * red, -0.3 * red, -0.75 * yellow - 0.2 * red], 1)
-    colours: Floats = (brightness[:, None] * np.exp(np.clip(ratios, -2, 0.9))).astype(np.float32)
-    return colours
+    colors: Floats = (brightness[:, None] * np.exp(np.clip(ratios, -2, 0.9))).astype(np.float32)
+    return colors
 
 
 def power_law(rng: np.random.Generator, count: int, low: float, high: float, exponent: float) -> Doubles:
@@ -70,7 +70,7 @@ def draw_group(rng: np.random.Generator, palette: Floats, count: int | np.intege
     shapes["texture"] = choice(4, *range(TEXTURES))
     chosen = palette[(uniform[5] * len(palette)).astype(int)]
     spread = np.abs(rng.normal(0, 0.35))
-    shapes["colour"] = chosen * np.exp(rng.normal(0, spread, (count, 1)) + rng.normal(0, 0.04, (count, 3)))
+    shapes["color"] = chosen * np.exp(rng.normal(0, spread, (count, 1)) + rng.normal(0, 0.04, (count, 3)))
     return shapes
 
 
@@ -116,8 +116,8 @@ def _objects(rng: np.random.Generator, palette: Floats) -> Shapes:
 def _swarm(rng: np.random.Generator, palette: Floats) -> Shapes:
     """Many small shapes alike: foliage, grass, gravel, a crowd."""
     shapes = draw_group(rng, palette, rng.integers(40, 250), unity=0.9)
-    centre, spread = rng.uniform(0, 1, (2, 1)), rng.uniform(0.05, 0.4, (2, 1))
-    shapes["x"], shapes["y"] = centre + spread * rng.normal(0, 1, (2, len(shapes)))
+    center, spread = rng.uniform(0, 1, (2, 1)), rng.uniform(0.05, 0.4, (2, 1))
+    shapes["x"], shapes["y"] = center + spread * rng.normal(0, 1, (2, len(shapes)))
     shapes["radius"] = rng.uniform(0.008, 0.04) * np.exp(rng.normal(0, 0.4, len(shapes)))
     return shapes
 

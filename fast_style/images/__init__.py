@@ -1,1 +1,1 @@
-"""Pictures on disk and in memory: formats, colour profiles, depth, what a file says of itself, and tensors."""
+"""Pictures on disk and in memory: formats, color profiles, depth, what a file says of itself, and tensors."""

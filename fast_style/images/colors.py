@@ -20,7 +20,7 @@ from fast_style.images.spaces import (
     numbered,
     to_linear_srgb,
 )
-from fast_style.untrusted import own_limits
+from fast_style.system.untrusted import own_limits
 
 #: How a PNG begins.
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""From a picture in one file to its stylised copy in another: what is read once, and what the copy keeps."""
+"""From a picture in one file to its stylized copy in another: what is read once, and what the copy keeps."""
 
 import contextlib
 from dataclasses import dataclass, replace
@@ -11,13 +11,14 @@ from fast_style.images.deep import Deep, tell_of_lost_bits
 from fast_style.images.formats import CAN_BE_DEEP, DEEP, FORMATS, LARGEST_SIDES, RAW_SUFFIXES
 from fast_style.images.notes import tell
 from fast_style.images.opening import open_image
-from fast_style.images.picture import BinaryFile, Picture, open_picture, write_image
-from fast_style.untrusted import open_regular, own_limits
+from fast_style.images.picture import Picture, open_picture, write_image
+from fast_style.system.files import BinaryFile
+from fast_style.system.untrusted import open_regular, own_limits
 
 
 @dataclass(frozen=True)
 class Original:
-    """A picture that is to have a stylised copy.
+    """A picture that is to have a stylized copy.
 
     Attributes:
         picture: as it was read, at the size of the copy; its `deep` only if the copy can have 16 bits, too.

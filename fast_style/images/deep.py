@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits of each colour, of which Pillow knows grey ones only."""
+"""Pictures with more than 8 bits of each color, of which Pillow knows gray ones only."""
 
 import io
 import logging
@@ -17,9 +17,9 @@ from fast_style.images.formats import HAS_CODECS, WITH_ALPHA
 from fast_style.images.kept import Kept
 from fast_style.images.levels import on_white
 from fast_style.images.streams import write_png, write_ppm, write_tiff
-from fast_style.installing import how_to_install
+from fast_style.system.extras import how_to_install
 
-#: RGB of shape (height, width, 3), or grey of (height, width), with 65535 as white.
+#: RGB of shape (height, width, 3), or gray of (height, width), with 65535 as white.
 Deep: TypeAlias = NDArray[np.uint16]
 
 #: By format, what writes it strip by strip.
@@ -46,7 +46,7 @@ _TURNED: Mapping[int, Any] = {
 
 
 def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
-    """Return the colours of a picture that has more than 8 bits of each, upright, without opacity, of its own profile.
+    """Return the colors of a picture that has more than 8 bits of each, upright, without opacity, of its own profile.
 
     Args:
         file: at any position.
@@ -67,10 +67,10 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
         _require_size(image, *header.size)
         return netpbm.read(file, header)
     if image.format == "HEIF":
-        return _colours(heif.decode_heif(file.read(), image.size, image.tell()))
+        return _colors(heif.decode_heif(file.read(), image.size, image.tell()))
     if isinstance(image, tiff.TiffFile) and (image.ours or HAS_CODECS):
         # Pillow turns such a picture when it is loaded, and says no more of it.
-        return upright(_colours(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
+        return upright(_colors(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
     if image.mode.startswith("I;16") and (image.format != "JPEG2000" or not HAS_CODECS):
         return upright(np.asarray(image).astype(np.uint16), orientation)
     if not HAS_CODECS:
@@ -78,24 +78,24 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     if image.format == "AVIF":
         bits = heif.avif_bits(file)
         file.seek(0)
-        return upright(_colours(heif.decode_avif(file.read(), image.size, bits)), orientation)
+        return upright(_colors(heif.decode_avif(file.read(), image.size, bits)), orientation)
     if image.format == "JPEG2000":
         known = jpeg2000.read_header(file)
         _require_size(image, *known.size)
         file.seek(known.start)
-        return upright(_colours(jpeg2000.decode(file.read(), known)), orientation)
+        return upright(_colors(jpeg2000.decode(file.read(), known)), orientation)
     content = file.read()
-    # Its kind: grey or RGB, with opacity or without.
+    # Its kind: gray or RGB, with opacity or without.
     if content[25] not in (0, 2, 4, 6):
         return None
     _require_size(image, *struct.unpack(">II", content[16:24]))
     import imagecodecs
 
-    return upright(_colours(imagecodecs.png_decode(content)), orientation)
+    return upright(_colors(imagecodecs.png_decode(content)), orientation)
 
 
 def has_16_bits(file: Any, image: Image.Image) -> bool:
-    """Return whether a picture, opened but perhaps not decoded, has more than 8 bits of each colour for `read_deep`."""
+    """Return whether a picture, opened but perhaps not decoded, has more than 8 bits of each color for `read_deep`."""
     place = file.tell()
     try:
         return _bits(file, image) > 8
@@ -106,7 +106,7 @@ def has_16_bits(file: Any, image: Image.Image) -> bool:
 
 
 def loses_bits(file: Any, image: Image.Image) -> bool:
-    """Return whether a picture has more than 8 bits of each colour that `read_deep` finds only with `formats`."""
+    """Return whether a picture has more than 8 bits of each color that `read_deep` finds only with `formats`."""
     plain = image.format in ("PPM", "HEIF") or image.mode.startswith("I;16") or getattr(image, "ours", False)
     # What converts a profile is of `formats`, too.
     return not HAS_CODECS and not (plain and not image.info.get("icc_profile")) and has_16_bits(file, image)
@@ -118,7 +118,7 @@ def tell_of_lost_bits(name: str) -> None:
     No warning: whoever reads another picture at the time has them off.
     """
     if _told.acquire(blocking=False):
-        lost = f"{name}: has more than 8 bits of each colour, and its copy has 8"
+        lost = f"{name}: has more than 8 bits of each color, and its copy has 8"
         print(f"{lost}; to keep them: {how_to_install('formats')}", file=sys.stderr, flush=True)
 
 
@@ -140,7 +140,7 @@ def _require_size(image: Image.Image, width: int, height: int) -> None:
         raise ValueError(f"{width}x{height} pixels in one place, and {image.width}x{image.height} in another")
 
 
-def _colours(pixels: NDArray[Any]) -> Deep:
+def _colors(pixels: NDArray[Any]) -> Deep:
     if pixels.ndim == 3 and pixels.shape[2] < 3:
         return pixels[:, :, 0]
     return pixels[:, :, :3] if pixels.ndim == 3 else pixels

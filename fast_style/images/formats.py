@@ -36,7 +36,7 @@ _READ_ONLY = ("PSD", "ICO", "ICNS", "SUN")
 WITH_ALPHA = ("PNG", "WEBP", "AVIF", "TIFF", "GIF", "JPEG2000", "QOI", "SGI", "TGA", "DDS", "HEIF")
 #: How many pixels wide or high a picture can be, where that is less than what is read.
 LARGEST_SIDES = {"WEBP": 16_383, "JPEG": 65_500, "GIF": 65_535, "AVIF": 65_536}
-#: What can hold more than 8 bits of each colour, if the extra `formats` is there.
+#: What can hold more than 8 bits of each color, if the extra `formats` is there.
 CAN_BE_DEEP = ("PNG", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 
 HAS_HEIF, HAS_RAW = (find_spec(package) is not None for package in ("pillow_heif", "rawpy"))

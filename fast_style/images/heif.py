@@ -1,4 +1,4 @@
-"""AVIF and HEIC with 10 or 12 bits of each colour, of which their readers for Pillow give 8."""
+"""AVIF and HEIC with 10 or 12 bits of each color, of which their readers for Pillow give 8."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ _BITS = 10
 
 
 def avif_bits(file: Any) -> int:
-    """Return how many bits of each colour an AVIF has.
+    """Return how many bits of each color an AVIF has.
 
     Args:
         file: at any position, and then at another.
@@ -58,7 +58,7 @@ def encode_avif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
     """
     import imagecodecs
 
-    # In the colours of sRGB: ITU-T H.273 numbers them so.
+    # In the colors of sRGB: ITU-T H.273 numbers them so.
     space: dict[str, Any] = {"primaries": 1, "transfer": 13, "matrix": 6}
     levels = shrunk(pixels, 2**_BITS - 1)
     file = bytes(imagecodecs.avif_encode(levels, 95, speed=6, bitspersample=_BITS, pixelformat="444", **space))

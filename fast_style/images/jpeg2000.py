@@ -1,4 +1,4 @@
-"""JPEG 2000 (ISO 15444-1): what Pillow passes over, which is 16 bits of each colour, a profile and EXIF."""
+"""JPEG 2000 (ISO 15444-1): what Pillow passes over, which is 16 bits of each color, a profile and EXIF."""
 
 import struct
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fast_style.images.boxes import box, boxes
 from fast_style.images.formats import HAS_CODECS
 from fast_style.images.kept import Kept
 from fast_style.images.levels import shrunk, stretched
-from fast_style.installing import how_to_install
+from fast_style.system.extras import how_to_install
 
 # Where ExifTool and others look for it.
 _EXIF = b"JpgTiffExif->JP2"
@@ -20,7 +20,7 @@ _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _UUIDS = (_EXIF, _XMP, _IPTC)
 _CODESTREAM = b"\xff\x4f\xff\x51"
-_SRGB, _GREY = 16, 17
+_SRGB, _GRAY = 16, 17
 # Larger ones are none.
 _MOST_METADATA = 2**22
 
@@ -32,7 +32,7 @@ class Header:
     Attributes:
         size: width and height in pixels.
         channels: how many there are, with opacity.
-        bits: how many each of them has, if all have as many and are plain grey or RGB; else 8.
+        bits: how many each of them has, if all have as many and are plain gray or RGB; else 8.
         start: where its codestream begins.
         signed: whether black is the lowest of numbers with a sign, as many above 8.
         profile: an ICC profile, or nothing.
@@ -91,7 +91,7 @@ def read_header(file: Any) -> Header:
     if depth & 0x80 and depth & 0x7F > 7:
         depth, signed = depth & 0x7F, True
     plain = not kinds and every == [1, 1] and depth < 16 and channels < 5 and not odd
-    plain = plain and all(space in (None, _SRGB, _GREY) for space in spaces)
+    plain = plain and all(space in (None, _SRGB, _GRAY) for space in spaces)
     return Header(
         (right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, *said.values()
     )
@@ -100,7 +100,7 @@ def read_header(file: Any) -> Header:
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
     """Return what is in a codestream of 9 to 16 bits, of shape (height, width) or (height, width, channels).
 
-    Not in a file, of which imagecodecs would convert the colours by its profile.
+    Not in a file, of which imagecodecs would convert the colors by its profile.
 
     Raises:
         Exception: any, if it is damaged, or not what its header says.
@@ -181,7 +181,7 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
 
 
 def _in_order(channels: bytes) -> bool:
-    """Return whether the box of that name says of each colour that it is where it belongs."""
+    """Return whether the box of that name says of each color that it is where it belongs."""
     entries = struct.iter_unpack(">HHH", channels[2:])
     return all(kind != 0 or place == number + 1 for number, kind, place in entries)
 

@@ -12,7 +12,7 @@ D50 = (0.3457, 0.3585)
 
 
 def encoded(found: NDArray[Any], channel: int, bits: int, icc: bool) -> NDArray[np.uint16]:
-    """Return one channel of L*a*b* in 16 bits: 65535 is 100, and 32768 is the grey of a* and b*, of which 256 is 1.
+    """Return one channel of L*a*b* in 16 bits: 65535 is 100, and 32768 is the gray of a* and b*, of which 256 is 1.
 
     Args:
         found: as a TIFF has it; floating point numbers as they are.

@@ -14,17 +14,18 @@ from fast_style.images.copies import size_in_header
 from fast_style.images.deep import has_16_bits, loses_bits, read_deep, tell_of_lost_bits
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.notes import notes_of, tell
-from fast_style.images.opening import BinaryFile, format_of_copy, open_image, reason_of
+from fast_style.images.opening import format_of_copy, open_image, reason_of
 from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
 from fast_style.images.raw import develop, raw_size
 from fast_style.images.spaces import declared
 from fast_style.images.upright import orientation_of, to_srgb, upright_part, upright_size
-from fast_style.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile
+from fast_style.system.untrusted import open_regular, own_limits
 
 #: Of each pixel while a file is decoded, as Pillow has it.
 DECODED_BYTES = 4
-#: With 16 bits of each colour, the file, its levels and their conversion besides.
+#: With 16 bits of each color, the file, its levels and their conversion besides.
 DEEP_BYTES = 20
 # Where decoders have planes of their own.
 _BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
@@ -32,14 +33,14 @@ _BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
 
 @dataclass(frozen=True)
 class LargePicture:
-    """A decoded picture on disk, and what a stylised copy of it must keep: see Picture.
+    """A decoded picture on disk, and what a stylized copy of it must keep: see Picture.
 
     Attributes:
-        rgb: the colours: upright, sRGB, as if opaque.
+        rgb: the colors: upright, sRGB, as if opaque.
         alpha: the opacity, of one channel, or None.
         format: the format to write a copy in, as Pillow names it, such as "JPEG".
         kept: what a copy keeps besides.
-        reduced: whether it had 16 bits of each colour, for which there was no room.
+        reduced: whether it had 16 bits of each color, for which there was no room.
     """
 
     rgb: Raster
@@ -65,7 +66,7 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
 
     Args:
         path: its file.
-        deep: whether 16 bits of each colour are wanted, if it has them.
+        deep: whether 16 bits of each color are wanted, if it has them.
         room: how many bytes of memory there are. Less than 20 for each pixel are no room for 16 bits, nor are less than
             40 of JPEG 2000, AVIF and HEIC.
 
@@ -100,8 +101,8 @@ def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) ->
     profile = image.info.get("icc_profile", b"")
     rgb, alpha = Raster(size, dtype=np.uint8 if levels is None else np.uint16), None
     for top, bottom in rgb.strips():
-        colours, opacity, converted = to_srgb(upright_part(image, orientation, (0, top, size[0], bottom)))
-        rows: Any = np.asarray(colours)
+        colors, opacity, converted = to_srgb(upright_part(image, orientation, (0, top, size[0], bottom)))
+        rows: Any = np.asarray(colors)
         if levels is not None:
             rows = deep_to_srgb(levels[top:bottom], profile if converted else b"", declared(image))
         rgb.write(0, top, rows)

@@ -17,7 +17,7 @@ def shrunk(levels: NDArray[np.uint16], white: int) -> NDArray[np.uint16]:
 
 
 def on_white(pixels: NDArray[np.uint16], opacity: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return colours of 16 bits as they look on white.
+    """Return colors of 16 bits as they look on white.
 
     Args:
         pixels: of shape (height, width, 3).

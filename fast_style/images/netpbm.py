@@ -1,4 +1,4 @@
-"""PPM and PGM of any white, such as 65535: Pillow takes 2 s a megapixel for them, and has 8 bits of a colour."""
+"""PPM and PGM of any white, such as 65535: Pillow takes 2 s a megapixel for them, and has 8 bits of a color."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Header:
 
     Attributes:
         size: width and height in pixels.
-        channels: 3 for colours, 1 for grey.
+        channels: 3 for colors, 1 for gray.
         white: the highest level.
         plain: whether levels are written in digits.
         length: of the header in bytes.

@@ -14,14 +14,14 @@ import numpy as np
 from PIL import Image
 
 from fast_style.errors import ImageError
-from fast_style.files import written_whole
 from fast_style.images.copies import Original
 from fast_style.images.deep import Deep
 from fast_style.images.formats import FORMATS, RAW_SUFFIXES
 from fast_style.images.heif import heif_levels
-from fast_style.images.opening import BinaryFile, open_image, reason_of
+from fast_style.images.opening import open_image, reason_of
 from fast_style.images.streams import write_tiff
-from fast_style.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile, written_whole
+from fast_style.system.untrusted import open_regular, own_limits
 
 Kind: TypeAlias = Literal["frame", "page", "view"]
 

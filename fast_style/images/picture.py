@@ -1,4 +1,4 @@
-"""Pictures on disk, and in memory: every decision about formats, colour and size, made once."""
+"""Pictures on disk, and in memory: every decision about formats, color and size, made once."""
 
 import contextlib
 import errno
@@ -7,15 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ImageError
-from fast_style.files import is_url, what_of_url, written_whole
-from fast_style.images import colors, formats, jpeg2000, notes, opening, spaces
+from fast_style.images import colors, formats, jpeg2000, notes, spaces
 from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
 from fast_style.images.kept import NOTHING, Kept
 from fast_style.images.levels import on_white
@@ -24,22 +23,22 @@ from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
 from fast_style.images.raw import develop
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
-from fast_style.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile, is_url, what_of_url, written_whole
+from fast_style.system.untrusted import open_regular, own_limits
 
-BinaryFile: TypeAlias = opening.BinaryFile
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture, and what a stylised copy of it must keep.
+    """A decoded picture, and what a stylized copy of it must keep.
 
     Attributes:
-        rgb: the colours in mode RGB: upright, sRGB, as if opaque.
+        rgb: the colors in mode RGB: upright, sRGB, as if opaque.
         alpha: the opacity in mode L and of the same size, or None.
         format: the format to write a copy in, as Pillow names it, such as "JPEG".
         kept: what a copy keeps besides.
-        deep: the colours with 16 bits each, if the file has more than 8 and they were asked for.
+        deep: the colors with 16 bits each, if the file has more than 8 and they were asked for.
         reduced: whether they were, and it has, but what reads them is not installed.
         notes: what there is to say of it, each in a few words.
     """
@@ -54,7 +53,7 @@ class Picture:
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
-        """Bring an image of any mode, orientation and colour profile to this form; `deep` with its file only."""
+        """Bring an image of any mode, orientation and color profile to this form; `deep` with its file only."""
         image.load()
         orientation = orientation_of(image)
         colors.find_exif_colors(image)
@@ -90,7 +89,7 @@ def open_picture(
         name: what messages call the picture; by default its path.
         short_side: in pixels, what suffices. A larger JPEG is then decoded at 1/2, 1/4 or 1/8 of its
             size, several times as fast, and never with a short side below this.
-        deep: whether to look for 16 bits of each colour as well.
+        deep: whether to look for 16 bits of each color as well.
         page: which of the pictures in it, counted from 0; nothing: the one that others show.
 
     Raises:
@@ -135,7 +134,7 @@ def write_image(
     """Write a picture; a file that was there stays whole until the new one is complete.
 
     Args:
-        image: the picture, in mode RGB, on disk, or with 16 bits of each colour; a format of 8 gets those.
+        image: the picture, in mode RGB, on disk, or with 16 bits of each color; a format of 8 gets those.
         path: where to write it.
         alpha: the opacity to put back, in mode L or of one channel; a format without opacity gets the picture on white.
         format: the format as Pillow names it, such as "PNG"; by default what the suffix of `path` says.

@@ -1,4 +1,4 @@
-"""From the colours of any profile to sRGB."""
+"""From the colors of any profile to sRGB."""
 
 import functools
 import io
@@ -29,7 +29,7 @@ def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
 
 
 def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None = None) -> NDArray[np.uint16] | None:
-    """Return colours of 16 bits, grey or RGB, as RGB; None if no converter of so many bits is installed.
+    """Return colors of 16 bits, gray or RGB, as RGB; None if no converter of so many bits is installed.
 
     Args:
         pixels: of shape (height, width) or (height, width, 3).

@@ -35,7 +35,7 @@ class Raster:
 
     Args:
         size: width and height in pixels.
-        channels: 3 for colours, 1 for opacity.
+        channels: 3 for colors, 1 for opacity.
         dtype: np.uint8 or np.uint16, whose largest value is white; np.float32 for what is neither yet.
 
     Raises:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.images.formats import HAS_RAW
-from fast_style.installing import how_to_install
-from fast_style.untrusted import MAX_PIXELS
+from fast_style.system.extras import how_to_install
+from fast_style.system.untrusted import MAX_PIXELS
 
 
 def raw_size(file: Any) -> tuple[int, int]:
@@ -23,7 +23,7 @@ def raw_size(file: Any) -> tuple[int, int]:
 
 
 def develop(file: Any) -> NDArray[np.uint16]:
-    """Return the colours of a camera's raw file, upright and in sRGB, in the white balance that the camera chose.
+    """Return the colors of a camera's raw file, upright and in sRGB, in the white balance that the camera chose.
 
     Raises:
         ValueError: if no reader is installed, or there are too many pixels.

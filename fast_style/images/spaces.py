@@ -29,7 +29,7 @@ PRIMARIES: dict[int, Chromaticities] = {
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
 _SRGB = 13
-# Television's curves are shown as sRGB's, as browsers do it and as it is done with films.
+# Television's curves are shown as sRGB's, as browsers do it and as it is done with videos.
 _AS_SRGB = (1, 6, 11, 12, 14, 15, _SRGB)
 _PQ, _HLG = 16, 18
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
@@ -75,7 +75,7 @@ class Space:
         return bool(near) and self.gamma is None and self.transfer in _AS_SRGB and not self.limited
 
     def to_srgb(self, levels: NDArray[Any]) -> NDArray[Any]:
-        """Return levels, grey of shape (height, width) or RGB of (height, width, 3), as sRGB of (height, width, 3).
+        """Return levels, gray of shape (height, width) or RGB of (height, width, 3), as sRGB of (height, width, 3).
 
         Args:
             levels: np.uint8 or np.uint16; the result is of the same kind.

@@ -15,7 +15,7 @@ from fast_style.types import Images
 
 #: From how many times as long as wide on a picture is a strip, and how many pixels one may have at the size asked for.
 _STRIP, _STRIP_PIXELS = 16, 2**22
-# The least size of a style and of what is optimised.
+# The least size of a style and of what is optimized.
 _LEAST = 16
 
 
@@ -53,7 +53,7 @@ def to_pil(images: Tensor) -> list[Image.Image]:
         ImageError: if it has another shape or type than `InMemory` takes.
     """
     given = InMemory(images)
-    # In float32, because bfloat16 cannot tell neighbouring levels apart.
+    # In float32, because bfloat16 cannot tell neighboring levels apart.
     numbers = torch.as_tensor(given.batch).detach().to(torch.float32) / given.white
     levels = numbers.clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return [Image.fromarray(pixels) for pixels in levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()]

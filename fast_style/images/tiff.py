@@ -105,7 +105,7 @@ class _Decoder(ImageFile.PyDecoder):
 def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> NDArray[np.uint16]:
     """Return the levels of a page as they are stored, of shape (height, width) or (height, width, channels).
 
-    Of grey, of RGB or of CMYK, and with the opacity as the last channel; in L*a*b* or a palette, of sRGB.
+    Of gray, of RGB or of CMYK, and with the opacity as the last channel; in L*a*b* or a palette, of sRGB.
 
     Args:
         file: at any position, and then at another.

@@ -172,7 +172,7 @@ class Kind:
         if self.palette is not None:
             return self.bits <= 8 and max(tags[_COLOR_MAP]) > 255
         if self.bits == 16:
-            # Grey with opacity it refuses.
+            # Gray with opacity it refuses.
             return self.photometric in (_RGB, CMYK) or (self.photometric == _BLACK_IS_ZERO and self.opacity is None)
         return self.bits <= 8
 

@@ -1,4 +1,4 @@
-"""Images of any mode, orientation and colour profile, as people see them: upright, in sRGB, the opacity apart."""
+"""Images of any mode, orientation and color profile, as people see them: upright, in sRGB, the opacity apart."""
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -8,7 +8,7 @@ from fast_style.images.levels import shrunk
 from fast_style.images.profiles import transform_to_srgb
 from fast_style.images.rasters import Box
 from fast_style.images.spaces import declared
-from fast_style.untrusted import own_limits
+from fast_style.system.untrusted import own_limits
 
 _T = Image.Transpose  # What undoes each EXIF orientation:
 _TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
@@ -56,23 +56,23 @@ def resized_to(size: tuple[int, int], long_side: int) -> tuple[int, int]:
 
 
 def to_srgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bool]:
-    """Bring the colours of an image to sRGB.
+    """Bring the colors of an image to sRGB.
 
     Returns:
-        The colours in mode RGB, as if opaque; the opacity in mode L if there is any; whether its profile was another.
+        The colors in mode RGB, as if opaque; the opacity in mode L if there is any; whether its profile was another.
     """
-    colours, alpha = _split_alpha(image)
+    colors, alpha = _split_alpha(image)
     space = declared(image)
-    if space is not None and colours.mode in ("L", "RGB"):
-        return Image.fromarray(space.to_srgb(np.asarray(colours))), alpha, True
-    transform = transform_to_srgb(image.info.get("icc_profile", b""), colours.mode)
-    rgb = transform.apply(colours) if transform else colours.convert("RGB")
+    if space is not None and colors.mode in ("L", "RGB"):
+        return Image.fromarray(space.to_srgb(np.asarray(colors))), alpha, True
+    transform = transform_to_srgb(image.info.get("icc_profile", b""), colors.mode)
+    rgb = transform.apply(colors) if transform else colors.convert("RGB")
     rgb.info.clear()  # Profile, orientation and transparency no longer hold, and PNG would write them.
     return rgb, alpha, transform is not None
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return the colours in mode L, RGB or CMYK, and the opacity if there is any."""
+    """Return the colors in mode L, RGB or CMYK, and the opacity if there is any."""
     if image.mode == "LAB":
         levels = np.asarray(image)
         encoded = np.stack([lab.encoded(levels[:, :, channel], channel, 8, icc=False) for channel in range(3)], axis=2)
@@ -86,7 +86,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), alpha
     clear = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
-        # Of a PNG with 16 bits of each colour. Pillow has the upper 8: what differs in the others only is clear, too.
+        # Of a PNG with 16 bits of each color. Pillow has the upper 8: what differs in the others only is clear, too.
         image = image.copy()
         image.info["transparency"] = tuple(level >> 8 for level in clear)
     if image.has_transparency_data:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from fast_style.films.frames import Bytes
+from fast_style.video.frames import Bytes
 
 #: Seconds, from any point on.
 Clock: TypeAlias = Callable[[], float]
@@ -43,5 +43,5 @@ class Camera(Protocol):
 
         Raises:
             CameraError: if the camera is unplugged, or the like.
-            FilmError: if a film cannot be read any more.
+            VideoError: if a video cannot be read any more.
         """

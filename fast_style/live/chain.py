@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fast_style.films.frames import Bytes
 from fast_style.live.camera import Camera, Captured, Clock
 from fast_style.live.latest import Latest
 from fast_style.live.meter import Meter
 from fast_style.live.pace import Pace
 from fast_style.live.painter import Look, Paints, resized
 from fast_style.live.recorder import Recorder
+from fast_style.video.frames import Bytes
 
 #: In seconds: how long the threads may overlook that something has changed.
 _PATIENCE = 0.02

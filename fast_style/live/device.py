@@ -11,9 +11,9 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from fast_style.errors import CameraError
-from fast_style.films.opening import reason
-from fast_style.films.pixels import Picturer
 from fast_style.live.camera import Captured, Clock
+from fast_style.video.opening import reason
+from fast_style.video.pixels import Picturer
 
 #: FFmpeg's name for the cameras of a system, by how Python's name for it begins.
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
@@ -145,7 +145,7 @@ def _open(address: str, format: str, side: int, fps: float) -> InputContainer:
 
 def _choice(format: str) -> str:
     names = [f"{device.name} ({device.description})" for device in _devices(format)]
-    return f"there is {', '.join(names) or 'none'}; camera=clip.mp4 plays a film as one"
+    return f"there is {', '.join(names) or 'none'}; camera=clip.mp4 plays a video as one"
 
 
 def _devices(format: str) -> list[Any]:

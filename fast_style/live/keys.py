@@ -10,8 +10,8 @@ class Action(Enum):
     PREVIOUS = "previous style"
     STRONGER = "stronger"
     WEAKER = "weaker"
-    COLOUR = "colours: the style's, or the camera's by histogram or luminance"
-    FREEZE = "freeze; style, strength and colours still act"
+    COLOR = "colors: the style's, or the camera's by histogram or luminance"
+    FREEZE = "freeze; style, strength and colors still act"
     RECORD = "record, and stop recording"
     SNAPSHOT = "save this picture as PNG"
     INFO = "show or hide the figures"
@@ -27,7 +27,7 @@ KEYS = {
     "left": Action.PREVIOUS,
     "up": Action.STRONGER,
     "down": Action.WEAKER,
-    "c": Action.COLOUR,
+    "c": Action.COLOR,
     "space": Action.FREEZE,
     "r": Action.RECORD,
     "s": Action.SNAPSHOT,

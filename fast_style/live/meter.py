@@ -17,7 +17,7 @@ class Figures:
         camera: frames that came from the camera.
         network: frames that the network made.
         seconds: what the network took for a frame, the median; None: it has made none.
-        delay: seconds from the camera's taking a picture until the stylised one was shown, the median; None: none was.
+        delay: seconds from the camera's taking a picture until the stylized one was shown, the median; None: none was.
         dropped: frames of the camera that a newer one replaced before the network took them; of all the time.
     """
 

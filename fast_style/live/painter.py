@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from PIL import Image
 
-from fast_style.controls import PRESERVE_COLOR, Controls
 from fast_style.errors import ConfigError
-from fast_style.films.frames import Bytes
-from fast_style.films.temporal import Smoother
 from fast_style.live.keys import Action
+from fast_style.stylizing.controls import PRESERVE_COLOR, Controls
+from fast_style.video.frames import Bytes
+from fast_style.video.temporal import Smoother
 
 if TYPE_CHECKING:
-    from fast_style.stylizer import Stylizer
+    from fast_style.stylizing.stylizer import Stylizer
 
 #: How much a key changes the strength.
 _STEP = 0.1
@@ -47,7 +47,7 @@ class Look:
             # In whole steps, so that they end at 0 and 1.
             steps = round(self.strength / _STEP) + (1 if action is Action.STRONGER else -1)
             return replace(self, strength=min(1.0, max(0.0, round(steps * _STEP, 2))))
-        if action is Action.COLOUR:
+        if action is Action.COLOR:
             place = PRESERVE_COLOR.index(self.preserve_color) + 1
             return replace(self, preserve_color=PRESERVE_COLOR[place % len(PRESERVE_COLOR)])
         return self

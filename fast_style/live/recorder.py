@@ -1,4 +1,4 @@
-"""Recordings of live pictures: films in which each frame stands as long as it stood."""
+"""Recordings of live pictures: videos in which each frame stands as long as it stood."""
 
 import queue
 import threading
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from fast_style.errors import ConfigError, FastStyleError, FilmError
-from fast_style.files import longer, take_place
-from fast_style.films.frames import CONTAINERS, Bytes, Frame, Shape
-from fast_style.films.writer import FilmWriter
+from fast_style.errors import ConfigError, FastStyleError, VideoError
 from fast_style.live.painter import resized
-from fast_style.parts import claimed
+from fast_style.system.file_lock import claimed
+from fast_style.system.files import longer, take_place
+from fast_style.video.frames import CONTAINERS, Bytes, Frame, Shape
+from fast_style.video.writer import VideoWriter
 
 #: Frames that wait for the encoder; when there are more, the newest are left out, and the pictures run on.
 _ROOM = 16
-#: In seconds. Films of most kinds count in it, or can.
+#: In seconds. Videos of most kinds count in it, or can.
 _TICK = Fraction(1, 90_000)
 _SETTINGS = {".webm": {"deadline": "realtime"}}
 #: In seconds.
@@ -25,7 +25,7 @@ _ASKED = 0.1
 
 @dataclass(frozen=True)
 class Recording:
-    """A film that is finished.
+    """A video that is finished.
 
     Attributes:
         path: where it is.
@@ -41,12 +41,12 @@ class Recording:
 
 
 class Recorder:
-    """Writes a film while its frames come in, in a thread of its own.
+    """Writes a video while its frames come in, in a thread of its own.
 
     Until it is whole it is NAME.part.SUFFIX, which can be played if the program is killed.
 
     Args:
-        path: the film; it is replaced if it is there.
+        path: the video; it is replaced if it is there.
         width: of it, in pixels; frames of another size are brought to it.
         height: likewise.
         rate: frames a second, about: by it, places are chosen to which players can jump.
@@ -72,7 +72,7 @@ class Recorder:
             self._waiting.put((pixels, time))
 
     def end(self, time: float) -> None:
-        """Let the last frame stand until a time, and finish the film, for which nobody has to wait."""
+        """Let the last frame stand until a time, and finish the video, for which nobody has to wait."""
         self._waiting.put((None, time))
 
     def seconds(self, now: float) -> float:
@@ -80,10 +80,10 @@ class Recorder:
         return 0.0 if self._began is None else max(0.0, now - self._began)
 
     def result(self, wait: float = 0.0) -> Recording | None:
-        """Return the film once it is finished; None: it is not, after some seconds of waiting.
+        """Return the video once it is finished; None: it is not, after some seconds of waiting.
 
         Raises:
-            FilmError: if it cannot be written; the message says what there is of it.
+            VideoError: if it cannot be written; the message says what there is of it.
             ConfigError: if it cannot be encoded here.
         """
         if not self._ended.wait(wait):
@@ -100,11 +100,11 @@ class Recorder:
                 if self._frames:
                     take_place(part, self.path)
         except OSError as error:
-            self._error = FilmError(f"{self.path}: cannot be written ({error.strerror or error})")
+            self._error = VideoError(f"{self.path}: cannot be written ({error.strerror or error})")
         except Exception as error:  # Any: it is raised where it is asked for.
             self._error = error
         if self._error is not None and self._frames:
-            self._error = FilmError(f"{self._error}; {part} holds what was written until then")
+            self._error = VideoError(f"{self._error}; {part} holds what was written until then")
         self._ended.set()
 
     def _write(self, part: Path) -> None:
@@ -112,7 +112,7 @@ class Recorder:
         if pixels is None:
             return
         try:
-            writer = FilmWriter(self.path, part, self._shape, more=_SETTINGS.get(self.path.suffix.lower()))
+            writer = VideoWriter(self.path, part, self._shape, more=_SETTINGS.get(self.path.suffix.lower()))
         except FastStyleError:
             part.unlink(missing_ok=True)
             raise
@@ -178,13 +178,13 @@ def check_recording(path: Path, overwrite: bool) -> None:
 
     Raises:
         ConfigError: if it is of a kind that cannot be written, or exists.
-        FilmError: if the folder cannot be made.
+        VideoError: if the folder cannot be made.
     """
     if path.suffix.lower() not in CONTAINERS:
-        raise ConfigError(f"{path}: no kind of film that can be recorded; end it in one of {', '.join(CONTAINERS)}")
+        raise ConfigError(f"{path}: no kind of video that can be recorded; end it in one of {', '.join(CONTAINERS)}")
     if path.exists() and not overwrite:
         raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FilmError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise VideoError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -10,7 +10,6 @@ from typing import Protocol
 from PIL import Image
 
 from fast_style.errors import CameraError, FastStyleError
-from fast_style.films.frames import Bytes
 from fast_style.images.picture import write_image
 from fast_style.live.camera import Camera, Clock
 from fast_style.live.chain import Chain
@@ -20,6 +19,7 @@ from fast_style.live.pace import Pace
 from fast_style.live.painter import Look, Paints
 from fast_style.live.recorder import Recorder, Recordings
 from fast_style.live.status import Status
+from fast_style.video.frames import Bytes
 
 #: In seconds: a camera that gives nothing for so long, or for so many pictures, hangs.
 _SILENCE, _MISSED = 10.0, 20
@@ -95,7 +95,7 @@ class Session:
 
         Raises:
             CameraError: if the camera is unplugged, hangs, or the like.
-            FilmError: if a recording could not be written.
+            VideoError: if a recording could not be written.
         """
         began = self._clock()
         self._chain.start()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fast_style.live.meter import Figures
 
-_COLOURS = {"none": "", "luminance": "colours kept by luminance", "histogram": "colours kept by histogram"}
+_COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "colors kept by histogram"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Status:
         lines = []
         if self.info:
             place = f"  {self.place}/{self.styles}" if self.styles > 1 else ""
-            look = [f"{self.style}{place}", f"strength {self.strength:.0%}", _COLOURS[self.preserve_color]]
+            look = [f"{self.style}{place}", f"strength {self.strength:.0%}", _COLORS[self.preserve_color]]
             figures = self.figures
             network = f"network {figures.network} fps"
             if figures.seconds is not None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fast_style.errors import CameraError, ConfigError
-from fast_style.films.frames import Bytes
-from fast_style.installing import how_to_install
 from fast_style.live.painter import resized
+from fast_style.system.extras import how_to_install
+from fast_style.video.frames import Bytes
 
 
 class VirtualCamera:
@@ -33,7 +33,7 @@ class VirtualCamera:
             raise ConfigError(f"virtual_camera needs pyvirtualcam: {how_to_install('virtual_camera')}")
         # By name: it comes without type information.
         library: Any = importlib.import_module("pyvirtualcam")
-        # Such devices store colours for two pixels at a time.
+        # Such devices store colors for two pixels at a time.
         width, height = self._size = width - width % 2, height - height % 2
         try:
             self._camera = library.Camera(width, height, rate)

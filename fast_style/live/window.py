@@ -11,9 +11,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
 from fast_style.errors import CameraError
-from fast_style.films.frames import Bytes
 from fast_style.live.keys import KEYS, Action, help_lines
 from fast_style.live.status import Status
+from fast_style.video.frames import Bytes
 
 _TITLE = "fast_style"
 #: Of the screen, and in pixels: how wide and high a window is at first, at most.

@@ -22,7 +22,7 @@ class HatchLoss(Loss):
     Where a photograph is flat, a network has nothing to go by, and some repeat one stroke there, side by side, as
     a wallpaper does. Style losses do not mind: they ask how often there are strokes, not where. The scale is that of a
     difference of Gaussians (Marr & Hildreth 1980, https://doi.org/10.1098/rspb.1980.0020), one twice as wide as the
-    other, of brightness and of two differences of colours, for a hatching can be in colours alone.
+    other, of brightness and of two differences of colors, for a hatching can be in colors alone.
 
     It takes shapes of that scale from flat areas with the hatching, so it is for paintings of planes, and for
     a network that has the fault.

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fast_style.encoders import VGGEncoder
+from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError
-from fast_style.styles import Style
+from fast_style.losses.styles import Style
 from fast_style.types import Features, Images, StyleWeights
 
 
 @dataclass(frozen=True)
 class Stylization:
-    """One batch of pictures, stylised, and all that is known of it.
+    """One batch of pictures, stylized, and all that is known of it.
 
     Attributes:
         content: the pictures as they were.

@@ -1,4 +1,4 @@
-"""All the losses of one stylisation, from one look at each picture."""
+"""All the losses of one stylization, from one look at each picture."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fast_style.encoders import VGGEncoder
+from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError
 from fast_style.losses.loss import Loss, Stylization
-from fast_style.styles import Style
+from fast_style.losses.styles import Style
 from fast_style.types import Features, Images, StyleWeights
 
 

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from fast_style.encoders import VGGEncoder
+from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, require_choice
 from fast_style.losses.loss import Loss, Stylization
-from fast_style.styles import Style
+from fast_style.losses.styles import Style
 
 StyleNormalization = Literal["relative", "mean", "quarter_mean"]
 

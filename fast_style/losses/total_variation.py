@@ -7,7 +7,7 @@ from fast_style.losses.loss import Loss, Stylization
 
 
 class TotalVariationLoss(Loss):
-    """Mean squared difference between neighbouring pixels: smoother output, less noise.
+    """Mean squared difference between neighboring pixels: smoother output, less noise.
 
     Johnson, Alahi & Fei-Fei 2016, section 3.2, https://arxiv.org/abs/1603.08155.
     They sum; we average, so that one weight serves every image size.

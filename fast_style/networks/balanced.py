@@ -19,7 +19,7 @@ class BalancedNet(TransformNet):
     The stem moves each 4x4 square of pixels into channels (Shi et al. 2016,
     https://arxiv.org/abs/1609.05158, backwards), so nothing is lost and nothing is computed at full
     resolution before the head. The head upsamples bilinearly before it convolves: the shuffle that would
-    undo the stem leaves a visible 4x4 grid, and nearest neighbours a weave of straight strokes.
+    undo the stem leaves a visible 4x4 grid, and nearest neighbors a weave of straight strokes.
 
     Args:
         styles: how many styles to learn.

@@ -11,7 +11,7 @@ from fast_style.networks.padding import keeps_channels_last, pad
 class NearestConv(nn.Module):
     """Nearest upsampling by two, reflection padding and a 3x3 convolution, without ever making the upsampled picture.
 
-    Of three neighbouring rows of an upsampled picture two are the same, so that each pixel of the result is a sum over
+    Of three neighboring rows of an upsampled picture two are the same, so that each pixel of the result is a sum over
     2x2 pixels before upsampling, with weights that depend on its place in a 2x2 square: four small convolutions at the
     low resolution and a pixel shuffle give the same for 4/9 of the multiply-adds (Shi et al. 2016,
     https://arxiv.org/abs/1609.07009). Unlike a transposed convolution (Odena, Dumoulin & Olah 2016,

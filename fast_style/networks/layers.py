@@ -11,7 +11,7 @@ from fast_style.types import StyleWeights
 
 
 class ConvNorm(nn.Module):
-    """Convolution, where kernels overlap padded by reflection, conditional instance normalisation and often ReLU."""
+    """Convolution, where kernels overlap padded by reflection, conditional instance normalization and often ReLU."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.padding = dilation * (kernel // 2) if kernel > stride else 0
-        # The normalisation takes the mean away, so a bias would have no effect.
+        # The normalization takes the mean away, so a bias would have no effect.
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation=dilation, bias=False)
         self.norm = ConditionalInstanceNorm(outputs, styles)
         self.relu = relu
@@ -38,12 +38,12 @@ class ConvNorm(nn.Module):
         if self.padding:
             x = pad(x, (self.padding,) * 4, "reflect")
         x = self.norm(self.conv(x), style)
-        # In place: nothing else needs what the normalisation returned, not even its backward.
+        # In place: nothing else needs what the normalization returned, not even its backward.
         return F.relu(x, inplace=True) if self.relu else x
 
 
 class UpsampledConvNorm(nn.Module):
-    """Upsampling by two, convolution, conditional instance normalisation and ReLU."""
+    """Upsampling by two, convolution, conditional instance normalization and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, styles: int, *, bilinear: bool = False) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ class LightNet(TransformNet):
     """Nearly all of its work at an eighth of the resolution, and nothing but pixels at all of it.
 
     Down by four at once and by two again, residual blocks, up by two, to what was there on the way down, by two and by
-    two. The last two times it upsamples bilinearly: shuffles leave a visible grid, and nearest neighbours a weave of
+    two. The last two times it upsamples bilinearly: shuffles leave a visible grid, and nearest neighbors a weave of
     straight strokes, which after the first time a convolution takes away. Feature maps at full resolution would cost
-    more than all of this, in normalisation alone.
+    more than all of this, in normalization alone.
 
     Args:
         styles: how many styles to learn.

@@ -9,7 +9,7 @@ from fast_style.types import Images, StyleWeights
 
 
 class TransformNet(nn.Module, ABC):
-    """An image transformation network: a picture and its style weights in, the stylised picture out.
+    """An image transformation network: a picture and its style weights in, the stylized picture out.
 
     Attributes:
         arguments: what the constructor was given; a saved network is rebuilt from it.
@@ -30,4 +30,4 @@ class TransformNet(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Images, style: StyleWeights) -> Images:
-        """Stylise each picture by its row of style weights, at the same height and width."""
+        """Stylize each picture by its row of style weights, at the same height and width."""

@@ -1,4 +1,4 @@
-"""Normalisation, conditional on the style."""
+"""Normalization, conditional on the style."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ EPSILON = 1e-5
 
 
 class _ScaledInstanceNorm(torch.autograd.Function):
-    """Instance normalisation of each channel of each picture, with a scale and a shift for each, and a fast backward.
+    """Instance normalization of each channel of each picture, with a scale and a shift for each, and a fast backward.
 
     torch's own backward of group_norm on channels_last takes 20 to 80 times as long on the CPU, more than all else of
     a training step together. Sums are in float32, as there.
@@ -38,7 +38,7 @@ class _ScaledInstanceNorm(torch.autograd.Function):
         mean, rstd = mean.float(), rstd.float()
         of_shift = gradient.sum(dim=(2, 3), dtype=torch.float32)
         of_scale = (product.sum(dim=(2, 3), dtype=torch.float32) - mean * of_shift) * rstd
-        # With the normalised z = (x - mean) rstd: dx = scale rstd (dy - (sum of dy + z sum of dy z) / area),
+        # With the normalized z = (x - mean) rstd: dx = scale rstd (dy - (sum of dy + z sum of dy z) / area),
         # sorted into a multiple of dy, a multiple of x and a constant.
         # A departure: a channel without content passes no gradient on. Each normalization would multiply it by up to
         # 300, and networks have a dozen in a row: that of a blank page is beyond all numbers.
@@ -56,7 +56,7 @@ def _has_content(mean: Tensor, rstd: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _normalize(x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x normalised, scaled and shifted, and of each channel the mean and one over the standard deviation."""
+    """Return x normalized, scaled and shifted, and of each channel the mean and one over the standard deviation."""
     batch, channels, height, width = x.shape
     # A group of one channel is an instance; unlike instance_norm, group_norm keeps channels_last.
     normalized, mean, rstd = torch.native_group_norm(x, None, None, batch, channels, height * width, channels, EPSILON)
@@ -82,10 +82,10 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
 
 
 class ConditionalInstanceNorm(nn.Module):
-    """Instance normalisation with a scale and a shift for each style.
+    """Instance normalization with a scale and a shift for each style.
 
     A blend of styles is the same blend of their scales and shifts. With one style this is ordinary
-    affine instance normalisation.
+    affine instance normalization.
 
     Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629, equation 5.
     """
@@ -99,7 +99,7 @@ class ConditionalInstanceNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], style: StyleWeights
     ) -> Float[Tensor, "batch channels height width"]:
-        """Normalise each channel of each picture, then scale and shift it as its style says."""
+        """Normalize each channel of each picture, then scale and shift it as its style says."""
         scale, shift = self.blended(style)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             normalized: Tensor = _ScaledInstanceNorm.apply(x, scale, shift)

@@ -12,7 +12,7 @@ class ResidualNet(TransformNet):
     """The residual image transformation network: down by four, residual blocks, up by four.
 
     Johnson, Alahi & Fei-Fei 2016, supplementary material, table 1, https://arxiv.org/abs/1603.08155,
-    with three changes: instance instead of batch normalisation (Ulyanov, Vedaldi & Lempitsky 2016,
+    with three changes: instance instead of batch normalization (Ulyanov, Vedaldi & Lempitsky 2016,
     https://arxiv.org/abs/1607.08022), conditional on the style and with a sigmoid at the end (Dumoulin,
     Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629, table 1), and nearest upsampling instead of
     fractionally strided convolutions.

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fast_style.errors import CheckpointError
-from fast_style.files import is_url, what_of_url
-from fast_style.network_files import read_network_file
+from fast_style.system.files import is_url, what_of_url
+from fast_style.zoo.network_file import read_network_file
 
 #: Where training leaves its networks, in the folder one works in.
 OWN = Path("checkpoints")

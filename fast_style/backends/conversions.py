@@ -1,0 +1,100 @@
+"""Networks converted for runtimes that need no torch: once, in a process of its own, then kept in a folder of ours.
+
+torch converts, and is large: in a process of its own it costs the caller neither memory nor start-up.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fast_style.errors import CheckpointError, ConfigError
+from fast_style.system.cache import cache_folder, keep
+from fast_style.system.extras import how_to_install
+from fast_style.zoo.network_file import NetworkFile
+
+#: The exit status of fast_style.backends.export when its last line says what is wrong.
+TOLD = 3
+
+_PACKAGE = Path(__file__).parents[1]
+_DIGEST_BYTES = 32
+
+
+def converted(file: NetworkFile, backend: str) -> bytes:
+    """Return a network as ONNX, checked in a backend (`onnx` or `openvino`), from the cache if it is there.
+
+    Raises:
+        CheckpointError: if it cannot be converted.
+        ConfigError: if that needs what is not installed.
+    """
+    path = cache_folder() / _name(file, backend)
+    model = _kept(path)
+    if model is not None:
+        return model
+    require_packages(backend, "torch", "onnx", "onnxscript")
+    print(f"{file.path}: converting it for backend={backend}, once ...", end=" ", file=sys.stderr, flush=True)
+    began, outcome = time.monotonic(), "failed"
+    try:
+        model = _convert(file, backend)
+        outcome = f"{time.monotonic() - began:.0f} s"
+    finally:
+        print(outcome, file=sys.stderr, flush=True)
+    keep(path, hashlib.sha256(model).digest() + model, "converts")
+    return model
+
+
+def require_packages(backend: str, *packages: str) -> None:
+    """Make sure that what a backend needs is installed.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ConfigError(f"backend={backend} needs {' and '.join(missing)}: {how_to_install(backend)}")
+
+
+def _name(file: NetworkFile, backend: str) -> str:
+    # The digest of a network file is that of its weights; what is made of them depends on the code, too.
+    rest = hashlib.sha256(json.dumps(file.network, sort_keys=True).encode())
+    for source in (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py"):
+        rest.update(source.read_bytes() if source.exists() else b"")
+    return f"{file.sha256}-{rest.hexdigest()[:16]}.{backend}"
+
+
+def _kept(path: Path) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    model = data[_DIGEST_BYTES:]
+    return model if model and hashlib.sha256(model).digest() == data[:_DIGEST_BYTES] else None
+
+
+def _convert(file: NetworkFile, backend: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="fast_style-") as folder:
+        output = Path(folder) / "model.onnx"
+        # -P: a folder torch or onnx where one works must not be taken for the package.
+        command = [sys.executable, "-P", "-m", "fast_style.backends.export", backend, str(file.path), str(output)]
+        search = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        done = subprocess.run(
+            command,
+            # What was checked, not what may stand there by now.
+            input=file.data,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+            check=False,
+        )
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        if done.returncode == TOLD and lines:
+            raise CheckpointError(lines[-1])
+        if done.returncode or not output.exists():
+            reason = lines[-1] if lines else f"the process ended with status {done.returncode}"
+            raise CheckpointError(f"{file.path}: cannot be converted ({reason}); use backend=torch")
+        return output.read_bytes()

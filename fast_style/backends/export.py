@@ -1,0 +1,121 @@
+"""A network as ONNX, for runtimes without torch: python -m fast_style.backends.export BACKEND NAME OUTPUT < FILE."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import Dim
+
+from fast_style.backends import load_model
+from fast_style.backends.backend import SMALLEST
+from fast_style.backends.conversions import TOLD
+from fast_style.errors import CheckpointError, FastStyleError
+from fast_style.networks import TransformNet
+from fast_style.zoo.network_file import NetworkFile, parse_network_file
+from fast_style.zoo.saving import build_network
+
+#: The first with what the networks need, and so the one that most programs read.
+OPSET = 18
+#: How far a converted network may be from the original, in levels of 255: what rounding to levels may hide.
+TOLERANCE = 0.5
+
+
+def export(file: NetworkFile, backend: str) -> bytes:
+    """Return the network of a file as ONNX, for any number and size of pictures.
+
+    Inputs: `images`, float32 of (batch, 3, height, width) in [0, 1], each side at least SMALLEST, and `style`, float32
+    of (batch, styles). Output: `stylized`, like `images`.
+
+    Raises:
+        CheckpointError: if the file is not of a network of ours, or what `backend` computes differs from it.
+    """
+    network = build_network(file)
+    model = to_onnx(network)
+    difference = distance(network, model, backend)
+    if not difference <= TOLERANCE:
+        raise CheckpointError(
+            f"{file.path}: backend={backend} gives another picture, up to {difference:.1f} levels of 255 apart; "
+            "use backend=torch"
+        )
+    return model
+
+
+def to_onnx(network: TransformNet) -> bytes:
+    """Return a network as ONNX."""
+    batch = Dim("batch")
+    sizes = {0: batch, 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
+    program: Any = torch.onnx.export(
+        network,
+        (torch.rand(2, 3, 64, 72), torch.full((2, network.styles), 1 / network.styles)),
+        input_names=["images", "style"],
+        output_names=["stylized"],
+        dynamic_shapes=(sizes, {0: batch}),
+        dynamo=True,
+        opset_version=OPSET,
+        custom_translation_table={torch.ops.aten.group_norm.default: _group_norm},
+        verbose=False,
+    )
+    model: bytes = program.model_proto.SerializeToString()
+    return model
+
+
+@torch.no_grad()
+def distance(network: TransformNet, model: bytes, backend: str) -> float:
+    """Return how far an exported network is from the original in a backend, at most, in levels of 255."""
+    generator = torch.Generator().manual_seed(0)
+    run = load_model(backend, model, "fp32")
+    found = []
+    for shape in ((1, 3, SMALLEST + 1, 47), (2, 3, 101, 77)):
+        images = torch.rand(shape, generator=generator)
+        style = torch.rand(shape[0], network.styles, generator=generator)
+        style /= style.sum(dim=1, keepdim=True)
+        expected = network(images, style).numpy()
+        found.append(float(np.abs(run(images.numpy(), style.numpy()) - expected).max()))
+    # A number that is none is greater than all.
+    return float("inf") if np.isnan(found).any() else 255 * max(found)
+
+
+def _group_norm(
+    input: Any,
+    num_groups: int,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Any:
+    """Translate a norm of groups of one channel, which is what the networks have, into one node.
+
+    torch's own translation reshapes, and back: runtimes then change the layout in memory each time, at up to twice the
+    cost of the whole network.
+    """
+    from onnxscript import ir
+    from onnxscript import opset18 as op
+
+    channels = input.shape[1]
+    if channels != num_groups:
+        raise NotImplementedError(f"group_norm of {num_groups} groups of {channels} channels")
+    ones: Any = ir.tensor(np.ones(channels, np.float32))
+    zeros: Any = ir.tensor(np.zeros(channels, np.float32))
+    scale = op.Constant(value=ones) if weight is None else weight
+    shift = op.Constant(value=zeros) if bias is None else bias
+    return op.InstanceNormalization(input, scale, shift, epsilon=eps)
+
+
+def main(backend: str, name: str, output: str) -> None:
+    """Convert the network file that comes in on standard input; `name` is what messages call it."""
+    try:
+        model = export(parse_network_file(Path(name), sys.stdin.buffer.read()), backend)
+    except FastStyleError as error:
+        print(error, file=sys.stderr)
+        sys.exit(TOLD)
+    Path(output).write_bytes(model)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(
+            "usage: python -m fast_style.backends.export BACKEND NAME OUTPUT.onnx < FILE.safetensors (onnx or openvino)"
+        )
+    main(*sys.argv[1:])

@@ -1,0 +1,164 @@
+"""A cluster of machines under Ray, an extra of the package: to join it, and to count what it has."""
+
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+
+from fast_style.errors import ConfigError
+from fast_style.system.extras import how_to_install
+
+#: What Ray reads from the environment when it is imported or starts a cluster; what the user has set holds.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it prints the deaths of workers, in long lines that repeat themselves
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` it would send the working folder to all machines
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise a warning; the device is given to who loads the network
+}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes to have, each with a network of its own.
+
+    Attributes:
+        count: how many. Those for which there is no room wait, or have the cluster grow, if it can.
+        cpus: the cores of each.
+        gpus: the GPUs of each; parts, such as 0.5, let several share one.
+        machines: how many the cluster has by now.
+    """
+
+    count: int
+    cpus: float
+    gpus: float
+    machines: int
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[None]:
+    """Join a cluster for a block, or start one. A process that has joined one before stays in that.
+
+    Args:
+        address: `auto`, the cluster that RAY_ADDRESS names or this machine was last in; its `HOST:PORT`, on a machine
+            that belongs to it; `local`, one that is this machine alone and ends with the block.
+
+    Raises:
+        ConfigError: if Ray is not installed, or there is no such cluster.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ConfigError(f"many machines need ray: {how_to_install('ray')} ({error})") from None
+    # What it has to say is in its files; what concerns the pictures, in the outcomes.
+    logging.getLogger("ray.data").handlers = [
+        handler for handler in logging.getLogger("ray.data").handlers if handler.name != "console"
+    ]
+    if ray.is_initialized():
+        yield
+        return
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        if address != "local":
+            _require_listener(_last_cluster() if address == "auto" else address)
+        # Only short lists of names go through the store of objects.
+        own = {"include_dashboard": False, "object_store_memory": 2**27} if address == "local" else {}
+        with _silence():
+            ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False, **own)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"address={address}: no Ray cluster to join ({reason}); start one with `ray start --head`, or take this "
+            "machine alone with address=local"
+        ) from error
+    try:
+        # Ray puts its own in the place of the program's.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def count_workers(count: int | None = None, cpus: float = 1, gpus: float | None = None) -> Workers:
+    """Return the processes that a cluster, joined before, is to have.
+
+    Args:
+        count: how many; None: as many as there is room for.
+        cpus: the cores of each.
+        gpus: the GPUs of each; None: one, if the cluster has any.
+
+    Raises:
+        ConfigError: if a number is out of range, or there is room for none.
+    """
+    import ray
+
+    if count is not None and not (isinstance(count, Integral) and count >= 1):
+        raise ConfigError(f"workers must be a whole number from 1 on, not {count!r}")
+    for name, share in (("cpus", cpus), ("gpus", gpus)):
+        if share is not None and not (isinstance(share, Real) and 0 <= share < math.inf):
+            raise ConfigError(f"{name} must be 0 or more, not {share!r}")
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if gpus is None:
+        gpus = 1 if any(machine.get("GPU") for machine in machines) else 0
+    if count is None:
+        wanted = {"CPU": cpus, "GPU": gpus}
+        count = (
+            sum(
+                min(int(machine.get(name, 0) / share) for name, share in wanted.items() if share)
+                for machine in machines
+            )
+            if cpus or gpus
+            else len(machines)
+        )
+        if not count:
+            has = {name: sum(machine.get(name, 0) for machine in machines) for name in wanted}
+            raise ConfigError(
+                f"no machine has room for a worker of cpus={cpus} gpus={gpus}; all {len(machines)} together have "
+                f"{has['CPU']:g} CPUs and {has['GPU']:g} GPUs. Ask for less, or for workers=N if the cluster can grow"
+            )
+    return Workers(count, cpus, gpus, len(machines))
+
+
+def _last_cluster() -> str:
+    """Return where Ray would look for a cluster that it is not told of; it is long gone, perhaps."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    return os.environ.get("RAY_ADDRESS") or (note.read_text().strip() if note.is_file() else "")
+
+
+def _require_listener(address: str) -> None:
+    """Make sure that there is someone at an address: Ray would try for minutes, and then end the process."""
+    if not address:
+        raise ValueError("none was started on this machine")
+    if address.startswith("ray://"):
+        raise ValueError("Ray Data cannot be used through Ray's client: go to a machine of it, or use `ray job submit`")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("it is not of the form HOST:PORT")
+    with closing(socket.create_connection((host.strip("[]"), int(port)), timeout=10)):
+        pass
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let nothing reach standard error: there, Ray says which level its log has."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

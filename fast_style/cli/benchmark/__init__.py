@@ -1,0 +1,1 @@
+"""The benchmark: speed, memory and quality against the usual way."""

@@ -1,0 +1,157 @@
+"""Photographs to train on: python scripts/prepare_data.py coco=val2017 root=photos."""
+
+import math
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.filesize import decimal
+
+from fast_style.cli.data_report import complaints, grouped, summary
+from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
+from fast_style.cli.progress import Amount
+from fast_style.data.pixels import SUFFIX
+from fast_style.data.prepare.downloads import COCO, download
+from fast_style.data.prepare.inspection import survey
+from fast_style.data.prepare.packing import check_output, loading_rates, pack
+from fast_style.errors import ConfigError, DataError, require_choice
+
+SETTINGS = {
+    "coco": ("coco", "root", "mirror"),
+    "check": ("source", "size", "workers", "max_bad", "report", "overwrite"),
+    "pack": ("source", "output", "size", "short_side", "workers", "overwrite"),
+}
+
+
+def main(config: DictConfig) -> None:
+    """Do what the first word says."""
+    task = config.command or (config.coco and "coco")
+    if not task:
+        raise ConfigError("nothing to do: write coco=val2017 root=FOLDER, check source=PATH, or pack source=PATH")
+    require_choice("the first word", task, list(SETTINGS))
+    for override in HydraConfig.get().overrides.task:
+        key = override.partition("=")[0]
+        if key in config and key != "command" and key not in SETTINGS[task]:
+            raise ConfigError(f"{key} has no meaning for {task}; it takes {', '.join(SETTINGS[task])}")
+    settings = {key: plain(config)[key] for key in SETTINGS[task]}
+    {"coco": fetch, "check": check, "pack": pack_up}[task](settings)
+
+
+def fetch(settings: dict[str, Any]) -> None:
+    """Fetch photographs of COCO, and say how to train on them."""
+    coco, root = require(settings, "coco"), require(settings, "root")
+    require_choice("coco", coco, list(COCO))
+    archive, folder = COCO[coco], Path(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / archive.name
+    with Amount("bytes") as amount:
+        try:
+            show = partial(amount.update, total=archive.size)
+            fetched = download(archive, settings["mirror"], folder, show, amount.say)
+        except KeyboardInterrupt:
+            if Path(f"{path}.part").exists():
+                amount.say(f"{path}.part is kept: the same command goes on from there")
+            raise
+    print(f"{'fetched' if fetched else 'unchanged':11} {path} ({decimal(archive.size)}, SHA-256 right)")
+    print("terms       those of the photographs' owners: https://cocodataset.org/#termsofuse")
+    print(f"train on it {command('train.py', 'data=photos', f'data.source={path}')}")
+
+
+def check(settings: dict[str, Any]) -> None:
+    """Say what the pictures of a source are, and whether they will do."""
+    source, max_bad = require(settings, "source"), settings["max_bad"]
+    size = whole_number(settings, "size", least=32)
+    workers = whole_number(settings, "workers", least=0, default=cores())
+    if not 0 <= max_bad <= 1:
+        raise ConfigError(f"max_bad must be from 0 to 1, not {max_bad}")
+    report = Path(settings["report"]) if settings["report"] else None
+    if report and (report.is_dir() or (report.exists() and not settings["overwrite"])):
+        raise ConfigError(f"{report}: exists already; add overwrite=true to replace it, or give another report")
+    if report:
+        require_writable(report.parent, "report")
+    started = time.monotonic()
+    with Amount("pictures") as amount:
+        found = survey(source, workers, partial(amount.update, "looking"))
+    seconds, total = time.monotonic() - started, len(found.good) + len(found.bad)
+    for line in summary(found, size):
+        print(line)
+    print(f"time        {duration(seconds)}, {total / seconds:,.0f} pictures/s with {max(1, workers)} processes")
+    lines = list(complaints(found, size))
+    if report:
+        report.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        print(f"report      {report}")
+    elif lines:
+        print("report      report=FILE writes down all that is not as it should be, a line each")
+    if len(found.bad) / total > max_bad:  # as a training counts
+        raise DataError(
+            f"{source}: {len(found.bad)} of {total} pictures cannot be read, and max_bad={max_bad:g} allows "
+            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: prepare_data.py pack"
+        )
+
+
+def pack_up(settings: dict[str, Any]) -> None:
+    """Pack a source for crops of one size, and say what that is worth."""
+    source, output = Path(require(settings, "source")), Path(require(settings, "output"))
+    size = whole_number(settings, "size", least=32)
+    short_side = whole_number(settings, "short_side", least=32, default=2 * size)
+    workers = whole_number(settings, "workers", least=0, default=cores())
+    check_output(source, output, settings["overwrite"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with Amount("pictures") as amount:
+        show = partial(amount.update, "packing")
+        packed = pack(source, output, short_side, workers, settings["overwrite"], show, size)
+    if output.suffix.lower() == SUFFIX:
+        how, sides = "as plain pixels", f"short sides from {size} to {short_side}, each picture at one scale for good"
+    else:
+        how, sides = f"{packed.untouched:,} of them as they were", f"short side at most {short_side}"
+    each = decimal(packed.file_size // max(1, packed.pictures))
+    print(
+        f"packed      {packed.pictures:,} pictures, {how}, into {output}: "
+        f"{decimal(packed.file_size)}, {each} a picture, {sides}"
+    )
+    for line in (*grouped("left out", packed.bad), *grouped("refused", packed.refused)):
+        print(line)
+    before, after = loading_rates([source, output], size)
+    print(f"loading     {after / before:.1f} times as fast: {after:,.0f} crops/s in one process, {before:,.0f} before")
+    print(f"time        {duration(time.monotonic() - started)}")
+    print(f"train on it {command('train.py', 'data=photos', f'data.source={output}', f'data.size={size}')}")
+
+
+def require(settings: dict[str, Any], key: str) -> str:
+    """Return a setting that has no default."""
+    if settings[key] in (None, ""):
+        raise ConfigError(f"{key} must be given: add {key}=...")
+    return str(settings[key])
+
+
+def whole_number(settings: dict[str, Any], key: str, least: int, default: int | None = None) -> int:
+    """Return a setting that is a whole number, or its default where there is nothing."""
+    value = default if settings[key] is None else settings[key]
+    if type(value) is not int or value < least:
+        raise ConfigError(f"{key} must be a whole number from {least}, not {value!r}")
+    return value
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def with_command(arguments: list[str]) -> list[str]:
+    """Give a first bare word, such as check, the form that Hydra reads: command=check."""
+    first = next((index for index, argument in enumerate(arguments) if argument[:1] not in ("-", "~")), None)
+    if first is not None and arguments[first].isalpha():
+        arguments = [*arguments[:first], f"command={arguments[first]}", *arguments[first + 1 :]]
+    return arguments
+
+
+def entry_point() -> None:
+    """Run the command."""
+    sys.argv[1:] = with_command(sys.argv[1:])
+    run(main, config_name="prepare_data")

@@ -1,0 +1,70 @@
+"""Which pictures of a folder are results of earlier runs: they are not to be stylized again in another style."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from fast_style.archives.sources import printable
+from fast_style.cli.hydra_app import safe
+from fast_style.cli.overrides import CONFIGS
+from fast_style.errors import CheckpointError
+from fast_style.zoo import networks, own_networks
+from fast_style.zoo.network_file import read_network_file
+
+#: Behind the style in the names of what scripts/optimize.py makes, so that they are not those of scripts/stylize.py.
+OPTIMIZED = "_optimized"
+
+_said: set[str] = set()
+
+
+def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
+    """Return those of some files that are named as results beside others of them, such as anna_great_wave.jpg.
+
+    They have the name of a picture that is there, and behind it that of a style, or of several with plus signs, that
+    configs/style, the zoo, or a network in `checkpoints/` knows. A line on standard error says how many they are.
+
+    Args:
+        files: what a folder or a glob stands for.
+        style: the one that is to be made; of its results nothing is said.
+    """
+    stems: dict[Path, set[str]] = {}
+    files = list(files)
+    for file in files:
+        stems.setdefault(file.parent, set()).add(file.stem)
+    labels = {file: found for file in files if (found := _labels(file.stem, stems[file.parent]))}
+    if not labels:
+        return set()
+    styles = _styles()
+    results = {
+        file
+        for file, found in labels.items()
+        if any(all(part in styles for part in label.split("+")) for label in found)
+    }
+    if others := {file for file in results if safe(style) not in labels[file]}:
+        _say(len(others), min(others))
+    return results
+
+
+def _labels(stem: str, others: set[str]) -> list[str]:
+    """Return what may be a style's name in the name of a result."""
+    # After each underscore, because both may have some.
+    places = [match.start() for match in re.finditer("_", stem)]
+    return [stem[place + 1 :].removesuffix(OPTIMIZED) for place in places if stem[:place] in others]
+
+
+def _styles() -> set[str]:
+    names = {file.stem for file in (CONFIGS / "style").glob("*.yaml")} | set(networks())
+    for path in own_networks().values():
+        with contextlib.suppress(CheckpointError):
+            names |= read_network_file(path).metadata.styles.keys()
+    return {safe(part) for name in names for part in name.split("+")}
+
+
+def _say(count: int, first: Path) -> None:
+    what = "1 result of an earlier run is" if count == 1 else f"{count:,} results of earlier runs are"
+    text = f"{what} left out, {printable(str(first))}; name a file itself to stylize it again"
+    if text not in _said:
+        print(text, file=sys.stderr)
+    _said.add(text)

@@ -1,0 +1,177 @@
+"""How good networks are: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import Progress
+
+from fast_style.cli.evaluation.columns import Column, columns_of
+from fast_style.cli.evaluation.judge import Judge, finite, summary
+from fast_style.cli.evaluation.page import Sheet, page
+from fast_style.cli.hydra_app import build, duration, find_pictures, plain, require_writable, run
+from fast_style.cli.loss_network import loss_network
+from fast_style.errors import ConfigError, ImageError
+from fast_style.evaluation.visible_faults import VISIBLE
+from fast_style.evaluation.yardstick import Yardstick
+from fast_style.images.tensors import read_image
+from fast_style.system.files import written_whole
+
+#: Raised when the numbers are filed in another way.
+FORMAT = 1
+
+
+def main(config: DictConfig) -> None:
+    """Judge each column by each photograph, and write the report; a picture that fails does not stop the others."""
+    started = time.monotonic()
+    settings = plain(config)
+    settings["sizes"] = sizes_of(settings)
+    files = find_pictures(settings["data"]["source"])
+    if len({file.stem for file in files}) < len(files):
+        raise ConfigError("data.source: two photographs have the same name; give their folders one at a time")
+    paths = report_files(settings["output"], overwrite=settings["overwrite"])
+    encoder, device = loss_network(config)
+    columns = columns_of(settings, files, device)
+    judges: dict[tuple[object, ...], Judge] = {}
+    for column in columns:
+        # Columns of one style share what is measured of a photograph.
+        if aim(column) not in judges:
+            judges[aim(column)] = Judge(Yardstick(encoder, build(config.loss), column.style), settings)
+
+    found: list[dict[str, Any]] = [{} for _ in columns]
+    failed: dict[str, str] = {}
+
+    def fail(name: str, error: ImageError) -> None:
+        if len(files) == len(columns) == 1:
+            raise error
+        failed[name] = str(error)
+        print(error, file=sys.stderr)
+
+    sheet = Sheet([column.name for column in columns], settings["sizes"])
+    with progress(len(files), settings["yardstick"]["steps"]) as show:
+        for number, file in enumerate(files):
+            on_step = show(number, file.name)
+            try:
+                sides = {settings["yardstick"]["size"], *settings["sizes"]}
+                photographs = {size: read_image(file, size) for size in sides}
+            except ImageError as error:
+                fail(file.name, error)
+                continue
+            for place, column in enumerate(columns):
+                try:
+                    stylized = {size: column.stylize(file, image) for size, image in photographs.items()}
+                    found[place][file.name] = judges[aim(column)](file.name, photographs, stylized, on_step)
+                    sheet.add(file.name, place, photographs, stylized)
+                except ImageError as error:
+                    fail(f"{column.name}: {file.name}", error)
+    if not any(found):
+        raise ImageError(f"none of the {len(files)} photographs could be judged: there is no report")
+    report = {
+        "format": FORMAT,
+        "sizes": settings["sizes"],
+        "yardstick": settings["yardstick"],
+        "visible_above": VISIBLE,
+        "columns": [
+            {**described(column, judges[aim(column)]), "pictures": pictures, "summary": summary([*pictures.values()])}
+            for column, pictures in zip(columns, found, strict=True)
+        ],
+        "left_out": failed,
+    }
+    numbers = json.dumps(finite(report), indent=1, allow_nan=False) + "\n"
+    for path, text in zip(paths, (page(report, sheet), numbers), strict=True):
+        with written_whole(path) as target:
+            target.write(text.encode())
+        print(path, flush=True)
+    print(duration(time.monotonic() - started), file=sys.stderr)
+    if failed:
+        total, judged = len(files) * len(columns), sum(map(len, found))
+        raise ImageError(f"{total - judged} of {total} pictures failed; the report is of the others")
+
+
+def sizes_of(settings: dict[str, Any]) -> list[int]:
+    """Check the numbers among the settings, and return `sizes`, of which there may be but one.
+
+    Raises:
+        ConfigError: if one is out of range.
+    """
+    yardstick = settings["yardstick"]
+    sizes = settings["sizes"] if isinstance(settings["sizes"], list) else [settings["sizes"]]
+    for key, sides in (("sizes", sizes), ("yardstick.size", [yardstick["size"]])):
+        wrong = [side for side in sides if type(side) is not int or not 32 <= side <= 4096]
+        if wrong or not sides:
+            raise ConfigError(f"{key} must be from 32 to 4096 pixels, not {wrong[0] if wrong else sides}")
+    if yardstick["steps"] < 1:
+        raise ConfigError(f"yardstick.steps must be at least 1, not {yardstick['steps']}")
+    if not 0 < yardstick["lr"] < float("inf"):
+        raise ConfigError(f"yardstick.lr must be above 0, not {yardstick['lr']}")
+    return list(dict.fromkeys(sizes))
+
+
+def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
+    """Return where the page and the numbers go. Makes the folder.
+
+    Raises:
+        ConfigError: if the name is none of a page, a file is there that must not be replaced, or none can be written.
+    """
+    path = Path(output)
+    if path.suffix.lower() != ".html":
+        raise ConfigError(f"output must be a page, such as evaluation.html, not {output}")
+    paths = (path, path.with_suffix(".json"))
+    # Before the first picture is judged, not after an hour of them.
+    for file in paths:
+        if file.exists() and not overwrite:
+            raise ConfigError(f"{file}: exists already; add overwrite=true to replace it, or give another output")
+    require_writable(path.parent, "output")
+    return paths
+
+
+def aim(column: Column) -> tuple[object, ...]:
+    """Return what columns have in common that aim at the same."""
+    style = column.style
+    return style.image.resolve(), style.size, tuple(sorted(style.layers.items()))
+
+
+def described(column: Column, judge: Judge) -> dict[str, Any]:
+    """Return what a column is and what it was judged by, with nothing in it that differs between machines."""
+    style = column.style
+    painting = hashlib.sha256(style.image.read_bytes()).hexdigest()
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "sha256": column.sha256,
+        "style": {"name": style.name, "image": style.image.name, "sha256": painting},
+        "judged_by": judge.yardstick.settings,
+    }
+
+
+@contextmanager
+def progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[[int], None]]]:
+    """Show on standard error which photograph is being judged, and the steps of the optimizer."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=files)
+
+        def show(number: int, name: str) -> Callable[[int], None]:
+            text = f"{name} ({number + 1} of {files})"
+            if not console.is_terminal:
+                print(text, file=sys.stderr)
+
+            def on_step(step: int) -> None:
+                bar.update(task, completed=number + step / steps, description=f"{text}, step {step} of {steps}")
+
+            on_step(0)
+            return on_step
+
+        yield show
+
+
+def entry_point() -> None:
+    """Run the command."""
+    run(main, config_name="evaluate")

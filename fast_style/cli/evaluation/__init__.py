@@ -1,0 +1,1 @@
+"""What the command evaluate compares, measures and writes."""

@@ -1,0 +1,100 @@
+"""What scripts/evaluate.py measures of a picture, and how pictures are summed up. See evaluate."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fast_style.errors import ImageError
+from fast_style.evaluation import visible_faults
+from fast_style.evaluation.curve_cache import kept_curve
+from fast_style.evaluation.yardstick import Yardstick, equivalent_iterations, quartiles, structure
+from fast_style.types import Images
+
+#: Pictures by their short side in pixels.
+Sizes = Mapping[int, Images]
+
+
+class Judge:
+    """Measures pictures that aim at one style.
+
+    Args:
+        yardstick: the loss that places a picture.
+        settings: of scripts/evaluate.py.
+    """
+
+    def __init__(self, yardstick: Yardstick, settings: Mapping[str, Any]) -> None:
+        self.yardstick = yardstick
+        self._size, self._steps, self._lr = (settings["yardstick"][key] for key in ("size", "steps", "lr"))
+        self._sizes = settings["sizes"]
+        self._painting = yardstick.style.read()
+        self._curves: dict[str, list[float]] = {}
+
+    def __call__(
+        self, name: str, photographs: Sizes, stylized: Mapping[int, Images | None], show: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Return all that is measured of one photograph.
+
+        Args:
+            name: of the photograph.
+            photographs: it.
+            stylized: the same, stylized; nothing at a size that there is not.
+            show: called with the number of steps that the optimizer has done.
+
+        Raises:
+            ImageError: if the stylized picture is too small.
+        """
+        output = stylized[self._size]
+        if output is None:
+            raise ImageError(f"{name}: stylized, its short side is below {self._size} pixels, where it is compared")
+        photograph = photographs[self._size]
+        if name not in self._curves:
+            self._curves[name] = kept_curve(self.yardstick, photograph, self._steps, self._lr, show)
+        curve = self._curves[name]
+        terms = self.yardstick.losses(photograph, output)
+        total = terms.pop("total")
+        return {
+            "loss": total,
+            "terms": terms,
+            "photograph": curve[0],
+            "plateau": curve[-1],
+            "ratio": total / curve[-1],
+            "equivalent_iterations": equivalent_iterations(curve, total),
+            "sizes": {
+                str(size): self._measured(photographs[size], found)
+                for size in self._sizes
+                if (found := stylized[size]) is not None
+            },
+        }
+
+    def _measured(self, photograph: Images, output: Images) -> dict[str, Any]:
+        faults = {
+            "grid": visible_faults.grid(output),
+            "dots": visible_faults.dots(output),
+            "border": visible_faults.border(output, photograph),
+            "washed_out": visible_faults.washed_out(output, photograph, self._painting),
+            "clipped": visible_faults.clipped(output),
+        }
+        return {
+            **self.yardstick.distances(photograph, output),
+            "structure": structure(photograph, output),
+            "faults": {name: float(fault) for name, fault in faults.items()},
+        }
+
+
+def summary(pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median and the quartiles over pictures of each number, filed as the numbers are."""
+    merged: dict[str, Any] = {}
+    # Not every picture is there at every size.
+    for key in dict.fromkeys(key for picture in pictures for key in picture):
+        values = [picture[key] for picture in pictures if key in picture]
+        merged[key] = summary(values) if isinstance(values[0], dict) else quartiles(values)
+    return merged
+
+
+def finite(node: Any) -> Any:
+    """Return plain values with nothing in the place of infinity, which JSON does not have."""
+    if isinstance(node, dict):
+        return {key: finite(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [finite(value) for value in node]
+    return None if isinstance(node, float) and math.isinf(node) else node

@@ -1,0 +1,173 @@
+"""The page that scripts/evaluate.py writes: one file with tables, what they mean, and contact sheets."""
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from fast_style.images.picture import contact_sheet
+from fast_style.images.tensors import to_pil
+from fast_style.types import Images
+
+#: Photographs on a contact sheet, the height of a picture there, and the most pixels of a sheet.
+SHOWN, HEIGHT, SHEET_PIXELS = 12, 224, 6_000_000
+
+FAULTS = {
+    "grid": "Mesh: the peaks of the spectrum at the frequencies of upsampling by 2, 4 or 8, in levels of 255.",
+    "dots": "Spots that stand out from everything around them, for each 100,000 pixels.",
+    "border": "How much more abruptly the picture changes 8 pixels from its edges than inside, in levels of 255.",
+    "washed_out": "The part of the spread of colors that is missing, against photograph and painting, from 0 to 1.",
+    "clipped": "The part of the picture, from 0 to 1, that is flat at the end of a channel's range.",
+}
+
+
+class Sheet:
+    """Gathers pictures for the contact sheets: whole, and the middle of each pixel by pixel.
+
+    Args:
+        headings: of the columns.
+        sizes: short sides that there are; the one nearest to 512 is shown.
+    """
+
+    def __init__(self, headings: list[str], sizes: list[int]) -> None:
+        self.headings = ["photograph", *headings]
+        self.size = min(sizes, key=lambda size: abs(size - 512))
+        self._rows: dict[str, list[tuple[Image.Image, Image.Image] | None]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The photographs on the sheet."""
+        return list(self._rows)
+
+    def add(
+        self, name: str, place: int, photographs: Mapping[int, Images], stylized: Mapping[int, Images | None]
+    ) -> None:
+        """Put a picture in the row of its photograph, if there is room."""
+        if name not in self._rows and len(self._rows) == SHOWN:
+            return
+        row = self._rows.setdefault(name, [_shown(photographs[self.size]), *[None] * (len(self.headings) - 1)])
+        output = stylized[self.size]
+        row[place + 1] = None if output is None else _shown(output)
+
+    def images(self) -> tuple[str, str]:
+        """Return the two sheets as data addresses of JPEGs."""
+        sheets = []
+        for which in range(2):
+            rows = []
+            for row in self._rows.values():
+                first = row[0][which] if row[0] else Image.new("RGB", (HEIGHT, HEIGHT))
+                blank = Image.new("RGB", first.size, "white")
+                rows.append([cell[which] if cell else blank for cell in row])
+            area = sum(image.width / image.height for row in rows for image in row)
+            sheet = contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))
+            sheet.thumbnail((16_000, 16_000))  # JPEG ends at 65,535
+            encoded = io.BytesIO()
+            sheet.save(encoded, "JPEG", quality=88, optimize=True)
+            sheets.append(f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}")
+        return sheets[0], sheets[1]
+
+
+def _shown(images: Images) -> tuple[Image.Image, Image.Image]:
+    (image,) = to_pil(images)
+    left, top = max(0, (image.width - HEIGHT) // 2), max(0, (image.height - HEIGHT) // 2)
+    middle = image.crop((left, top, min(image.width, left + HEIGHT), min(image.height, top + HEIGHT)))
+    # Scaled to the height of a row, it is to stay pixel by pixel.
+    padded = Image.new("RGB", (HEIGHT, HEIGHT), "white")
+    padded.paste(middle)
+    return image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT)), padded
+
+
+def page(report: Mapping[str, Any], sheet: Sheet) -> str:
+    """Return the page."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    whole, middles = sheet.images()
+    return environment.get_template("page.html").render(
+        report=report,
+        columns=report["columns"],
+        overview=_overview(report),
+        pictures=_pictures(report),
+        details=[(size, _details(report, str(size))) for size in report["sizes"]],
+        sheet=sheet,
+        whole=whole,
+        middles=middles,
+    )
+
+
+Row = dict[str, Any]
+
+
+def _overview(report: Mapping[str, Any]) -> list[Row]:
+    steps = report["yardstick"]["steps"]
+    explained = {
+        "equivalent_iterations": f"The step at which the optimizer has the loss of the picture; >{steps}: never.",
+        "ratio": f"The loss of the stylized picture over the plateau, the optimizer's after {steps} steps.",
+        "loss": "The weighted sum of the terms.",
+    }
+    rows = [_row(report, key.replace("_", " "), text, (key,)) for key, text in explained.items()]
+    terms = dict.fromkeys(term for column in report["columns"] for term in column["summary"].get("terms", ()))
+    return rows + [_row(report, term.replace("_", " "), "A term, times its weight.", ("terms", term)) for term in terms]
+
+
+def _pictures(report: Mapping[str, Any]) -> list[Row]:
+    names = dict.fromkeys(name for column in report["columns"] for name in column["pictures"])
+    steps, rows = report["yardstick"]["steps"], []
+    for name in names:
+        found = [column["pictures"].get(name) for column in report["columns"]]
+        cells = [
+            (f"{number(one['equivalent_iterations'], steps)} ({number(one['ratio'], steps)})" if one else "", "", False)
+            for one in found
+        ]
+        rows.append({"name": name, "text": "", "cells": cells})
+    return rows
+
+
+def _details(report: Mapping[str, Any], size: str) -> list[Row]:
+    """Return the rows of one size, without those of which there is nothing."""
+    rows = []
+    for kind, text in (
+        ("content", "Distance from the photograph at this layer; 1 is the distance to nothing."),
+        ("style", "Distance from the painting's Gram matrix at this layer; 1 is that of a blank picture."),
+    ):
+        every = (column["summary"].get("sizes", {}).get(size, {}).get(kind, ()) for column in report["columns"])
+        layers = dict.fromkeys(layer for found in every for layer in found)
+        rows += [_row(report, f"{kind} {layer}", text, ("sizes", size, kind, layer)) for layer in layers]
+    text = "Structural similarity to the photograph (SSIM); 1 is all of its structure."
+    rows.append(_row(report, "structure", text, ("sizes", size, "structure")))
+    for fault, text in FAULTS.items():
+        limit = report["visible_above"][fault]
+        text = f"{text} Visible above {limit:g}."
+        rows.append(_row(report, fault.replace("_", " "), text, ("sizes", size, "faults", fault), limit))
+    return [row for row in rows if any(text for text, *_ in row["cells"])]
+
+
+def _row(report: Mapping[str, Any], name: str, text: str, path: tuple[str, ...], limit: float = math.inf) -> Row:
+    """Return a row of medians and quartiles, marked where more than `limit`."""
+    cells, steps = [], report["yardstick"]["steps"]
+    for column in report["columns"]:
+        found = _at(column["summary"], path)
+        if found is None:
+            cells.append(("", "", False))
+            continue
+        low, median, high = (number(found[key], steps) for key in ("low", "median", "high"))
+        note = f"{low} to {high}"
+        above = sum((_at(picture, path) or 0) > limit for picture in column["pictures"].values())
+        note += f"; {above} of {len(column['pictures'])} above" if above else ""
+        cells.append((median, note, found["median"] > limit))
+    return {"name": name, "text": text, "cells": cells}
+
+
+def _at(node: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def number(value: float, steps: int) -> str:
+    """Return a number in three digits; infinity, which only iterations can be, as more than all the steps."""
+    return f">{steps}" if math.isinf(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

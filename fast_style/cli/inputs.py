@@ -1,0 +1,156 @@
+"""What the setting `input` stands for, and where each result goes."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from omegaconf import ListConfig
+
+from fast_style.archives.sources import open_source, printable
+from fast_style.batch import Job, Member, pictures_in
+from fast_style.batch.jobs import ARCHIVE_SUFFIXES, is_archive, jobs_apart
+from fast_style.cli.earlier_results import earlier_results
+from fast_style.cli.hydra_app import beside, find_pictures, matches, safe
+from fast_style.errors import ConfigError
+from fast_style.images.formats import PICTURE_SUFFIXES
+from fast_style.system.files import natural
+from fast_style.video import VIDEO_SUFFIXES
+from fast_style.video.kinds import kind_of, suffix_of
+
+_SAID = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
+#: Pictures or videos, each with its place below the folder, the archive or the fixed part of the glob that names it.
+Found: TypeAlias = dict[Path | Member, Path]
+
+
+def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
+    """Return the pictures and videos that files, folders of any depth, archives and globs stand for, each once.
+
+    Args:
+        inputs: one name or a list of them.
+        output: where results go: what is below is the result of an earlier run, and not among them.
+        name: what the names of results get: that those are left out which there are goes without saying.
+
+    Raises:
+        ConfigError: if one of the names stands for nothing, or the output is an archive.
+        DataError: if an archive is damaged, or a folder cannot be read.
+    """
+    _require_no_archive(output)
+    found: Found = {}
+    for each in map(_spelt, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
+        for source, place in _found(each, output, name).items():
+            found.setdefault(source, place)
+    return found
+
+
+def _spelt(name: Any) -> str:
+    # What the command line takes for no value, or for a yes or no, is here the name of a file.
+    return "null" if name is None else str(name).lower() if isinstance(name, bool) else str(name)
+
+
+def is_video(place: Path) -> bool:
+    """Return whether a place that `find_inputs` has given is a video's."""
+    return place.suffix.lower() in VIDEO_SUFFIXES
+
+
+def results(found: Found, output: str | None, name: str, rename: Callable[[Path | Member, Path], Path]) -> list[Job]:
+    """Return what is to be made of each, under a name of its own: see `names.apart`.
+
+    Args:
+        found: what `find_inputs` has found.
+        output: the folder for results, with the tree of what is found; None: beside it, and for an archive a folder.
+        name: what the names of results beside get.
+        rename: gives the result of something, by what it would be called, a suffix that can be written.
+    """
+    if output is not None:
+        return jobs_apart([Job(source, Path(output) / rename(source, place)) for source, place in found.items()])
+    jobs = jobs_apart([Job(source, rename(source, _beside(source, place, name))) for source, place in found.items()])
+    # What an earlier run over the same folder made is not stylized again.
+    made = {job.target for job in jobs}
+    return [job for job in jobs if job.source not in made]
+
+
+def _require_no_archive(output: str | None) -> None:
+    if output is None or output.endswith("/"):
+        return
+    path = Path(output).parent if "*" in Path(output).name else Path(output)
+    if is_archive(path) and not path.is_dir():
+        end = next(end for end in ARCHIVE_SUFFIXES if path.name.lower().endswith(end))
+        folder = path.with_name(path.name[: -len(end)] or "stylized")
+        raise ConfigError(
+            f"{output}: results do not go into an archive; give a folder, such as {folder}/, and pack that"
+        )
+
+
+def _found(name: str, output: str | None, style: str) -> Found:
+    path = Path(name)
+    if path.is_file() and not is_archive(path):
+        return {path: _place(path)}
+    suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+    if path.is_dir() or (is_archive(path) and path.is_file()):
+        hidden: list[Path] = []
+        found = {source: place for place, source in pictures_in(path, suffixes, hidden).items()}
+        root = path
+        if path.is_dir():
+            found |= _others([path / each for each in open_source(path).names()], found, path)
+        if not found:
+            kind = "folder" if path.is_dir() else "archive"
+            more = f"; {_left_out(hidden)}" if hidden else ""
+            raise ConfigError(f"{name}: no picture in this {kind} ({', '.join(PICTURE_SUFFIXES)}){more}")
+        if hidden:
+            print(printable(f"{name}: {_left_out(hidden)}"), file=sys.stderr)
+    else:
+        root, files = (path.parent, [path]) if path.exists() else matches(name)
+        said = any(each.suffix.lower() in suffixes for each in files)
+        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if said else {}
+        found |= _others(sorted(files, key=natural), found, root)
+        if not found:
+            find_pictures(name, suffixes)  # It says what is wrong.
+    ours = earlier_results((source for source in found if isinstance(source, Path)), style)
+    found = {source: place for source, place in found.items() if source not in ours}
+    made = Path(output).resolve() if output is not None else None
+    if made is None or root.resolve() not in made.parents:
+        return found
+    return {source: place for source, place in found.items() if made not in (root.resolve() / place).parents}
+
+
+def _place(path: Path) -> Path:
+    """Return the place of a file that is named: what is in it decides, and then its name says that as well."""
+    place, kind = Path(path.name), kind_of(path)
+    if kind == "video" and not is_video(place):
+        return place.with_suffix(".mp4")
+    return place.with_suffix(suffix_of(path)) if kind == "picture" and is_video(place) else place
+
+
+def _others(files: list[Path], found: Found, root: Path) -> Found:
+    """Return the videos among files whose names do not say so; pictures, and videos beside pictures, are counted.
+
+    Args:
+        files: all there are.
+        found: those whose names say what they are.
+        root: what the places of files are below.
+    """
+    unsaid = [file for file in files if file not in found and file.suffix.lower() not in _SAID and file.is_file()]
+    hidden = {file for file in unsaid if any(part.startswith(".") for part in file.relative_to(root).parts)}
+    kinds = {file: kind_of(file) for file in unsaid if file not in hidden}
+    videos = [file for file, kind in kinds.items() if kind == "video" and all(map(is_video, found.values()))]
+    if others := [file for file, kind in kinds.items() if kind and file not in videos]:
+        first = f"{printable(str(others[0]))} is a {kinds[others[0]]}"
+        said = "files that can be read, whose names do not say it, are left out"
+        print(f"{len(others):,} {said}: {first}; give it such a name, or name it as input", file=sys.stderr)
+    return {file: file.relative_to(root).with_suffix(".mp4") for file in videos}
+
+
+def _left_out(hidden: list[Path]) -> str:
+    files = "1 hidden file is" if len(hidden) == 1 else f"{len(hidden):,} hidden files are"
+    return f"{files} left out, such as {hidden[0]}; give its name to have it"
+
+
+def _beside(source: Path | Member, place: Path, name: str) -> Path:
+    if isinstance(source, Path):
+        return beside(source, name)
+    if not is_archive(source.path):
+        return source.path / place
+    # Without all of .tar.gz.
+    archive = next(source.path.name[: -len(end)] for end in ARCHIVE_SUFFIXES if source.path.name.lower().endswith(end))
+    return source.path.with_name(f"{archive}_{safe(name)}") / place

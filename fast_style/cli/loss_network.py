@@ -1,0 +1,28 @@
+"""The loss network of scripts that do not train, on the device and in the precision that settings ask for."""
+
+import torch
+from omegaconf import DictConfig
+
+from fast_style.cli.hydra_app import build
+from fast_style.encoders.vgg import VGGEncoder
+from fast_style.errors import ConfigError, require_choice
+from fast_style.system.devices import usable_device
+
+#: As Lightning calls them.
+_PRECISIONS = ("bf16-mixed", "32-true")
+
+
+def loss_network(config: DictConfig) -> tuple[VGGEncoder, torch.device]:
+    """Return what the settings `encoder`, `device` and `precision` ask for, and the device.
+
+    Raises:
+        ConfigError: if one of them does not fit.
+        WeightsError: if there are no weights.
+    """
+    require_choice("precision", config.precision, _PRECISIONS)
+    try:
+        device = usable_device(None if config.device in (None, "auto") else str(config.device))
+    except ConfigError as error:
+        raise ConfigError(f"{error}, or auto") from None
+    encoder: VGGEncoder = build(config.encoder).to(device)
+    return encoder.to(torch.bfloat16) if config.precision == "bf16-mixed" else encoder, device

@@ -1,0 +1,96 @@
+"""Slow style transfer and texture synthesis: python scripts/optimize.py content=photo.jpg style=starry_night."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.progress import Progress
+from torch.utils.tensorboard import SummaryWriter
+
+from fast_style.cli.earlier_results import OPTIMIZED, earlier_results
+from fast_style.cli.hydra_app import build, duration, find_pictures, output_paths, plain, run
+from fast_style.cli.loss_network import loss_network
+from fast_style.cli.overrides import own_painting
+from fast_style.cli.run_folders import begun
+from fast_style.errors import ConfigError
+from fast_style.images.picture import write_image
+from fast_style.images.tensors import read_image, to_pil
+from fast_style.optimize import OnStep, optimize
+from fast_style.stylizing.blends import style_weights
+from fast_style.types import Images
+
+
+def main(config: DictConfig) -> None:
+    """Optimize the pictures that `content` names, or make a texture, and save what comes out."""
+    started = time.monotonic()
+    settings = plain(config)
+    if config.size < 16:
+        raise ConfigError(f"size must be at least 16 pixels, not {config.size}")
+    if config.preview_every_n_steps < 0:
+        raise ConfigError(f"preview_every_n_steps must be 0, for none, or more, not {config.preview_every_n_steps}")
+    if config.content:
+        files, target = find_pictures(config.content), config.output
+        named = {Path(name) for name in ([config.content] if isinstance(config.content, str) else config.content)}
+        ours = earlier_results(files) - named if named != set(files) else set()
+        files = [file for file in files if file not in ours]
+    else:
+        # A name that no picture can have, for the file that there is not.
+        files, target = [Path("noise")], config.output or f"texture_{config.name}.png"
+        if not Path(target).suffix:
+            raise ConfigError(
+                f"output must be a file, such as texture.png, not {target}: there is no content to name it"
+            )
+    outputs = output_paths(files, target, f"{config.name}{OPTIMIZED}", overwrite=config.overwrite)
+    # Pictures of one shape are optimized together, but not by L-BFGS, whose line search is one for all; without a
+    # content loss, the shape is all that counts.
+    batches: dict[tuple[int, int, Path | None], list[tuple[Path, Images]]] = defaultdict(list)
+    for file, output in zip(files, outputs, strict=True):
+        image = read_image(file, size=config.size) if config.content else torch.zeros(1, 3, config.size, config.size)
+        alone = output if config.algorithm == "lbfgs" else None
+        batches[image.shape[2], image.shape[3], alone].append((output, image))
+
+    encoder, device = loss_network(config)
+    styles = list(build(config.style).values())
+    row = torch.from_numpy(style_weights([style.name for style in styles], settings["styles"]))
+    how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
+    steps = settings["steps"] if isinstance(settings["steps"], list) else [settings["steps"]]
+    total = sum(steps) * (len(config.scales) if len(steps) == 1 else 1)
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    for (height, width, alone), batch in batches.items():
+        content = torch.cat([image for _, image in batch]).to(device)
+        style = row.to(device).expand(len(content), -1)
+        arguments = {key: settings[key] for key in how}
+        place = folder / (f"{width}x{height}" if alone is None else alone.stem)
+        with shown(place, total, config.preview_every_n_steps) as on_step:
+            result = optimize(content, build(config.loss), encoder, styles, style, **arguments, on_step=on_step)
+        for (output, _), picture in zip(batch, to_pil(result), strict=True):
+            write_image(picture, output)
+            print(output, flush=True)
+    print(f"{duration(time.monotonic() - started)}; losses and previews: tensorboard --logdir {folder}")
+
+
+@contextmanager
+def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
+    """Show the steps of one optimization: a bar on the terminal, the loss and the pictures in TensorBoard."""
+    with SummaryWriter(folder) as writer, Progress() as progress:
+        bar = progress.add_task("", total=total)
+
+        def on_step(step: int, loss: float, images: Images) -> None:
+            begun()
+            progress.update(bar, completed=step, description=f"loss {loss:.4g}")
+            writer.add_scalar("loss", loss, step)
+            if every_n_steps and step % every_n_steps == 0:
+                writer.add_images("preview", images.cpu(), step)
+
+        yield on_step
+
+
+def entry_point() -> None:
+    """Run the command."""
+    run(main, config_name="optimize", rewrite=own_painting)

@@ -1,0 +1,366 @@
+"""What a person types after a script's name: read with tolerance, checked, and explained when it is wrong."""
+
+import contextlib
+import functools
+import glob
+import inspect
+import os
+import pkgutil
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from fast_style.backends import BACKENDS
+from fast_style.errors import CheckpointError, ConfigError
+from fast_style.images.formats import PICTURE_SUFFIXES
+from fast_style.stylizing.controls import PRESERVE_COLOR
+from fast_style.stylizing.large_images import TILES
+from fast_style.system.files import is_url, what_of_url
+from fast_style.zoo import own_networks
+from fast_style.zoo.network_file import read_network_file
+
+#: In a checkout beside the package, in a wheel within it.
+_PLACES = (Path(__file__).resolve().parents[1] / "configs", Path(__file__).resolve().parents[2] / "configs")
+CONFIGS = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
+
+#: The groups of which nothing may be chosen.
+OPTIONAL = ("schedule",)
+#: The settings, by the last part of their keys, that name one thing: text, such as 2024 for a folder of that name.
+ONE_NAME = frozenset(
+    {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
+)
+#: What there is to choose from, by the last part of the key.
+CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": BACKENDS}
+#: Those that may name several.
+NAMES = frozenset({"ckpt", "content", "images", "input", "outputs", "source", "styles"})
+
+#: Those of all these that name what is written.
+WRITTEN = frozenset({"checkpoint", "folder", "output", "record", "report"})
+#: For `input` and `output` of stylize.py: a standard stream.
+STREAM = "-"
+
+
+def read_arguments(arguments: list[str]) -> list[str]:
+    """Return the command line as Hydra has to read it: with quotes around text that is not in its grammar.
+
+    Raises:
+        ConfigError: if there is no such option, or a choice chooses nothing or too much.
+        OverrideParseException: if a setting has no key.
+    """
+    unknown = [argument for argument in get_args_parser().parse_known_args(arguments)[1] if argument[0] == "-"]
+    if unknown:
+        raise ConfigError(f"there is no option {unknown[0]}; settings have no dashes: key=value, such as seed=1")
+    # First, because the parser of options loses what follows one that stands between settings.
+    sweep = sorted({"-m", "--multirun"}.intersection(arguments))
+    others = [argument for argument in arguments if argument not in sweep]
+    return sweep + [text if text[:1] in ("-", "~") else _quoted(text, bool(sweep)) for text in others]
+
+
+def own_painting(arguments: list[str]) -> list[str]:
+    """Return the command line with `style.image=FILE` spelt out: a style that is called after the file.
+
+    Raises:
+        ConfigError: if another style is chosen as well.
+    """
+    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
+    if "style.image" not in given:
+        return arguments
+    if "style" in given:
+        raise ConfigError(
+            "style.image is a painting of your own: leave out style, or replace the picture of one by "
+            "style.starry_night.image"
+        )
+    keys = r"^(\+?style)\.(image|size|layers|artist|work|year|note)(?=[.=])"
+    spelt_out = [re.sub(keys, r"\1.painting.\2", argument) for argument in arguments]
+    # Of a value that may stand in quotes.
+    name = re.sub(r"\W+", "_", Path(given["style.image"].strip("'\"")).stem).strip("_") or "painting"
+    names = [f"{key}='{name}'" for key in ("style.painting.name", "name") if key not in given]
+    return ["style=painting", *names, *spelt_out]
+
+
+def check(config: DictConfig, config_name: str) -> None:
+    """Check that what must be given is there, and that overrides keep the type of what they replace.
+
+    Raises:
+        ConfigError: naming the full key.
+    """
+    _check_experiment(config, config_name)
+    # As it is written: what stands for another value may ask PyTorch, which takes seconds to import.
+    missing = sorted(_missing(OmegaConf.to_container(config)))
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
+    overrides = HydraConfig.get().overrides.task
+    defaults = _defaults(config_name, tuple(override for override in overrides if _group(override)))
+    for override in overrides:
+        key = override.partition("=")[0]
+        if _group(override) or key[0] in "+~":
+            continue
+        default, value = _default(defaults, key), OmegaConf.select(config, key)
+        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+        name = key.rpartition(".")[2]
+        if (choices := CHOICES.get(name)) and default in choices and value not in choices:
+            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {_as_typed(value)}")
+        # Whether there may be no value, a constructor knows.
+        if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
+            raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
+        if key.rpartition(".")[2] in ONE_NAME and isinstance(value, Container | bool) and default is not False:
+            raise ConfigError(f"{key} must be one name, not {value}")
+        if key.rpartition(".")[2] in ONE_NAME | NAMES:
+            _check_place(key, value, streams=config_name == "stylize" and key in ("input", "output"))
+
+
+def _check_place(key: str, value: Any, streams: bool) -> None:
+    """Check that what names a file names one: no page on the web, and no stream where there is none."""
+    for name in value if isinstance(value, ListConfig) else [value]:
+        if isinstance(name, str) and is_url(name):
+            raise ConfigError(f"{key}: {what_of_url(name, key.rpartition('.')[2] in WRITTEN)}")
+        if name == STREAM and not streams:
+            raise ConfigError(f"{key}=-: standard streams are for input and output of stylize.py; give a file")
+
+
+def _missing(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _missing(child, f"{prefix}.{key}" if prefix else str(key))
+    elif node == "???":
+        yield prefix
+
+
+def _default(defaults: DictConfig, key: str) -> Any:
+    parent = OmegaConf.select(defaults, key.rpartition(".")[0]) if "." in key else defaults
+    name = key.rpartition(".")[2]
+    if isinstance(parent, DictConfig) and OmegaConf.is_interpolation(parent, name):
+        node = parent._get_node(name)
+        if isinstance(node, Node) and str(node._value()).startswith("${native_precision:"):
+            return "32-true"  # or another text that only PyTorch knows
+    return OmegaConf.select(defaults, key)
+
+
+def _check_experiment(config: DictConfig, config_name: str) -> None:
+    """Check that an experiment sets nothing but what the script has."""
+    overrides = HydraConfig.get().overrides.task
+    chosen = next((override for override in overrides if override.lstrip("+").startswith("experiment=")), None)
+    if chosen is None:
+        return
+    added = {re.split(r"[=.]", override.lstrip("+"))[0] for override in overrides if override[0] == "+"}
+    known = set(_defaults(config_name, ())) | added
+    if foreign := [str(key) for key in config if key not in known]:
+        raise ConfigError(f"{chosen} is for another script: {config_name}.py has no setting {foreign[0]!r}")
+
+
+@functools.cache
+def _defaults(config_name: str, choices: tuple[str, ...]) -> DictConfig:
+    """Compose a configuration with choices from groups and nothing else changed, once for all runs of a sweep."""
+    return hydra.compose(config_name, overrides=list(choices))
+
+
+def explain(error: Exception, config_name: str) -> str:
+    """Say in one line what is wrong with the command line, and what was probably meant."""
+    text = " ".join((str(error).splitlines() or [type(error).__name__])[0].split())
+    if isinstance(error, OverrideParseException):
+        # Without the value, around which there may be quotes of ours.
+        return f"{error.override.partition('=')[0] or error.override!r}: settings are written key=value, such as seed=1"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        options = error.options or _options(group)
+        if group == "style" and (meant := _own_style(name)):
+            return f"there is no style {name!r}; {meant}"
+        # Its picture must be given, by style.image.
+        options = [option for option in options if (group, option) != ("style", "painting")]
+        return f"there is no {group or 'config'} {name!r}; {_choices(options, _closest(name, options))}"
+    if isinstance(error, ConfigCompositionException):
+        cause = error.__cause__
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return _no_setting(cause.full_key, cause.parent_node)
+        if foreign := re.match(r"In 'experiment/(\w+)': Could not override '(\w+)'", text):
+            return f"experiment={foreign[1]} is for another script: {config_name}.py has no setting {foreign[2]!r}"
+        if unused := re.match(r"Could not override '(\w+)'", text):
+            return _no_setting(unused[1], OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
+    if isinstance(error, InstantiationException):
+        return f"{full_key(error)}: {' '.join(str(error.__cause__ or error).split())}"
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
+        return f"{error.full_key} must be given"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {text}"
+    if isinstance(error, OSError) and error.filename:
+        remedy = "; choose another place, or let it be used" if isinstance(error, PermissionError) else ""
+        return f"{error.filename}: {error.strerror}{remedy}"
+    return text
+
+
+def _own_style(name: str) -> str:
+    """Return what to write instead of a style's name that is a painting of the user's own; nothing: it is none."""
+    painting = Path(name) if Path(name).suffix.lower() in PICTURE_SUFFIXES else None
+    of = ""
+    if painting is None and (path := own_networks().get(name)) is not None:
+        of = f"{path} is a network of your own; "
+        with contextlib.suppress(CheckpointError):
+            styles = read_network_file(path).metadata.config.get("style")
+            images = [style.get("image") for style in styles.values()] if isinstance(styles, dict) else []
+            painting = Path(str(images[0])) if len(images) == 1 and images[0] else None
+    if painting is None and not of:
+        files = (Path(name + suffix) for suffix in PICTURE_SUFFIXES)
+        painting = next((file for file in files if file.is_file()), None)
+    if painting is None and not of:
+        return ""
+    stem = re.sub(r"\W+", "_", Path(name).stem).strip("_") or "painting"
+    file = shlex.quote(f"style.image={painting or 'FILE'}")
+    return (
+        f"{of}to train on a painting of your own write {file}, or, to choose it by name and together with others, "
+        f"make configs/style/{stem}.yaml, like those that are there"
+    )
+
+
+def _group(override: str) -> str:
+    """Return the group that an override chooses from, or nothing."""
+    key = override.partition("=")[0].lstrip("+")
+    return key if re.fullmatch(r"\w+", key) and (CONFIGS / key).is_dir() else ""
+
+
+def _options(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml"))
+
+
+def _quoted(argument: str, sweep: bool) -> str:
+    """Return an override, with quotes around a value that is meant as text but would not be read as text."""
+    key, equals, value = argument.partition("=")
+    if not key:
+        raise OverrideParseException(argument, f"{argument!r} has no key")
+    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES
+    if names and (literal := _literal(value)) != value:
+        return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
+    quoted = f"{key}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return quoted if equals else argument
+    several, chosen = override.is_sweep_override() and not sweep, override._value
+    if names and equals and not value.strip():
+        raise ConfigError(f"{key}= is empty; give it a value, or leave it out")
+    if group := _group(argument):
+        # The files of a group of which one takes several have no maker of their own; they are filed under names.
+        one = any("_target_" in OmegaConf.load(CONFIGS / group / f"{name}.yaml") for name in _options(group))
+        if one and (several or isinstance(chosen, list)):
+            raise ConfigError(f"{argument}: only one; add -m and write {key}=a,b for one run each")
+        if several:
+            raise ConfigError(f"{argument}: add -m for one run each, or write {key}=[{value}] for one run with all")
+        if group in OPTIONAL and chosen is None:
+            return f"~{group}"
+        if not override.is_sweep_override() and not (isinstance(chosen, str | list | QuotedString) and chosen):
+            raise ConfigError(f"{argument} chooses nothing; {_choices(_options(group))}")
+        return argument
+    # Such as input=a,b.jpg and input=[draft], a folder; but a number stays one.
+    is_number = isinstance(chosen, int | float)
+    is_file = os.path.exists(value) and not (is_number or chosen is None)
+    # Such as input=true; but of what takes either, null stands for none, and ./null for the file.
+    is_file |= key in NAMES and os.path.exists(value) and (isinstance(chosen, bool) or key == "input")
+    # Such as output=2024; but resume=true, which of videos and pictures is all that there is to say.
+    is_text = names and is_number and not isinstance(chosen, bool)
+    inner = value.strip()[1:-1]
+    if names and isinstance(chosen, list) and not is_file and len(each := inner.split(",")) == len(chosen) > 0:
+        # Unless there are quotes or brackets, each as it is spelt: 007 is no number, and null a file.
+        texts = [QuotedString(_literal(name.strip()), Quote.single).with_quotes() for name in each]
+        return argument if re.search(r"['\"\[\]]", inner) else f"{key}=[{','.join(texts)}]"
+    return quoted if is_file or is_text or several else argument
+
+
+def _literal(name: str) -> str:
+    """Return the name of a file so that Hydra takes it for no more than that."""
+    if name == "???":  # To Hydra, what must be given.
+        return os.path.join(os.curdir, name)
+    if "${" in name and (os.path.lexists(name) or (glob.has_magic(name) and glob.glob(name))):
+        # No setting to be filled in. Backslashes before it count twice.
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
+    return name
+
+
+def full_key(error: InstantiationException) -> str:
+    """Return the key of the part of the configuration that could not be made; Hydra says it in the message only."""
+    return str(next(reversed(re.findall(r"full_key: (\S+)", str(error))), ""))
+
+
+def _choices(known: Iterable[str], meant: str = "") -> str:
+    return (f"did you mean {meant}? C" if meant else "c") + f"hoose from {', '.join(sorted(known)) or 'nothing'}"
+
+
+def _closest(wrong: str, known: Iterable[str]) -> str:
+    return next(iter(get_close_matches(wrong, list(known), n=1)), "")
+
+
+def _no_setting(full_key: str, node: Any) -> str:
+    parent: Any = OmegaConf.to_container(node)
+    prefix, dot, name = full_key.rpartition(".")
+    known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
+    # What the configuration leaves at its default can be given with a plus.
+    more = [parameter for parameter in _parameters(parent) or () if parameter not in known]
+    close = _closest(name, [*known, *more])
+    meant = f"{'+' if close in more else ''}{prefix}{dot}{close}" if close else ""
+    # Weights by name can be extended, such as style.starry_night.layers.
+    is_open = bool(known) and all(isinstance(parent[key], float) for key in known)
+    return f"there is no setting {full_key!r}; {_choices(known, meant)}" + (f", or add +{full_key}" if is_open else "")
+
+
+def _parameters(node: Any) -> list[str] | None:
+    """Return what the maker of a node can be given; None: whatever one likes, or there is no such maker."""
+    try:
+        parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters.values()
+    except Exception:  # Any: the import of a name that the user gave may fail in any way, and Hydra reports it.
+        return None
+    named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    # The optimizers of this package take any name, and ignore those that they do not know.
+    if len(named) < len(parameters) and not str(node["_target_"]).startswith("pytorch_optimizer."):
+        return None
+    return named
+
+
+def check_names(node: Any) -> None:
+    """Check what instantiate would report as a TypeError, and for a partial only when it is called."""
+    if not isinstance(node, DictConfig):
+        return
+    allowed = _parameters(node)
+    for key, child in node.items():
+        if allowed is not None and key not in allowed and not str(key).startswith("_"):
+            raise ConfigError(_no_setting(node._get_full_key(key), node))
+        check_names(child)
+
+
+def _same_kind(default: Any, value: Any) -> bool:
+    if default is None:
+        return True
+    if isinstance(default, ListConfig) and isinstance(value, int | float):
+        # One number for several, such as optimize.py's steps.
+        return all(_same_kind(item, value) for item in default)
+    if isinstance(default, Container):
+        return type(default) is type(value)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(default) is type(value)
+    # Text may look like a number, as in name=2; and some settings take both: trainer.devices, trainer.precision.
+    return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))
+
+
+def _as_typed(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Container):
+        return "a mapping" if isinstance(value, DictConfig) else "a list"
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(type(value), "text")

@@ -1,0 +1,115 @@
+"""A picture from standard input, and one to standard output: input=- and output=-."""
+
+import contextlib
+import io
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+from fast_style.archives.sources import printable
+from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
+from fast_style.cli.inputs import find_inputs, is_video
+from fast_style.cli.overrides import STREAM
+from fast_style.errors import ConfigError, ImageError
+from fast_style.images.copies import require_size
+from fast_style.images.formats import FORMATS, copy_suffix
+from fast_style.images.opening import format_of_copy, open_image
+from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.stylizer import Stylizer
+from fast_style.system.untrusted import MAX_BYTES, own_limits
+from fast_style.video.animations import is_animation
+
+_NO_VIDEOS = "videos and animations neither come from standard input nor go to standard output; give files"
+
+
+def check_streams(settings: dict[str, Any]) -> bool:
+    """Return whether the picture comes from standard input or goes to standard output.
+
+    Raises:
+        ConfigError: if so, and other settings do not go with it.
+    """
+    source, target = settings["input"], settings["output"]
+    if isinstance(source, list) and STREAM in source:
+        raise ConfigError("input=-: standard input holds one picture; leave out the other inputs")
+    if STREAM not in (source, target):
+        return False
+    key = "output=-" if target == STREAM else "input=-"
+    if settings["resume"]:
+        raise ConfigError(f"{key}: there is nothing to resume; leave out resume")
+    if target == STREAM and settings["json"]:
+        raise ConfigError("output=-: standard output holds the picture and no JSON; leave out json, or give a file")
+    if target is None or (source == STREAM and target != STREAM and is_folder(target, 1)):
+        raise ConfigError("input=-: has no name to call the result by; give output=- or a file, such as output=a.png")
+    if source == STREAM and sys.stdin.isatty():
+        raise ConfigError("input=-: standard input is the terminal; send a picture into it, as by < photo.jpg")
+    if target == STREAM and sys.stdout.isatty():
+        raise ConfigError("output=-: standard output is the terminal; send it on, as by > stylized.jpg")
+    return True
+
+
+def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Controls) -> None:
+    """Stylize one picture. What goes to standard output has the format of the input.
+
+    Args:
+        stylizer: what stylizes.
+        settings: what `check_streams` has seen.
+        controls: how.
+
+    Raises:
+        ConfigError: if `input` is more than one picture.
+        ImageError: if it cannot be read or written.
+    """
+    source, target = settings["input"], settings["output"]
+    require_size(settings["size"])
+    with TemporaryDirectory(prefix="fast_style_") as folder:
+        file = _received(Path(folder)) if source == STREAM else _only(source)
+        to_stream = target == STREAM
+        place = Path(folder) / f"standard_output{copy_suffix(file)}" if to_stream else Path(target)
+        if not to_stream:
+            require_outputs([None], [place], overwrite=settings["overwrite"])
+            require_writable(place.parent, "output")
+        if is_video(file) or is_animation(file):
+            raise ConfigError(f"{'output' if to_stream else 'input'}=-: {_NO_VIDEOS}")
+        try:
+            # What libraries print must not end up in the picture.
+            with contextlib.redirect_stdout(sys.stderr):
+                stylizer.stylize_file(file, place, controls=controls, size=settings["size"])
+        except ImageError as error:
+            text = str(error).replace(str(file), "standard input") if source == STREAM else str(error)
+            raise ImageError(text.replace(str(place), "standard output") if to_stream else text) from None
+        if to_stream:
+            with open(place, "rb") as made:
+                shutil.copyfileobj(made, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            print(printable(str(place)), flush=True)
+
+
+def _received(folder: Path) -> Path:
+    """Return a file with what comes from standard input, called as files of its format are."""
+    received = _read(sys.stdin.buffer)
+    try:
+        with own_limits():
+            format = format_of_copy(open_image(io.BytesIO(received)))
+    except Exception:  # Any: who reads the whole of it says what is wrong.
+        format = ""
+    suffix = next((suffix for suffix, name in FORMATS.items() if name == format), "")
+    file = folder / f"standard_input{suffix}"
+    file.write_bytes(received)
+    return file
+
+
+def _read(stream: BinaryIO) -> bytes:
+    received = stream.read(int(MAX_BYTES) + 1)
+    if len(received) > MAX_BYTES:
+        raise ImageError(f"standard input: over {int(MAX_BYTES):,} bytes, which no picture has")
+    return received
+
+
+def _only(name: str) -> Path:
+    found = [*find_inputs(name, None)]
+    if len(found) != 1 or not isinstance(found[0], Path):
+        raise ConfigError(f"output=-: {name} is {len(found):,} pictures of a folder, glob or archive; give one file")
+    return found[0]

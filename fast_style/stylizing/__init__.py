@@ -1,0 +1,1 @@
+"""Stylizing: the Stylizer, its controls, and images that do not fit into memory."""

@@ -1,0 +1,1 @@
+"""What the operating system does for us: whole files, locks, memory, devices, processes."""

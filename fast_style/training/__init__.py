@@ -1,0 +1,1 @@
+"""Training: the Lightning task, its callbacks, warm start, health, checkpoints and recovery."""

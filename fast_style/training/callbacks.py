@@ -1,0 +1,203 @@
+"""What is shown while a network trains."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fast_style.data.module import packaged_photographs
+from fast_style.errors import ConfigError
+from fast_style.images.picture import contact_sheet
+from fast_style.images.tensors import read_image, to_pil, to_tensor
+from fast_style.losses.styles import Style
+from fast_style.training.task import StyleTransferTask, seconds_left
+
+
+class Throughput(Callback):
+    """Logs how many pictures are trained on in a second, by all processes together, measurements aside.
+
+    Args:
+        every_n_steps: over how many steps the rate is measured.
+    """
+
+    def __init__(self, every_n_steps: int = 10) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
+        self.every_n_steps = every_n_steps
+        self._time = self._measuring = 0.0
+        self._step = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the mean rate since the last time."""
+        now, step = time.monotonic(), trainer.global_step
+        if self._time == 0.0:  # the first step, with its preparations, does not count
+            self._time, self._step = now, step
+        elif step > self._step and (step % self.every_n_steps == 0 or self._step == 1):
+            pictures = (step - self._step) * len(batch[0]) * trainer.world_size
+            pl_module.log("pictures_per_second", pictures / (now - self._time))
+            self._time, self._step = now, step
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self._measuring = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let it go on."""
+        if self._time:
+            self._time += time.monotonic() - self._measuring
+
+
+class StepProgress(ProgressBar):
+    """The run's progress in steps: a bar on a terminal, a line now and then elsewhere.
+
+    Lightning's own bars count the steps of an epoch, which says nothing of when the run ends.
+
+    Args:
+        every_n_seconds: how often a line is printed where there is no terminal.
+    """
+
+    def __init__(self, every_n_seconds: float = 15.0) -> None:
+        super().__init__()
+        if not every_n_seconds >= 0:
+            raise ConfigError(f"every_n_seconds must not be negative, not {every_n_seconds}")
+        self.every_n_seconds = every_n_seconds
+        self._enabled = True
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._started = self._printed = 0.0
+        self._first_step = 0
+
+    def disable(self) -> None:
+        """Show nothing. Lightning calls this on every process but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show progress again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        self._started = self._printed = time.monotonic()
+        self._first_step = trainer.global_step
+        console = Console()
+        if self._enabled and console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            self._bar = Progress(*columns, TextColumn("left"), console=console)
+            self._task = self._bar.add_task("", total=_total_steps(trainer), completed=trainer.global_step)
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar, or print a line if one is due."""
+        now, step, total = time.monotonic(), trainer.global_step, _total_steps(trainer)
+        # Seldom: on a GPU, asking for the loss waits for it.
+        interval = 0.2 if self._bar is not None else self.every_n_seconds
+        if not self._enabled or (now - self._printed < interval and step != total):
+            return
+        self._printed = now
+        metrics = trainer.callback_metrics
+        text = f"loss {metrics['train/total']:.4g}" if "train/total" in metrics else ""
+        if "pictures_per_second" in metrics:
+            text += f"  {metrics['pictures_per_second']:.1f} pictures/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=text)
+        else:
+            left = (now - self._started) / max(1, step - self._first_step) * (total - step) if total else 0.0
+            until = seconds_left(trainer)
+            left = left if until is None else min(left, max(0.0, until))
+            print(f"step {step}/{total or '?'}  {text}  {_duration(left)} left", flush=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that the message stands on a line of its own."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class Preview(Callback):
+    """Shows the styles, and fixed pictures beside their stylizations, in TensorBoard.
+
+    Args:
+        styles: the styles that are learnt, in the order of the style weights.
+        images: files of the pictures to show; nothing: the photographs that scikit-image ships.
+        every_n_steps: how often.
+        size: the height of a picture in pixels.
+
+    Raises:
+        ImageError: if a picture cannot be read.
+    """
+
+    def __init__(
+        self,
+        styles: Sequence[Style],
+        images: Sequence[str | Path] | None = None,
+        every_n_steps: int = 100,
+        size: int = 256,
+    ) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"preview.every_n_steps must be at least 1, not {every_n_steps}")
+        if size < 32:
+            raise ConfigError(f"preview.size must be at least 32 pixels, not {size}")
+        self.styles = styles
+        self.images = [read_image(Path(file), size=size) for file in images or packaged_photographs()]
+        self.every_n_steps = every_n_steps
+        self.size = size
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the styles."""
+        logger = _tensorboard(trainer)
+        if logger is not None:
+            for style in self.styles:
+                logger.experiment.add_image(f"style/{style.name}", style.read()[0])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the pictures if they are due."""
+        logger, step = _tensorboard(trainer), trainer.global_step
+        due = step % self.every_n_steps == 0 or step == 1 or step == _total_steps(trainer)
+        if logger is not None and due and isinstance(pl_module, StyleTransferTask):
+            logger.experiment.add_image("preview", self.sheet(pl_module), step)
+
+    @torch.no_grad()
+    def sheet(self, task: StyleTransferTask) -> torch.Tensor:
+        """Return one row a picture: itself, then in each style. Shape (3, height, width)."""
+        eye = torch.eye(len(self.styles), device=task.device)
+        rows = []
+        for image in self.images:
+            content = image.to(task.device)
+            stylized = [task.network(content, row[None]).float().clamp(0, 1).cpu() for row in eye]
+            rows.append([picture for batch in (image, *stylized) for picture in to_pil(batch)])
+        return to_tensor(contact_sheet(rows, height=self.size))[0]
+
+
+def _tensorboard(trainer: Trainer) -> TensorBoardLogger | None:
+    """Return the logger on the process that writes."""
+    return trainer.logger if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger) else None
+
+
+def _total_steps(trainer: Trainer) -> int | None:
+    steps = trainer.estimated_stepping_batches
+    return None if steps == float("inf") else int(steps)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

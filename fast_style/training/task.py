@@ -1,0 +1,228 @@
+"""Training, as a Lightning module: one step, one measurement, and nothing of the loops around them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int64
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from fast_style.errors import ConfigError, FastStyleError, TrainingError
+from fast_style.losses import PerceptualLoss
+from fast_style.networks import TransformNet
+from fast_style.training.diagnosis import Batch, explain, explain_weights
+from fast_style.training.health import LOOK_EVERY, Health, spread
+from fast_style.types import Images
+
+
+class StyleTransferTask(LightningModule):
+    """Learns to repaint any picture in one pass.
+
+    Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155; for several styles, each picture gets
+    one of them, from epoch to epoch the next (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629).
+
+    Args:
+        network: what is trained.
+        loss: what judges it; frozen.
+        optimizer: makes the optimizer from the parameters.
+        schedule: makes the learning rate's schedule, stepped after every step, from the optimizer and
+            `total_steps`; nothing: a constant rate.
+    """
+
+    def __init__(
+        self,
+        network: TransformNet,
+        loss: PerceptualLoss,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., LRScheduler] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        # In a tuple the frozen part is no submodule: neither saved nor averaged, counted or synchronized.
+        self._frozen = (loss,)
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._health = Health()
+
+    @property
+    def loss(self) -> PerceptualLoss:
+        """What judges the network."""
+        return self._frozen[0]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer and its schedule, which must know when the run ends.
+
+        Raises:
+            ConfigError: if either refuses its settings.
+        """
+        try:
+            return self._optimizers()
+        except FastStyleError:
+            raise
+        except Exception as error:  # Any: each library has its own for a setting that it refuses.
+            raise ConfigError(f"optimizer or schedule: {error}") from error
+
+    def _optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._optimizer(self.network.parameters())
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+        if self._schedule is None:
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise ConfigError("trainer.max_steps must be given: the learning rate's schedule has to know the end")
+        self._steps = int(steps)
+        try:
+            schedule = self._schedule(optimizer, total_steps=int(steps))
+        except ZeroDivisionError:
+            # OneCycleLR, where its rise ends with the very first step.
+            raise ConfigError(f"trainer.max_steps must be more than {int(steps)} for this schedule to rise") from None
+        self._rates = [group["initial_lr"] for group in optimizer.param_groups]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Bring the learning rate of a run that is resumed to the one that is asked for now."""
+        for optimizer in self.trainer.optimizers:
+            for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
+                factor = rate / (group.get("initial_lr", group["lr"]) or 1)
+                for name in ("lr", "initial_lr", "max_lr", "min_lr"):
+                    if name in group and factor != 1:
+                        group[name] *= factor
+
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
+        """Go on in the schedule by a step, or to where the time of `trainer.max_time` is, if that is further."""
+        due = self.trainer.global_step
+        if (left := seconds_left(self.trainer)) is not None:
+            passed = seconds_passed(self.trainer)
+            # The clocks of several processes differ, and their rates must not.
+            part = self.trainer.strategy.broadcast(passed / (passed + max(left, 1e-9)))
+            due = max(due, int(part * self._steps))
+        if scheduler.last_epoch > due:
+            self._go_back(scheduler)
+        while scheduler.last_epoch < min(due, self._steps):
+            scheduler.step()
+
+    def _go_back(self, scheduler: LRScheduler) -> None:
+        """Begin the schedule again: a run whose time was up has been given more, and its rate is not yet to be low."""
+        assert self._schedule is not None
+        for group in scheduler.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        scheduler.load_state_dict(self._schedule(scheduler.optimizer, total_steps=self._steps).state_dict())
+
+    def setup(self, stage: str) -> None:
+        """Bring the frozen part to where the network is about to be moved."""
+        self.loss.to(self.trainer.strategy.root_device)
+
+    def training_step(self, batch: tuple[Images, Int64[Tensor, " batch"]], batch_idx: int) -> Tensor:
+        """Return the weighted sum of the losses of one batch.
+
+        Raises:
+            TrainingError: if the training has gone wrong.
+        """
+        content, turn = batch
+        style = F.one_hot(turn % self.network.styles, self.network.styles).to(content.dtype)
+        output = self.network(content, style)
+        terms = self.loss(content, output, style)
+        total = self.loss.total(terms)
+        names = [*terms, "total"]
+        values = torch.stack([*terms.values(), total, spread(content), spread(output)]).detach()
+        # One exchange for all: what is shown, and judged, is the mean over the processes.
+        values = self.trainer.strategy.reduce(values, reduce_op="mean")
+        self._health.note_losses(self.global_step, names, values)
+        if self._looks_at_once or self.global_step % LOOK_EVERY == 0:
+            self._stop_if_ill((content, style))
+        for name, value in zip(names, values, strict=False):
+            self.log(f"train/{name}", value)
+            if name in terms:
+                self.log(f"train_weighted/{name}", self.loss.terms[name].weight * value)
+        return total
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Judge the gradient as it is before it is clipped, and before it spoils the weights.
+
+        Raises:
+            TrainingError: if the training has gone wrong.
+        """
+        weights = dict(self.network.named_parameters())
+        gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+        # One by one, so that the one to blame is known however late they are read.
+        norms = torch.stack(torch._foreach_norm(list(gradients.values())))
+        peaks = torch.stack(torch._foreach_norm([weights[name].detach() for name in gradients], float("inf")))
+        self.log("train/gradient_norm", torch.linalg.vector_norm(norms))
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        self._health.note_gradient(self.global_step, list(gradients), norms, peaks, scaled)
+        if self._looks_at_once:
+            self._stop_if_ill()
+
+    def on_train_end(self) -> None:
+        """Judge the last steps."""
+        self._stop_if_ill()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save how the training is, so that one that is resumed is judged as if it had never stopped."""
+        checkpoint["health"] = self._health.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from there."""
+        if "health" in checkpoint:
+            self._health.load_state_dict(checkpoint["health"])
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the training has gone wrong, or may turn out to: an earlier checkpoint is not to be replaced."""
+        return self._health.suspicious
+
+    def check_weights(self) -> None:
+        """Make sure that the network is worth saving.
+
+        Raises:
+            TrainingError: if a weight is not finite; the message names it.
+        """
+        if wrong := explain_weights(self.network, self.global_step):
+            raise TrainingError(wrong)
+
+    def validation_step(self, content: Images, batch_idx: int) -> None:
+        """Measure one picture in every style."""
+        style = torch.eye(self.network.styles, device=content.device)
+        content = content.expand(len(style), -1, -1, -1)
+        terms = self.loss(content, self.network(content, style).float().clamp(0, 1), style)
+        for name, term in {**terms, "total": self.loss.total(terms)}.items():
+            self.log(f"heldout/{name}", term, batch_size=1, sync_dist=True)
+
+    @property
+    def _looks_at_once(self) -> bool:
+        # On a GPU, a look waits for the step to end.
+        return self.device.type == "cpu"
+
+    def _stop_if_ill(self, batch: Batch | None = None) -> None:
+        ailment = self._health.read()
+        if ailment is not None:
+            precise, clipped = self.trainer.precision in ("32-true", "64-true"), bool(self.trainer.gradient_clip_val)
+            raise TrainingError(explain(ailment, self.network, self.loss, batch, precise=precise, clipped=clipped))
+
+
+def seconds_left(trainer: Trainer) -> float | None:
+    """Return how long a training may still take; None: as long as its steps take."""
+    return next((timer.time_remaining() for timer in _timers(trainer)), None)
+
+
+def seconds_passed(trainer: Trainer) -> float:
+    """Return how long a training with a limit has taken, with the runs that it resumes."""
+    return next((timer.time_elapsed() for timer in _timers(trainer)), 0.0)
+
+
+def time_was_up(trainer: Trainer, checkpoint: dict[str, Any]) -> bool:
+    """Whether a run had taken all the time that the trainer gives it when its checkpoint was saved."""
+    for timer in _timers(trainer):
+        timer.load_state_dict(checkpoint.get("callbacks", {}).get(timer.state_key, {}))
+    left = seconds_left(trainer)
+    return left is not None and left <= 0
+
+
+def _timers(trainer: Trainer) -> list[Timer]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]

@@ -1,0 +1,232 @@
+"""Animated GIF, WebP, AVIF and PNG as videos."""
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fast_style.errors import VideoError
+from fast_style.images.opening import reason_of
+from fast_style.images.picture import Picture
+from fast_style.system.files import BinaryFile, written_whole
+from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.video.frames import ANIMATIONS, Bytes, Frame, Shape
+from fast_style.video.kinds import VIDEO_SUFFIXES
+from fast_style.video.stills import to_frame
+
+# WebP and AVIF last: for what Pillow does not read by itself, it loads all the readers it has, in a tenth of a second.
+_FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
+_MILLISECOND = Fraction(1, 1000)
+# What browsers make of a GIF that does not say; and what they still show as it is said.
+_UNSAID = Fraction(1, 10)
+_SHORTEST_IN_GIF = Fraction(2, 100)
+#: What each format can say that a frame stands for, in seconds.
+_LONGEST = {"GIF": Fraction(65_535, 100), "PNG": Fraction(65_535, 1000), "WEBP": Fraction(2**24 - 1, 1000)}
+_LONGEST["AVIF"] = Fraction(2**32 - 1, 1000)
+#: The place in a GIF's palette that stands for what is transparent.
+_NO_COLOR = 255
+#: More than any has.
+_MOST_FRAMES = 2**31
+#: What Pillow writes as an animation is in memory until it is whole, in bytes.
+_MAX_BYTES = 2_000_000_000
+
+
+def is_animation(path: Path) -> bool:
+    """Return whether a file is a picture that moves, and its name does not say that it is a still one."""
+    if path.suffix.lower() not in (*ANIMATIONS, *VIDEO_SUFFIXES):
+        return False
+    try:
+        with (
+            open_regular(path) as file,
+            own_limits(),
+            Image.open(file, formats=_FORMATS) as image,
+        ):
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # Any: whoever opens it as a picture learns what is wrong with it.
+        return False
+
+
+class AnimationReader:
+    """Reads an animated picture.
+
+    Args:
+        source: the file, or its content.
+        start: as for VideoReader.
+        end: likewise.
+        long_side: likewise.
+        name: what messages call it; by default its path.
+
+    Raises:
+        VideoError: if it is no animation that can be read, or nothing of it is wanted.
+    """
+
+    def __init__(
+        self,
+        source: Path | BinaryFile,
+        start: float = 0,
+        end: float | None = None,
+        long_side: int | None = None,
+        name: str = "",
+    ) -> None:
+        path = self.path = Path(name) if name or not isinstance(source, Path) else source
+        self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
+        self._long_side = long_side
+        self._open = contextlib.ExitStack()
+        try:
+            file = self._open.enter_context(open_regular(source)) if isinstance(source, Path) else source
+            self._open.enter_context(own_limits())
+            self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
+            count = self._counted()
+        except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
+            self._open.close()
+            raise VideoError(f"{path}: not a readable animation ({reason_of(error)})") from None
+        self.damage: str | None = None
+        self.notes: tuple[str, ...] = ()
+        self._frames = self._read(count or _MOST_FRAMES)
+        self._first = next(self._frames, None)
+        if self._first is None:
+            self.close()
+            raise VideoError(self.damage or f"{path}: no frame from {start:g} s on")
+        height, width = self._first.pixels.shape[:2]
+        rate = 1 / self._first.duration
+        loop = self._image.info.get("loop", 1)
+        loop = loop if isinstance(loop, int) else 0
+        self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop, alpha=self._first.alpha is not None)
+
+    def frames(self) -> Iterator[Frame]:
+        """See Reader."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._frames
+
+    def rest(self) -> tuple[Any, ...]:
+        """See Reader."""
+        return ()
+
+    def close(self) -> None:
+        """See Reader."""
+        self._open.close()
+
+    def _counted(self) -> int:
+        """Return how many frames there are; 0: that cannot be told of a damaged file."""
+        try:
+            return int(getattr(self._image, "n_frames", 1))
+        except Exception:  # Any: as above.
+            self._image.seek(0)
+            return 0
+
+    def _read(self, count: int) -> Iterator[Frame]:
+        moment, zero = Fraction(0), None
+        # A PNG may begin with a picture for programs that show no animation.
+        for index in range(bool(getattr(self._image, "default_image", False)), count):
+            try:
+                self._image.seek(index)
+                picture = Picture.of(self._image)
+            except Exception as error:  # Any: see above.
+                total = f" of {count}" if count < _MOST_FRAMES else ""
+                self.damage = f"{self.path}: damaged: it breaks off after {index}{total} frames ({reason_of(error)})"
+                return
+            duration = Fraction(round(self._image.info.get("duration") or 0), 1000) or _UNSAID
+            if self._end is not None and moment >= self._end:
+                return
+            if moment >= self._start:
+                zero = moment if zero is None else zero
+                yield to_frame(picture, moment - zero, duration, self._long_side)
+            moment += duration
+
+
+class AnimationWriter:
+    """Writes an animated picture.
+
+    Args:
+        path: what messages call it; its suffix says the format.
+        part: the file to write.
+        loop: how often it is played; 0: without end.
+    """
+
+    def __init__(self, path: Path, part: Path, loop: int = 0) -> None:
+        self.path, self._part, self._loop = path, part, loop
+        self._format = ANIMATIONS[path.suffix.lower()]
+        self._unit = Fraction(1, 100) if self._format == "GIF" else _MILLISECOND
+        self._shortest = _SHORTEST_IN_GIF if self._format == "GIF" else self._unit
+        self._pictures: list[Image.Image] = []
+        self._times: list[Fraction] = []
+        self._last, self._bytes, self._clear = _UNSAID, 0, False
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Writer."""
+        return self._pictures[0].size
+
+    def write(self, frame: Frame) -> None:
+        """See Writer.
+
+        Raises:
+            VideoError: if it becomes too large to be an animation, or a frame stands for longer than one can say.
+        """
+        time = round(frame.time / self._unit) * self._unit
+        stands = max(frame.duration, time - self._times[-1] if self._times else 0)
+        if stands > (longest := _LONGEST[self._format]):
+            most = f"{self._format} has {float(longest):,.0f} s at most for each"
+            raise VideoError(f"{self.path}: a frame stands for {float(stands):,.0f} s, and {most}; write an .mp4")
+        if self._times and time - self._times[-1] < self._shortest:
+            return
+        picture = Image.fromarray(frame.pixels)
+        self._clear |= frame.alpha is not None
+        if self._format == "GIF":
+            picture = _indexed(picture, frame.alpha)
+        elif frame.alpha is not None:
+            picture.putalpha(Image.fromarray(frame.alpha))
+        self._bytes += picture.width * picture.height * len(picture.getbands())
+        if self._bytes > _MAX_BYTES:
+            raise VideoError(f"{self.path}: too large for an animation; give size=480 or end=..., or write an .mp4")
+        self._pictures.append(picture)
+        self._times.append(time)
+        self._last = frame.duration or self._last
+
+    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+        """See Writer.
+
+        Raises:
+            VideoError: if the disk is full, or the like.
+        """
+        ends = [*self._times[1:], self._times[-1] + max(round(self._last / self._unit) * self._unit, self._shortest)]
+        durations = [round((end - begin) * 1000) for begin, end in zip(self._times, ends, strict=True)]
+        options: dict[str, Any] = {"quality": 90} if self._format == "WEBP" else {}
+        if self._format == "WEBP" and self._clear:
+            # Only key frames: libwebp loses the opacity of others where it is lossy (seen with 1.6.0).
+            options |= {"kmin": 1, "kmax": 1}
+        if self._format == "GIF":
+            # What is transparent now may have been opaque before.
+            options |= {"disposal": 2, "transparency": _NO_COLOR, "optimize": False} if self._clear else {"disposal": 1}
+        elif self._clear:
+            # All, because Pillow goes by the first.
+            self._pictures = [picture.convert("RGBA") for picture in self._pictures]
+        # A GIF that says nothing is played once, and cannot say it.
+        if self._format != "GIF" or self._loop != 1:
+            options["loop"] = self._loop
+        first, *others = self._pictures
+        try:
+            with written_whole(self._part) as file:
+                first.save(file, self._format, save_all=True, append_images=others, duration=durations, **options)
+        except (OSError, ValueError) as error:
+            raise VideoError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _indexed(picture: Image.Image, alpha: Bytes | None) -> Image.Image:
+    """Return a picture in colors of a palette; where it is more than half transparent, in none of them."""
+    # Not left to Pillow, which loses the opacity of what follows an opaque picture.
+    indexed = picture.quantize(_NO_COLOR)
+    if alpha is None:
+        return indexed
+    places = np.where(alpha < 128, np.uint8(_NO_COLOR), np.asarray(indexed))
+    clear = Image.fromarray(places)
+    colors = indexed.getpalette() or []
+    clear.putpalette(colors + [0] * (3 * (_NO_COLOR + 1) - len(colors)))
+    return clear

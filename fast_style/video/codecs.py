@@ -1,0 +1,83 @@
+"""Which encoder writes a video, and how well."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+from av.codec.codec import UnknownCodecError
+
+from fast_style.errors import ConfigError
+from fast_style.video.frames import CONTAINERS
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder of FFmpeg's.
+
+    Attributes:
+        name: as FFmpeg calls it.
+        crf: the quality unless another is chosen, lower is better; None: it has no such setting.
+        worst: the highest crf.
+        options: further settings.
+        tag: what an MP4 must call it for Apple's players.
+    """
+
+    name: str
+    crf: int | None = None
+    worst: int = 51
+    options: dict[str, str] = field(default_factory=dict)
+    tag: str | None = None
+
+    @property
+    def odd_sizes(self) -> bool:
+        """Whether it can have an odd number of rows or columns although colors are stored for two at a time."""
+        return self.name not in ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
+
+
+# Strokes are fine and everywhere: with the encoders' own quality one sees blocks in them. The presets keep the encoder
+# from being what one waits for.
+_ENCODERS = {
+    "h264": Encoder("libx264", 18, options={"preset": "veryfast"}),
+    "hevc": Encoder("libx265", 20, options={"preset": "fast", "x265-params": "log-level=none"}, tag="hvc1"),
+    "av1": Encoder("libsvtav1", 26, 63, {"preset": "8"}),
+    "vp9": Encoder("libvpx-vp9", 24, 63, {"b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}),
+    "ffv1": Encoder("ffv1"),
+}
+_ENCODERS["h265"] = _ENCODERS["hevc"]
+
+
+def choose_encoder(target: Path, codec: str | None = None, crf: int | None = None) -> tuple[Encoder, dict[str, str]]:
+    """Return the encoder for a video, and its settings.
+
+    Args:
+        target: the video, of which only the suffix matters.
+        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1`, or any encoder of FFmpeg's; nothing: what suits the suffix.
+        crf: the quality, lower is better; nothing: one at which strokes stay crisp.
+
+    Raises:
+        ConfigError: if there is no such encoder here, or the quality is out of its range.
+    """
+    codec = codec or CONTAINERS[target.suffix.lower()][1]
+    encoder = _ENCODERS.get(codec.lower(), Encoder(codec))
+    # It would tell of itself on standard error.
+    os.environ.setdefault("SVT_LOG", "0")
+    try:
+        available = av.Codec(encoder.name, "w").type == "video"
+    except UnknownCodecError:
+        available = False
+    if not available:
+        raise ConfigError(f"codec: there is no encoder {codec!r} here; choose from {', '.join(_available())}")
+    settings = dict(encoder.options)
+    if crf is not None and encoder.crf is None:
+        raise ConfigError(f"crf has no meaning for codec={codec}; leave it out, or use codec=h264")
+    quality = encoder.crf if crf is None else crf
+    if quality is not None:
+        if type(quality) is not int or not 0 <= quality <= encoder.worst:
+            raise ConfigError(f"crf must be from 0 to {encoder.worst} with codec={codec}, not {quality!r}")
+        settings["crf"] = str(quality)
+    return encoder, settings
+
+
+def _available() -> list[str]:
+    return [name for name, encoder in _ENCODERS.items() if encoder.name in av.codecs_available]

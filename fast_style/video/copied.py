@@ -1,0 +1,159 @@
+"""Streams that videos are given of others: sound and subtitles, as they were or converted, data and attachments."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import OutputContainer
+
+from fast_style.errors import VideoError
+from fast_style.video.converted import ConvertedSound, ConvertedText, refusal
+from fast_style.video.extras import can_hold, codec_of, name_of
+from fast_style.video.frames import AS_USUAL, CONTAINERS, Besides
+from fast_style.video.lines import UNIT, Lines
+from fast_style.video.reader import VideoReader
+
+_CONVERT: dict[str, type[ConvertedSound | ConvertedText]] = {"audio": ConvertedSound, "subtitle": ConvertedText}
+
+
+class CopiedStreams:
+    """Gives a video what another has beside its pictures, packet by packet; bit for bit, unless it is converted.
+
+    Args:
+        path: what messages call the video.
+        container: the video.
+        source: the other.
+        besides: what becomes of sound and subtitles.
+
+    Attributes:
+        left_out: what such a file cannot hold, each in a few words.
+        notes: what was converted because of that, each in a few words.
+
+    Raises:
+        VideoError: if it cannot hold sound or subtitles that are to be copied.
+    """
+
+    def __init__(
+        self, path: Path, container: OutputContainer, source: VideoReader, besides: Besides = AS_USUAL
+    ) -> None:
+        self._path, self._container, self._source, self._besides = path, container, source, besides
+        self._filters: dict[int, BitStreamFilterContext] = {}
+        self._latest: dict[int, int] = {}
+        self.left_out: list[str] = []
+        self.notes: list[str] = []
+        self._copies: dict[int, Any] = {}
+        self._lines: dict[int, Lines] = {}
+        self._converted: dict[int, ConvertedSound | ConvertedText] = {}
+        for other in (*source.others, *source.extras.attachments):
+            self._take(other)
+        for index, copy in self._copies.items():
+            if container.format.name in ("mp4", "mov") and codec_of(copy) == "mov_text":
+                copy.time_base = UNIT
+                self._lines[index] = Lines()
+
+    def __call__(self, packets: tuple[Any, ...]) -> None:
+        """Write packets of the other video."""
+        for packet in packets:
+            index = packet.stream_index
+            sound = index in self._converted and packet.stream.type == "audio"
+            if index not in self._copies or not (sound or self._cut(packet)):
+                continue
+            # Badly written videos have packets at times before the last one's, which no format takes.
+            if packet.dts is not None:
+                packet.dts = max(packet.dts, self._latest.get(index, packet.dts - 1) + 1)
+                packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
+                self._latest[index] = packet.dts
+            if index in self._converted:
+                ready = self._converted[index](packet)
+            else:
+                ready = self._filters[index].filter(packet) if index in self._filters else [packet]
+            if index in self._lines:
+                ready = [each for line in ready for each in self._lines[index](line)]
+            self._mux(index, ready)
+
+    def finish(self, length: Fraction) -> None:
+        """Write what is still held, for a video of some seconds."""
+        for index, convert in self._converted.items():
+            self._mux(index, convert(None))
+        for index, lines in self._lines.items():
+            self._mux(index, lines.finish(length))
+
+    def _mux(self, index: int, packets: list[Any]) -> None:
+        for each in packets:
+            each.stream = self._copies[index]
+            self._container.mux(each)
+
+    def _cut(self, packet: Any) -> bool:
+        """Return whether a packet belongs to the part that is wanted; a line that is read across a cut is shortened."""
+        begins, length = self._source.part
+        moment = packet.pts * packet.time_base
+        if length is not None and moment >= length:
+            return False
+        if packet.stream.type == "subtitle" and packet.duration and (begins or length is not None):
+            ends = moment + packet.duration * packet.time_base
+            ends = ends if length is None else min(ends, length)
+            moment = max(moment, Fraction(0)) if begins else moment
+            if ends > moment:
+                packet.pts = packet.dts = round(moment / packet.time_base)
+                packet.duration = max(1, round((ends - moment) / packet.time_base))
+        return not begins or moment >= 0
+
+    def _take(self, other: Any) -> None:
+        """Decide what becomes of a stream."""
+        holds = can_hold(self._container.format.name, other)
+        how = self._besides.how(other.type)
+        if how == "none":
+            return
+        why = refusal(other) if other.type in _CONVERT else None
+        if holds and (how != "convert" or why):
+            self._copies[other.index] = self._add(other)
+        elif other.type not in _CONVERT:
+            self.left_out.append(f"{name_of(other)}, which a {self._path.suffix} cannot hold")
+        elif how == "copy":
+            setting = "audio" if other.type == "audio" else "subtitles"
+            raise VideoError(
+                f"{self._path}: such a file cannot hold the {other.type} of {self._source.path} ({codec_of(other)}); "
+                f"{_remedy(other)}{setting}=convert"
+            )
+        elif why:
+            self.left_out.append(f"the {other.type} {codec_of(other)} ({why})")
+        else:
+            self._convert(other, because=f", since a {self._path.suffix} cannot hold it" if how == "auto" else "")
+
+    def _convert(self, other: Any, because: str) -> None:
+        try:
+            convert = _CONVERT[other.type](self._container, other, self._source.part)
+        except (ValueError, av.FFmpegError):
+            self.left_out.append(f"the {other.type} {codec_of(other)} (which cannot be converted)")
+            return
+        self._converted[other.index] = convert
+        self._copies[other.index] = convert.copy
+        convert.copy.metadata.update(_described(other))
+        convert.copy.disposition = other.disposition
+        note = f"{other.type}: {codec_of(other)} became {convert.name}{because}"
+        if because and note not in self.notes:
+            self.notes.append(note)
+
+    def _add(self, other: Any) -> Any:
+        copy: Any = self._container.add_stream_from_template(other, opaque=True)
+        adts = codec_of(other) == "aac" and not other.codec_context.extradata
+        if adts and self._container.format.name in ("mp4", "mov"):
+            # Broadcasts have a header before each packet, which such a file has once.
+            self._filters[other.index] = BitStreamFilterContext("aac_adtstoasc", other)
+        copy.metadata.update(other.metadata)
+        copy.disposition = other.disposition
+        return copy
+
+
+def _remedy(other: Any) -> str:
+    """Return which kinds of video can hold a stream, in words."""
+    kinds = [suffix for suffix, (name, _) in CONTAINERS.items() if suffix != ".m4v" and can_hold(name, other)]
+    return f"end it in {' or '.join(kinds[:2])}, or give " if kinds else "give "
+
+
+def _described(stream: Any) -> dict[str, str]:
+    """Return the language and title of a stream, and not what its codec was."""
+    own = ("ENCODER", "BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS")
+    return {key: value for key, value in stream.metadata.items() if not key.upper().startswith(own)}

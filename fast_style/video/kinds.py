@@ -1,0 +1,81 @@
+"""What is a video and what a picture, by what is in a file and not by how its name ends."""
+
+import importlib.util
+from pathlib import Path
+
+from fast_style.errors import VideoError
+from fast_style.images import formats
+from fast_style.images.opening import open_image
+from fast_style.system.untrusted import open_regular, own_limits
+
+#: How the names of videos end: FFmpeg's own list for the formats that are opened (a test compares them), and what else
+#: people call them. Not those of which many hold only sound or a picture, such as .ogg and .m4a: their content decides.
+_NAMES = """
+    mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts wmv flv 3gp ogv mxf 264 265 266 3g2 amv apv asf avc avs avs2
+    avs3 cavs cpk dav dif divx dnxhd dnxhr drc dv dvd evc evo f4v flc fli gxf h261 h263 h264 h265 h266 h26l hevc
+    ipu ism ismv ivf kux m1v m2p m2t m2v mj2 mjpeg mjpg mk3d mod mpe mpv nsv nut nuv obu ogm psp pva qt rcv rm
+    rmvb roq svcd swf thp tod tp trp ty ty+ vc1 vc2 vcd viv vob vro vvc wtv xvid y4m
+"""
+VIDEO_SUFFIXES = tuple(f".{name}" for name in _NAMES.split())
+# Files of this family that hold one picture, or a few: HEIF, AVIF and Canon's raw.
+_STILL = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
+
+
+def kind_of(path: Path) -> str | None:
+    """Return `video` or `picture`, by what is in a file; None: neither, or nobody here can tell.
+
+    What holds only sound, or text, is neither. A name that says video is believed of what may be both: pictures of
+    JPEG, one behind the other.
+    """
+    believed = path.suffix.lower() in VIDEO_SUFFIXES
+    if believed and holds_video(path):
+        return "video"
+    if picture_format(path) is not None:
+        return "picture"
+    return "video" if not believed and holds_video(path) else None
+
+
+def holds_video(path: Path) -> bool:
+    """Return whether there are moving pictures in a file that can be opened as a video."""
+    if importlib.util.find_spec("av") is None:
+        return False
+    from fast_style.video.opening import moving_pictures, open_video
+
+    try:
+        with open_regular(path, float("inf")) as file:
+            head = file.read(12)
+        if head[4:8] == b"ftyp" and head[8:12] in _STILL:
+            return False
+        with open_video(path) as container:
+            stream = moving_pictures(path, container)
+            return bool(stream.width and stream.height and stream.codec_context.name)
+    except (OSError, ValueError, VideoError):
+        return False
+
+
+def picture_format(path: Path) -> str | None:
+    """Return Pillow's name for the format of a picture, still or moving; None: it is none."""
+    try:
+        with open_regular(path) as file, own_limits():
+            format = open_image(file).format
+    except Exception:  # Any: on what is no picture, decoders raise whatever comes up.
+        return None
+    # Nothing at its beginning tells it: half of all that is no picture looks like one.
+    return None if format == "TGA" and formats.FORMATS.get(path.suffix.lower()) != "TGA" else format
+
+
+def suffix_of(path: Path) -> str:
+    """Return how the name of a picture should end."""
+    format = picture_format(path)
+    format = "JPEG" if format == "MPO" else format
+    return next((suffix for suffix, name in formats.FORMATS.items() if name == format), ".png")
+
+
+def is_moving_picture(path: Path) -> bool:
+    """Return whether a file is of a format that animations have, whatever it is called; its first bytes tell."""
+    try:
+        with open_regular(path, float("inf")) as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith((b"GIF8", b"\x89PNG")) or (head.startswith(b"RIFF") and head[8:] == b"WEBP")

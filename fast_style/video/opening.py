@@ -1,0 +1,78 @@
+"""Files of videos, opened: one file each, with moving pictures in it."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import av
+from av.codec.context import CodecContext
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from fast_style.errors import VideoError
+from fast_style.system.untrusted import MAX_PIXELS
+
+#: FFmpeg's names for the formats that are opened: one file each, with moving pictures. What is not here is refused:
+#: playlists and their like lead to other files and addresses, and text would become pictures of letters.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu,av1,"
+    "apv,avs2,avs3,cavsvideo,dhav,dirac,dnxhd,evc,video_cpk,flic,gxf,h261,h263,hxvs,ipu,kux,live_flv,lmlm4,lxf,m4v,"
+    "mjpeg,mjpeg_2000,mtv,nsv,nuv,pva,rm,roq,smjpeg,swf,thp,ty,vc1,vc1test,vivo,vvc,wtv,yuv4mpegpipe"
+)
+
+# FFmpeg's own decoders pass over the opacity in WebM.
+_WITH_OPACITY = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+def open_video(path: Path) -> InputContainer:
+    """Open a video to read.
+
+    Raises:
+        VideoError: if it is missing, empty, no regular file or no video.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("a folder" if stat.S_ISDIR(found.st_mode) else "no regular file")
+        if not found.st_size:
+            raise OSError("the file is empty")
+        # As an address: a name with a colon would otherwise be taken for one.
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+        return av.open(f"file:{path.resolve()}", "r", container_options=options, metadata_errors="replace")
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise VideoError(f"{path}: not a readable video ({reason(error)})") from None
+
+
+def moving_pictures(path: Path, container: InputContainer) -> VideoStream:
+    """Return what is to be seen of a video.
+
+    Raises:
+        VideoError: if that is nothing, or of a kind that FFmpeg cannot decode.
+    """
+    # The picture on the cover of a piece of music is one, too.
+    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    best = container.streams.best("video")
+    stream = best if best in streams else next(iter(streams), None)
+    if not isinstance(stream, VideoStream) or not getattr(stream, "codec_context", None):
+        raise VideoError(f"{path}: no video in it that can be read")
+    return stream
+
+
+def decoder_of(stream: VideoStream) -> Any:
+    """Return what decodes the pictures of a video, with their opacity."""
+    decoder: Any = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_OPACITY:
+        header = decoder.extradata
+        decoder = CodecContext.create(_WITH_OPACITY[decoder.name], "r")
+        decoder.extradata = header
+    decoder.thread_type = "AUTO"
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    return decoder
+
+
+def reason(error: Exception) -> str:
+    """Return what FFmpeg says is wrong, in a few words."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

@@ -1,0 +1,249 @@
+"""Videos to read: upright frames in RGB with their times, and sound and subtitles as they are."""
+
+import contextlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+
+from fast_style.errors import VideoError
+from fast_style.video.extras import Extras
+from fast_style.video.fields import Fields
+from fast_style.video.frames import Frame, Shape
+from fast_style.video.gathered import Gathered
+from fast_style.video.opening import decoder_of, moving_pictures, open_video, reason
+from fast_style.video.pixels import Picturer
+from fast_style.video.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
+
+# FFmpeg's flags: the clock may start again in the middle; there is no time but what follows from the rate.
+_RESTARTS, _NO_TIMES = 0x0200, 0x0080
+# In these, FFmpeg finds a time for sure. The others are read from the beginning, and not decoded.
+_SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv")
+#: How far behind the last frame wanted its sound may stand in the file, in seconds.
+_INTERLEAVING = 10
+#: How far its subtitles may, which are few, so that one does not see that all have come.
+_LAG = 2
+
+
+class VideoReader:
+    """Reads a video.
+
+    Args:
+        path: the video.
+        start: seconds from its beginning; what is before is left out, and the first frame kept is at 0.
+        end: seconds from its beginning; what is from there on is left out; None: nothing.
+        long_side: of the frames, in pixels; None: that of the video.
+
+    Attributes:
+        others: the streams of sound, subtitles and data, whose packets come with the frames.
+        extras: what else there is.
+
+    Raises:
+        VideoError: if it is missing, is no video, has no picture, or none of its frames can be read.
+    """
+
+    def __init__(self, path: Path, start: float = 0, end: float | None = None, long_side: int | None = None) -> None:
+        self.path = path
+        self._container = open_video(path)
+        try:
+            self._prepare(start, end, long_side)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _prepare(self, start: float, end: float | None, long_side: int | None) -> None:
+        container = self._container
+        stream = self._stream = moving_pictures(self.path, container)
+        self._decoder = decoder_of(stream)
+        self._timeless, self._restarts = (bool(container.format.flags & each) for each in (_NO_TIMES, _RESTARTS))
+        self._rate = rate_of(stream, self._timeless)
+        self._tick = 1 / self._rate if self._timeless else stream.time_base or Fraction(1, 90_000)
+        self._origin = origin_of(container)
+        # As decimals, which people write, and not as their nearest binary numbers.
+        self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
+        self.extras = Extras(container, stream, self._start)
+        self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
+        self.others += self.extras.data
+        #: When the first frame appears that is not wanted any more.
+        self._beyond: Fraction | None = None
+        #: When the first frame appears that is wanted: from there, times are counted.
+        self._zero = None if start else Fraction(0)
+        self._gathered = Gathered(self._start, self._end, self._origin)
+        self._undecodable = self._incomplete = self._taken = 0
+        self._fields = Fields(self._tick)
+        self._resized: str | None = None
+        self._broken: str | None = None
+        if start and container.format.name in _SOUGHT:
+            # What cannot be sought is read from the beginning.
+            with contextlib.suppress(av.FFmpegError):
+                # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
+                self._decode(next(container.demux(stream), None))
+                container.seek(int((self._start + self._origin) * av.time_base))
+        self._frames = until_next(self._read(long_side), self._last_duration)
+        self._first = next(self._frames, None)
+        if self._first is None:
+            reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
+            raise VideoError(f"{self.path}: {reason}{f' ({self._broken})' if self._broken else ''}")
+        height, width = self._first.pixels.shape[:2]
+        whole = length_of(container, self._origin)
+        length = whole if self._end is None else min(self._end, whole or self._end)
+        count = (not start and end is None and stream.frames) or max(0, round((length - self._start) * self._rate))
+        aspect = (stream.sample_aspect_ratio or Fraction(1)) ** (-1 if self._picture.swapped else 1)
+        alpha, colors = self._picture.alpha, self._picture.colors
+        self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colors, alpha=alpha)
+        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
+
+    @property
+    def shape(self) -> Shape:
+        """See Reader."""
+        return self._shape
+
+    @property
+    def damage(self) -> str | None:
+        """See Reader."""
+        signs = [f"{self._undecodable} packets cannot be decoded"] if self._undecodable else []
+        signs += [f"{self._incomplete} frames are incomplete"] if self._incomplete else []
+        signs += [f"it breaks off ({self._broken})"] if self._broken else []
+        return f"{self.path}: damaged: {', '.join(signs)}; {self._taken} frames were read" if signs else None
+
+    @property
+    def notes(self) -> list[str]:
+        """See Reader."""
+        notes = ["interlaced: of each two fields one whole frame was made"] if self._fields.found else []
+        notes += [self._picture.note] if self._picture.note else []
+        return notes + ([self._resized] if self._resized else [])
+
+    def frames(self) -> Iterator[Frame]:
+        """See Reader."""
+        first, self._first = self._first, None
+        if first is not None:
+            yield first
+        yield from self._frames
+
+    def rest(self) -> tuple[Any, ...]:
+        """See Reader."""
+        return self._gathered.take(self._zero)
+
+    def close(self) -> None:
+        """See Reader."""
+        self._container.close()
+
+    def _read(self, long_side: int | None) -> Iterator[Frame]:
+        for frame, moment in self._decoded():
+            if moment < self._start:
+                continue
+            if self._zero is None:
+                self._zero = moment
+            if not self._taken:
+                self._picture = Picturer(frame, long_side, opacity=True)
+            if self._resized is None and not self._picture.fits(frame):
+                size = f"{frame.width}x{frame.height} pixels from {float(moment - self._zero):.1f} s on"
+                self._resized = f"{size}: brought to the size of the first"
+            self._taken += 1
+            self._incomplete += frame.is_corrupt
+            duration = (frame.duration or 0) * (frame.time_base or self._tick)
+            duration = 1 / self._rate if self._timeless else duration
+            pixels, alpha = self._picture(frame), None
+            if self._picture.alpha:
+                pixels, alpha = np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
+            yield Frame(pixels, moment - self._zero, duration, alpha, self._gathered.take(self._zero))
+
+    def _last_duration(self, frame: Frame) -> Fraction:
+        begin, stream = frame.time + (self._zero or 0), self._stream
+        if self._beyond is not None and self._end is not None:
+            return min(self._beyond, self._end) - begin
+        # Not of those in fragments, in which it is counted from when the first is decoded.
+        said = self._container.format.name.startswith("mov") and stream.frames and stream.duration
+        rest = ((stream.start_time or 0) + said) * self._tick - self._origin - begin if said else Fraction(0)
+        return rest if rest > 0 and self.damage is None else frame.duration or 1 / self._rate
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Yield the frames before the end, with their times, and gather the packets of the other streams."""
+        reached = {stream.index: Fraction(0) for stream in self.others if stream.type == "audio"}
+        last: Fraction | None = None
+        lag = _LAG if any(other.type == "subtitle" for other in self.others) else 0
+        packets = self._packets()
+        if self._start and not self._timeless and self._container.format.name not in _SOUGHT:
+            packets = from_key_frame(packets, self._stream.index, self._start, self._moment)
+        for packet in packets:
+            moment = self._moment(packet)
+            if packet is None or packet.stream_index == self._stream.index:
+                for frame in self._whole(self._decode(packet), last_of_all=packet is None):
+                    last = self._time(frame, last)
+                    if self._end is not None and last >= self._end:
+                        self._beyond = last if self._beyond is None else self._beyond
+                        break
+                    yield frame, last
+            elif moment is not None:
+                self._gathered.add(packet, moment)
+                reached[packet.stream_index] = moment
+            if self._end is None or last is None or last < self._end:
+                continue
+            # What is heard until the end may stand behind what is seen there.
+            behind = Fraction(0) if moment is None else moment - self._end
+            if behind > _INTERLEAVING or (behind >= lag and all(each >= self._end for each in reached.values())):
+                return
+
+    def _packets(self) -> "Iterator[Packet[Any] | None]":
+        """Yield the packets there are, and None, for what the decoder still holds."""
+        count = ends = 0
+        sparse = [other.index for other in self.others if other.type != "audio"]
+        timeline = Timeline(jumps=self._restarts, sparse=sparse)
+        try:
+            for packet in self._container.demux(self._stream, *self.others):
+                # Those without a byte would flush the decoders, too.
+                if packet.size:
+                    if packet.stream_index == self._stream.index:
+                        count += 1
+                        ends = max(ends, (packet.pts or 0) + (packet.duration or 0))
+                    timeline(packet)
+                    yield packet
+            # Some formats say how many there must be; of a file that is cut short, FFmpeg reads what there is.
+            if not self._start and count < self._stream.frames and not self._edited(ends):
+                self._broken = f"{self._stream.frames - count} of {self._stream.frames} frames are missing"
+        except (av.FFmpegError, ValueError) as error:
+            self._broken = reason(error)
+        yield None
+
+    def _edited(self, ends: int) -> bool:
+        """Return whether an edit list leaves frames out: then the last is where it should be."""
+        length = self._stream.duration
+        return length is not None and ends + 1 / self._rate / self._tick >= length
+
+    def _decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
+        try:
+            frames: list[VideoFrame] = self._decoder.decode(packet)
+            return frames
+        except (av.FFmpegError, ValueError):
+            self._undecodable += packet is not None
+            return []
+
+    def _whole(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
+        for frame in frames:
+            yield from self._fields(frame)
+        if last_of_all:
+            yield from self._fields(None)
+
+    def _time(self, frame: VideoFrame, last: Fraction | None) -> Fraction:
+        """Return when a frame appears: later than the last one, whatever a damaged file says."""
+        moment = self._moment(frame)
+        if moment is None:
+            moment = Fraction(0) if last is None else last + 1 / self._rate
+        return moment if last is None or moment > last else last + self._tick
+
+    def _moment(self, item: Any) -> Fraction | None:
+        if item is None or item.pts is None or self._timeless:
+            return None
+        # The last frames, which no packet brings, come without a unit.
+        return Fraction(item.pts * (item.time_base or self._tick) - self._origin)
+
+    @property
+    def part(self) -> tuple[bool, Fraction | None]:
+        """Whether it begins behind the video's beginning, and how long it is at the most; None: to the video's end."""
+        return bool(self._start), None if self._end is None else self._end - (self._zero or 0)

@@ -1,0 +1,123 @@
+"""Pictures, one for each frame, as videos."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fast_style.errors import ImageError, VideoError
+from fast_style.images.opening import open_image
+from fast_style.images.pages import look_for_several
+from fast_style.images.picture import Picture, open_picture, write_image
+from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.video.frames import USUAL_RATE, Frame, Shape
+
+
+class PicturesReader:
+    """Reads pictures, in their order, as the frames of a video.
+
+    Args:
+        files: the pictures, all of one size.
+        rate: frames a second.
+        long_side: of the frames, in pixels; None: that of the pictures.
+
+    Raises:
+        ImageError: if none can be read.
+    """
+
+    def __init__(self, files: Sequence[Path], rate: Fraction | None = None, long_side: int | None = None) -> None:
+        self._files, self._long_side, self._rate = files, long_side, rate or USUAL_RATE
+        self.damage: str | None = None
+        self.notes: tuple[str, ...] = ()
+        first = self._first()
+        height, width = first.pixels.shape[:2]
+        alpha = first.alpha is not None or any(map(_is_clear, files))
+        self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
+
+    def frames(self) -> Iterator[Frame]:
+        """See Reader.
+
+        Raises:
+            VideoError: if one of them is not of the first one's size.
+        """
+        unreadable = several = 0
+        for index, path in enumerate(self._files):
+            try:
+                frame = self._read(index)
+            except ImageError as error:
+                unreadable += 1
+                self.damage = f"{error}; {unreadable} of {len(self._files)} pictures are left out"
+                continue
+            if look_for_several(path).count > 1:
+                several += 1
+                self.notes = (
+                    f"{several} of {len(self._files)} pictures hold several: only the first of each is taken",
+                )
+            height, width = frame.pixels.shape[:2]
+            if (width, height) != (self.shape.width, self.shape.height):
+                sizes = f"{width}x{height} pixels, and the first {self.shape.width}x{self.shape.height}"
+                raise VideoError(f"{path}: has {sizes}; a video needs pictures of one size")
+            yield frame
+
+    def rest(self) -> tuple[Any, ...]:
+        """See Reader."""
+        return ()
+
+    def close(self) -> None:
+        """See Reader."""
+
+    def _first(self) -> Frame:
+        for index in range(len(self._files) - 1):
+            with contextlib.suppress(ImageError):
+                return self._read(index)
+        return self._read(len(self._files) - 1)
+
+    def _read(self, index: int) -> Frame:
+        return to_frame(open_picture(self._files[index]), index / self._rate, 1 / self._rate, self._long_side)
+
+
+class PicturesWriter:
+    """Writes each frame as a picture of its own.
+
+    Args:
+        pattern: their path, with one * where numbers are to stand, from 000001 on.
+    """
+
+    def __init__(self, pattern: Path) -> None:
+        self._pattern, self._count = pattern, 0
+        self.size = (0, 0)
+        self.notes: tuple[str, ...] = ()
+
+    def write(self, frame: Frame) -> None:
+        """See Writer.
+
+        Raises:
+            ImageError: if the disk is full, or the like.
+        """
+        self._count += 1
+        self.size = frame.pixels.shape[1], frame.pixels.shape[0]
+        path = self._pattern.with_name(self._pattern.name.replace("*", f"{self._count:06d}"))
+        write_image(Image.fromarray(frame.pixels), path, None if frame.alpha is None else Image.fromarray(frame.alpha))
+
+    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+        """See Writer."""
+
+
+def _is_clear(path: Path) -> bool:
+    """Return whether a picture has an opacity, to go by its header."""
+    try:
+        with open_regular(path) as file, own_limits():
+            return open_image(file).has_transparency_data
+    except Exception:  # Any: what is wrong with it is told when it is read.
+        return False
+
+
+def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:
+    """Return a picture as a frame, its long side of so many pixels if given."""
+    picture = picture if long_side is None else picture.resized(long_side)
+    alpha = None if picture.alpha is None else np.array(picture.alpha)
+    return Frame(np.array(picture.rgb), time, duration, alpha)

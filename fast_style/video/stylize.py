@@ -1,0 +1,231 @@
+"""Videos through a Stylizer: every frame, at its time, with the sound."""
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from fast_style.errors import ConfigError, VideoError
+from fast_style.images.picture import PICTURE_SUFFIXES
+from fast_style.stylizing.controls import Controls, Settings, Style
+from fast_style.system.extras import how_to_install
+from fast_style.system.file_lock import claimed
+from fast_style.system.files import longer, take_place
+from fast_style.video.animations import AnimationReader, AnimationWriter
+from fast_style.video.frames import ANIMATIONS, CONTAINERS, Besides, Reader, Writer
+from fast_style.video.kinds import holds_video, is_moving_picture
+from fast_style.video.moving import painter
+from fast_style.video.stills import PicturesReader, PicturesWriter
+from fast_style.video.temporal import Smoother
+from fast_style.video.work import VideoReport, VideoWork
+
+if TYPE_CHECKING:
+    from fast_style.stylizing.stylizer import Stylizer
+
+
+def stylize_video(
+    stylizer: "Stylizer",
+    source: str | Path | Sequence[str | Path],
+    target: str | Path,
+    style: Style | None = None,
+    *,
+    size: int | None = None,
+    temporal: float = 0.5,
+    codec: str | None = None,
+    crf: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    fps: float | None = None,
+    audio: str = "auto",
+    subtitles: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    controls: Controls | None = None,
+    **settings: Unpack[Settings],
+) -> VideoReport:
+    """Stylize a video, an animated GIF, WebP or PNG, or pictures that make one, into any of these.
+
+    Decoding, the network, smoothing and encoding overlap. Until the video is whole it is NAME.part.SUFFIX, which stays
+    if the work is stopped, and can be played; an older `target` stays until then.
+
+    Args:
+        stylizer: what paints the frames.
+        source: a video or an animation; or the pictures, in order.
+        target: a video (.mp4, .m4v, .mov, .mkv, .webm), an animation (.gif, .webp, .apng), or pictures: a path with
+            one * for their numbers. It is replaced if it is there. A video gets the sound and subtitles of a video, and
+            what else it can hold of it; what it cannot is in the notes of the report.
+        style: as for a call of `stylizer`.
+        size: long side of the output in pixels; nothing: that of the input.
+        temporal: how much of the flicker to take away, from 0 to 1. See `Smoother`.
+        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1` or any encoder of FFmpeg's; nothing: what suits the suffix.
+        crf: quality, lower is better; nothing: one at which strokes stay crisp.
+        start: where to begin, in seconds.
+        end: where to end, in seconds; nothing: with the video.
+        fps: frames a second, of pictures: videos and animations bring along their times. Nothing: 25.
+        audio: of videos: `copy`, `convert` (to AAC, or to Opus in a .webm), `none`, or `auto`: copied where the format
+            can hold it, else converted.
+        subtitles: likewise; text is converted to that of MP4 or to WebVTT.
+        progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
+        controls: as for a call of `stylizer`. Each frame gets grain of its own.
+        settings: likewise.
+
+    Raises:
+        VideoError: if something cannot be read or written.
+        ImageError: likewise, of pictures.
+        ConfigError: if a setting does not fit, or needs what is not installed.
+        KeyboardInterrupt: if it is stopped; the message says what there is by then, or a note if by SystemExit.
+    """
+    place = Path(target)
+    frames = Path(source) if isinstance(source, str | Path) else [Path(each) for each in source]
+    part = part_of(place)
+    _check(frames, place, size, start, end, fps)
+    _check_places([frames] if isinstance(frames, Path) else frames, place, part)
+    given = settings if style is None else {"style": style, **settings}
+    # Once, because masks are read then.
+    chosen = replace(controls or Controls(), **given)
+    chosen.rows(stylizer.styles)
+    besides = Besides(audio, subtitles)
+    smoother = Smoother(temporal) if temporal else None
+
+    with contextlib.ExitStack() as held:
+        reader = _open_reader(frames, start, end, fps, size)
+        held.callback(reader.close)
+        held.enter_context(_claimed(place))
+        work, earlier = None, part.exists()
+        try:
+            writer = _open_writer(place, part, reader, codec, crf, besides)
+            work = VideoWork(reader, painter(stylizer, chosen), smoother, writer)
+            report = work.run(progress)
+            if part != place:
+                _take_place(part, place)
+        except VideoError as error:
+            raise VideoError(f"{error}{_remains(part, work, reader)}") from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted{_remains(part, work, reader)}") from None
+        except SystemExit as stopped:  # Such as a handler of SIGTERM raises.
+            if remains := _remains(part, work, reader):
+                stopped.add_note(remains.removeprefix("; "))
+            raise
+        finally:
+            # Not what an earlier run has left, if this one came to nothing before it began.
+            if part != place and not (work and work.frames) and (work or not earlier):
+                part.unlink(missing_ok=True)
+    return report
+
+
+def part_of(target: Path) -> Path:
+    """Return what a video is called until it is whole; pictures, which are whole one by one, have no such name."""
+    # Not another suffix: programs know videos by how their names end.
+    return target if "*" in target.name else target.with_name(longer(target.stem, f".part{target.suffix}"))
+
+
+def _check(
+    source: Path | Sequence[Path], target: Path, size: int | None, start: float, end: float | None, fps: float | None
+) -> None:
+    for name, value in (("start", start), ("end", end), ("fps", fps)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9
+        ):
+            raise ConfigError(f"{name} must be a number, 0 or more, such as 12.5, not {value!r}")
+    if end is not None and end <= start:
+        raise ConfigError(f"end must be behind start, which is {start:g}, not {end:g}")
+    if fps is not None and (isinstance(source, Path) or not fps):
+        raise ConfigError("fps is for pictures, and above 0; videos and animations bring along their times")
+    if not isinstance(source, Path) and (start or end is not None):
+        raise ConfigError("start and end are for videos and animations; of pictures, name those that are wanted")
+    if size is not None and (type(size) is not int or not 16 <= size <= 16_384):
+        raise ConfigError(f"size must be from 16 to 16384 pixels for videos, not {size!r}")
+    suffix = target.suffix.lower()
+    if "*" in target.name:
+        if suffix not in PICTURE_SUFFIXES or target.name.count("*") > 1:
+            raise ConfigError(f"{target}: pictures are written as in 'frames/*.png', with one * for their numbers")
+    elif suffix not in CONTAINERS and suffix not in ANIMATIONS:
+        kinds = ", ".join((*CONTAINERS, *ANIMATIONS))
+        raise ConfigError(
+            f"{target}: cannot be written as a video; end it in one of {kinds}, or in /*.png for pictures"
+        )
+
+
+def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
+    """Make sure that nothing is written that is read, under whatever name."""
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder; give the name of a file")
+    before, star, behind = target.name.partition("*")
+    for source in sources:
+        number = source.name.removeprefix(before).removesuffix(behind)
+        if star and number.isdecimal() and f"{before}{number}{behind}" == source.name:
+            if _same(source.parent, target.parent):
+                raise ConfigError(f"{target}: would replace {source} while it is read; give another output")
+        elif same := next((place for place in (target, part) if _same(source, place)), None):
+            raise ConfigError(f"{same}: is the input itself; give another output")
+
+
+def _take_place(part: Path, target: Path) -> None:
+    try:
+        take_place(part, target)
+    except OSError as error:
+        raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _open_reader(
+    source: Path | Sequence[Path], start: float, end: float | None, fps: float | None, size: int | None
+) -> Reader:
+    if not isinstance(source, Path):
+        return PicturesReader(source, None if fps is None else Fraction(fps).limit_denominator(1001), size)
+    if is_moving_picture(source) or (source.suffix.lower() in ANIMATIONS and not holds_video(source)):
+        return AnimationReader(source, start, end, size)
+    _require_av()
+    from fast_style.video.reader import VideoReader
+
+    return VideoReader(source, start, end, size)
+
+
+def _open_writer(
+    target: Path, part: Path, reader: Reader, codec: str | None, crf: int | None, besides: Besides
+) -> Writer:
+    suffix = target.suffix.lower()
+    if suffix in CONTAINERS:
+        _require_av()
+        from fast_style.video.reader import VideoReader
+        from fast_style.video.writer import VideoWriter
+
+        source = reader if isinstance(reader, VideoReader) else None
+        return VideoWriter(target, part, reader.shape, codec, crf, source, besides=besides)
+    unusual = [(name, value) for name, value in vars(besides).items() if value not in ("auto", "none")]
+    for name, value in (("codec", codec), ("crf", crf), *unusual):
+        if value is not None:
+            raise ConfigError(f"{name} is for videos, and {target} is none; leave it out")
+    return PicturesWriter(target) if "*" in target.name else AnimationWriter(target, part, reader.shape.loop)
+
+
+def _require_av() -> None:
+    if importlib.util.find_spec("av") is None:
+        raise ConfigError(f"videos need av: {how_to_install('video')}")
+
+
+@contextlib.contextmanager
+def _claimed(target: Path) -> Iterator[None]:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Of pictures, each is claimed by its own name when it is written.
+        with contextlib.nullcontext() if "*" in target.name else claimed(target):
+            yield
+    except OSError as error:
+        raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _remains(part: Path, work: VideoWork | None, reader: Reader) -> str:
+    # What is written all at once, at the end, may not be there.
+    if work is None or not work.frames or not ("*" in part.name or part.exists()):
+        return ""
+    total = f" of {reader.shape.count}" if reader.shape.count else ""
+    return f"; {part} holds the first {work.frames}{total} frames, {float(work.length):.1f} s"

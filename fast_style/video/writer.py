@@ -1,0 +1,248 @@
+"""Videos to write: frames encoded at the times they bring along, sound and subtitles as they were."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
+
+from fast_style.errors import ConfigError, VideoError
+from fast_style.video.codecs import choose_encoder
+from fast_style.video.copied import CopiedStreams
+from fast_style.video.extras import fits_rate
+from fast_style.video.frames import AS_USUAL, CONTAINERS, Besides, Frame, Shape, flat
+from fast_style.video.opening import reason
+from fast_style.video.pixels import to_video
+from fast_style.video.reader import VideoReader
+
+# The file can be played while it grows, and whatever ends the program; in the end it becomes an ordinary one.
+_RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}
+# Of these, frames may be decoded in another order than they are shown; but not across a key frame that is asked for.
+_REORDERED = ("h264", "hevc", "mpeg4", "mpeg2video", "vvc")
+_ASKED = {"forced-idr": "1"}
+_MP4 = ("mp4", "mov")
+_WITH_ALPHA = ("yuva420p", "yuva444p10le")
+#: So much may be lost then, in seconds; it is also how finely one can seek.
+_KEY_FRAME_EVERY = 4
+
+
+class VideoWriter:
+    """Writes a video.
+
+    Args:
+        path: what messages call it; its suffix says the format.
+        part: the file to write, which need not end like that.
+        shape: what the frames have in common.
+        codec: see `choose_encoder`.
+        crf: see `choose_encoder`.
+        source: the video whose sound, subtitles, chapters, title and the like to take over.
+        more: further settings of the encoder, by FFmpeg's names.
+        besides: what becomes of the sound and the subtitles.
+
+    Raises:
+        ConfigError: if codec and crf do not fit, or the format cannot hold the codec.
+        VideoError: if it cannot be written, or the format cannot hold the sound or the subtitles.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        part: Path,
+        shape: Shape,
+        codec: str | None = None,
+        crf: int | None = None,
+        source: VideoReader | None = None,
+        more: Mapping[str, str] | None = None,
+        besides: Besides = AS_USUAL,
+    ) -> None:
+        self.path, self._part, self._shape = path, part, shape
+        self._encoder, settings = choose_encoder(path, codec, crf)
+        name = CONTAINERS[path.suffix.lower()][0]
+        options = _RECOVERABLE if name in _MP4 else {}
+        self._copied: CopiedStreams | None = None
+        self._left_out: list[str] = []
+        self._laid_on_white = False
+        self._held: VideoFrame | None = None
+        # How long frames stay: what there is, and, by the times at which they appear, those that the encoder has.
+        self._lengths: set[int] = set()
+        self._ends = Fraction(0)
+        self._encoded: dict[int, int] = {}
+        # By how much the first is decoded before it is shown.
+        self._lead: int | None = None
+        try:
+            self._container: OutputContainer = av.open(
+                f"file:{part.absolute()}", "w", format=name, container_options=options
+            )
+            self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
+            if source:
+                self._take_over(source, besides)
+            self._start(self._stream.codec_context)
+            self._container.start_encoding()
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._refused(error) from None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """See Writer."""
+        return self._stream.codec_context.width, self._stream.codec_context.height
+
+    @property
+    def notes(self) -> list[str]:
+        """See Writer."""
+        notes = ["what was transparent lies on white; a .webm would keep it"] if self._laid_on_white else []
+        notes += self._copied.notes if self._copied else []
+        return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
+
+    def write(self, frame: Frame) -> None:
+        """See Writer.
+
+        Raises:
+            VideoError: if the disk is full, or the like.
+        """
+        pixels, alpha = frame.pixels, frame.alpha
+        self._ends = frame.time + frame.duration
+        if not self._keeps_alpha:
+            self._laid_on_white |= alpha is not None and bool((alpha < 255).any())
+            pixels, alpha = flat(frame), None
+        elif alpha is None:
+            alpha = np.full(pixels.shape[:2], 255, np.uint8)
+        video = to_video(pixels, self._pixel_format, self._shape.colors, not self._encoder.odd_sizes, alpha)
+        video.pts, video.time_base = round(frame.time / self._shape.time_base), self._shape.time_base
+        video.duration = round(frame.duration / self._shape.time_base)
+        before, self._held = self._held, video
+        if before is not None and before.pts is not None:
+            # Only where the unit is coarser than that of what is read.
+            video.pts = max(video.pts, before.pts + 1)
+            # What videos say of it is often another frame's.
+            before.duration = video.pts - before.pts
+        try:
+            if self._copied:
+                self._copied(frame.packets)
+            if before is not None:
+                self._container.mux(self._encode(before))
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._refused(error) from None
+
+    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+        """See Writer.
+
+        Raises:
+            VideoError: if the disk is full, or the like.
+        """
+        try:
+            self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
+            if self._copied:
+                self._copied(rest)
+                self._copied.finish(self._ends)
+            self._container.close()
+        except (OSError, ValueError, av.FFmpegError) as error:
+            raise self._refused(error) from None
+
+    def _take_over(self, source: VideoReader, besides: Besides) -> None:
+        self._container.metadata.update(source.extras.metadata)
+        self._container.set_chapters(source.chapters)
+        self._copied = CopiedStreams(self.path, self._container, source, besides)
+        self._left_out = [*source.extras.left_out, *self._copied.left_out]
+        timecode = source.extras.timecode
+        if timecode and fits_rate(timecode, self._shape.rate):
+            # Of that, FFmpeg makes the stream that MP4 asks for.
+            self._stream.metadata["timecode"] = timecode
+        elif timecode:
+            self._left_out.append(f"the time code {timecode}, which does not fit the rate")
+
+    def _add_video(self, settings: dict[str, str]) -> VideoStream:
+        shape, encoder = self._shape, self._encoder
+        try:
+            stream = self._container.add_stream(encoder.name, rate=shape.rate, options=settings)
+        except ValueError:
+            raise ConfigError(
+                f"{self.path}: such a file cannot hold {encoder.name}; leave out codec, or end it in .mkv"
+            ) from None
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        formats = [format.name for format in context.codec.video_formats or []]
+        self._pixel_format = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
+        with_alpha = next((name for name in _WITH_ALPHA if name in formats), None)
+        vpx = encoder.name.startswith("libvpx")
+        # Theirs is a second picture beside the first, for which only Matroska has a place.
+        self._keeps_alpha = shape.alpha and bool(with_alpha) and (not vpx or self._container.format.name not in _MP4)
+        if self._keeps_alpha and with_alpha:
+            self._pixel_format = with_alpha
+            # They refuse frames that are not shown, of which two pictures would have different ones.
+            context.options |= {"auto-alt-ref": "0"} if vpx else {}
+        context.pix_fmt = self._pixel_format
+        odd = not encoder.odd_sizes
+        context.width = shape.width + (shape.width % 2 if odd else 0)
+        context.height = shape.height + (shape.height % 2 if odd else 0)
+        context.time_base = shape.time_base
+        context.sample_aspect_ratio = shape.aspect
+        context.gop_size = max(1, round(_KEY_FRAME_EVERY * shape.rate))
+        context.flags |= Flags.frame_duration
+        if not self._pixel_format.startswith(("rgb", "bgr", "gbr")):
+            context.color_range = ColorRange.MPEG
+            context.colorspace = shape.colors.matrix
+            context.color_primaries = shape.colors.primaries
+            context.color_trc = shape.colors.transfer
+        if encoder.tag and self._container.format.name in _MP4:
+            context.codec_tag = encoder.tag
+        return stream
+
+    def _encode(self, video: VideoFrame) -> "list[Packet[VideoStream]]":
+        assert video.pts is not None
+        self._lengths.add(video.duration)
+        self._encoded[video.pts] = video.duration
+        return self._timed(self._stream.encode(video))
+
+    def _timed(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
+        """Give packets the lengths of their frames, which not every encoder does."""
+        for packet in packets:
+            if packet.pts is not None and packet.dts is not None:
+                self._lead = packet.pts - packet.dts if self._lead is None else self._lead
+                packet.duration = self._encoded.pop(packet.pts, packet.duration)
+        return packets
+
+    def _encode_last(self, last: VideoFrame) -> "list[Packet[VideoStream]]":
+        """Encode the last frame such that it stays as long as it should.
+
+        In MP4, each frame stays until the next one is decoded, and the video for as long as all of them together: the
+        last to be shown must be the last to be decoded, and as long before it is shown as the first.
+        """
+        last.duration = last.duration or round(1 / (self._shape.rate * self._shape.time_base))
+        alone, uneven = not self._lengths, bool(self._lengths - {last.duration})
+        reordered = self._stream.codec_context.codec.canonical_name in _REORDERED
+        apart = uneven and reordered and self._container.format.name in _MP4
+        if apart:
+            last.pict_type = PictureType.I
+        packets = [*self._encode(last), *self._timed(self._stream.encode(None))]
+        for final in packets[-1:]:
+            if alone:
+                # With a single frame, libx265 says anything.
+                final.dts = final.pts
+            elif apart and final.pts == last.pts is not None and final.dts is not None:
+                final.dts = max(final.dts, last.pts - (self._lead or 0))
+        return packets
+
+    def _start(self, context: Any) -> None:
+        try:
+            context.open(strict=False)
+        except (ValueError, av.FFmpegError) as error:
+            size = f"{context.width}x{context.height} pixels"
+            raise VideoError(
+                f"{self.path}: {self._encoder.name} does not take {size} here ({reason(error)}); try another codec"
+            ) from None
+
+    def _refused(self, error: Exception) -> VideoError:
+        if isinstance(error, VideoError):
+            return error
+        missing = not self.path.parent.is_dir()
+        return VideoError(
+            f"{self.path}: cannot be written ({f'there is no folder {self.path.parent}' if missing else reason(error)})"
+        )

@@ -1,0 +1,429 @@
+"""The benchmark: what it compares, and what it makes of the times. None of these tests looks at a time."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fast_style.cli.benchmark import command as benchmark
+from fast_style.cli.benchmark import judge as benchmark_judge
+from fast_style.cli.benchmark import quality as benchmark_quality
+from fast_style.cli.benchmark import training as benchmark_training
+from fast_style.cli.benchmark.cases import Case, Effort, Known, planned
+from fast_style.cli.benchmark.jobs import convert, jobs_for, stylizers, vgg16
+from fast_style.cli.benchmark.judge import Judge, OneStyle, PlainLoss
+from fast_style.cli.benchmark.machine import environment_for
+from fast_style.cli.benchmark.peers import LossNetwork, Training, johnson
+from fast_style.cli.benchmark.plot import plot
+from fast_style.cli.benchmark.processes import Worker, WorkerError
+from fast_style.cli.benchmark.quality import comparison, curves, passed
+from fast_style.cli.benchmark.report import show
+from fast_style.cli.benchmark.runs import measure, ratios, rotated, spread
+from fast_style.cli.benchmark.step import composed
+from fast_style.cli.hydra_app import build, run
+from fast_style.encoders.vgg import VGGEncoder
+from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
+from fast_style.losses.styles import Style
+from fast_style.networks import ResidualNet
+
+#: Johnson et al. 2016, supplementary material, table 1: inputs, outputs, kernel, and by how much the result is smaller.
+TABLE = [(3, 32, 9, 1), (32, 64, 3, 2), (64, 128, 3, 4), *[(128, 128, 3, 4)] * 10, (128, 64, 3, 2), (64, 32, 3, 1)]
+LAST = (32, 3, 9, 1)
+
+#: What runs in the tests.
+TRAIN = "network.width=8 network.blocks=1 heldout.size=48 preview.size=48"
+SMALL = ("step.size=48", "step.batch=1", "sizes=[48x32]", "batches=[2]", "networks=[light]", "rounds=2", "warmup=0")
+FAST = ("min_seconds=0", "matmul=16", "threads=1", "device=cpu", f"train={TRAIN}")
+TINY = f"{TRAIN} data.size=48 batch_size=1 workers=0 style.starry_night.size=48"
+SPREAD = {"lower_quartile", "median", "upper_quartile"}
+
+
+# Of the trainings in this process.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:lightning", "ignore::DeprecationWarning:lightning")
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(*overrides: str) -> None:
+        monkeypatch.setattr("sys.argv", ["scripts/benchmark.py", *overrides])
+        run(benchmark.main, "benchmark")
+
+    return call
+
+
+def size_of(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_the_peers_network_has_the_parameters_of_the_papers_table() -> None:
+    kernels = sum(inputs * outputs * kernel**2 for inputs, outputs, kernel, _ in (*TABLE, LAST))
+    biases = sum(outputs for _, outputs, _, _ in TABLE)
+    assert size_of(johnson()) == kernels + biases + LAST[1] + 2 * biases == 1_679_235
+    # Ours leaves out the biases that the normalization takes away.
+    assert size_of(ResidualNet()) == size_of(johnson()) - biases
+
+
+def test_the_peers_network_does_the_arithmetic_of_the_papers_table() -> None:
+    with torch.device("meta"):
+        network, images = johnson(), torch.empty(1, 3, 512, 512)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        assert network(images).shape == images.shape
+    adds = sum(inputs * outputs * kernel**2 * (512 // by) ** 2 for inputs, outputs, kernel, by in (*TABLE, LAST))
+    assert counter.get_total_flops() == 2 * adds
+
+
+def test_the_peers_loss_network_is_vgg16_up_to_relu4_3() -> None:
+    network = LossNetwork()
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert [conv.out_channels for conv in convolutions] == [64, 64, 128, 128, 256, 256, 256, 512, 512, 512]
+    features = network(255 * torch.rand(1, 3, 32, 48))
+    shapes = [(1, 64, 32, 48), (1, 128, 16, 24), (1, 256, 8, 12), (1, 512, 4, 6)]
+    assert [tuple(feature.shape) for feature in features] == shapes
+    assert all(bool((feature >= 0).all()) for feature in features)
+
+
+def test_a_step_of_the_peers_moves_the_network_and_nothing_else() -> None:
+    training = Training(batch=1, size=32, device="cpu")
+    before, judge = ([p.clone() for p in module.parameters()] for module in (training.network, training.judge))
+    training.step()
+    moved = [not torch.equal(a, b) for a, b in zip(before, training.network.parameters(), strict=True) if a.ndim == 4]
+    assert all(moved)
+    assert len(moved) == len(TABLE) + 1
+    assert all(torch.equal(a, b) for a, b in zip(judge, training.judge.parameters(), strict=True))
+
+
+def test_the_peers_loss_is_that_of_the_published_training(tmp_path: Path, style: Style) -> None:
+    # Our losses, encoder and experiment, told to do what peers do, against the peers' own few lines.
+    case = Case("step", 32, 32, 2)
+    settings = {"networks": ["light"], "train": "network.width=8 loss=[content] optimizer.lr=0.1"}
+    job = jobs_for(case, settings, "cpu", tmp_path)["residual, peers' loss"]
+    torch.manual_seed(0)
+    save_file(vgg16(), tmp_path / "vgg16.safetensors")
+    config = composed(job["overrides"])
+    assert config.network["_target_"].endswith("ResidualNet")
+    assert config.network.width == 8
+    training = Training(batch=2, size=32, device="cpu")
+    torch.manual_seed(0)
+    training.judge.load_state_dict(LossNetwork().state_dict())  # the same draw as that of vgg16()
+    content, output = torch.rand(2, 2, 3, 32, 32).unbind()
+    loss = PerceptualLoss(build(config.encoder), build(config.loss), [style])
+    terms = loss(content, output, torch.ones(2, 1))
+    assert set(terms) == {"content", "style"}
+    painting = style.read()
+    features, of_content, of_style = (training.judge(255 * images) for images in (output, content, painting))
+    assert float(terms["content"]) == pytest.approx(float(F.mse_loss(features[2], of_content[2])), rel=1e-4)
+    grams = [(gram(a), gram(b).expand(2, -1, -1)) for a, b in zip(features, of_style, strict=True)]
+    # The experiment weighs the style five times.
+    assert float(terms["style"]) == pytest.approx(5 * sum(float(F.mse_loss(a, b)) for a, b in grams), rel=1e-3)
+
+
+def gram(features: torch.Tensor) -> torch.Tensor:
+    flat = features.flatten(2)
+    return torch.einsum("bcp,bdp->bcd", flat, flat) / flat[0].numel()
+
+
+def test_our_loss_in_the_peers_way_is_our_loss(encoder: VGGEncoder, style: Style) -> None:
+    losses = {"content": ContentLoss(), "style": StyleLoss()}
+    content, output = torch.rand(2, 1, 3, 32, 48).unbind()
+    arguments = (content, output, torch.ones(1, 1))
+    ours = PerceptualLoss(encoder, losses, [style])(*arguments)
+    peers = PlainLoss(VGGEncoder(), losses, [style])(*arguments)
+    for name, value in ours.items():
+        assert float(peers[name]) == pytest.approx(float(value), rel=1e-4)
+
+
+def test_a_judge_measures_what_a_training_measures(style: Style, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed(["encoder.weights=oxford"])
+    monkeypatch.setattr(benchmark_judge, "build", lambda node: {"s": style} if node == config.style else build(node))
+    pictures = [torch.rand(1, 3, 32, 40), torch.rand(1, 3, 48, 32)]
+    torch.manual_seed(0)
+    network = OneStyle()
+    before = [parameter.stride() for parameter in network.parameters()]
+    measured = Judge(config, pictures, "cpu")(network)
+    loss = PerceptualLoss(VGGEncoder(), {"content": ContentLoss(), "style": StyleLoss()}, [style])
+    weights = torch.ones(1, 1)
+    with torch.no_grad():
+        each = [loss(picture, network(picture, weights).clamp(0, 1), weights) for picture in pictures]
+    for term in ("content", "style"):
+        assert measured[term] == pytest.approx(sum(float(terms[term]) for terms in each) / 2, rel=1e-4)
+    # And leaves the network as it was, also in memory.
+    assert [parameter.stride() for parameter in network.parameters()] == before
+
+
+def test_a_loss_is_passed_on_the_line_between_two_measurements() -> None:
+    curve = [{"seconds": 10.0 * number, "loss": loss} for number, loss in enumerate((8.0, 4.0, 5.0, 1.0), start=1)]
+    assert passed(curve, 6.0) == 15.0
+    assert passed(curve, 4.0) == 20.0
+    assert passed(curve, 2.0) == 37.5
+    assert passed(curve, 0.5) is None
+    # Whoever is as good when first measured may have been before; only what was measured counts.
+    assert passed(curve, 9.0) == 10.0
+    reference = [{"seconds": 60.0, "loss": 9.0}, {"seconds": 120.0, "loss": 2.0}]
+    found = comparison({"peers": reference, "light": curve, "residual": curve[:1]})["candidates"]
+    assert (found["light"]["reached"], found["light"]["speed"]) == (37.5, 3.2)
+    assert (found["residual"]["reached"], found["residual"]["speed"]) == (None, None)
+
+
+class Here:
+    """In place of a process: does the job at once, and in this one."""
+
+    def __init__(self, job: dict[str, Any], environment: dict[str, str]) -> None:
+        self.job = job
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        path = Path(f"{self.job['folder']}.answers")
+        kinds = {"peers_quality": benchmark_training.peers, "ours_quality": benchmark_training.ours}
+        with path.open("w") as file:
+            kinds[self.job["kind"]](self.job, file.fileno())
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+# Pictures of several sizes stand in one list, which a checked shape takes for several of one size.
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_two_trainings_are_measured_on_the_way_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_quality, "Worker", Here)
+    monkeypatch.chdir(tmp_path)
+    settings = {"networks": ["light"], "train": f"{TINY} trainer.precision=32-true"}
+    jobs = jobs_for(Case("quality", 48, 48, 1), settings, "cpu", tmp_path)
+    minutes = {"minutes": 0.005, "ours_minutes": 0.01, "points": 2}
+    measured = {name: curve for name, curve, reason in curves(jobs, minutes, {}) if reason is None}
+    assert list(measured) == ["peers", "light"]
+    for curve in measured.values():
+        assert len(curve) >= 2
+        for earlier, later in pairwise(curve):
+            assert 0 < earlier["seconds"] < later["seconds"]
+            assert 0 < earlier["step"] < later["step"]
+        for point in curve:
+            assert point["content"] > 0
+            assert point["loss"] == pytest.approx(point["content"] + 10 * point["style"])
+    assert (tmp_path / "quality_0" / "network.safetensors").is_file()
+
+
+def test_a_ratio_is_between_runs_of_one_round() -> None:
+    # A machine that slows down all the time, and a candidate that always takes half of the reference's time.
+    rounds = [{"peers": 2.0 * slow, "light": 1.0 * slow} for slow in (1, 3, 10, 50)]
+    assert spread(ratios(rounds, "peers", "light")) == dict.fromkeys(SPREAD, 2.0)
+    # A round that lacks one of them says nothing.
+    assert ratios([*rounds, {"peers": 1.0}], "peers", "light") == [2.0] * 4
+
+
+def test_the_spread_is_the_median_and_the_quartiles() -> None:
+    assert spread([5, 1, 4, 2, 3]) == {"lower_quartile": 2, "median": 3, "upper_quartile": 4}
+    assert spread([7.0]) == dict.fromkeys(SPREAD, 7.0)
+
+
+def test_everyone_has_every_place_once() -> None:
+    orders = [rotated(["a", "b", "c"], number) for number in range(3)]
+    assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
+    assert rotated(["a", "b", "c"], 4) == orders[1]
+
+
+def test_what_exceeds_the_budget_is_left_out_and_said() -> None:
+    effort = Effort(rounds=8, warmup=1, min_seconds=0.5, max_seconds=60, max_memory=4e9)
+    assert effort.refusal(seconds=6, memory=4e9) is None
+    assert effort.refusal(seconds=7, memory=1e9) == "would take 70 s (max_seconds=60)"
+    assert effort.refusal(seconds=1, memory=5e9) == "would take 5.0 GB (max_memory=4)"
+    # Ten times as many pixels: ten times as long, and ten times the memory that the pictures took.
+    case, small = Case("stylize", 640, 100, 1), Known(load=6400, seconds=0.4, base=10**9, memory=2 * 10**9)
+    assert effort.forecast(case, small) == "would take 11.0 GB (max_memory=4)"
+    assert effort.forecast(case, Known(6400, 0.4, 10**9, 12 * 10**8)) is None
+    assert effort.forecast(case, None) is None
+
+
+def test_one_that_fails_is_named_and_the_others_go_on() -> None:
+    good, bad = [sys.executable, "-c", ""], [sys.executable, "-c", "raise MemoryError('not enough')"]
+    jobs = {name: {"kind": "command", "command": program} for name, program in (("good", good), ("bad", bad))}
+    effort = Effort(rounds=1, warmup=0, min_seconds=0, max_seconds=60, max_memory=1e9)
+    result, left_out = measure(Case("startup", 1, 1, 1), jobs, {}, effort, os.environ, {})
+    assert list(result["candidates"]) == ["good"]
+    (left,) = left_out
+    assert (left["case"], left["candidate"]) == ("startup 1x1, batch 1", "bad")
+    assert "exit status 1" in left["reason"]
+
+
+def test_the_memory_of_a_program_is_its_own() -> None:
+    # Less than this process has, which has loaded torch: a peak is not handed down.
+    program = [sys.executable, "-c", "x = bytearray(b'1') * 50_000_000"]
+    with Worker({"kind": "command", "command": program}, os.environ) as worker:
+        worker.begin().run(repeats=2)
+        assert 50e6 <= worker.memory <= 100e6
+
+
+def test_a_process_that_cannot_begin_says_why() -> None:
+    with Worker({"kind": "nothing"}, os.environ) as worker, pytest.raises(WorkerError, match="KeyError: 'nothing'"):
+        worker.begin()
+
+
+def test_a_run_leaves_a_file_with_every_round_and_what_comes_of_it(
+    call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(*SMALL, *FAST, "parts=[stylize,step]", "output=new/result.json")
+    report: dict[str, Any] = json.loads(Path("new/result.json").read_text())
+    assert report["left_out"] == []
+    assert [(case["part"], case["width"], case["height"], case["batch"]) for case in report["cases"]] == [
+        ("step", 48, 48, 1),
+        ("stylize", 48, 32, 2),
+    ]
+    for case in report["cases"]:
+        candidates = ["peers", "light", *(["residual, peers' loss"] if case["part"] == "step" else [])]
+        everyone = [*candidates, "float32", "bfloat16"]
+        assert [list(seconds) for seconds in case["rounds"]] == [everyone, [*everyone[1:], everyone[0]]]
+        assert list(case["candidates"]) == candidates
+        for name, row in case["candidates"].items():
+            speed = [seconds["peers"] / seconds[name] for seconds in case["rounds"]]
+            assert row["speed"] == pytest.approx(spread(speed))
+            assert (
+                set(row["seconds"]) == set(row["over_floor"]["float32"]) == set(row["over_floor"]["bfloat16"]) == SPREAD
+            )
+            assert row["memory"] > 50e6
+        light, peers = case["candidates"]["light"], case["candidates"]["peers"]
+        assert 0 < light["multiply_adds"] < peers["multiply_adds"]
+        assert light["memory_ratio"] == pytest.approx(light["memory"] / peers["memory"])
+    with Image.open("new/result.png") as picture:
+        assert picture.format == "PNG"
+    output = capsys.readouterr().out
+    assert "stylize" in output
+    assert output.endswith("new/result.json\nnew/result.png\n")
+    # Nothing else is left behind.
+    assert [path.name for path in Path().iterdir()] == ["new"]
+    with pytest.raises(SystemExit, match=r"new/result\.json: exists already; add overwrite=true"):
+        call("output=new/result.json")
+
+
+def test_what_a_gpu_cannot_do_is_left_out_and_said(tmp_path: Path) -> None:
+    settings = {
+        **{"parts": ["stylize", "startup"], "networks": ["light"]},
+        **{"backends": ["torch", "openvino"], "precisions": ["bf16"]},
+    }
+    names = [name for name, _ in stylizers(settings, tmp_path)]
+    assert names == ["light bf16", "light openvino bf16"]
+    reasons = convert(settings, "cuda", tmp_path, {})
+    # A start takes the precision that stylize.py takes by itself.
+    expected = "backend=openvino computes on processors only; add device=cpu"
+    assert reasons == dict.fromkeys(["light openvino bf16", "light openvino"], expected)
+
+
+def test_processes_see_the_device_that_is_measured_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def visible(name: str) -> tuple[str, str]:
+        environment, device = environment_for(name, None, tmp_path)
+        return device, environment["CUDA_VISIBLE_DEVICES"]
+
+    assert visible("cpu") == ("cpu", "")
+    assert visible("cuda") == ("cuda", "0")
+    assert visible("cuda:1") == ("cuda", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
+    assert visible("cuda:1") == ("cuda", "GPU-7")
+    assert environment_for("cpu", 2, tmp_path)[0]["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_start_up_is_that_of_the_script_itself(tmp_path: Path) -> None:
+    settings = {"networks": ["light", "residual"], "backends": ["torch"], "precisions": ["auto"]}
+    jobs = jobs_for(Case("startup", 512, 512, 1), settings, "cpu", tmp_path)
+    assert list(jobs) == ["import torch", "light", "residual"]
+    for name in settings["networks"]:
+        program = jobs[name]["command"]
+        assert program[1] == "-c"
+        assert "fast_style.cli.stylize" in program[2]
+        assert f"ckpt={tmp_path}/{name}.safetensors" in program
+
+
+def test_a_plot_shows_bars_and_curves(tmp_path: Path) -> None:
+    speed = {"lower_quartile": 1.9, "median": 2.0, "upper_quartile": 2.2}
+    rows = {"peers": {"speed": dict.fromkeys(speed, 1.0)}, "light": {"speed": speed}}
+    case = {"part": "step", "width": 8, "height": 8, "batch": 1, "reference": "peers", "candidates": rows}
+    curve = [{"seconds": 60.0 * number, "loss": 8.0 / number} for number in (1, 2, 3)]
+    quality = comparison({"peers": curve, "light": curve[:1], "residual": []})
+    heights = []
+    for report in ({"cases": [case], "quality": None}, {"cases": [case], "quality": quality}):
+        plot(report, tmp_path / "plot.png")
+        with Image.open(tmp_path / "plot.png") as picture:
+            heights.append(picture.height)
+            colors = {color for _, color in picture.getcolors(1 << 20) or []}
+            assert (0x44, 0x77, 0xAA) in colors
+    assert heights[0] < heights[1]
+
+
+def test_pictures_come_in_the_order_of_their_size_and_once() -> None:
+    settings = {
+        **{"parts": ["stylize"], "networks": ["light"], "step": {"size": 256, "batch": 4}},
+        **{"sizes": ["100x200", 64, "64x64"], "batches": [8, 1], "backends": ["torch"], "precisions": ["auto"]},
+        **{"quality": {"minutes": 1, "ours_minutes": 1, "points": 1}, "loader": {"size": 64, "batch": 1, "seconds": 1}},
+    }
+    cases = [str(case).removeprefix("stylize ") for case in planned(settings)]
+    assert cases == ["64x64, batch 1", "100x200, batch 1", "64x64, batch 8", "100x200, batch 8"]
+
+
+def test_a_table_shows_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = {"processor": "a processor", "device": "cpu", "threads": 1, "torch": "2"}
+    left = {"case": "stylize 8x8, batch 1", "candidate": "peers", "reason": "would take 9.0 GB (max_memory=6)"}
+    show({"machine": machine, "cases": [], "loader": None, "quality": None, "left_out": [left]})
+    assert "left out: peers, stylize 8x8, batch 1: would take 9.0 GB (max_memory=6)\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argument", "answer"),
+    [
+        ("parts=[steps]", "parts must be one of loader, quality, scale, startup, step, stylize, not 'steps'"),
+        ("parts=[]", "parts must name at least one of loader, quality, scale, startup, step, stylize"),
+        ("networks=[lite]", "networks must be one of balanced, light, residual, not 'lite'"),
+        ("sizes=[12x]", "sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not 12x"),
+        ("sizes=[16]", "sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not 16"),
+        ("batches=[0]", "batches must be at least 1, not 0"),
+        ("step.batch=0", "step.batch must be at least 1, not 0"),
+        ("backends=[tvm]", "backends must be one of compile, onnx, openvino, torch, not 'tvm'"),
+        ("quality.ours_minutes=0", "quality.ours_minutes must be above 0, not 0"),
+        ("quality.points=0", "quality.points must be at least 1, not 0"),
+        ("loader.size=8", "loader.size must be at least 32, not 8"),
+        ("step.size=8", "step.size must be at least 32 pixels, not 8"),
+        ("rounds=0", "rounds must be at least 1, not 0"),
+        ("rounds=many", "rounds must be a whole number, such as 7, not 'many'"),
+        ("max_memory=0", "max_memory must be above 0, not 0"),
+        ("threads=x", "threads must be at least 1, not x"),
+        ("device=gpu", "device must be auto, cpu, cuda or cuda:1, not 'gpu'"),
+        ("device=cuda:99", "device=cuda:99: there are "),
+        ("output=x.txt", "output must end in .json, such as benchmark.json, not x.txt"),
+        ("train=nam=3", "train: there is no setting 'nam'; did you mean name?"),
+        ("round=3", "there is no setting 'round'; did you mean rounds?"),
+    ],
+)
+def test_a_mistake_gets_one_line(call: Callable[..., None], tmp_path: Path, argument: str, answer: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(argument)
+    line = str(stop.value.code)
+    assert line.removeprefix("benchmark.py: ").startswith(answer)
+    assert "\n" not in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_examples_and_settings(call: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        call("--help")
+    text, errors = capfd.readouterr()
+    assert errors == ""
+    assert text.startswith("benchmark.py: ")
+    assert "  python scripts/benchmark.py " in text
+    assert "\nrounds: 7\n" in text

@@ -1,0 +1,391 @@
+"""What the scripts read from the command line, and what they answer to a mistake: one line, and status 1."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from PIL import Image
+
+from fast_style.cli import train
+from fast_style.cli.hydra_app import find_pictures, output_paths, run
+from fast_style.cli.overrides import own_painting, read_arguments
+from fast_style.cli.train_checks import seconds_of
+from fast_style.errors import ConfigError
+from fast_style.networks import LightNet
+from fast_style.zoo.saving import Metadata, save_network
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+PAINTING = ("style.painting.image=a.jpg", "style.painting.name=1889")
+Call = Callable[..., None]
+
+NAMES = [
+    "my photo (1).jpg", "a=b.jpg", "Ünï.jpg", "写真.jpg", "[draft] a.jpg", "[draft]", "{a}.jpg", "a,b.jpg", "#1.jpg",
+    "it's.jpg", 'say "x".jpg', "a&b;c!.jpg", "f(x)", "C:\\my photos\\a.jpg", "C:\\photos (1)\\", "a\\'b (1).jpg",
+    "  x.jpg", "100%.jpg", "a$b.jpg", "-x.jpg", "a: b.jpg", "`x`|y.jpg",
+]  # fmt: skip
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs a function with the configuration that a command line asks for, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def call(main: Callable[[DictConfig], None], config_name: str, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", [f"scripts/{config_name}.py", *arguments])
+        run(main, config_name)
+
+    return call
+
+
+@pytest.fixture
+def mistake(call: Call, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Returns the line with which scripts/train.py refuses a command line."""
+
+    def mistake(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            call(train.main, "train", *arguments, *QUIET)
+        assert capfd.readouterr() == ("", "")
+        line = str(stop.value.code)  # Python prints it, and exits with status 1
+        assert line.startswith("train.py: ")
+        assert "\n" not in line
+        return line.removeprefix("train.py: ")
+
+    return mistake
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name_can_be_typed_unquoted(call: Call, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    seen: list[str] = []
+    call(lambda config: seen.append(config.input), "stylize", "ckpt=x", f"input={name}")
+    assert seen == [name]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("[draft]", "  x.jpg")])
+def test_so_can_the_name_of_a_file_to_come(call: Call, name: str) -> None:
+    seen: list[str] = []
+    call(lambda config: seen.append(config.output), "stylize", "ckpt=x", "input=y", f"output={name}")
+    assert seen == [name]
+
+
+def test_what_hydra_understands_is_left_alone() -> None:
+    arguments = ["seed=1", "style=[a,b]", "+trainer.limit_val_batches=2", "~schedule", "styles={a: 0.5}", "name='a b'"]
+    assert read_arguments(arguments) == arguments
+    assert read_arguments(["optimizer.lr=0.1,0.2", "-m"]) == ["-m", "optimizer.lr=0.1,0.2"]
+
+
+@pytest.mark.parametrize("name", ["2024", "007", "1e3", "-5"])
+def test_a_name_may_look_like_a_number(call: Call, name: str) -> None:
+    seen: list[str] = []
+    names = [f"input={name}", f"output={name}"]
+    call(lambda config: seen.extend((config.input, config.output)), "stylize", "ckpt=x", *names)
+    assert seen == [name, name]
+    call(lambda config: seen.append(config.style.painting.name), "train", "style=painting", *PAINTING, *QUIET)
+    assert seen[2:] == ["1889"]
+
+
+@pytest.mark.parametrize("name", ["my painting (1).jpg", "'my painting (1).jpg'"])
+def test_a_painting_of_ones_own_is_a_style_called_after_its_file(name: str) -> None:
+    found = own_painting([f"style.image=art/{name}" if name[0] != "'" else f"style.image={name}", "style.size=300"])
+    names = ["style.painting.name='my_painting_1'", "name='my_painting_1'"]
+    assert found[:3] == ["style=painting", *names]
+    assert found[3].startswith("style.painting.image=")
+    assert found[4:] == ["style.painting.size=300"]
+
+
+def test_a_painting_of_ones_own_may_have_another_name() -> None:
+    given = ["style.image=a.jpg", "name=other", "+style.layers.relu5_2=1", "style.painting.name=mine"]
+    assert own_painting(given) == [
+        *("style=painting", "style.painting.image=a.jpg", "name=other"),
+        *("+style.painting.layers.relu5_2=1", "style.painting.name=mine"),
+    ]
+
+
+def test_a_painting_of_ones_own_takes_no_other_style() -> None:
+    with pytest.raises(ConfigError, match=r"^style\.image is a painting of your own: leave out style, or replace the"):
+        own_painting(["style.image=a.jpg", "style=great_wave"])
+
+
+def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/vincent")
+    assert read_arguments(["input=~/sunflowers.jpg"]) == ["input='/home/vincent/sunflowers.jpg'"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "answer"),
+    [
+        # names: what there is, and what was probably meant
+        ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from "),
+        ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from "),
+        ("network=lite", "there is no network 'lite'; did you mean light? Choose from balanced, light, residual"),
+        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, hatch, sty"),
+        ("experiment=foo", "there is no experiment 'foo'; choose from dumoulin2017, gatys2015, johnson2016, swatch"),
+        ("style=[starry_night", "there is no style '[starry_night'; did you mean starry_night?"),
+        ("nam=1", "there is no setting 'nam'; did you mean name? Choose from batch_size, "),
+        ("trainer.max_step=3", "there is no setting 'trainer.max_step'; did you mean trainer.max_steps? Choose from "),
+        ("loss.contnt.weight=1", "there is no setting 'loss.contnt'; did you mean loss.content? Choose from content, "),
+        ("style.great_wave.size=256", "there is no setting 'style.great_wave'; choose from starry_night"),
+        ("style.starry_night.layers.relu5_2=1", "there is no setting 'style.starry_night.layers.relu5_2'; did you"),
+        ("trainer.limit_val_batches=2", "there is no setting 'trainer.limit_val_batches'; did you mean +trainer.lim"),
+        ("+network.depth=3", "there is no setting 'network.depth'; did you mean network.width? Choose from blocks, d"),
+        ("+optimizer.weigt_decay=0.1", "there is no setting 'optimizer.weigt_decay'; did you mean +optimizer.weight"),
+        ("+style.starry_night.layers.relu9_9=1", "vgg19 has no layer relu9_9; it has conv1_1, "),
+        ("network._target_=nowhere.Network", "network: Error loading 'nowhere.Network': ModuleNotFoundError("),
+        # choices
+        ("style=[]", "style=[] chooses nothing; choose from "),
+        ("style=painting", "style.painting.image must be given: add style.painting.image=..."),
+        ("style=5", "style=5 chooses nothing; choose from "),
+        ("network=null", "network=null chooses nothing; choose from balanced, light, residual"),
+        ("style=a,b", "style=a,b: add -m for one run each, or write style=[a,b] for one run with all"),
+        ("network=light,residual", "network=light,residual: only one; add -m and write network=a,b for one run each"),
+        ("network=[light,residual]", "network=[light,residual]: only one; add -m "),
+        ("~network", "network must be given"),
+        ("experiment=swatch", "experiment=swatch is for another script: train.py has no setting 'output'"),
+        (
+            "checkpoint=a.jpg",
+            "checkpoint must be a .safetensors file, such as checkpoints/my_painting.safetensors; a",
+        ),
+        ("checkpoint=/proc/a.safetensors", "checkpoint: nothing can be written in /proc/ ("),
+        ("trainer.max_time=abc", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
+        ("checkpoint=[a,b]", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not ['a', 'b']"),
+        ("checkpoint=true", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not True"),
+        ("data.source=", "data.source= is empty; give it a value, or leave it out"),
+        # types
+        ("network.width=abc", "network.width must be a whole number, such as 64, not 'abc'"),
+        ("network.width=[64", "network.width must be a whole number, such as 64, not '[64'"),
+        ("batch_size=2.5", "batch_size must be a whole number, such as 2, not 2.5"),
+        ("batch_size=null", "batch_size must be a whole number, such as 2, not None"),
+        ("trainer.max_steps=many", "trainer.max_steps must be a whole number, such as 3000, not 'many'"),
+        ("trainer.max_steps=true", "trainer.max_steps must be a whole number, such as 3000, not True"),
+        ("optimizer.lr=fast", "optimizer.lr must be a number, such as 0.003, not 'fast'"),
+        ("optimizer.lr=0.1,0.2", "optimizer.lr must be a number, such as 0.003, not '0.1,0.2'"),
+        ("trainer.enable_model_summary=1", "trainer.enable_model_summary must be true or false, such as False, not 1"),
+        ("loss.content.layers=relu4_1", "loss.content.layers must be a list, such as ['relu4_1'], not 'relu4_1'"),
+        ("preview=3", "preview must be a mapping, such as {"),
+        ("name=${nam}", "hydra.run.dir: Interpolation key 'nam' not found"),
+        # ranges
+        ("network.width=-3", "network.width must be a whole number from 1 to 4096, not -3"),
+        ("style.starry_night.size=-3", "style.starry_night.size must be from 16 to 4096 pixels, not -3"),
+        ("loss.style.weight=-1", "loss.style.weight must not be negative, not -1"),
+        ("batch_size=0", "batch_size must be at least 1, not 0"),
+        ("network.dilation=8", "network.dilation must be a whole number from 1 to 7, not 8"),
+        ("data.seed=-1", "data.seed must not be negative, not -1"),
+        ("trainer.max_time=-10", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
+        ("trainer.precision=foo", "trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, "),
+        ("init=starry_nigth", "starry_nigth: no such file, and no such name in checkpoints/, which has nothing yet; "),
+        ("encoder.weights=nowhere.pth", "nowhere.pth: no such file; encoder.weights is oxford, torchvision or a path"),
+        ("seed=-1", "seed must be from 0 to 4294967295, not -1"),
+        ("workers=-1", "workers must be at least 0, not -1"),
+        # files
+        ("data=photos", "data.source must be given: add data.source=..."),
+        ("style.starry_night.image=/nowhere (1).jpg", "/nowhere (1).jpg: not a readable picture (No such file or dir"),
+        ("heldout.images=nowhere", "nowhere: no such picture; give a file, a folder or a quoted glob"),
+        # form
+        ("foo", "'foo': settings are written key=value, such as seed=1"),
+        ("=3", "'=3': settings are written key=value, such as seed=1"),
+        ("style..size=3", "'style..size': settings are written key=value, such as seed=1"),
+        ("--batch_size=3", "there is no option --batch_size=3; settings have no dashes: key=value, such as seed=1"),
+    ],
+)
+def test_a_mistake_gets_one_line(mistake: Callable[..., str], argument: str, answer: str) -> None:
+    assert mistake(argument)[: len(answer)] == answer
+
+
+@pytest.mark.parametrize(
+    ("length", "seconds"),
+    [
+        *((120, 120), ("120", 120), (0.5, 0.5), ("2min", 120), ("90s", 90), ("90 sec", 90), ("1h30m", 5400)),
+        *(("1 h 30 min", 5400), ("2 hours", 7200), ("1.5h", 5400), ("1d", 86400), ("00:02:00", 120), ("2:05", 125)),
+        *(("00:00:02:00", 120), ("1:02:03:04", 93784), ("00:00:30:00", 1800), ("1M", 60), (None, None)),
+        ({"minutes": 2}, 120),
+    ],
+)
+def test_the_time_of_a_training_can_be_written_in_many_ways(length: object, seconds: float | None) -> None:
+    assert seconds_of(length) == seconds
+
+
+@pytest.mark.parametrize("length", ["abc", "", "2x", "1m1h", "1h1h", "1:2", "::", "-5", 0, "0s", "inf", True, [1]])
+def test_what_is_no_length_of_time_is_refused(length: object) -> None:
+    with pytest.raises(ConfigError, match=r"^trainer\.max_time must be a length of time above 0, such as 30min, "):
+        seconds_of(length)
+
+
+def test_a_schedule_may_be_left_out(call: Call) -> None:
+    seen: list[object] = []
+    call(lambda config: seen.append(config.get("schedule")), "train", "schedule=null", *QUIET)
+    assert seen == [None]
+
+
+def test_two_styles_of_one_name_are_refused(mistake: Callable[..., str]) -> None:
+    answer = "two styles are called great_wave; give each a name of its own: style.KEY.name=..."
+    assert mistake("style=[great_wave,starry_night]", "style.starry_night.name=great_wave") == answer
+
+
+def test_a_painting_that_is_no_style_yet_is_shown_the_way(mistake: Callable[..., str], tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "my_painting.png")
+    for asked in ("my_painting", "[my_painting,great_wave]", "my_painting.png"):
+        assert "write style.image=my_painting.png, or" in mistake(f"style={asked}")
+    Path("checkpoints").mkdir()
+    trained = Metadata({"mine": {}}, {"style": {"painting": {"image": "art/my picture.jpg"}}})
+    save_network(Path("checkpoints/mine.safetensors"), LightNet(1, width=4, blocks=1), trained)
+    answer = mistake("style=mine")
+    assert "checkpoints/mine.safetensors is a network of your own" in answer
+    assert "write 'style.image=art/my picture.jpg', or" in answer
+    assert "make configs/style/mine.yaml" in answer
+    # It cannot be chosen without a picture, so nobody means it.
+    assert "painting" not in mistake("style=paintin")
+
+
+def test_mistakes_are_told_before_pytorch_is_imported(tmp_path: Path) -> None:
+    program = "import runpy, sys; sys.modules['torch'] = sys.modules['lightning'] = None; sys.argv = sys.argv[1:]; "
+    program += "sys.path.insert(0, sys.argv[0].rpartition('/')[0]); runpy.run_path(sys.argv[0], run_name='__main__')"
+    for wrong in ("trainer.max_time=soon", "trainer.precision=foo", "style.starry_night.image=none.jpg"):
+        arguments = [sys.executable, "-c", program, str(ROOT / "scripts/train.py"), wrong]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert done.stderr.startswith("train.py: ")
+        assert "torch" not in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_nothing_behind(mistake: Callable[..., str], tmp_path: Path) -> None:
+    for wrong in (("seed=-1",), ("network.width=-3",), ("-m", "network.width=-3,8")):
+        mistake(*wrong)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_what_was_there(mistake: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "runs/starry_night/mine").mkdir(parents=True)
+    (tmp_path / "runs/starry_night/mine/notes.txt").touch()
+    mistake("seed=-1", "hydra.run.dir=runs/starry_night/mine")
+    mistake("seed=-1")
+    assert [path.name for path in (tmp_path / "runs/starry_night").iterdir()] == ["mine"]
+    assert (tmp_path / "runs/starry_night/mine/notes.txt").exists()
+
+
+def test_a_missing_source_of_pictures_is_named(mistake: Callable[..., str]) -> None:
+    answer = "/nowhere (1): there is no such folder or archive; check the path"
+    assert mistake("data=photos", "data.source=/nowhere (1)") == answer
+
+
+def test_a_file_in_the_way_of_the_run_is_named(mistake: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    assert mistake().endswith(("runs: File exists", "Not a directory"))
+
+
+def test_a_sweep_runs_what_comes_before_a_mistake(call: Call) -> None:
+    widths: list[int] = []
+    with pytest.raises(SystemExit, match=r"network\.width must be a whole number, such as 64, not 'abc'"):
+        call(lambda config: widths.append(config.network.width), "train", "network.width=8,16,abc,32", "-m", *QUIET)
+    assert widths == [8, 16]
+    with pytest.raises(SystemExit, match="there is no network 'lite'; did you mean light"):
+        call(lambda config: widths.append(config.network.width), "train", "-m", "network=light,lite", *QUIET)
+    assert widths == [8, 16]  # what does not exist shows before the first run
+
+
+def test_a_run_has_a_folder_of_its_own_with_its_configuration(call: Call, tmp_path: Path) -> None:
+    call(lambda config: None, "train", "style=[starry_night,great_wave]", *QUIET)
+    (run_folder,) = (tmp_path / "runs" / "starry_night+great_wave").iterdir()
+    assert "style=[starry_night,great_wave]" in (run_folder / ".hydra" / "overrides.yaml").read_text()
+    assert (run_folder / ".hydra" / "config.yaml").exists()
+
+
+def test_the_traceback_is_there_for_who_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ConfigError, match="batch_size must be"):
+        call(train.main, "train", "batch_size=abc", *QUIET)
+
+
+def test_processes_that_a_run_starts_answer_in_one_line_too(call: Call) -> None:
+    seen: list[str] = []
+    call(lambda config: seen.append(os.environ["HYDRA_FULL_ERROR"]), "train", *QUIET)
+    assert seen == ["0"]
+
+
+def test_an_interrupted_run_says_so(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
+    def main(config: DictConfig) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        call(main, "train", *QUIET)
+    assert stop.value.code == 130
+    assert capfd.readouterr().err == "train.py: interrupted\n"
+
+
+@pytest.mark.parametrize("config_name", ["train", "stylize", "optimize"])
+def test_help_shows_examples_and_settings(call: Call, capfd: pytest.CaptureFixture[str], config_name: str) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        call(train.main, config_name, "--help")
+    text, errors = capfd.readouterr()
+    assert errors == ""
+    assert text.startswith(f"{config_name}.py: ")
+    assert f"  python scripts/{config_name}.py " in text
+    assert "\noverwrite: false\n" in text or "\nbatch_size: 2\n" in text
+    if config_name != "stylize":
+        assert re.search(r"\nstyle: .*great_wave, .*starry_night", text)
+
+
+def test_the_shell_sees_status_1_and_one_line(tmp_path: Path) -> None:
+    arguments = [sys.executable, str(ROOT / "scripts/stylize.py"), "ckpt=nowhere", "input=my photo (1).jpg"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    line = "stylize.py: nowhere: no such file, and no such name in checkpoints/, which has nothing yet; the zoo has "
+    assert (done.returncode, done.stdout, done.stderr[: len(line)], done.stderr.count("\n")) == (1, "", line, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_found_by_file_folder_and_glob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("[2024]")
+    folder.mkdir()
+    for name in ("b.JPG", "a.png", ".hidden.png", "notes.txt"):
+        (folder / name).touch()
+    a, b = folder / "a.png", folder / "b.JPG"
+    assert find_pictures("[2024]") == [a, b]
+    assert find_pictures(["[2024]/b.JPG", "[2024]"]) == [b, a]
+    assert find_pictures("*/*") == [a, b]
+    assert find_pictures("**/*.png") == [a]
+    assert find_pictures("[2024]/notes.txt") == [folder / "notes.txt"]  # named, so that its fault is told
+    with pytest.raises(ConfigError, match=r"\*\.gif: no such picture; give a file, a folder or a quoted glob"):
+        find_pictures("*.gif")
+    Path("empty").mkdir()
+    with pytest.raises(ConfigError, match=r"empty: no picture in this folder \(\.jpg, "):
+        find_pictures("empty")
+
+
+def test_a_result_goes_beside_its_picture_or_where_one_says(tmp_path: Path) -> None:
+    files = [tmp_path / "a.jpg", tmp_path / "b.png"]
+    new, one = f"{tmp_path}/new", f"{tmp_path}/one.webp"
+    assert output_paths(files, None, "x", overwrite=False) == [tmp_path / "a_x.jpg", tmp_path / "b_x.png"]
+    assert output_paths(files, new, "x", overwrite=False) == [tmp_path / "new/a.jpg", tmp_path / "new/b.png"]
+    assert output_paths(files[:1], f"{new}.v2/", "x", overwrite=False) == [tmp_path / "new.v2/a.jpg"]
+    assert output_paths(files[:1], one, "x", overwrite=False) == [tmp_path / "one.webp"]
+    with pytest.raises(ConfigError, match="one file cannot take 2 pictures; give a folder as output"):
+        output_paths(files, one, "x", overwrite=False)
+    with pytest.raises(ConfigError, match=r"a\.jgp: unknown picture format; end it in one of \.jpg, "):
+        output_paths(files[:1], f"{tmp_path}/a.jgp", "x", overwrite=False)
+
+
+def test_a_name_from_a_foreign_network_leads_to_no_other_folder(tmp_path: Path) -> None:
+    (path,) = output_paths([tmp_path / "a.jpg"], None, "../../étoile", overwrite=False)
+    assert path == tmp_path / "a_.._.._étoile.jpg"
+
+
+def test_no_result_replaces_its_own_picture_or_another_result(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    files = [tmp_path / "a.png", tmp_path / "other" / "a.png"]
+    for file in files:
+        Image.new("RGB", (4, 4)).save(file)
+    with pytest.raises(ConfigError, match="is the input itself"):
+        output_paths(files[:1], str(tmp_path), "x", overwrite=True)
+    names = [path.name for path in output_paths(files, str(tmp_path / "new"), "x", overwrite=True)]
+    assert names == ["a.png", "a.other.png"]
+    with pytest.raises(ConfigError, match="exists already; add overwrite=true to replace it"):
+        output_paths(files[:1], str(tmp_path / "other"), "x", overwrite=False)
+    assert list((tmp_path / "new").iterdir()) == []

@@ -1,0 +1,164 @@
+"""input=- and output=-, names that are URLs, and readers that leave."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_runs import command, environment
+
+import fast_style
+from fast_style.cli import stylize
+from fast_style.cli.hydra_app import run
+from fast_style.errors import CheckpointError, ImageError
+from fast_style.networks import LightNet
+from fast_style.system.files import is_url, what_of_url
+from fast_style.zoo.saving import Metadata, save_network
+
+Call = Callable[..., bytes]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder to work in, with a network and two pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    torch.manual_seed(0)
+    save_network(Path("checkpoints/one.safetensors"), LightNet(styles=1, width=8, blocks=1), Metadata({"day": {}}))
+    red, green = np.meshgrid(np.linspace(0, 255, 40), np.linspace(0, 255, 24))
+    image = Image.fromarray(np.stack([red, green, red], axis=2).round().astype(np.uint8))
+    image.save("a.png")
+    image.save("a.jpg")
+    return tmp_path
+
+
+class Terminal(io.TextIOWrapper):
+    """A standard stream that is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs the script with what comes from standard input, and returns what goes to standard output."""
+
+    def call(*arguments: str, received: bytes = b"", terminal: str = "") -> bytes:
+        streams = {"stdin": io.BytesIO(received), "stdout": io.BytesIO()}
+        for name, stream in streams.items():
+            wrapper = Terminal if name == terminal else io.TextIOWrapper
+            monkeypatch.setattr(sys, name, wrapper(stream, encoding="utf-8"))
+        monkeypatch.setattr(sys, "argv", ["stylize.py", "ckpt=one", *arguments])
+        run(stylize.main, "stylize", stylize.without_input)
+        sys.stdout.flush()
+        return streams["stdout"].getvalue()
+
+    return call
+
+
+@contextlib.contextmanager
+def refused(says: str) -> Iterator[None]:
+    with pytest.raises(SystemExit) as stop:
+        yield
+    line = str(stop.value.code)
+    assert line.startswith("stylize.py: ")
+    assert says in line
+    assert "\n" not in line
+    assert "/tmp" not in line
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_streams_carry_what_files_hold(call: Call, folder: Path, name: str) -> None:
+    call(f"input={name}", f"output=b/{name}")
+    expected, given = Path("b", name).read_bytes(), Path(name).read_bytes()
+    assert call(f"input={name}", "output=-") == expected
+    assert call("input=-", "output=-", received=given) == expected
+    assert call("input=-", f"output=c/{name}", received=given) == f"c/{name}\n".encode()
+    assert Path("c", name).read_bytes() == expected
+    assert {path.name for path in folder.iterdir()} == {"a.png", "a.jpg", "b", "c", "checkpoints"}
+
+
+def test_settings_hold_and_what_is_only_read_becomes_png(call: Call) -> None:
+    icon = io.BytesIO()
+    Image.open("a.png").resize((32, 32)).save(icon, "ICO", sizes=[(32, 32)])
+    made = Image.open(io.BytesIO(call("input=-", "output=-", "size=20", received=icon.getvalue())))
+    assert (made.format, made.size) == ("PNG", (20, 20))
+    call("input=-", "output=b.webp", "strength=0.5", received=Path("a.png").read_bytes())
+    with Image.open("b.webp") as image:
+        assert image.format == "WEBP"
+
+
+def test_what_streams_cannot_do_is_told_in_one_line(call: Call, folder: Path) -> None:
+    given = Path("a.png").read_bytes()
+    os.mkdir("photos")
+    for name in ("b.png", "c.png"):
+        Path("photos", name).write_bytes(given)
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    Path("clip.mp4").touch()
+    for arguments, received, says in (
+        (("input=-",), given, "input=-: has no name to call the result by; give output=-"),
+        (("input=-", "output=a.png"), given, "a.png: exists already"),
+        (("input=[a.png,-]", "output=b"), given, "input=-: standard input holds one picture"),
+        (("input=-", "output=-", "json=true"), given, "output=-: standard output holds the picture and no JSON"),
+        (("input=a.png", "output=-", "resume=true"), b"", "output=-: there is nothing to resume"),
+        (("input=a.png", "output=-", "temporal=0.2"), b"", "temporal is for videos"),
+        (("input=photos", "output=-"), b"", "output=-: photos is 2 pictures"),
+        (("input=clip.mp4", "output=-"), b"", "output=-: videos and animations"),
+        (("input=-", "output=-"), Path("moving.gif").read_bytes(), "output=-: videos and animations"),
+        (("input=-", "output=-"), b"", "standard input: not a readable picture (the file is empty)"),
+        (("input=-", "output=-"), b"hello", "standard input: not a readable picture (none of JPEG"),
+    ):
+        with refused(says):
+            call(*arguments, received=received)
+        assert not sys.stdout.buffer.getvalue()  # type: ignore[union-attr]
+    for terminal, says in (("stdin", "standard input is the terminal"), ("stdout", "standard output is the terminal")):
+        with refused(says):
+            call("input=-", "output=-", received=given, terminal=terminal)
+
+
+@pytest.mark.parametrize("key", ["input", "ckpt", "output", "mask"])
+@pytest.mark.parametrize("url", ["https://example.org/a.jpg?b=1,2", "s3://bucket/a.png", "data:image/png;base64,iVBO"])
+def test_a_url_is_told_to_be_one(call: Call, folder: Path, key: str, url: str) -> None:
+    given = {"input": "a.png", "output": "b.png"} | {key: url}
+    remedy = "give a file, and upload that" if key == "output" else "download it first, and give the file"
+    with refused(
+        f"{key}: {url} is a URL, and only files are {'written' if key == 'output' else 'read'} here; {remedy}"
+    ):
+        call(*(f"{name}={value}" for name, value in given.items()))
+    assert not [path for path in folder.iterdir() if ":" in path.name]
+
+
+def test_a_url_is_told_to_be_one_in_python(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a URL"):
+        fast_style.load("https://example.org/a.safetensors")
+    with pytest.raises(ImageError, match="is a URL"):
+        fast_style.load("one")("https://example.org/a.jpg")
+    # What is called so is a file nevertheless; and drives, times and names with colons are no URLs.
+    Path("ab:").mkdir()
+    Path("ab:/c.png").touch()
+    assert not any(map(is_url, ("ab:/c.png", "C:/a.jpg", "12:30.jpg", "a: b.jpg", "photo.jpg", "/a:/b.jpg")))
+    assert what_of_url("file:///photos/a.jpg") == "file:///photos/a.jpg is a URL; give the path alone, /photos/a.jpg"
+
+
+def test_whoever_has_read_enough_hears_no_complaint() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command("stylize.py", "--help"),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+        timeout=120,
+    )
+    os.close(writer)
+    # 128 and the number of SIGPIPE, as shells have it.
+    assert (done.returncode, done.stderr) == (141, "")
