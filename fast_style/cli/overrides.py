@@ -49,8 +49,10 @@ ONE_NAME = frozenset(
 )
 #: What there is to choose from, by the last part of the key.
 CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": BACKENDS}
-#: Those that may name several.
-NAMES = frozenset({"ckpt", "content", "images", "input", "outputs", "source", "styles"})
+#: Those that may name several, by their whole keys: scale.styles of the benchmark is a list of numbers.
+NAMES = frozenset(
+    {"ckpt", "content", "data.source", "heldout.images", "input", "outputs", "preview.images", "source", "styles"}
+)
 
 #: Those of all these that name what is written.
 WRITTEN = frozenset({"checkpoint", "folder", "output", "record", "report"})
@@ -123,7 +125,7 @@ def check(config: DictConfig, config_name: str) -> None:
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
         if key.rpartition(".")[2] in ONE_NAME and isinstance(value, Container | bool) and default is not False:
             raise ConfigError(f"{key} must be one name, not {value}")
-        if key.rpartition(".")[2] in ONE_NAME | NAMES:
+        if _names_something(key):
             _check_place(key, value, streams=config_name == "stylize" and key in ("input", "output"))
 
 
@@ -229,6 +231,10 @@ def _own_style(name: str) -> str:
     )
 
 
+def _names_something(key: str) -> bool:
+    return key in NAMES or key.rpartition(".")[2] in ONE_NAME
+
+
 def _group(override: str) -> str:
     """Return the group that an override chooses from, or nothing."""
     key = override.partition("=")[0].lstrip("+")
@@ -244,7 +250,7 @@ def _quoted(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if not key:
         raise OverrideParseException(argument, f"{argument!r} has no key")
-    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES
+    names = _names_something(key.lstrip("+"))
     if names and (literal := _literal(value)) != value:
         return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
     quoted = f"{key}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"

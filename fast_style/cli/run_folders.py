@@ -45,7 +45,8 @@ def nothing_left_of_a_failed_start() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if folder in _fresh and is_first_process():
+        # What the message names stays: the list of pictures that cannot be read.
+        if folder in _fresh and is_first_process() and not (folder / "bad_files.txt").exists():
             _remove(folder)
         raise
     finally:
