@@ -10,7 +10,7 @@ from torch.export import Dim
 
 from fast_style.backends import load_model
 from fast_style.backends.backend import SMALLEST
-from fast_style.backends.conversions import TOLD
+from fast_style.backends.onnx_cache import TOLD
 from fast_style.errors import CheckpointError, FastStyleError
 from fast_style.networks import TransformNet
 from fast_style.zoo.network_file import NetworkFile, parse_network_file

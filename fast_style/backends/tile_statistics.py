@@ -15,13 +15,13 @@ from fast_style.types import StyleWeights
 #: The mean and the variance of each channel, in float64 on the processor.
 MeanVariance: TypeAlias = tuple[Float[Tensor, " _channels"], Float[Tensor, " _channels"]]
 #: What a normalization is to take for its picture's, given its input and how many normalizations came before it.
-Rule: TypeAlias = Callable[[Tensor, int], MeanVariance]
+StatisticsRule: TypeAlias = Callable[[Tensor, int], MeanVariance]
 
 # That of ConditionalInstanceNorm, and torch's default.
 _EPSILON = 1e-5
 
 
-class Moments:
+class RunningStatistics:
     """The mean and the variance of each channel of what is added, piece by piece.
 
     Chan, Golub & LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
@@ -71,7 +71,7 @@ def distance(found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> flo
     return worst
 
 
-class Correction:
+class SampleCorrection:
     """What is to be done to the statistics that a sample gives, one normalization after another."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Correction:
         self._terms = [(a + c, b + d) for (a, b), (c, d) in zip(before, terms, strict=True)]
 
 
-class RuledNorm(nn.Module):
+class GivenStatisticsNorm(nn.Module):
     """A ConditionalInstanceNorm with statistics that a rule gives, for pictures that are parts of one.
 
     Args:

@@ -28,7 +28,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fast_style.backends.tile_statistics import Correction, MeanVariance, Moments, Rule, RuledNorm, distance, stride_of
+from fast_style.backends.tile_statistics import (
+    GivenStatisticsNorm,
+    MeanVariance,
+    RunningStatistics,
+    SampleCorrection,
+    StatisticsRule,
+    distance,
+    stride_of,
+)
 from fast_style.images.rasters import Box
 from fast_style.networks import ConditionalInstanceNorm, TransformNet
 
@@ -78,8 +86,8 @@ class TiledNetwork:
         for module in list(self._network.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, ConditionalInstanceNorm):
-                    setattr(module, name, RuledNorm(child, self._statistics))
-        self._rule: Rule
+                    setattr(module, name, GivenStatisticsNorm(child, self._statistics))
+        self._rule: StatisticsRule
         self._index = 0
         self._strides: dict[int, int] = {}
         self.grid, self.margin = self._reach()
@@ -131,12 +139,12 @@ class TiledNetwork:
         Returns:
             How wrong the statistics are that the picture was made with, as in `tile_statistics.distance`.
         """
-        tiles, correction = self.tiles(size, side), Correction()
+        tiles, correction = self.tiles(size, side), SampleCorrection()
         style = torch.from_numpy(row[None]).to(self._like.device)
         # After so many passes the statistics are exact at every normalization.
         for number in range(1, (self.norms + 1 if exact else FAST_PASSES) + 1):
             used = self._sample(read, size, style, pixels, correction)
-            found = [Moments() for _ in used]
+            found = [RunningStatistics() for _ in used]
             for done, tile in enumerate(tiles, 1):
                 self._rule = self._fixed(tile, size, used, found)
                 left, top, right, bottom = (a - b for a, b in zip(tile.kept, 2 * tile.seen[:2], strict=True))
@@ -160,12 +168,12 @@ class TiledNetwork:
         return self._rule(x, self._index - 1)
 
     def _sample(
-        self, read: Read, size: tuple[int, int], style: Tensor, pixels: int, correction: Correction
+        self, read: Read, size: tuple[int, int], style: Tensor, pixels: int, correction: SampleCorrection
     ) -> list[MeanVariance]:
         used = []
 
         def rule(x: Tensor, index: int) -> MeanVariance:
-            moments = Moments()
+            moments = RunningStatistics()
             moments.add(x)
             used.append(correction.apply(moments.result(), index))
             return used[-1]
@@ -193,7 +201,9 @@ class TiledNetwork:
         return [min(max(0, start // self.grid * self.grid), length - side) for start in starts]
 
     @staticmethod
-    def _fixed(tile: Tile, size: tuple[int, int], used: list[MeanVariance], found: list[Moments]) -> Rule:
+    def _fixed(
+        tile: Tile, size: tuple[int, int], used: list[MeanVariance], found: list[RunningStatistics]
+    ) -> StatisticsRule:
         """Return the rule that uses certain statistics, and adds what is kept of a tile to those that are found."""
 
         def rule(x: Tensor, index: int) -> MeanVariance:

@@ -15,10 +15,10 @@ from rich.filesize import decimal
 from fast_style.cli.data_report import complaints, grouped, summary
 from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
 from fast_style.cli.progress import Amount
-from fast_style.data.pixels import SUFFIX
-from fast_style.data.prepare.downloads import COCO, download
-from fast_style.data.prepare.inspection import survey
-from fast_style.data.prepare.packing import check_output, loading_rates, pack
+from fast_style.data.pixel_archive import SUFFIX
+from fast_style.data.prepare.check import check_images
+from fast_style.data.prepare.download import COCO, download
+from fast_style.data.prepare.pack import check_output, loading_rates, pack
 from fast_style.errors import ConfigError, DataError, require_choice
 
 SETTINGS = {
@@ -76,7 +76,7 @@ def check(settings: dict[str, Any]) -> None:
         require_writable(report.parent, "report")
     started = time.monotonic()
     with Amount("pictures") as amount:
-        found = survey(source, workers, partial(amount.update, "looking"))
+        found = check_images(source, workers, partial(amount.update, "looking"))
     seconds, total = time.monotonic() - started, len(found.good) + len(found.bad)
     for line in summary(found, size):
         print(line)

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator, Mapping
 
 from rich.filesize import decimal
 
-from fast_style.archives.sources import printable
-from fast_style.data.prepare.inspection import Survey, by_reason
+from fast_style.data.prepare.check import CheckReport, group_by_reason
+from fast_style.system.text import printable
 
 SHOWN = 5  # of many names
 
 
-def summary(found: Survey, size: int) -> Iterator[str]:
+def summary(found: CheckReport, size: int) -> Iterator[str]:
     """Yield a few lines: what there is, and what is not as it should be for crops of `size` pixels."""
     good = sorted(found.good, key=lambda finding: (finding.short_side, finding.width * finding.height))
     total = decimal(sum(finding.file_size for finding in good))
@@ -30,11 +30,11 @@ def summary(found: Survey, size: int) -> Iterator[str]:
 
 def grouped(what: str, reasons: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each reason: how many there are, and some of their names."""
-    for reason, names in by_reason(reasons).items():
+    for reason, names in group_by_reason(reasons).items():
         yield f"{what:11} {len(names):,} ({reason}): {some(names)}"
 
 
-def complaints(found: Survey, size: int) -> Iterator[str]:
+def complaints(found: CheckReport, size: int) -> Iterator[str]:
     """Yield a line for each thing that is not as it should be: what it is, the name, the reason, with tabs between."""
     yield from (f"bad\t{printable(name)}\t{reason}" for name, reason in found.bad.items())
     yield from (f"refused\t{printable(name)}\t{reason}" for name, reason in sorted(found.refused.items()))

@@ -18,7 +18,7 @@ Batch: TypeAlias = tuple[UInt8[Tensor, "batch 3 size size"], Int64[Tensor, " bat
 _AHEAD = 2  # batches of each worker
 
 
-class Pictures(Sized, Protocol):
+class TrainingImages(Sized, Protocol):
     """A source of square pictures for training."""
 
     def __getitem__(self, key: tuple[int, int], /) -> UInt8[Tensor, "3 size size"]:
@@ -38,7 +38,7 @@ class Batches(DataLoader[Any]):
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: TrainingImages,
         batch_size: int,
         sampler: Iterable[tuple[int, int]],
         workers: int = 0,
@@ -73,7 +73,7 @@ class _Filled(NamedTuple):
 class _Places:
     """Memory for the batches of each worker: as many as may wait for the training process, and the one it copies."""
 
-    def __init__(self, pictures: Pictures, batch_size: int, workers: int) -> None:
+    def __init__(self, pictures: TrainingImages, batch_size: int, workers: int) -> None:
         _, height, width = pictures[0, 0].shape
         self._memory = torch.empty(workers, _AHEAD + 1, batch_size, height, width, 3, dtype=torch.uint8)
         self._memory.share_memory_()  # type: ignore[no-untyped-call]
@@ -101,7 +101,7 @@ class _Places:
 
 
 class _Numbered(Dataset[tuple[Tensor, int]]):
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: TrainingImages) -> None:
         self.pictures = pictures
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:

@@ -1,8 +1,11 @@
 """How good a stylized picture is: its loss on the scale of slow optimization, and its distances layer by layer."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +15,7 @@ from fast_style.encoders.vgg import VGGEncoder
 from fast_style.losses import ContentLoss, Loss, PerceptualLoss, StyleLoss, Stylization
 from fast_style.losses.styles import Style
 from fast_style.optimize import optimize
+from fast_style.system.cache import cache_folder, write_cached
 from fast_style.types import Images
 
 #: The optimizer's steps, the last of which is the plateau, and its step size on pixels in [0, 1].
@@ -165,3 +169,56 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
         share = place - math.floor(place)
         found[name] = below if share == 0 or below == above else below * (1 - share) + above * share
     return found
+
+
+#: Raised when what a curve means changes.
+FORMAT = 1
+
+
+def cached_curve(
+    yardstick: Yardstick,
+    photograph: Images,
+    steps: int = STEPS,
+    lr: float = LEARNING_RATE,
+    on_step: OnStep | None = None,
+) -> list[float]:
+    """Return what `yardstick.curve` returns, from the folder if it is there.
+
+    A kept curve is named by digests of all that went into it: the pictures, the weights of the loss network, the
+    settings. The code has no part in the name; instead the loss must still be what it was, to a thousandth, of the
+    photograph and of its mirror image.
+
+    Raises:
+        TrainingError: if the loss is no longer finite.
+    """
+    path = cache_folder() / "curves" / f"{_name(yardstick, photograph, steps, lr)}.json"
+    probe = [yardstick.losses(photograph, output)["total"] for output in (photograph, photograph.flip(3))]
+    curve = _kept(path, probe, steps)
+    if curve is not None:
+        return curve
+    curve = yardstick.curve(photograph, steps, lr, on_step)
+    write_cached(path, json.dumps({"format": FORMAT, "probe": probe, "losses": curve}).encode(), "optimizes")
+    return curve
+
+
+def _name(yardstick: Yardstick, photograph: Images, steps: int, lr: float) -> str:
+    settings = {**yardstick.settings, "format": FORMAT, "steps": steps, "lr": lr}
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in (photograph, yardstick.style.read()):
+        found.update(f"{tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    for name, weight in yardstick.weights.items():
+        found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        found.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _kept(path: Path, probe: list[float], steps: int) -> list[float] | None:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_bytes())
+        pairs = list(zip(kept["probe"], probe, strict=True))
+        curve = [float(loss) for loss in kept["losses"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    whole = len(curve) == steps + 1 and all(map(math.isfinite, curve))
+    return curve if whole and all(math.isclose(*pair, rel_tol=1e-3) for pair in pairs) else None

@@ -8,9 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from fast_style.errors import ConfigError, FastStyleError, VideoError
-from fast_style.live.painter import resized
-from fast_style.system.file_lock import claimed
-from fast_style.system.files import longer, take_place
+from fast_style.live.stylizer import resized
+from fast_style.system.file_locks import locked_part_file
+from fast_style.system.files import append_to_name, replace_file
 from fast_style.video.frames import CONTAINERS, Bytes, Frame, Shape
 from fast_style.video.writer import VideoWriter
 
@@ -93,12 +93,12 @@ class Recorder:
         return Recording(self.path, self._frames, float(self._length), self._left_out)
 
     def _work(self) -> None:
-        part = self.path.with_name(longer(self.path.stem, f".part{self.path.suffix}"))
+        part = self.path.with_name(append_to_name(self.path.stem, f".part{self.path.suffix}"))
         try:
-            with claimed(self.path):
+            with locked_part_file(self.path):
                 self._write(part)
                 if self._frames:
-                    take_place(part, self.path)
+                    replace_file(part, self.path)
         except OSError as error:
             self._error = VideoError(f"{self.path}: cannot be written ({error.strerror or error})")
         except Exception as error:  # Any: it is raised where it is asked for.

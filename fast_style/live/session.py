@@ -14,11 +14,9 @@ from fast_style.images.picture import write_image
 from fast_style.live.camera import Camera, Clock
 from fast_style.live.chain import Chain
 from fast_style.live.keys import Action
-from fast_style.live.meter import Meter
-from fast_style.live.pace import Pace
-from fast_style.live.painter import Look, Paints
 from fast_style.live.recorder import Recorder, Recordings
-from fast_style.live.status import Status
+from fast_style.live.status import Meter, Status
+from fast_style.live.stylizer import AdaptiveSize, Look, StylizesFrames
 from fast_style.video.frames import Bytes
 
 #: In seconds: a camera that gives nothing for so long, or for so many pictures, hangs.
@@ -62,9 +60,9 @@ class Session:
     def __init__(
         self,
         camera: Camera,
-        painter: Paints,
+        painter: StylizesFrames,
         look: Look | None = None,
-        pace: Pace | None = None,
+        pace: AdaptiveSize | None = None,
         screen: Screen | None = None,
         sinks: Sequence[Sink] = (),
         folder: Path = Path(),
@@ -73,7 +71,7 @@ class Session:
     ) -> None:
         self._camera, self._styles, self._screen, self._sinks = camera, painter.styles, screen, sinks
         self._folder, self._clock, self._say = folder, clock, say
-        self._pace = pace or Pace(max(camera.width, camera.height))
+        self._pace = pace or AdaptiveSize(max(camera.width, camera.height))
         self._meter = Meter()
         self._chain = Chain(camera, painter, look or Look(), self._pace, self._meter, clock)
         self._recordings = Recordings()

@@ -1,8 +1,100 @@
-"""What stands on the screen beside the picture."""
+"""Figures that are measured while a camera is stylized, and the text over the image."""
 
+import threading
+from collections import Counter, deque
 from dataclasses import dataclass
+from statistics import median
 
-from fast_style.live.meter import Figures
+#: In seconds: how far back the figures go.
+_WINDOW = 1.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a meter knows, of the last second.
+
+    Attributes:
+        camera: frames that came from the camera.
+        network: frames that the network made.
+        seconds: what the network took for a frame, the median; None: it has made none.
+        delay: seconds from the camera's taking a picture until the stylized one was shown, the median; None: none was.
+        dropped: frames of the camera that a newer one replaced before the network took them; of all the time.
+    """
+
+    camera: int
+    network: int
+    seconds: float | None
+    delay: float | None
+    dropped: int
+
+
+class Meter:
+    """Counts and times frames, by times in seconds that it is told. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._captured, self._painted, self._delays = _Recent(), _Recent(), _Recent()
+        self._dropped = self._shown = 0
+        #: Of all the time, in thousandths of a second: they take no more room in an hour than in a minute.
+        self._all_delays: Counter[int] = Counter()
+
+    def captured(self, now: float) -> None:
+        """Count a frame of the camera."""
+        with self._lock:
+            self._captured.add(now, 0.0)
+
+    def painted(self, now: float, seconds: float, dropped: int) -> None:
+        """Count a frame of the network, with what it took, and how many of the camera's were dropped before it."""
+        with self._lock:
+            self._painted.add(now, seconds)
+            self._dropped += dropped
+
+    def shown(self, now: float, taken: float | None) -> None:
+        """Count a frame that is seen by now, and was taken by the camera at a time; None: it stands still."""
+        with self._lock:
+            self._shown += 1
+            if taken is not None:
+                self._delays.add(now, now - taken)
+                self._all_delays[round(1000 * (now - taken))] += 1
+
+    def figures(self, now: float) -> Figures:
+        """Return what is known by now."""
+        with self._lock:
+            return Figures(
+                len(self._captured.since(now - _WINDOW)),
+                len(self._painted.since(now - _WINDOW)),
+                self._painted.median(now - _WINDOW),
+                self._delays.median(now - _WINDOW),
+                self._dropped,
+            )
+
+    def summary(self, seconds: float) -> str:
+        """Return a line about all of some seconds."""
+        with self._lock:
+            pace = f"{self._shown} frames in {seconds:.1f} s, {self._shown / max(seconds, 1e-9):.1f}/s"
+            delay = f", delay {median(self._all_delays.elements()):.0f} ms" if self._all_delays else ""
+            return f"{pace}{delay}, {self._dropped} of the camera's dropped"
+
+
+class _Recent:
+    """Values of the last second, and at least the last one."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[float, float]] = deque()
+
+    def add(self, now: float, value: float) -> None:
+        self._kept.append((now, value))
+        while len(self._kept) > 1 and self._kept[0][0] <= now - _WINDOW:
+            self._kept.popleft()
+
+    def since(self, begin: float) -> list[float]:
+        return [value for time, value in self._kept if time > begin]
+
+    def median(self, begin: float) -> float | None:
+        # Of one that takes longer than that, the last.
+        values = self.since(begin) or [value for _, value in self._kept][-1:]
+        return median(values) if values else None
+
 
 _COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "colors kept by histogram"}
 

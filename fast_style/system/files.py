@@ -18,7 +18,7 @@ from typing import IO, BinaryIO, TypeAlias
 BinaryFile: TypeAlias = IO[bytes] | io.BytesIO
 
 #: What the system says when there is no more room.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _PART = ".part"
 # Not a drive of Windows; and what pathlib makes of a URL has one slash less.
@@ -30,7 +30,7 @@ _DIGITS = re.compile(r"\d+")
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of `path` when the block has ended well.
 
     Until then, and for ever if it does not, the older file of that name stays as it was. What is written goes
@@ -39,22 +39,22 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the folder is missing, the disk is full, or the like.
     """
-    part = hidden(path)
+    part = temporary_path(path)
     try:
         with open(part, "xb") as file:
             yield file
-        take_place(part, path)
+        replace_file(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
 
 
-def hidden(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Return a name that nobody else has, beside a file that is to be written. `sweep` knows it."""
     return path.with_name(f".{secrets.token_hex(8)}{_PART}")
 
 
-def longer(name: str, ending: str) -> str:
+def append_to_name(name: str, ending: str) -> str:
     """Return a name with something behind it; one that file systems would refuse is cut, and told from others."""
     whole = os.fsencode(name)
     if len(whole) + len(os.fsencode(ending)) <= _LONGEST_NAME:
@@ -64,7 +64,7 @@ def longer(name: str, ending: str) -> str:
     return whole[: _LONGEST_NAME - len(os.fsencode(ending))].decode(errors="ignore") + ending
 
 
-def natural(name: str | PurePath) -> tuple[tuple[str, str], ...]:
+def natural_sort_key(name: str | PurePath) -> tuple[tuple[str, str], ...]:
     """Return what sorts paths as people number them: by their characters, but digits by value, so that 9 is before 10.
 
     Each folder of a path counts by itself. Of names that differ in leading zeros only, the order is that of characters.
@@ -79,7 +79,7 @@ def _by_value(digits: re.Match[str]) -> str:
     return f"0{chr(len(value))}{value}"
 
 
-def take_place(part: Path, path: Path) -> None:
+def replace_file(part: Path, path: Path) -> None:
     """Give a whole file the name of another beside it, in one step.
 
     Raises:
@@ -92,7 +92,7 @@ def take_place(part: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def copied_whole(source: Path, path: Path) -> None:
+def atomic_copy(source: Path, path: Path) -> None:
     """Copy a file to a name that no file has, in one step: of several programs that ask for one name, one gets it.
 
     Raises:
@@ -119,7 +119,7 @@ def copied_whole(source: Path, path: Path) -> None:
             part.unlink()
 
 
-def sweep(folder: Path, older_than: float = 0.0) -> None:
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
     """Remove what was left in a folder by programs that were killed while they wrote, if older than some seconds."""
     for part in folder.glob(f".*{_PART}"):
         with contextlib.suppress(OSError):
@@ -132,7 +132,7 @@ def is_url(name: str) -> bool:
     return _URL.match(name) is not None and not os.path.exists(name)
 
 
-def what_of_url(url: str, written: bool = False) -> str:
+def explain_url(url: str, written: bool = False) -> str:
     """Return what to tell a person who has given a URL in the place of a file that is read, or else written."""
     if url.startswith("file:"):
         return f"{url} is a URL; give the path alone, {re.sub('^file:/*(localhost/)?', '/', url)}"

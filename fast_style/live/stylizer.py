@@ -1,7 +1,9 @@
 """How live pictures look, and the networks that make them look so."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -53,7 +55,7 @@ class Look:
         return self
 
 
-class Paints(Protocol):
+class StylizesFrames(Protocol):
     """What makes a picture of a camera's."""
 
     @property
@@ -64,7 +66,7 @@ class Paints(Protocol):
         """Return a picture, of shape (height, width, 3), as it is to be seen."""
 
 
-class Painter:
+class LiveStylizer:
     """Networks, whose styles are one list.
 
     Args:
@@ -130,3 +132,47 @@ def resized(pixels: Bytes, width: int, height: int) -> Bytes:
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+#: How many frames are timed, at least. One or two of them may have to wait for a network to be made ready.
+_ENOUGH = 5
+#: Of the time there is for a frame: the rest is for the camera and the window.
+_SHARE = 0.9
+#: In pixels: sizes go by so much, and no lower than the least.
+_SIZE_STEP, LEAST = 32, 192
+
+
+class AdaptiveSize:
+    """Lowers the size of pictures until the network makes as many a second as the camera gives.
+
+    It is never raised: a size that comes and goes is seen.
+
+    Args:
+        long_side: of the pictures at first, in pixels.
+        rate: pictures a second to be reached; 0: the size stays.
+
+    Attributes:
+        long_side: of the pictures from now on.
+    """
+
+    def __init__(self, long_side: int, rate: float = 0.0) -> None:
+        self.long_side = long_side
+        self._rate = rate
+        self._seconds: deque[float] = deque(maxlen=_ENOUGH)
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long the network took for a picture of `long_side`."""
+        self._seconds.append(seconds)
+        if not self._rate or len(self._seconds) < _ENOUGH or self.long_side <= LEAST:
+            return
+        present, wanted = median(self._seconds), _SHARE / self._rate
+        if present > 1 / self._rate:
+            # The time goes by the number of pixels.
+            fitting = self.long_side * (wanted / present) ** 0.5
+            self.long_side = max(LEAST, int(fitting) // _SIZE_STEP * _SIZE_STEP)
+            self._seconds.clear()
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height at which to paint a picture that has these."""
+        scale = min(1.0, self.long_side / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))

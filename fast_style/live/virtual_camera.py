@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fast_style.errors import CameraError, ConfigError
-from fast_style.live.painter import resized
-from fast_style.system.extras import how_to_install
+from fast_style.live.stylizer import resized
+from fast_style.system.optional_packages import how_to_install
 from fast_style.video.frames import Bytes
 
 

@@ -1,28 +1,32 @@
-"""Where content pictures lie: a folder of any depth, a .zip or an uncompressed .tar, read in place.
+"""Folders, zip and tar files as one list of files, read in place.
 
 Nothing is ever unpacked to disk, and no member of an archive leads out of it.
 """
 
+import bz2
+import gzip
 import io
+import lzma
 import math
 import os
+import re
+import stat
+import tarfile
+import threading
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from fast_style.archives.members import printable, reason_of, refusal
-from fast_style.archives.tars import COMPRESSED, CompressedTar, Tar
 from fast_style.errors import DataError, ImageError
 from fast_style.system.files import BinaryFile
-from fast_style.system.untrusted import open_regular
-
-__all__ = ["Source", "Zip", "open_source", "printable"]
+from fast_style.system.input_limits import MAX_BYTES, open_regular_file
+from fast_style.system.text import printable, reason_of
 
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
 
 
-class Source(Protocol):
+class Archive(Protocol):
     """The files of a folder or an archive, under names with forward slashes."""
 
     @property
@@ -40,7 +44,7 @@ class Source(Protocol):
         """
 
 
-def open_source(path: str | Path, compressed: bool = False) -> Source:
+def open_archive(path: str | Path, compressed: bool = False) -> Archive:
     """List what a folder or an archive holds.
 
     Of files of one name in an archive the last counts, as it would for one who unpacks it.
@@ -56,17 +60,17 @@ def open_source(path: str | Path, compressed: bool = False) -> Source:
     try:
         if path.is_dir():
             return _Folder(path)
-        with open_regular(path, math.inf) as file:
+        with open_regular_file(path, math.inf) as file:
             magic = file.read(6)
         # By its name first: the last member of a tar may be a zip.
         if path.suffix.lower() == ".zip" or (path.suffix.lower() != ".tar" and zipfile.is_zipfile(path)):
-            return Zip(path)
-        decompressor = next((COMPRESSED[start] for start in COMPRESSED if magic.startswith(start)), None)
+            return ZipArchive(path)
+        decompressor = next((DECOMPRESSORS[start] for start in DECOMPRESSORS if magic.startswith(start)), None)
         if decompressor is not None and compressed:
-            return CompressedTar(path, decompressor)
+            return CompressedTarArchive(path, decompressor)
         if decompressor is not None or magic.startswith(_ZSTANDARD):
             raise DataError(f"{shown}: pictures cannot be read in place from a compressed tar; uncompress it first")
-        return Tar(path)
+        return TarArchive(path)
     except DataError:
         raise
     except FileNotFoundError as error:
@@ -108,12 +112,12 @@ class _Folder:
 
     def open(self, name: str) -> BinaryFile:
         try:
-            return open_regular(self.path / name)
+            return open_regular_file(self.path / name)
         except (OSError, ValueError) as error:
             raise ImageError(f"{printable(name)}: cannot be opened ({reason_of(error)})") from error
 
 
-class Zip:
+class ZipArchive:
     """A zip as a source."""
 
     def __init__(self, path: Path) -> None:
@@ -123,7 +127,7 @@ class Zip:
         self.refused: dict[str, str] = {}
         self._names: list[str] = []
         for name, member in self._archive().NameToInfo.items():
-            if reason := refusal(member):
+            if reason := _refusal(member):
                 self.refused[name] = reason
             elif not member.is_dir():
                 self._names.append(name)
@@ -136,7 +140,7 @@ class Zip:
         """Open a file to read, its checksum compared."""
         try:
             member = self._archive().getinfo(name)
-            if reason := refusal(member):
+            if reason := _refusal(member):
                 raise ValueError(reason)
             with self._archive().open(member) as file:
                 # To its declared end, where its checksum is compared, and no further: read() alone has no bound.
@@ -164,3 +168,119 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself, for one
         return False
+
+
+#: What opens a compressed file, by how its content begins.
+DECOMPRESSORS: Mapping[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+_HEADER_BYTES = 2**20  # The longest path has 4 KB.
+
+
+class TarArchive:
+    """A tar as a source."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.refused: dict[str, str] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        with _HeaderReader(self._stream()) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            end = -1
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # It would keep all it knows of each.
+                if archive.offset <= end:
+                    raise tarfile.ReadError("its members lead backwards")
+                end = archive.offset
+                # An earlier version of this name no longer counts.
+                self.refused.pop(member.name, None)
+                self._places.pop(member.name, None)
+                if reason := _refusal(member):
+                    self.refused[member.name] = reason
+                elif not member.isdir():
+                    self._places[member.name] = member.offset_data, member.size
+            # The module takes damage between two members for the end.
+            file.seek(archive.offset)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError(f"damaged at byte {archive.offset}")
+
+    def names(self) -> Iterable[str]:
+        """Return the name of each file, in the order in which they lie there."""
+        return self._places
+
+    def open(self, name: str) -> BinaryFile:
+        """Open a file to read."""
+        try:
+            if name in self.refused:
+                raise ValueError(self.refused[name])
+            return io.BytesIO(self._read(*self._places[name]))
+        except Exception as error:  # Any: on damaged files, decompressors raise whatever comes up.
+            raise ImageError(f"{printable(name)}: cannot be unpacked ({reason_of(error)})") from error
+
+    def _stream(self) -> Any:
+        return io.FileIO(self.path)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        with open_regular_file(self.path, math.inf) as file:
+            file.seek(offset)
+            return file.read(length)
+
+
+class CompressedTarArchive(TarArchive):
+    """A compressed tar as a source: fast only in the order of its names, since what lies before is unpacked each time.
+
+    Args:
+        path: the file.
+        decompressor: what opens it, of COMPRESSED.
+    """
+
+    def __init__(self, path: Path, decompressor: Callable[[Any], Any]) -> None:
+        self._decompressor = decompressor
+        self._lock = threading.Lock()
+        self._opened: Any = None
+        super().__init__(path)
+
+    def _stream(self) -> Any:
+        return self._decompressor(self.path)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        with self._lock:
+            # It stays open, where it is.
+            self._opened = self._opened or self._stream()
+            self._opened.seek(offset)
+            content: bytes = self._opened.read(length)
+        return content
+
+
+class _HeaderReader(io.BufferedReader):
+    """Reads no more at once than a header can have: a file can claim any length for one."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _HEADER_BYTES:
+            raise tarfile.ReadError("a header of absurd length")
+        return super().read(size)
+
+
+def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
+    """Return why a member of an archive is never read, or None."""
+    if isinstance(member, zipfile.ZipInfo):
+        name, size = member.filename, member.file_size
+        kind = stat.S_IFMT(member.external_attr >> 16)  # nothing where the archive was not made on Unix
+        link, other = kind == stat.S_IFLNK, kind not in (0, stat.S_IFREG, stat.S_IFDIR)
+    else:
+        name, size = member.name, member.size
+        link, other = member.issym() or member.islnk(), member.issparse() or not (member.isreg() or member.isdir())
+    if ".." in re.split(r"[/\\]", name):
+        return "its name leads out of the archive"
+    if re.match(r"[/\\]|[A-Za-z]:", name):
+        return "its name is an absolute path"
+    if link:
+        return "a link"
+    if other:
+        return "no regular file"
+    if not 0 <= size <= MAX_BYTES:
+        return f"it claims {size:,} bytes, and a picture has at most {MAX_BYTES:,}"
+    if isinstance(member, zipfile.ZipInfo) and member.flag_bits & 0x1:
+        return "encrypted"
+    # What Python's readers of the other methods unpack at once has no bound.
+    if isinstance(member, zipfile.ZipInfo) and member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "neither stored nor deflated"
+    return None

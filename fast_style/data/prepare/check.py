@@ -14,12 +14,13 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
-from fast_style.archives.sources import Source, printable
+from fast_style.archives import Archive
 from fast_style.data.photographs import Photographs
-from fast_style.data.pixels import open_pictures, size_of_npy
+from fast_style.data.pixel_archive import open_images, size_of_npy
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.picture import open_picture
-from fast_style.system.parent import end_with_parent
+from fast_style.system.processes import end_with_parent
+from fast_style.system.text import printable
 
 T = TypeVar("T")
 #: Is told how it goes: how many pictures are done, of how many.
@@ -27,7 +28,7 @@ OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedImage:
     """What one picture is.
 
     Attributes:
@@ -53,7 +54,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Survey:
+class CheckReport:
     """What all pictures of a source are.
 
     Attributes:
@@ -62,7 +63,7 @@ class Survey:
         refused: what is no picture to this program, by name, with the reasons: a link in an archive, for one.
     """
 
-    good: Sequence[Finding]
+    good: Sequence[CheckedImage]
     bad: Mapping[str, str]
     refused: Mapping[str, str]
 
@@ -84,7 +85,9 @@ class Survey:
         return [finding.name for finding in self.good if finding.short_side < size]
 
 
-def survey(source: str | Path, workers: int = 0, on_progress: OnProgress = lambda done, total: None) -> Survey:
+def check_images(
+    source: str | Path, workers: int = 0, on_progress: OnProgress = lambda done, total: None
+) -> CheckReport:
     """Look at every picture of a source, to its last pixel.
 
     Args:
@@ -95,29 +98,29 @@ def survey(source: str | Path, workers: int = 0, on_progress: OnProgress = lambd
     Raises:
         DataError: if the source is missing or has no usable picture.
     """
-    names, files = list_pictures(source)
+    names, files = list_images(source)
     good, bad = [], {}
-    for done, (name, found) in enumerate(zip(names, look_at_each(files, names, _examine, workers), strict=True), 1):
-        if isinstance(found, Finding):
+    for done, (name, found) in enumerate(zip(names, map_images(files, names, _examine, workers), strict=True), 1):
+        if isinstance(found, CheckedImage):
             good.append(found)
         else:
             bad[name] = found
         on_progress(done, len(names))
-    return Survey(good, bad, files.refused)
+    return CheckReport(good, bad, files.refused)
 
 
-def list_pictures(source: str | Path) -> tuple[list[str], Source]:
+def list_images(source: str | Path) -> tuple[list[str], Archive]:
     """Return the names of the pictures that training would take from a source, in order, and their files.
 
     Raises:
         DataError: if the source is missing or has no usable picture.
     """
-    files = open_pictures(source)
+    files = open_images(source)
     return Photographs(source, getattr(files, "crop_size", None) or 32).names, files
 
 
-def look_at_each(
-    files: Source, names: Sequence[str], look: Callable[[str, bytes], T], workers: int
+def map_images(
+    files: Archive, names: Sequence[str], look: Callable[[str, bytes], T], workers: int
 ) -> Iterator[T | str]:
     """Yield, in order, what `look` makes of each picture's name and bytes; for one it fails on, the reason.
 
@@ -146,7 +149,7 @@ def look_at_each(
         raise DataError("a worker process was killed, mostly for want of memory; set workers to fewer") from error
 
 
-def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+def group_by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     """Group names by their reasons, numbers in these aside; most first."""
     groups = defaultdict(list)
     for name, reason in reasons.items():
@@ -155,7 +158,7 @@ def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 class _Each(Dataset[Any], Generic[T]):
-    def __init__(self, files: Source, names: Sequence[str], look: Callable[[str, bytes], T]) -> None:
+    def __init__(self, files: Archive, names: Sequence[str], look: Callable[[str, bytes], T]) -> None:
         self.files, self.names, self.look = files, names, look
 
     def __len__(self) -> int:
@@ -170,12 +173,12 @@ class _Each(Dataset[Any], Generic[T]):
             return printable(str(error).removeprefix(f"{name}: ")) or "too large for this machine's memory"
 
 
-def _examine(name: str, content: bytes) -> Finding:
+def _examine(name: str, content: bytes) -> CheckedImage:
     digest = hashlib.blake2b(content, digest_size=16).digest()
     if name.endswith(".npy"):
-        return Finding(name, len(content), "NPY", *size_of_npy(content, printable(name)), digest)
+        return CheckedImage(name, len(content), "NPY", *size_of_npy(content, printable(name)), digest)
     picture = open_picture(io.BytesIO(content), printable(name))
-    return Finding(name, len(content), picture.format, *picture.rgb.size, digest)
+    return CheckedImage(name, len(content), picture.format, *picture.rgb.size, digest)
 
 
 def _end_with_parent(parent: int, worker: int) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fast_style.errors import DataError
-from fast_style.system.files import longer
+from fast_style.system.files import append_to_name
 
 # What is older, in seconds, may have been left by a process that was killed.
 _STALE = 3600
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[Path]:
+def locked_part_file(path: Path) -> Iterator[Path]:
     """Yield the name under which `path` may grow, with .part behind it, for this process alone.
 
     What stands under that name stays when the block ends, however it ends: it is the block's to use again or to remove.
@@ -28,9 +28,9 @@ def claimed(path: Path) -> Iterator[Path]:
         DataError: if another process is at it.
         OSError: if the folder cannot be written to.
     """
-    part = path.with_name(longer(path.name, ".part"))
+    part = path.with_name(append_to_name(path.name, ".part"))
     # Two processes would write into one another's file, even after the first has given it its real name.
-    lock = FileLock(part.with_name(longer(part.name, ".lock")))
+    lock = FileLock(part.with_name(append_to_name(part.name, ".lock")))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -41,7 +41,7 @@ def claimed(path: Path) -> Iterator[Path]:
         _release(lock)
 
 
-class Claims:
+class FileLocks:
     """Which of many files this process alone may make, of several that have the same to do.
 
     The system gives back what a process held that was killed. Where it knows no locks, each process may make all.
@@ -74,7 +74,7 @@ class Claims:
             _release(lock)
 
 
-def sweep_claims(folder: Path) -> None:
+def remove_stale_locks(folder: Path) -> None:
     """Remove what was left in a folder by processes that were killed while they held claims."""
     for file in folder.glob(f".{'[0-9a-f]' * 16}.lock"):
         # Also of one that is held.

@@ -11,13 +11,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fast_style.data.batches import Batches, Pictures
+from fast_style.data.batches import Batches, TrainingImages
 from fast_style.errors import ConfigError
 from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 
-class Stream(Sampler[tuple[int, int]]):
+class EndlessSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, index) without end: each picture once an epoch, in an order that depends on the seed alone.
 
     One stream serves every process: each takes each `world_size`-th key, so that N processes with batches of B
@@ -68,7 +68,7 @@ class ContentData(LightningDataModule):
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: TrainingImages,
         heldout: Sequence[str | Path] | None = None,
         heldout_size: int = 256,
         batch_size: int = 4,
@@ -115,7 +115,7 @@ class ContentData(LightningDataModule):
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         # Here the trainer knows at which step it resumes.
         self._loaded_at = trainer.global_step if trainer else None
-        stream = Stream(len(self.pictures), self.seed, self._seen, rank, world_size)
+        stream = EndlessSampler(len(self.pictures), self.seed, self._seen, rank, world_size)
         return Batches(self.pictures, self.batch_size, stream, self.workers, _leave_signals_to_the_trainer)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
