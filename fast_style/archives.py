@@ -24,6 +24,9 @@ from fast_style.system.input_limits import MAX_BYTES, open_regular_file
 from fast_style.system.text import printable, reason_of
 
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
+#: What opens a compressed file, by how its content begins.
+DECOMPRESSORS: Mapping[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_HEADER_BYTES = 2**20  # The longest path has 4 KB.
 
 
 class Archive(Protocol):
@@ -168,12 +171,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself, for one
         return False
-
-
-#: What opens a compressed file, by how its content begins.
-DECOMPRESSORS: Mapping[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-
-_HEADER_BYTES = 2**20  # The longest path has 4 KB.
 
 
 class TarArchive:

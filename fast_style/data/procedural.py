@@ -38,6 +38,9 @@ SHAPE = np.dtype(
     + [("color", np.float32, 3)]
 )
 TEXTURES = 12  # how many kinds of surface there are
+CORNERS = 24  # a multiple of 3, 4 and 6, so that triangles, quadrilaterals and hexagons keep their corners
+BLOCK = 16384  # samples shaded at a time: their arrays stay in the cache
+TILE = 512  # side of a texture in pixels: a power of two, so that wrapping around is a bit mask
 
 
 def draw_palette(rng: np.random.Generator) -> Floats:
@@ -170,10 +173,6 @@ def _strands(rng: np.random.Generator, palette: Floats) -> Shapes:
 
 
 Indices: TypeAlias = NDArray[np.int32]
-
-CORNERS = 24  # a multiple of 3, 4 and 6, so that triangles, quadrilaterals and hexagons keep their corners
-BLOCK = 16384  # samples shaded at a time: their arrays stay in the cache
-TILE = 512  # side of a texture in pixels: a power of two, so that wrapping around is a bit mask
 
 
 class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):

@@ -26,6 +26,8 @@ _PLAIN = (int, float, str, list, tuple, dict, type(None))
 
 #: Called after each step with the number of steps done.
 OnStep = Callable[[int], None]
+#: Raised when what a curve means changes.
+FORMAT = 1
 
 
 class Yardstick:
@@ -169,10 +171,6 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
         share = place - math.floor(place)
         found[name] = below if share == 0 or below == above else below * (1 - share) + above * share
     return found
-
-
-#: Raised when what a curve means changes.
-FORMAT = 1
 
 
 def cached_curve(

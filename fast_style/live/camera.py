@@ -22,6 +22,29 @@ from fast_style.video.reader import VideoReader
 
 #: Seconds, from any point on.
 Clock: TypeAlias = Callable[[], float]
+#: FFmpeg's name for the cameras of a system, by how Python's name for it begins.
+SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+#: Widths that cameras have.
+_WIDTHS = (640, 1280, 1920)
+#: So many pictures, one after the other, may be damaged: a bad cable damages a few.
+_MOST_DAMAGED = 60
+#: In seconds: a driver's time that is older than that is not of our clock.
+_PLAUSIBLE = 1.0
+#: Where asking for less does not help, and what does; None: to know what cameras there are.
+_REMEDIES: dict[int, str | None] = {
+    errno.ENOENT: None,
+    errno.ENODEV: None,
+    errno.ENXIO: None,
+    errno.EBUSY: "close the other program that uses it",
+    errno.EACCES: "allow it, on Linux by 'sudo usermod -aG video $USER' and a new login",
+    errno.EPERM: "allow it, in the system's settings under privacy",
+}
+#: In seconds: a video that is later than this does not hurry, but goes on from there.
+_LATE = 0.25
+#: In seconds: a picture that stands for longer is given again, as a camera would; silence would mean that it is dead.
+_STILL = 1.0
+#: Pictures a second that are asked of a camera.
+USUAL_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -59,25 +82,6 @@ class Camera(Protocol):
             CameraError: if the camera is unplugged, or the like.
             VideoError: if a video cannot be read any more.
         """
-
-
-#: FFmpeg's name for the cameras of a system, by how Python's name for it begins.
-SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
-#: Widths that cameras have.
-_WIDTHS = (640, 1280, 1920)
-#: So many pictures, one after the other, may be damaged: a bad cable damages a few.
-_MOST_DAMAGED = 60
-#: In seconds: a driver's time that is older than that is not of our clock.
-_PLAUSIBLE = 1.0
-#: Where asking for less does not help, and what does; None: to know what cameras there are.
-_REMEDIES: dict[int, str | None] = {
-    errno.ENOENT: None,
-    errno.ENODEV: None,
-    errno.ENXIO: None,
-    errno.EBUSY: "close the other program that uses it",
-    errno.EACCES: "allow it, on Linux by 'sudo usermod -aG video $USER' and a new login",
-    errno.EPERM: "allow it, in the system's settings under privacy",
-}
 
 
 class DeviceCamera:
@@ -201,12 +205,6 @@ def _devices(format: str) -> list[Any]:
     return []
 
 
-#: In seconds: a video that is later than this does not hurry, but goes on from there.
-_LATE = 0.25
-#: In seconds: a picture that stands for longer is given again, as a camera would; silence would mean that it is dead.
-_STILL = 1.0
-
-
 class VideoCamera:
     """A video that is played in real time, over and over.
 
@@ -268,10 +266,6 @@ class VideoCamera:
                 self._reader.close()
             began += length
             self._reader = VideoReader(self._path, long_side=self._long_side)
-
-
-#: Pictures a second that are asked of a camera.
-USUAL_FPS = 30.0
 
 
 def open_camera(

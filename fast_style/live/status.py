@@ -7,6 +7,7 @@ from statistics import median
 
 #: In seconds: how far back the figures go.
 _WINDOW = 1.0
+_COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "colors kept by histogram"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,6 @@ class _Recent:
         # Of one that takes longer than that, the last.
         values = self.since(begin) or [value for _, value in self._kept][-1:]
         return median(values) if values else None
-
-
-_COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "colors kept by histogram"}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 #: How much a key changes the strength.
 _STEP = 0.1
+#: How many frames are timed, at least. One or two of them may have to wait for a network to be made ready.
+_ENOUGH = 5
+#: Of the time there is for a frame: the rest is for the camera and the window.
+_SHARE = 0.9
+#: In pixels: sizes go by so much, and no lower than the least.
+_SIZE_STEP, LEAST = 32, 192
 
 
 @dataclass(frozen=True)
@@ -132,14 +138,6 @@ def resized(pixels: Bytes, width: int, height: int) -> Bytes:
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
-
-
-#: How many frames are timed, at least. One or two of them may have to wait for a network to be made ready.
-_ENOUGH = 5
-#: Of the time there is for a frame: the rest is for the camera and the window.
-_SHARE = 0.9
-#: In pixels: sizes go by so much, and no lower than the least.
-_SIZE_STEP, LEAST = 32, 192
 
 
 class AdaptiveSize:

@@ -32,6 +32,18 @@ OnProgress = Callable[[str, int], None]
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 _KEPT = "what has come is kept, and the same command goes on from there"
+_STALLED = 30.0  # seconds without a byte
+_BLOCK = 1 << 20  # bytes
+# The library's, but for those that a redirection could lead to another kind of server by.
+_HANDLERS: tuple[type[request.BaseHandler], ...] = (
+    request.ProxyHandler,
+    request.UnknownHandler,
+    request.HTTPHandler,
+    request.HTTPSHandler,
+    request.HTTPDefaultErrorHandler,
+    request.HTTPRedirectHandler,
+    request.HTTPErrorProcessor,
+)
 
 
 @dataclass(frozen=True)
@@ -167,20 +179,6 @@ def _digest(path: Path, on_progress: OnProgress) -> str:
             done += len(block)
             on_progress("verifying", done)
     return digest.hexdigest()
-
-
-_STALLED = 30.0  # seconds without a byte
-_BLOCK = 1 << 20  # bytes
-# The library's, but for those that a redirection could lead to another kind of server by.
-_HANDLERS: tuple[type[request.BaseHandler], ...] = (
-    request.ProxyHandler,
-    request.UnknownHandler,
-    request.HTTPHandler,
-    request.HTTPSHandler,
-    request.HTTPDefaultErrorHandler,
-    request.HTTPRedirectHandler,
-    request.HTTPErrorProcessor,
-)
 
 
 class TransferError(Exception):
