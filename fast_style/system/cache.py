@@ -1,4 +1,4 @@
-"""What can be made again, but at a price, in a folder of ours."""
+"""The cache folder: files that can be made again, at the price of some minutes."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from fast_style.system.files import atomic_write, remove_leftovers
 
 
 def cache_folder() -> Path:
-    """Return the folder: FAST_STYLE_CACHE, or the system's for what can be made again."""
+    """Return the cache folder: FAST_STYLE_CACHE, or the one that the system has for caches."""
     if own := os.environ.get("FAST_STYLE_CACHE"):
         return Path(own).expanduser()
     from platformdirs import user_cache_path

@@ -1,4 +1,4 @@
-"""Where torch computes, and in which precision."""
+"""The device and the precision that torch computes in."""
 
 from collections.abc import Mapping
 from textwrap import shorten
@@ -9,12 +9,12 @@ from fast_style.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-#: What one may ask for. `auto`: bf16 where the hardware computes in it, else fp32.
+#: Choices of precision. `auto`: bf16 where the hardware computes in it, else fp32.
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
-    """Return a device on which something has been put just now; by default a GPU of NVIDIA's or AMD's if there is one.
+    """Return a device, once a tensor was put on it; by default a GPU of NVIDIA or AMD if there is one, else the CPU.
 
     Raises:
         ConfigError: if there is no such device here.
@@ -33,7 +33,7 @@ def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
 
 
 def torch_computes_bfloat16(device: str = "auto") -> bool:
-    """Return whether a device (cpu, cuda, auto, ...) computes in bfloat16 itself, to go by what torch knows of it."""
+    """Return whether a device (cpu, cuda, auto, ...) computes in bfloat16 itself, according to torch."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Reading pictures that may come from anyone: what is opened at all, and what Pillow must be told before."""
+"""Limits for images that may come from anyone: their pixels and bytes, regular files only, Pillow's settings."""
 
 import contextlib
 import ctypes

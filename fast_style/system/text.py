@@ -1,4 +1,4 @@
-"""Text that came from outside, made fit for one line of a message."""
+"""Text from outside, such as the names of files, escaped for one line of a message."""
 
 
 def printable(text: str) -> str:
