@@ -29,6 +29,7 @@ from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.backends import BACKENDS
+from fast_style.cli.moved_names import require_present_name
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
@@ -335,6 +336,7 @@ def check_names(node: Any) -> None:
     """Check what instantiate would report as a TypeError, and for a partial only when it is called."""
     if not isinstance(node, DictConfig):
         return
+    require_present_name(node._get_full_key("_target_"), node.get("_target_"))
     allowed = _parameters(node)
     for key, child in node.items():
         if allowed is not None and key not in allowed and not str(key).startswith("_"):
