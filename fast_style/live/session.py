@@ -1,5 +1,6 @@
 """A person before live pictures: what is shown, what keys do, and what is recorded."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,6 +19,8 @@ from fast_style.live.recorder import Recorder, Recordings
 from fast_style.live.status import Meter, Status
 from fast_style.live.stylizer import AdaptiveSize, Look, StylizesFrames
 from fast_style.video.frames import Bytes
+
+_log = logging.getLogger(__name__)
 
 #: In seconds: a camera that gives nothing for so long, or for so many pictures, hangs.
 _SILENCE, _MISSED = 10.0, 20
@@ -54,7 +57,7 @@ class Session:
         sinks: where else they go.
         folder: for what keys record and save.
         clock: of which the camera's times are, too.
-        say: tells a person something that is to stay, such as the name of a file.
+        say: tells what is to stay, such as the name of a recording; by default, a log.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Session:
         sinks: Sequence[Sink] = (),
         folder: Path = Path(),
         clock: Clock = time.monotonic,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = _log.info,
     ) -> None:
         self._camera, self._styles, self._screen, self._sinks = camera, painter.styles, screen, sinks
         self._folder, self._clock, self._say = folder, clock, say

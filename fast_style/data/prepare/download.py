@@ -7,6 +7,7 @@ is too short, but here the size is known beforehand.
 
 import contextlib
 import hashlib
+import logging
 import re
 import shutil
 import ssl
@@ -31,6 +32,7 @@ OnProgress = Callable[[str, int], None]
 #: Seconds to wait after each failure in a row; with one more the download ends.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
+_log = logging.getLogger(__name__)
 _KEPT = "what has come is kept, and the same command goes on from there"
 _STALLED = 30.0  # seconds without a byte
 _BLOCK = 1 << 20  # bytes
@@ -78,7 +80,7 @@ def download(
     mirror: str,
     folder: Path,
     on_progress: OnProgress = lambda task, done: None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = _log.info,
     pauses: Sequence[float] = PAUSES,
 ) -> bool:
     """Fetch a file into a folder, or the rest of it; nothing if it is there and right.
@@ -91,7 +93,7 @@ def download(
         mirror: the address of the folder that it is in, http or https.
         folder: where to put it; it must exist.
         on_progress: is told of the bytes that are here, and then of those that are verified.
-        say: is told, in a line, of each failure but the last.
+        say: is told of each failure but the last, in a line; by default, a log.
         pauses: seconds to wait after each failure in a row. One that brought a hundredth of the file ends the row.
 
     Returns:
