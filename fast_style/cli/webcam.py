@@ -47,8 +47,8 @@ def main(config: DictConfig) -> None:
             from fast_style.live.window import Window, require_screen
 
             require_screen()
-        painter = LiveStylizer(_load(settings), controls, settings["temporal"])
-        look = Look(painter.find(settings["first"]), controls.strength, controls.preserve_color)
+        stylizer = LiveStylizer(_load(settings), controls, settings["temporal"])
+        look = Look(stylizer.find(settings["first"]), controls.strength, controls.preserve_color)
         pace = AdaptiveSize(max(camera.width, camera.height), camera.rate if size is None else 0.0)
         screen = None
         if settings["window"]:
@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
             held.callback(screen.close)
         session = Session(
             camera,
-            painter,
+            stylizer,
             look,
             pace,
             screen,

@@ -1,4 +1,4 @@
-"""Cameras: those of the system, through FFmpeg, and videos played in the place of one."""
+"""Cameras: those of the system, read by FFmpeg, and videos that are played as if they were cameras."""
 
 import contextlib
 import errno
@@ -22,15 +22,15 @@ from fast_style.video.reader import VideoReader
 
 #: Seconds, from any point on.
 Clock: TypeAlias = Callable[[], float]
-#: FFmpeg's name for the cameras of a system, by how Python's name for it begins.
+#: FFmpeg's input format for cameras, by the start of sys.platform.
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
-#: Widths that cameras have.
+#: Usual widths of cameras, in pixels.
 _WIDTHS = (640, 1280, 1920)
-#: So many pictures, one after the other, may be damaged: a bad cable damages a few.
+#: How many damaged frames in a row are skipped: a bad cable damages a few.
 _MOST_DAMAGED = 60
-#: In seconds: a driver's time that is older than that is not of our clock.
+#: In seconds: a driver's time further back than this is of another clock than ours.
 _PLAUSIBLE = 1.0
-#: Where asking for less does not help, and what does; None: to know what cameras there are.
+#: Errors that asking for a smaller size does not mend, with the remedy; None: a list of the cameras.
 _REMEDIES: dict[int, str | None] = {
     errno.ENOENT: None,
     errno.ENODEV: None,
@@ -39,21 +39,21 @@ _REMEDIES: dict[int, str | None] = {
     errno.EACCES: "allow it, on Linux by 'sudo usermod -aG video $USER' and a new login",
     errno.EPERM: "allow it, in the system's settings under privacy",
 }
-#: In seconds: a video that is later than this does not hurry, but goes on from there.
+#: In seconds: a video that is later than this does not catch up, but goes on from there.
 _LATE = 0.25
-#: In seconds: a picture that stands for longer is given again, as a camera would; silence would mean that it is dead.
+#: In seconds: a frame that lasts longer is repeated, as by a camera; a silent camera would be taken for a broken one.
 _STILL = 1.0
-#: Pictures a second that are asked of a camera.
+#: The frame rate that cameras are asked for, by default.
 USUAL_FPS = 30.0
 
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """A picture from a camera.
+    """One frame of a camera.
 
     Attributes:
         pixels: RGB, upright, of shape (height, width, 3).
-        time: when it was taken, in seconds of the session's clock.
+        time: when the camera took it, in seconds of the session's clock.
     """
 
     pixels: Bytes
@@ -61,26 +61,26 @@ class CameraFrame:
 
 
 class Camera(Protocol):
-    """Where live pictures come from, all of one size."""
+    """A source of live frames, all of one size."""
 
     @property
     def width(self) -> int:
-        """Of the pictures, in pixels."""
+        """Of the frames, in pixels."""
 
     @property
     def height(self) -> int:
-        """Of the pictures, in pixels."""
+        """Of the frames, in pixels."""
 
     @property
     def rate(self) -> float:
-        """Pictures a second, about."""
+        """Frames a second, about."""
 
     def frames(self) -> Generator[CameraFrame, None, None]:
-        """Yield each picture when it has been taken, for as long as there are any.
+        """Yield each frame as soon as it has been taken, for as long as there are any.
 
         Raises:
-            CameraError: if the camera is unplugged, or the like.
-            VideoError: if a video cannot be read any more.
+            CameraError: if the camera stops, such as when it is unplugged.
+            VideoError: if a video can no longer be read.
         """
 
 
@@ -90,10 +90,10 @@ class DeviceCamera:
     Args:
         name: its number from 0 on, or what the system calls it, such as /dev/video0.
         format: FFmpeg's name for such devices, of SYSTEMS.
-        long_side: of the pictures, in pixels; None: as it has them, but no larger than `largest`.
+        long_side: of the frames, in pixels; None: as it has them, but no larger than `largest`.
         largest: see `long_side`.
-        fps: pictures a second to ask for; what one gets is the camera's to say.
-        clock: a driver's own times are taken over if they are of this clock.
+        fps: the frame rate to ask for; the camera decides.
+        clock: tells the time; the driver's own times are used if they are of this clock.
 
     Attributes:
         width: see Camera.
@@ -101,7 +101,7 @@ class DeviceCamera:
         rate: see Camera.
 
     Raises:
-        CameraError: if there is no such camera, it is in use, may not be used, or gives no picture.
+        CameraError: if there is no such camera, or it is in use, not permitted or without a frame.
     """
 
     def __init__(
@@ -132,10 +132,10 @@ class DeviceCamera:
         damaged = 0
         while damaged <= _MOST_DAMAGED:
             try:
-                # A packet without a byte is a damaged picture, too, and would flush the decoder.
+                # An empty packet is a damaged frame as well, and would flush the decoder.
                 packet = next(packet for packet in self._container.demux(self._stream) if packet.size)
             except BlockingIOError:
-                # As macOS says that there is nothing new yet.
+                # macOS: no new frame yet.
                 time.sleep(0.002)
                 continue
             except (StopIteration, OSError, av.FFmpegError) as error:
@@ -152,18 +152,18 @@ class DeviceCamera:
         raise CameraError(f"{self._address}: its pictures cannot be decoded; try another cable, or another size")
 
     def _taken(self, frame: VideoFrame) -> float:
-        """Return when a picture was taken; by the driver's word, which counts how long it lay in a queue."""
+        """Return when a frame was taken: the driver's time, which includes its wait in a queue."""
         now = self._clock()
         taken = now if frame.time is None else frame.time
         return taken if 0 <= now - taken <= _PLAUSIBLE else now
 
 
 def _address(name: str, format: str) -> str:
-    """Return what FFmpeg calls a camera."""
+    """Return FFmpeg's name of a camera."""
     if format == "v4l2":
         return f"/dev/video{name}" if name.isdecimal() else name
     if format == "avfoundation":
-        # Behind the colon stands which microphone.
+        # The microphone follows the colon.
         return f"{name}:none"
     if format == "dshow" and name.isdecimal():
         devices = _devices(format)
@@ -174,11 +174,11 @@ def _address(name: str, format: str) -> str:
 
 
 def _open(address: str, format: str, side: int, fps: float) -> InputContainer:
-    """Open a camera, in the least width that it may have and is enough, or else in any."""
+    """Open a camera at the smallest usual width that suffices, or else at any."""
     width = next((width for width in _WIDTHS if width >= side), _WIDTHS[-1])
     rate = {"framerate": f"{fps:g}"}
     sizes = [{"video_size": f"{width}x{width * rows // 16}", **rate} for rows in (9, 12)]
-    # Raw, larger pictures are more than USB 2 can carry at 30 a second.
+    # USB 2 cannot carry larger raw frames at 30 a second.
     packed = [{"input_format": "mjpeg", **sizes[0]}] if format == "v4l2" and width > _WIDTHS[0] else []
     refusal: Exception | None = None
     for options in (*packed, *sizes, rate, {}):
@@ -206,14 +206,14 @@ def _devices(format: str) -> list[Any]:
 
 
 class VideoCamera:
-    """A video that is played in real time, over and over.
+    """A video played in real time, in a loop, as a camera.
 
     Args:
         path: the video.
-        long_side: of the pictures, in pixels; None: as they are, but no larger than `largest`.
+        long_side: of the frames, in pixels; None: as they are, but no larger than `largest`.
         largest: see `long_side`.
-        clock: which tells the time.
-        sleep: waits for some seconds of it.
+        clock: tells the time.
+        sleep: waits for a number of seconds.
 
     Attributes:
         width: see Camera.
@@ -249,7 +249,7 @@ class VideoCamera:
             length, zero = 0.0, None
             try:
                 for frame in self._reader.frames():
-                    # Nobody waits for pictures that begin behind the sound.
+                    # Frames may begin later than the sound.
                     zero = frame.time if zero is None else zero
                     time = float(frame.time - zero)
                     length = time + float(frame.duration or 1 / self._reader.shape.rate)
@@ -275,17 +275,17 @@ def open_camera(
     fps: float | None = None,
     clock: Clock = time.monotonic,
 ) -> Camera:
-    """Open a camera, or a video in the place of one.
+    """Open a camera, or a video that is played as one.
 
     Args:
         name: the number of a camera from 0 on, its device such as /dev/video0, or the path of a video.
-        long_side: of the pictures, in pixels; None: as they are, but no larger than `largest`.
+        long_side: of the frames, in pixels; None: as they are, but no larger than `largest`.
         largest: see `long_side`.
-        fps: pictures a second to ask of a camera; None: 30.
-        clock: which tells when pictures are taken.
+        fps: the frame rate to ask a camera for; None: 30.
+        clock: tells when frames are taken.
 
     Raises:
-        CameraError: if there is no such camera, it is in use, may not be used, or gives no picture.
+        CameraError: if there is no such camera, or it is in use, not permitted or without a frame.
         VideoError: if the video cannot be read.
         ConfigError: if `fps` is given for a video, or FFmpeg knows no cameras on this system.
     """

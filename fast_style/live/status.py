@@ -1,25 +1,25 @@
-"""Figures that are measured while a camera is stylized, and the text over the image."""
+"""Frame rates and delay of a live session, and the text that shows them over the image."""
 
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
 from statistics import median
 
-#: In seconds: how far back the figures go.
+#: The time over which figures are averaged, in seconds.
 _WINDOW = 1.0
 _COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "colors kept by histogram"}
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a meter knows, of the last second.
+    """What a meter has measured over the last second.
 
     Attributes:
         camera: frames that came from the camera.
         network: frames that the network made.
         seconds: what the network took for a frame, the median; None: it has made none.
-        delay: seconds from the camera's taking a picture until the stylized one was shown, the median; None: none was.
-        dropped: frames of the camera that a newer one replaced before the network took them; of all the time.
+        delay: seconds from the camera's frame to the stylized one on the screen, the median; None: none was shown.
+        dropped: frames that arrived while the network was busy and were replaced by newer ones, since the start.
     """
 
     camera: int
@@ -30,13 +30,13 @@ class Figures:
 
 
 class Meter:
-    """Counts and times frames, by times in seconds that it is told. Any thread may call it."""
+    """Counts and times frames. Thread-safe; all times are passed in, in seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._captured, self._painted, self._delays = _Recent(), _Recent(), _Recent()
         self._dropped = self._shown = 0
-        #: Of all the time, in thousandths of a second: they take no more room in an hour than in a minute.
+        #: Since the start, in milliseconds, counted: an hour takes no more memory than a minute.
         self._all_delays: Counter[int] = Counter()
 
     def captured(self, now: float) -> None:
@@ -45,13 +45,13 @@ class Meter:
             self._captured.add(now, 0.0)
 
     def painted(self, now: float, seconds: float, dropped: int) -> None:
-        """Count a frame of the network, with what it took, and how many of the camera's were dropped before it."""
+        """Count a frame of the network, its seconds, and how many of the camera's were dropped before it."""
         with self._lock:
             self._painted.add(now, seconds)
             self._dropped += dropped
 
     def shown(self, now: float, taken: float | None) -> None:
-        """Count a frame that is seen by now, and was taken by the camera at a time; None: it stands still."""
+        """Count a frame that is shown now, and when the camera took it; None: the picture is frozen."""
         with self._lock:
             self._shown += 1
             if taken is not None:
@@ -59,7 +59,7 @@ class Meter:
                 self._all_delays[round(1000 * (now - taken))] += 1
 
     def figures(self, now: float) -> Figures:
-        """Return what is known by now."""
+        """Return the figures of the last second."""
         with self._lock:
             return Figures(
                 len(self._captured.since(now - _WINDOW)),
@@ -70,7 +70,7 @@ class Meter:
             )
 
     def summary(self, seconds: float) -> str:
-        """Return a line about all of some seconds."""
+        """Return a line about the whole session, of so many seconds."""
         with self._lock:
             pace = f"{self._shown} frames in {seconds:.1f} s, {self._shown / max(seconds, 1e-9):.1f}/s"
             delay = f", delay {median(self._all_delays.elements()):.0f} ms" if self._all_delays else ""
@@ -92,24 +92,24 @@ class _Recent:
         return [value for time, value in self._kept if time > begin]
 
     def median(self, begin: float) -> float | None:
-        # Of one that takes longer than that, the last.
+        # A frame may take longer than the window: then the last one.
         values = self.since(begin) or [value for _, value in self._kept][-1:]
         return median(values) if values else None
 
 
 @dataclass(frozen=True)
 class Status:
-    """What there is to know while the pictures run.
+    """What is shown over the image.
 
     Attributes:
         style: its name.
-        place: the how many-th of the styles it is, from 1 on.
+        place: its position among the styles, from 1 on.
         styles: how many there are.
         strength: see Controls.
         preserve_color: see Controls.
         figures: what was measured.
-        frozen: whether the picture stands still.
-        recording: for how many seconds it has been recorded; None: it is not.
+        frozen: whether the image stands still.
+        recording: seconds recorded so far; None: nothing is recorded.
         message: what has just happened; None: nothing.
         info: whether to show the figures.
         help: whether to show what keys do.
@@ -128,7 +128,7 @@ class Status:
     help: bool = False
 
     def lines(self) -> list[str]:
-        """Return what is to be read, but for the help."""
+        """Return the lines of text, without the help."""
         lines = []
         if self.info:
             place = f"  {self.place}/{self.styles}" if self.styles > 1 else ""
@@ -145,7 +145,7 @@ class Status:
         return [*lines, self.message] if self.message else lines
 
     def clock(self) -> str | None:
-        """Return how long it has been recorded, as it is to be read; None: it is not."""
+        """Return the time of the recording as text; None: nothing is recorded."""
         if self.recording is None:
             return None
         minutes, seconds = divmod(int(self.recording), 60)
