@@ -16,7 +16,7 @@ from fast_style.system.optional_packages import how_to_install
 
 
 def open_image(file: BinaryFile) -> Image.Image:
-    """Open a picture, within `own_limits`: its header is read, and no pixel.
+    """Open a picture, within `pillow_limits`: its header is read, and no pixel.
 
     Raises:
         Exception: any, if it is none, or damaged.

@@ -116,7 +116,7 @@ class LiveStylizer:
         raise ConfigError(f"first: no network here knows {style!r}; choose from {', '.join(self.styles)}")
 
     def __call__(self, pixels: Bytes, look: Look) -> Bytes:
-        """See Paints."""
+        """See StylizesFrames."""
         stylizer, style = self._choices[look.style]
         # New grain for each frame: grain that stands still looks like dirt on the lens.
         seed = (self._controls.seed + self._count) % 2**64 if self._controls.grain else self._controls.seed

@@ -314,8 +314,8 @@ def test_no_mixture_of_mishaps_leaves_another_file(
 def test_a_killed_download_goes_on(server: Server, tmp_path: Path) -> None:
     server.answers = [partial(file, pace=0.2), file]
     program = (
-        "import sys; from pathlib import Path; from fast_style.data.prepare.download import Archive, download;"
-        "download(Archive(sys.argv[1], int(sys.argv[2]), sys.argv[3]), sys.argv[4], Path(sys.argv[5]))"
+        "import sys; from pathlib import Path; from fast_style.data.prepare.download import PublishedFile, download;"
+        "download(PublishedFile(sys.argv[1], int(sys.argv[2]), sys.argv[3]), sys.argv[4], Path(sys.argv[5]))"
     )
     arguments = [ARCHIVE.name, str(ARCHIVE.size), ARCHIVE.sha256, server.address, str(tmp_path)]
     process = subprocess.Popen([sys.executable, "-c", program, *arguments])
