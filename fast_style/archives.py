@@ -24,37 +24,37 @@ from fast_style.system.input_limits import MAX_BYTES, open_regular_file
 from fast_style.system.text import printable, reason_of
 
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
-#: What opens a compressed file, by how its content begins.
+#: Functions that open compressed files, by the first bytes.
 DECOMPRESSORS: Mapping[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _HEADER_BYTES = 2**20  # The longest path has 4 KB.
 
 
 class Archive(Protocol):
-    """The files of a folder or an archive, under names with forward slashes."""
+    """The files of a folder or an archive, by names with forward slashes."""
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """What is never read, by name, with the reason."""
+        """The reasons why files are never read, by name: links, encrypted members and the like."""
 
     def names(self) -> Iterable[str]:
-        """Return the name of each file, once and in no particular order; names need not be valid Unicode."""
+        """Return the name of each file, once, in any order; names may be invalid Unicode."""
 
     def open(self, name: str) -> BinaryFile:
-        """Open a file to read.
+        """Open a file for reading.
 
         Raises:
-            ImageError: if it is refused, gone, no regular file, above MAX_BYTES, or cannot be read.
+            ImageError: if it is refused, missing, not a regular file, above MAX_BYTES, or cannot be read.
         """
 
 
 def open_archive(path: str | Path, compressed: bool = False) -> Archive:
-    """List what a folder or an archive holds.
+    """Open a folder, a zip or a tar as an archive, and list its files.
 
-    Of files of one name in an archive the last counts, as it would for one who unpacks it.
+    Of members of one name the last counts, as when the archive is unpacked.
 
     Args:
         path: the folder or archive.
-        compressed: whether a compressed tar is welcome, to be read in the order of its names.
+        compressed: whether a compressed tar is accepted; it is fast only in the order of its names.
 
     Raises:
         DataError: if it is missing, damaged, or compressed as a whole.
@@ -121,7 +121,7 @@ class _Folder:
 
 
 class ZipArchive:
-    """A zip as a source."""
+    """A zip, read in place."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -140,7 +140,7 @@ class ZipArchive:
         return self._names
 
     def open(self, name: str) -> BinaryFile:
-        """Open a file to read, its checksum compared."""
+        """Open a file for reading, once its checksum is verified."""
         try:
             member = self._archive().getinfo(name)
             if reason := _refusal(member):
@@ -152,7 +152,7 @@ class ZipArchive:
             raise ImageError(f"{printable(name)}: cannot be unpacked ({reason_of(error)})") from error
 
     def places(self) -> dict[str, tuple[int, int]]:
-        """Return where the header of each file begins and how long the file is, of all that are not compressed."""
+        """Return the offset of the header and the length in bytes of each file that is stored uncompressed."""
         members = map(self._archive().getinfo, self._names)
         return {m.filename: (m.header_offset, m.file_size) for m in members if m.compress_type == zipfile.ZIP_STORED}
 
@@ -174,7 +174,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class TarArchive:
-    """A tar as a source."""
+    """An uncompressed tar, read in place."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -200,11 +200,11 @@ class TarArchive:
                 raise tarfile.ReadError(f"damaged at byte {archive.offset}")
 
     def names(self) -> Iterable[str]:
-        """Return the name of each file, in the order in which they lie there."""
+        """Return the name of each file, in the order of the archive."""
         return self._places
 
     def open(self, name: str) -> BinaryFile:
-        """Open a file to read."""
+        """Open a file for reading."""
         try:
             if name in self.refused:
                 raise ValueError(self.refused[name])
@@ -222,11 +222,11 @@ class TarArchive:
 
 
 class CompressedTarArchive(TarArchive):
-    """A compressed tar as a source: fast only in the order of its names, since what lies before is unpacked each time.
+    """A compressed tar: fast only in the order of its names, since all before a member is unpacked to reach it.
 
     Args:
         path: the file.
-        decompressor: what opens it, of COMPRESSED.
+        decompressor: opens it; one of DECOMPRESSORS.
     """
 
     def __init__(self, path: Path, decompressor: Callable[[Any], Any]) -> None:
@@ -248,7 +248,7 @@ class CompressedTarArchive(TarArchive):
 
 
 class _HeaderReader(io.BufferedReader):
-    """Reads no more at once than a header can have: a file can claim any length for one."""
+    """Refuses to read more at once than a header can have: a damaged file can claim any length."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _HEADER_BYTES:
@@ -257,7 +257,7 @@ class _HeaderReader(io.BufferedReader):
 
 
 def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
-    """Return why a member of an archive is never read, or None."""
+    """Return the reason why a member is never read, or None."""
     if isinstance(member, zipfile.ZipInfo):
         name, size = member.filename, member.file_size
         kind = stat.S_IFMT(member.external_attr >> 16)  # nothing where the archive was not made on Unix

@@ -1,4 +1,4 @@
-"""What computes a network: torch, as it is or compiled, or a runtime that needs no torch."""
+"""Backends, which run a network: torch, plain or compiled, or a runtime without torch."""
 
 import contextlib
 import gc

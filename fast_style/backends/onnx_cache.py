@@ -1,6 +1,6 @@
-"""Networks converted for runtimes that need no torch: once, in a process of its own, then kept in a folder of ours.
+"""Networks as ONNX for runtimes without torch: converted once, then taken from the cache folder.
 
-torch converts, and is large: in a process of its own it costs the caller neither memory nor start-up.
+torch converts them, in a process of its own, so that the caller pays neither its memory nor its start-up.
 """
 
 import hashlib

@@ -20,7 +20,7 @@ from fast_style.networks import TransformNet
 from fast_style.system.devices import torch_computes_bfloat16, usable_device
 
 
-class _Live(TorchFunctionMode):
+class _LiveTensors(TorchFunctionMode):
     """Counts the storage of every tensor that an operation makes, from then until it is freed.
 
     Not a TorchDispatchMode, which sees more, but imports torch's compiler: 190 MB.
@@ -54,11 +54,11 @@ class _Live(TorchFunctionMode):
 
 
 def peak_tensor_bytes(compute: Callable[[], object]) -> int:
-    """Return the most bytes that the tensors take together that a computation makes, its result among them.
+    """Return the peak of bytes in tensors that a computation creates, its result included.
 
-    What an operation takes for itself and gives back before it ends is not among them.
+    Memory that an operation allocates and frees within itself is not counted.
     """
-    live = _Live()
+    live = _LiveTensors()
     with live:
         compute()
     return live.peak

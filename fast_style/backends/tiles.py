@@ -1,20 +1,20 @@
-"""A picture in tiles, as the network makes it of the whole.
+"""An image stylized in tiles, with the same result as the whole at once.
 
-Instance normalization alone looks at the whole picture: given its statistics, what comes out at a pixel depends on a
-neighborhood, and tiles that overlap by that much join without a seam. Statistics of the whole picture are found thus:
+Only instance normalization depends on the whole image: given its statistics, an output pixel depends on a neighborhood,
+and tiles that overlap by that much join without a seam. The statistics of the whole image are found by iteration:
 
-1. A sample is a batch of squares from all over the picture, at its own resolution, of which the statistics are taken
-   together. They differ from those of the whole picture by some percent, and the result is 18 to 36 dB from it.
-2. A pass over all tiles with these makes the picture, and measures at each normalization what they should have been.
-3. What was wrong at each is a correction to what the sample says there, once it is corrected at those before it; and
-   again from 2. The picture is right when what it was made with is what it has.
+1. The statistics of a sample are taken: a batch of squares from all over the image, at full resolution. They differ
+   from those of the whole by some percent, which gives a PSNR of 18 to 36 dB against the exact result.
+2. A pass over all tiles with these statistics stylizes the image, and measures the true ones at each normalization.
+3. The difference at each normalization becomes a correction to the sample there, given the corrections before it.
+   Repeat from 2 until the statistics used are those measured.
 
-Each pass makes the error some five to ten times smaller, so that three to five do. The first normalization is exact
-after one, and one more after each, because its statistics depend on those before it only: it ends in any case. Simply
-to put in what was measured goes astray: from one normalization to the next, errors grow.
+Each pass reduces the error five to ten times, so three to five passes suffice. The first normalization is exact after
+one pass, and one more after each further pass, because its statistics depend only on those before: it always ends.
+Using the measured statistics directly does not converge: errors grow from one normalization to the next.
 
-Chen et al. 2022 (URST), https://arxiv.org/abs/2103.11784, take the statistics of a thumbnail: its small structures are
-not those of the picture, so that it is a worse start, and a worse model of how the statistics depend on one another.
+Chen et al. 2022 (URST), https://arxiv.org/abs/2103.11784, use the statistics of a thumbnail. Its small structures are
+not those of the image: a worse start, and a worse model of how the statistics depend on one another.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Photographs to train on: python scripts/prepare_data.py coco=val2017 root=photos."""
+"""Downloads, checks and packs training images: python scripts/prepare_data.py coco=val2017 root=photos."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""How good networks are: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
+"""Evaluates networks: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
 
 import hashlib
 import json

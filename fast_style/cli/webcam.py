@@ -1,4 +1,4 @@
-"""Stylize what a camera sees, as it sees it: python scripts/webcam.py ckpt=starry_night."""
+"""Stylizes a camera live: python scripts/webcam.py ckpt=starry_night."""
 
 import contextlib
 import sys

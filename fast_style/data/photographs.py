@@ -1,4 +1,4 @@
-"""Content pictures for training, read in place from a folder, a zip, a tar or an .npz of pixels."""
+"""Training images from photographs, read in place from a folder, a zip, a tar or an .npz of pixels."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,9 +1,9 @@
-"""Pictures as plain pixels in one .npz: training crops are cut from the file in place, and nothing is decoded.
+"""Images as uncompressed pixels in one .npz: training crops are read from the file in place, without decoding.
 
 An .npz is a zip of NumPy arrays, which `numpy.load` and any unzip program read and which cannot carry code. Here each
-array is a picture of (height, width, 3) bytes, stored as it is, with a checksum.
+array is an image of (height, width, 3) bytes, stored uncompressed, with a checksum.
 
-Read with read() and not mapped into memory: a file that is cut short meanwhile would kill a process that has it mapped.
+The file is read and not mapped into memory: a process that maps a file is killed when the file is truncated.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""How good a stylized picture is: its loss on the scale of slow optimization, and its distances layer by layer."""
+"""The loss of a stylized image compared with slow optimization, and its distances layer by layer."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from fast_style.optimize import optimize
 from fast_style.system.cache import cache_folder, write_cached
 from fast_style.types import Images
 
-#: The optimizer's steps, the last of which is the plateau, and its step size on pixels in [0, 1].
+#: The steps of the optimizer, at whose end the loss is the plateau, and its learning rate on pixels in [0, 1].
 STEPS = 250
 LEARNING_RATE = 0.02
 
@@ -26,20 +26,19 @@ _PLAIN = (int, float, str, list, tuple, dict, type(None))
 
 #: Called after each step with the number of steps done.
 OnStep = Callable[[int], None]
-#: Raised when what a curve means changes.
+#: Incremented when the meaning of a curve changes.
 FORMAT = 1
 
 
 class Yardstick:
-    """One loss, and the descent of the optimizer on it that stylized pictures are compared with.
+    """A loss, and the curve of slow optimization on it, with which stylized images are compared.
 
-    The loss of a picture and that of the optimizer's pictures come from the same loss in the same precision, a picture
-    at a time.
+    Both are computed by the same loss in the same precision, one image at a time.
 
     Args:
         encoder: the loss network; its type is the precision.
         losses: the terms of the loss, by name.
-        style: what is aimed at.
+        style: the style to reach.
 
     Raises:
         ImageError: if the style's picture cannot be read.
@@ -180,11 +179,10 @@ def cached_curve(
     lr: float = LEARNING_RATE,
     on_step: OnStep | None = None,
 ) -> list[float]:
-    """Return what `yardstick.curve` returns, from the folder if it is there.
+    """Return `yardstick.curve`, from the cache if it is there: it takes minutes, and all networks of a style share it.
 
-    A kept curve is named by digests of all that went into it: the pictures, the weights of the loss network, the
-    settings. The code has no part in the name; instead the loss must still be what it was, to a thousandth, of the
-    photograph and of its mirror image.
+    The name of a cached curve is a hash of its inputs: images, weights of the loss network, settings. Changes of the
+    code are found otherwise: the losses of the photograph and of its mirror image must be the same to a thousandth.
 
     Raises:
         TrainingError: if the loss is no longer finite.

@@ -1,4 +1,4 @@
-"""What scripts/evaluate.py measures of a picture, and how pictures are summed up. See evaluate."""
+"""Measurements of stylized images, and their medians and quartiles."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ Sizes = Mapping[int, Images]
 
 
 class Judge:
-    """Measures pictures that aim at one style.
+    """Measures images stylized in one style.
 
     Args:
         yardstick: the loss that places a picture.

@@ -1,4 +1,4 @@
-"""Every picture of a source looked at in full: which are good, and what is wrong with the others."""
+"""A check of training images: each is decoded in full, and what is wrong is reported."""
 
 import hashlib
 import io
@@ -23,13 +23,13 @@ from fast_style.system.processes import end_with_parent
 from fast_style.system.text import printable
 
 T = TypeVar("T")
-#: Is told how it goes: how many pictures are done, of how many.
+#: Called with the progress: images done, and images in all.
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """What one picture is.
+    """The properties of one readable image.
 
     Attributes:
         name: the path inside the source.
@@ -37,7 +37,7 @@ class CheckedImage:
         format: as Pillow names it, such as "JPEG", or "NPY".
         width: in pixels, upright.
         height: in pixels, upright.
-        digest: the same for files that are the same byte for byte.
+        digest: a hash of the file, by which duplicates are found.
     """
 
     name: str
@@ -55,12 +55,12 @@ class CheckedImage:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What all pictures of a source are.
+    """The result of a check.
 
     Attributes:
-        good: those that can be read to their end, in the order of their names.
-        bad: the names of the others, with the reasons.
-        refused: what is no picture to this program, by name, with the reasons: a link in an archive, for one.
+        good: the images that can be decoded in full, in the order of their names.
+        bad: the reasons why others cannot, by name.
+        refused: the reasons why files are never read, by name, such as links in an archive.
     """
 
     good: Sequence[CheckedImage]
@@ -69,34 +69,34 @@ class CheckReport:
 
     @property
     def formats(self) -> Mapping[str, int]:
-        """How many there are of each format, most first."""
+        """The number of images of each format, most first."""
         return dict(Counter(finding.format for finding in self.good).most_common())
 
     @property
     def duplicates(self) -> list[list[str]]:
-        """The names that stand for the same file, byte for byte, as groups of two or more."""
+        """The names of identical files, in groups of two or more."""
         groups = defaultdict(list)
         for finding in self.good:
             groups[finding.digest].append(finding.name)
         return [names for names in groups.values() if len(names) > 1]
 
     def small(self, size: int) -> list[str]:
-        """Return the names of the pictures with a short side below `size` pixels."""
+        """Return the names of images with a short side below `size` pixels."""
         return [finding.name for finding in self.good if finding.short_side < size]
 
 
 def check_images(
     source: str | Path, workers: int = 0, on_progress: OnProgress = lambda done, total: None
 ) -> CheckReport:
-    """Look at every picture of a source, to its last pixel.
+    """Decode every image of a source in full.
 
     Args:
         source: a folder of any depth, a .zip, an uncompressed .tar or an .npz of pixels.
-        workers: how many processes look; 0: this one.
-        on_progress: is told how many pictures are done, of how many.
+        workers: the number of processes; 0: this one.
+        on_progress: called after each image.
 
     Raises:
-        DataError: if the source is missing or has no usable picture.
+        DataError: if the source is missing or has no usable image.
     """
     names, files = list_images(source)
     good, bad = [], {}
@@ -110,10 +110,10 @@ def check_images(
 
 
 def list_images(source: str | Path) -> tuple[list[str], Archive]:
-    """Return the names of the pictures that training would take from a source, in order, and their files.
+    """Return the names of the images that training would use, in order, and the archive.
 
     Raises:
-        DataError: if the source is missing or has no usable picture.
+        DataError: if the source is missing or has no usable image.
     """
     files = open_images(source)
     return Photographs(source, getattr(files, "crop_size", None) or 32).names, files
@@ -122,7 +122,7 @@ def list_images(source: str | Path) -> tuple[list[str], Archive]:
 def map_images(
     files: Archive, names: Sequence[str], look: Callable[[str, bytes], T], workers: int
 ) -> Iterator[T | str]:
-    """Yield, in order, what `look` makes of each picture's name and bytes; for one it fails on, the reason.
+    """Apply `look` to the name and bytes of each image, and yield its results in order; for a failure, the reason.
 
     Raises:
         ConfigError: if the number of workers is negative.
@@ -182,7 +182,7 @@ def _examine(name: str, content: bytes) -> CheckedImage:
 
 
 def _end_with_parent(parent: int, worker: int) -> None:
-    # It would wait for ever that somebody takes what it made.
+    # Otherwise it would wait forever for a reader of its results.
     end_with_parent(parent)
 
 

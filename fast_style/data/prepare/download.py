@@ -1,6 +1,6 @@
-"""Large files from the web: fetched in as many goes as it takes, under their real name only once verified.
+"""Downloads of large files: resumed after interruptions, and under their real name only once verified.
 
-The standard library carries them. Of the packages made for it, pooch starts from nothing after an interruption, and
+The standard library is used. Of the packages made for this, pooch starts from nothing after an interruption, and
 pypdl takes any file of that name for the right one and needs room for two; requests and urllib3 notice an answer that
 is too short, but here the size is known beforehand.
 """
@@ -27,7 +27,7 @@ from fast_style.errors import ConfigError, DataError
 from fast_style.system.file_locks import locked_part_file
 from fast_style.system.files import replace_file
 
-#: Is told how it goes: "downloading" or "verifying", and the bytes done.
+#: Called with the progress: "downloading" or "verifying", and the bytes done.
 OnProgress = Callable[[str, int], None]
 #: Seconds to wait after each failure in a row; with one more the download ends.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -50,7 +50,7 @@ _HANDLERS: tuple[type[request.BaseHandler], ...] = (
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A published file, of which every byte is known beforehand.
+    """A published file of known size and content.
 
     Attributes:
         name: what it is called, here and at the end of its address.
@@ -83,25 +83,25 @@ def download(
     say: Callable[[str], None] = _log.info,
     pauses: Sequence[float] = PAUSES,
 ) -> bool:
-    """Fetch a file into a folder, or the rest of it; nothing if it is there and right.
+    """Download a file into a folder, or the rest of it; nothing if it is there and verified.
 
-    Until it is whole and its SHA-256 is right it is called NAME.part, which stays when anything goes wrong, Ctrl-C
-    included: the next call goes on from there. A whole one that is wrong is fetched once more.
+    Until it is complete and its SHA-256 is right it is called NAME.part. The part stays after any failure, Ctrl-C
+    included, and the next call goes on from there. A complete file with a wrong SHA-256 is downloaded once more.
 
     Args:
         archive: what to fetch.
         mirror: the address of the folder that it is in, http or https.
         folder: where to put it; it must exist.
-        on_progress: is told of the bytes that are here, and then of those that are verified.
+        on_progress: called with the bytes downloaded, then with the bytes verified.
         say: is told of each failure but the last, in a line; by default, a log.
-        pauses: seconds to wait after each failure in a row. One that brought a hundredth of the file ends the row.
+        pauses: seconds to wait after each failure in a row; an attempt that brings a hundredth of the file starts anew.
 
     Returns:
-        Whether there was anything to fetch.
+        Whether anything was downloaded.
 
     Raises:
         ConfigError: if `mirror` is no such address.
-        DataError: if the file cannot be had, is not what it should be, or has no room.
+        DataError: if the file cannot be downloaded, is another one, or does not fit on the disk.
     """
     url, path = f"{mirror.rstrip('/')}/{archive.name}", folder / archive.name
     if not re.fullmatch(r"https?://[!-.0-~]+(/[!-~]*)?", url):
@@ -156,7 +156,7 @@ def _fetch(
     say: Callable[[str], None],
     pauses: Sequence[float],
 ) -> None:
-    """Bring a part to its full size, in as many connections as the pauses allow."""
+    """Complete a part, in as many connections as the pauses allow."""
     if held(part) > archive.size:
         discard(part)
     waits = iter(pauses)
@@ -188,21 +188,21 @@ class TransferError(Exception):
 
 
 def receive(url: str, part: Path, size: int, on_bytes: Callable[[int], None]) -> None:
-    """Ask for what a part lacks of its file, and append what comes.
+    """Request the rest of a file in one connection, and append it to the part.
 
-    The part keeps its ETag beside it, so that the server can tell whether its file is still the same; if it is not,
-    the part starts again.
+    The ETag is kept beside the part, by which the server tells whether its file has changed; then the part starts
+    again.
 
     Args:
         url: the address of the file.
         part: the beginning of the file, or nothing yet.
-        size: of the whole file, in bytes. It says when all has come: an answer need not.
+        size: of the whole file, in bytes; answers need not say it.
         on_bytes: called with the size of the part as it grows.
 
     Raises:
-        TransferError: if the connection breaks, or the server is busy or has changed its mind.
+        TransferError: if the connection breaks, or the server is busy or has another file by now.
         DataError: if the server does not have this file.
-        ConfigError: if the address is none.
+        ConfigError: if the address is not valid.
         OSError: if the part cannot be written.
     """
     done = held(part)
@@ -233,18 +233,18 @@ def receive(url: str, part: Path, size: int, on_bytes: Callable[[int], None]) ->
 
 
 def held(part: Path) -> int:
-    """Return the size of a part in bytes, 0 if there is none."""
+    """Return the size of a part in bytes; 0 if there is none."""
     return part.stat().st_size if part.exists() else 0
 
 
 def discard(part: Path) -> None:
-    """Remove a part, and what is kept beside it."""
+    """Remove a part and its ETag."""
     part.unlink(missing_ok=True)
     forget(part)
 
 
 def forget(part: Path) -> None:
-    """Remove what is kept beside a part, which is whole now."""
+    """Remove the ETag of a part that is complete."""
     _etag_file(part).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""A collection of pictures brought down to what training can see of it, in one archive that is quick to read."""
+"""Packing of training images: reduced to what training can see, in one archive that is fast to read."""
 
 import io
 import math
@@ -30,14 +30,14 @@ _JPEG = {"quality": 95, "subsampling": "4:2:0"}
 
 @dataclass(frozen=True)
 class PackReport:
-    """What became of a collection.
+    """The result of packing.
 
     Attributes:
-        pictures: how many are in the archive.
-        untouched: how many of them are the very files of the source.
+        pictures: the number of images in the archive.
+        untouched: how many of them are unchanged copies of the files.
         file_size: of the archive, in bytes.
-        bad: the names of the pictures that could not be read, and are left out, with the reasons.
-        refused: what is no picture to this program, by name, with the reasons.
+        bad: the reasons why images could not be read and are left out, by name.
+        refused: the reasons why files are never read, by name.
     """
 
     pictures: int
