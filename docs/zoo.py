@@ -21,12 +21,12 @@ from zoo_card import card, index
 from zoo_command import command, folders, portable
 
 import fast_style
-from fast_style.data.module import packaged_photographs
+from fast_style.data.datamodule import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
 from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.files import written_whole
+from fast_style.system.files import atomic_write
 from fast_style.types import Images
 from fast_style.zoo.network_file import Metadata, read_network_file
 from fast_style.zoo.saving import load_network, save_network
@@ -186,7 +186,7 @@ def write(path: Path, data: bytes) -> None:
     """Write a file whole, if it is not there already."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_bytes() != data:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(data)
 
 

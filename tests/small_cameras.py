@@ -10,11 +10,10 @@ from collections.abc import Callable, Generator
 import numpy as np
 from small_videos import Pixels
 
-from fast_style.live.camera import Captured
+from fast_style.live.camera import CameraFrame
 from fast_style.live.chain import Chain, Painted
-from fast_style.live.meter import Meter
-from fast_style.live.pace import Pace
-from fast_style.live.painter import Look
+from fast_style.live.status import Meter
+from fast_style.live.stylizer import AdaptiveSize, Look
 
 WIDTH, HEIGHT = 64, 48
 
@@ -50,11 +49,11 @@ class Injected:
     def end(self, error: Exception | None = None) -> None:
         self._given.put(error)
 
-    def frames(self) -> Generator[Captured, None, None]:
+    def frames(self) -> Generator[CameraFrame, None, None]:
         while (given := self._given.get()) is not None:
             if isinstance(given, Exception):
                 raise given
-            yield Captured(flat(given), self._clock())
+            yield CameraFrame(flat(given), self._clock())
             # Whoever asks for the next has put this one where the network takes it from.
             self._received.release()
 
@@ -118,4 +117,4 @@ def next_of(chain: Chain) -> Painted:
 
 
 def make_chain(camera: Injected, painter: Tint, clock: Callable[[], float], meter: Meter | None = None) -> Chain:
-    return Chain(camera, painter, Look(), Pace(WIDTH), meter or Meter(), clock)
+    return Chain(camera, painter, Look(), AdaptiveSize(WIDTH), meter or Meter(), clock)

@@ -1,4 +1,4 @@
-"""What computes a network: torch, as it is or compiled, or a runtime that needs no torch."""
+"""Backends, which run a network: torch, plain or compiled, or a runtime without torch."""
 
 import contextlib
 import gc
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fast_style.backends.backend import Array, Backend
-from fast_style.backends.conversions import converted, require_packages
+from fast_style.backends.onnx_cache import converted_to_onnx, require_packages
 from fast_style.errors import ConfigError, require_choice
-from fast_style.system.precision import PRECISIONS
+from fast_style.system.devices import PRECISIONS
 from fast_style.zoo.network_file import NetworkFile, require_styles
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def make_backend(
         raise ConfigError("precision must be auto or fp32 with backend=onnx, which does not compute in bf16")
     require_styles(file, _styles(file))
 
-    return load_model(name, converted(file, name), precision)
+    return load_model(name, converted_to_onnx(file, name), precision)
 
 
 def load_model(name: str, model: bytes, precision: str = "auto") -> Backend:

@@ -1,4 +1,4 @@
-"""What every backend promises."""
+"""The interface of all backends, and what those on NumPy share."""
 
 import os
 from abc import ABC, abstractmethod
@@ -66,7 +66,7 @@ class Backend(ABC):
 
 
 class NumpyBackend(Backend):
-    """One that computes on the processor, with NumPy's arrays."""
+    """A backend that runs on the processor, on NumPy arrays."""
 
     def place(self, images: "NDArray[Any] | Tensor") -> NDArray[np.float32]:
         """See Backend. Tensors share their memory where they can."""

@@ -1,4 +1,4 @@
-"""A network as ONNX, for runtimes without torch: python -m fast_style.backends.export BACKEND NAME OUTPUT < FILE."""
+"""ONNX export, for runtimes without torch: python -m fast_style.backends.export BACKEND NAME OUTPUT < FILE."""
 
 import sys
 from pathlib import Path
@@ -10,15 +10,15 @@ from torch.export import Dim
 
 from fast_style.backends import load_model
 from fast_style.backends.backend import SMALLEST
-from fast_style.backends.conversions import TOLD
+from fast_style.backends.onnx_cache import TOLD
 from fast_style.errors import CheckpointError, FastStyleError
 from fast_style.networks import TransformNet
 from fast_style.zoo.network_file import NetworkFile, parse_network_file
 from fast_style.zoo.saving import build_network
 
-#: The first with what the networks need, and so the one that most programs read.
+#: The lowest version with the operators that the networks need: most programs read it.
 OPSET = 18
-#: How far a converted network may be from the original, in levels of 255: what rounding to levels may hide.
+#: The largest difference from the original, in levels of 255, that rounding to levels hides.
 TOLERANCE = 0.5
 
 

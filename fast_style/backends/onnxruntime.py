@@ -1,4 +1,4 @@
-"""Microsoft's ONNX Runtime, on the processor."""
+"""Networks in Microsoft's ONNX Runtime, on the processor."""
 
 import numpy as np
 import onnxruntime

@@ -1,4 +1,4 @@
-"""Intel's OpenVINO, on the processor."""
+"""Networks in Intel's OpenVINO, on the processor."""
 
 import threading
 from collections import Counter, OrderedDict

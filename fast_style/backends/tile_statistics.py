@@ -1,4 +1,4 @@
-"""Mean and variance of pictures that are seen in parts, and normalization with those of the whole."""
+"""Instance statistics of an image in tiles: mean and variance added up part by part, and normalization by them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from fast_style.types import StyleWeights
 
 #: The mean and the variance of each channel, in float64 on the processor.
 MeanVariance: TypeAlias = tuple[Float[Tensor, " _channels"], Float[Tensor, " _channels"]]
-#: What a normalization is to take for its picture's, given its input and how many normalizations came before it.
-Rule: TypeAlias = Callable[[Tensor, int], MeanVariance]
+#: Returns the statistics for a normalization, given its input and its index in the network.
+StatisticsRule: TypeAlias = Callable[[Tensor, int], MeanVariance]
 
 # That of ConditionalInstanceNorm, and torch's default.
 _EPSILON = 1e-5
 
 
-class Moments:
+class RunningStatistics:
     """The mean and the variance of each channel of what is added, piece by piece.
 
     Chan, Golub & LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
@@ -61,7 +61,7 @@ class Moments:
 
 
 def distance(found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> float:
-    """Return how far statistics lie apart, at the worst channel: of means, and of deviations, in deviations."""
+    """Return the largest difference between statistics over all channels, in standard deviations."""
     worst = 0.0
     for (mean, variance), (other_mean, other_variance) in zip(found, used, strict=True):
         deviation, other = (variance + _EPSILON).sqrt(), (other_variance + _EPSILON).sqrt()
@@ -71,14 +71,14 @@ def distance(found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> flo
     return worst
 
 
-class Correction:
-    """What is to be done to the statistics that a sample gives, one normalization after another."""
+class SampleCorrection:
+    """Corrections to the statistics of a sample, one for each normalization."""
 
     def __init__(self) -> None:
         self._terms: list[MeanVariance] = []
 
     def apply(self, sample: MeanVariance, index: int) -> MeanVariance:
-        """Return a sample's statistics at a normalization, corrected."""
+        """Return the corrected statistics of a sample at a normalization."""
         if not self._terms:
             return sample
         (mean, variance), (term, logarithm) = sample, self._terms[index]
@@ -86,7 +86,7 @@ class Correction:
         return mean + term, ((variance + _EPSILON) * logarithm.exp() - _EPSILON).clamp(min=0)
 
     def learn(self, found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> None:
-        """Add what would have made of the statistics that were used those that were found."""
+        """Add what turns the statistics that were used into those that were found."""
         terms = [
             (mean - used_mean, ((variance + _EPSILON) / (used_variance + _EPSILON)).log())
             for (mean, variance), (used_mean, used_variance) in zip(found, used, strict=True)
@@ -95,8 +95,8 @@ class Correction:
         self._terms = [(a + c, b + d) for (a, b), (c, d) in zip(before, terms, strict=True)]
 
 
-class RuledNorm(nn.Module):
-    """A ConditionalInstanceNorm with statistics that a rule gives, for pictures that are parts of one.
+class GivenStatisticsNorm(nn.Module):
+    """A ConditionalInstanceNorm whose statistics are given by a rule, for the tiles of one image.
 
     Args:
         norm: whose scales and shifts it shares.

@@ -1,20 +1,20 @@
-"""A picture in tiles, as the network makes it of the whole.
+"""An image stylized in tiles, with the same result as the whole at once.
 
-Instance normalization alone looks at the whole picture: given its statistics, what comes out at a pixel depends on a
-neighborhood, and tiles that overlap by that much join without a seam. Statistics of the whole picture are found thus:
+Only instance normalization depends on the whole image: given its statistics, an output pixel depends on a neighborhood,
+and tiles that overlap by that much join without a seam. The statistics of the whole image are found by iteration:
 
-1. A sample is a batch of squares from all over the picture, at its own resolution, of which the statistics are taken
-   together. They differ from those of the whole picture by some percent, and the result is 18 to 36 dB from it.
-2. A pass over all tiles with these makes the picture, and measures at each normalization what they should have been.
-3. What was wrong at each is a correction to what the sample says there, once it is corrected at those before it; and
-   again from 2. The picture is right when what it was made with is what it has.
+1. The statistics of a sample are taken: a batch of squares from all over the image, at full resolution. They differ
+   from those of the whole by some percent, which gives a PSNR of 18 to 36 dB against the exact result.
+2. A pass over all tiles with these statistics stylizes the image, and measures the true ones at each normalization.
+3. The difference at each normalization becomes a correction to the sample there, given the corrections before it.
+   Repeat from 2 until the statistics used are those measured.
 
-Each pass makes the error some five to ten times smaller, so that three to five do. The first normalization is exact
-after one, and one more after each, because its statistics depend on those before it only: it ends in any case. Simply
-to put in what was measured goes astray: from one normalization to the next, errors grow.
+Each pass reduces the error five to ten times, so three to five passes suffice. The first normalization is exact after
+one pass, and one more after each further pass, because its statistics depend only on those before: it always ends.
+Using the measured statistics directly does not converge: errors grow from one normalization to the next.
 
-Chen et al. 2022 (URST), https://arxiv.org/abs/2103.11784, take the statistics of a thumbnail: its small structures are
-not those of the picture, so that it is a worse start, and a worse model of how the statistics depend on one another.
+Chen et al. 2022 (URST), https://arxiv.org/abs/2103.11784, use the statistics of a thumbnail. Its small structures are
+not those of the image: a worse start, and a worse model of how the statistics depend on one another.
 """
 
 import copy
@@ -28,7 +28,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fast_style.backends.tile_statistics import Correction, MeanVariance, Moments, Rule, RuledNorm, distance, stride_of
+from fast_style.backends.tile_statistics import (
+    GivenStatisticsNorm,
+    MeanVariance,
+    RunningStatistics,
+    SampleCorrection,
+    StatisticsRule,
+    distance,
+    stride_of,
+)
 from fast_style.images.rasters import Box
 from fast_style.networks import ConditionalInstanceNorm, TransformNet
 
@@ -78,8 +86,8 @@ class TiledNetwork:
         for module in list(self._network.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, ConditionalInstanceNorm):
-                    setattr(module, name, RuledNorm(child, self._statistics))
-        self._rule: Rule
+                    setattr(module, name, GivenStatisticsNorm(child, self._statistics))
+        self._rule: StatisticsRule
         self._index = 0
         self._strides: dict[int, int] = {}
         self.grid, self.margin = self._reach()
@@ -131,12 +139,12 @@ class TiledNetwork:
         Returns:
             How wrong the statistics are that the picture was made with, as in `tile_statistics.distance`.
         """
-        tiles, correction = self.tiles(size, side), Correction()
+        tiles, correction = self.tiles(size, side), SampleCorrection()
         style = torch.from_numpy(row[None]).to(self._like.device)
         # After so many passes the statistics are exact at every normalization.
         for number in range(1, (self.norms + 1 if exact else FAST_PASSES) + 1):
             used = self._sample(read, size, style, pixels, correction)
-            found = [Moments() for _ in used]
+            found = [RunningStatistics() for _ in used]
             for done, tile in enumerate(tiles, 1):
                 self._rule = self._fixed(tile, size, used, found)
                 left, top, right, bottom = (a - b for a, b in zip(tile.kept, 2 * tile.seen[:2], strict=True))
@@ -160,12 +168,12 @@ class TiledNetwork:
         return self._rule(x, self._index - 1)
 
     def _sample(
-        self, read: Read, size: tuple[int, int], style: Tensor, pixels: int, correction: Correction
+        self, read: Read, size: tuple[int, int], style: Tensor, pixels: int, correction: SampleCorrection
     ) -> list[MeanVariance]:
         used = []
 
         def rule(x: Tensor, index: int) -> MeanVariance:
-            moments = Moments()
+            moments = RunningStatistics()
             moments.add(x)
             used.append(correction.apply(moments.result(), index))
             return used[-1]
@@ -193,7 +201,9 @@ class TiledNetwork:
         return [min(max(0, start // self.grid * self.grid), length - side) for start in starts]
 
     @staticmethod
-    def _fixed(tile: Tile, size: tuple[int, int], used: list[MeanVariance], found: list[Moments]) -> Rule:
+    def _fixed(
+        tile: Tile, size: tuple[int, int], used: list[MeanVariance], found: list[RunningStatistics]
+    ) -> StatisticsRule:
         """Return the rule that uses certain statistics, and adds what is kept of a tile to those that are found."""
 
         def rule(x: Tensor, index: int) -> MeanVariance:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal
 
-from fast_style.archives.sources import Source, open_source, printable
-from fast_style.archives.tars import CompressedTar
+from fast_style.archives import Archive, CompressedTarArchive, open_archive
 from fast_style.batch.names import apart
 from fast_style.errors import ImageError
 from fast_style.images.formats import PICTURE_SUFFIXES, copy_suffix
-from fast_style.system.files import BinaryFile, natural
+from fast_style.system.files import BinaryFile, natural_sort_key
+from fast_style.system.text import printable
 
 #: How the names of archives end, in lower case.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -27,7 +27,7 @@ class Member:
     """
 
     path: Path
-    source: Source
+    source: Archive
     name: str
 
     def __str__(self) -> str:
@@ -129,9 +129,11 @@ def pictures_in(
         DataError: if the folder or archive is missing or damaged.
     """
     path = Path(source)
-    files = open_source(path, compressed=True)
+    files = open_archive(path, compressed=True)
     # Of a compressed archive in its own order, in which it is read once.
-    names = list(files.names()) if isinstance(files, CompressedTar) else sorted(files.names(), key=natural)
+    names = (
+        list(files.names()) if isinstance(files, CompressedTarArchive) else sorted(files.names(), key=natural_sort_key)
+    )
     if hidden is not None:
         hidden += [Path(name) for name in names if _is_hidden(name) and _is_called(name, suffixes)]
     found: dict[Path, Path | Member] = {

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-from fast_style.system.files import longer, natural
+from fast_style.system.files import append_to_name, natural_sort_key
 
 
 def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
@@ -22,14 +22,14 @@ def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
         sources: what each is made of.
         targets: where each would go.
     """
-    found = [target.with_name(longer(target.stem, target.suffix)) for target in targets]
+    found = [target.with_name(append_to_name(target.stem, target.suffix)) for target in targets]
     groups: dict[str, list[int]] = defaultdict(list)
     for index, target in enumerate(found):
         groups[_folded(target)].append(index)
     exact, folded = set(found), set(groups)
-    for alike in sorted(groups.values(), key=lambda group: natural(found[group[0]])):
+    for alike in sorted(groups.values(), key=lambda group: natural_sort_key(found[group[0]])):
         for group in _clashes(alike, found):
-            in_order = sorted(group, key=lambda index: natural(sources[index]))
+            in_order = sorted(group, key=lambda index: natural_sort_key(sources[index]))
             # Those that keep their suffix stand first.
             first, *others = sorted(in_order, key=lambda index: _changes(sources[index], found[index]))
             for index in others:
@@ -55,12 +55,12 @@ def _names(source: PurePath, target: Path, elsewhere: bool) -> Iterator[Path]:
     """Yield names for a result whose own is taken, and whose source lies in another folder or not."""
     stem = f"{target.stem}{source.suffix}" if _changes(source, target) else target.stem
     if stem != target.stem:
-        yield target.with_name(longer(stem, target.suffix))
+        yield target.with_name(append_to_name(stem, target.suffix))
     if elsewhere and source.parent.name:
         stem = f"{stem}.{source.parent.name}"
-        yield target.with_name(longer(stem, target.suffix))
+        yield target.with_name(append_to_name(stem, target.suffix))
     for number in itertools.count(2):
-        yield target.with_name(longer(stem, f".{number}{target.suffix}"))
+        yield target.with_name(append_to_name(stem, f".{number}{target.suffix}"))
 
 
 def _changes(source: PurePath, target: Path) -> bool:

@@ -14,7 +14,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from fast_style.errors import ConfigError
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 
 #: What Ray reads from the environment when it is imported or starts a cluster; what the user has set holds.
 _QUIET = {

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fast_style.archives.sources import printable
 from fast_style.batch.alone import Alone, StoppedError, holds_all, left_out
 from fast_style.batch.intake import Intake, Opened, is_made, tidy
 from fast_style.batch.jobs import Job, Report
@@ -19,8 +18,9 @@ from fast_style.errors import ConfigError, FastStyleError, ImageError, VideoErro
 from fast_style.images.copies import Original, require_size, size_in_header
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.files import FULL
+from fast_style.system.files import DISK_FULL
 from fast_style.system.memory import free_memory, is_out_of_memory
+from fast_style.system.text import printable
 
 # Of a batch, unless a number is set.
 _MOST_AT_ONCE = 32
@@ -269,7 +269,7 @@ class FolderWork:
 
     def _fail(self, job: Job, error: FastStyleError, seconds: float, room: int = 0) -> None:
         # What follows would fail likewise, each after all its work.
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
             self.disk_full = True
             self.stop()
         self._report(Report(job, "failed", None, seconds, printable(str(error))), room)

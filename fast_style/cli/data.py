@@ -1,9 +1,10 @@
-"""Photographs to train on: python scripts/prepare_data.py coco=val2017 root=photos."""
+"""Downloads, checks and packs training images: python scripts/prepare_data.py coco=val2017 root=photos."""
 
 import math
 import os
 import sys
 import time
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.filesize import decimal
 
-from fast_style.cli.data_report import complaints, grouped, summary
 from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
 from fast_style.cli.progress import Amount
-from fast_style.data.pixels import SUFFIX
-from fast_style.data.prepare.downloads import COCO, download
-from fast_style.data.prepare.inspection import survey
-from fast_style.data.prepare.packing import check_output, loading_rates, pack
+from fast_style.data.pixel_archive import SUFFIX
+from fast_style.data.prepare.check import CheckReport, check_images, group_by_reason
+from fast_style.data.prepare.download import COCO, download
+from fast_style.data.prepare.pack import check_output, loading_rates, pack
 from fast_style.errors import ConfigError, DataError, require_choice
+from fast_style.system.text import printable
 
 SETTINGS = {
     "coco": ("coco", "root", "mirror"),
     "check": ("source", "size", "workers", "max_bad", "report", "overwrite"),
     "pack": ("source", "output", "size", "short_side", "workers", "overwrite"),
 }
+#: How many of many names a line shows.
+SHOWN = 5
 
 
 def main(config: DictConfig) -> None:
@@ -76,7 +79,7 @@ def check(settings: dict[str, Any]) -> None:
         require_writable(report.parent, "report")
     started = time.monotonic()
     with Amount("pictures") as amount:
-        found = survey(source, workers, partial(amount.update, "looking"))
+        found = check_images(source, workers, partial(amount.update, "looking"))
     seconds, total = time.monotonic() - started, len(found.good) + len(found.bad)
     for line in summary(found, size):
         print(line)
@@ -121,6 +124,45 @@ def pack_up(settings: dict[str, Any]) -> None:
     print(f"loading     {after / before:.1f} times as fast: {after:,.0f} crops/s in one process, {before:,.0f} before")
     print(f"time        {duration(time.monotonic() - started)}")
     print(f"train on it {command('train.py', 'data=photos', f'data.source={output}', f'data.size={size}')}")
+
+
+def summary(found: CheckReport, size: int) -> Iterator[str]:
+    """Yield a few lines: what there is, and what is not as it should be for crops of `size` pixels."""
+    good = sorted(found.good, key=lambda finding: (finding.short_side, finding.width * finding.height))
+    total = decimal(sum(finding.file_size for finding in good))
+    yield f"pictures    {len(good) + len(found.bad):,}, of which {len(good):,} are good ({total})"
+    yield f"formats     {', '.join(f'{name} {count:,}' for name, count in found.formats.items())}"
+    for which, place in (("smallest", 0), ("median", len(good) // 2), ("largest", len(good) - 1)):
+        yield f"{which:11} {good[place].width}x{good[place].height}, {printable(good[place].name)}"
+    if small := found.small(size):
+        yield f"small       {len(small):,} have a short side below {size}, and will be enlarged: {some(small)}"
+    for first, *others in found.duplicates[:SHOWN]:
+        yield f"duplicates  {printable(first)} is the same file as {some(others)}"
+    if (more := len(found.duplicates) - SHOWN) > 0:
+        yield f"duplicates  {more:,} more"
+    yield from grouped("bad", found.bad)
+    yield from grouped("refused", found.refused)
+
+
+def grouped(what: str, reasons: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each reason: how many there are, and some of their names."""
+    for reason, names in group_by_reason(reasons).items():
+        yield f"{what:11} {len(names):,} ({reason}): {some(names)}"
+
+
+def complaints(found: CheckReport, size: int) -> Iterator[str]:
+    """Yield a line for each thing that is not as it should be: what it is, the name, the reason, with tabs between."""
+    yield from (f"bad\t{printable(name)}\t{reason}" for name, reason in found.bad.items())
+    yield from (f"refused\t{printable(name)}\t{reason}" for name, reason in sorted(found.refused.items()))
+    yield from (f"small\t{printable(name)}\tthe short side is below {size} pixels" for name in found.small(size))
+    for first, *others in found.duplicates:
+        yield from (f"duplicate\t{printable(name)}\tthe same file as {printable(first)}" for name in others)
+
+
+def some(names: Collection[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    shown = ", ".join(printable(name) for name in list(names)[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown}, and {len(names) - SHOWN:,} more"
 
 
 def require(settings: dict[str, Any], key: str) -> str:

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from fast_style.archives.sources import printable
 from fast_style.cli.hydra_app import safe
 from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import CheckpointError
+from fast_style.system.text import printable
 from fast_style.zoo import networks, own_networks
 from fast_style.zoo.network_file import read_network_file
 

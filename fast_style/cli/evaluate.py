@@ -1,4 +1,4 @@
-"""How good networks are: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
+"""Evaluates networks: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from fast_style.errors import ConfigError, ImageError
 from fast_style.evaluation.visible_faults import VISIBLE
 from fast_style.evaluation.yardstick import Yardstick
 from fast_style.images.tensors import read_image
-from fast_style.system.files import written_whole
+from fast_style.system.files import atomic_write
 
 #: Raised when the numbers are filed in another way.
 FORMAT = 1
@@ -86,7 +86,7 @@ def main(config: DictConfig) -> None:
     }
     numbers = json.dumps(finite(report), indent=1, allow_nan=False) + "\n"
     for path, text in zip(paths, (page(report, sheet), numbers), strict=True):
-        with written_whole(path) as target:
+        with atomic_write(path) as target:
             target.write(text.encode())
         print(path, flush=True)
     print(duration(time.monotonic() - started), file=sys.stderr)

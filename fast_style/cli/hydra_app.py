@@ -31,8 +31,8 @@ from fast_style.cli.run_id import run_id
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.stylizing.controls import Controls, Settings
-from fast_style.system.files import longer, natural
-from fast_style.system.precision import torch_computes_bfloat16
+from fast_style.system.devices import torch_computes_bfloat16
+from fast_style.system.files import append_to_name, natural_sort_key
 from fast_style.zoo import who_knows
 
 
@@ -134,7 +134,7 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
         path = Path(name)
         if path.is_dir() or not path.exists():
             files = list(map(Path, glob.glob(f"{glob.escape(name)}/*"))) if path.is_dir() else matches(name)[1]
-            files.sort(key=natural)
+            files.sort(key=natural_sort_key)
             files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
         else:
             files = [path]
@@ -218,7 +218,7 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
 
 def beside(file: Path, name: str) -> Path:
     """Return the name of a result beside its picture."""
-    return file.with_name(longer(file.stem, f"_{safe(name)}{copy_suffix(file)}"))
+    return file.with_name(append_to_name(file.stem, f"_{safe(name)}{copy_suffix(file)}"))
 
 
 def safe(name: str) -> str:

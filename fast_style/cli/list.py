@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from fast_style.archives.sources import printable
 from fast_style.errors import CheckpointError
+from fast_style.system.text import printable
 from fast_style.zoo import OWN, ZOO, networks, own_networks
 from fast_style.zoo.network_file import NetworkFile, read_network_file
 

@@ -1,4 +1,4 @@
-"""The loss network of scripts that do not train, on the device and in the precision that settings ask for."""
+"""The loss network for commands that do not train, on the configured device and in the configured precision."""
 
 import torch
 from omegaconf import DictConfig

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fast_style.errors import CheckpointError
-from fast_style.system.files import copied_whole, written_whole
+from fast_style.system.files import atomic_copy, atomic_write
 
 
 def names(wanted: Path) -> Iterator[Path]:
@@ -57,12 +57,12 @@ def save_as(wanted: Path, folder: Path, save: Callable[[Path], None], *, overwri
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if own is not None:
-            with written_whole(own) as file:
+            with atomic_write(own) as file:
                 file.write(copy.read_bytes())
             return own
         for path in names(wanted):
             try:
-                copied_whole(copy, path)
+                atomic_copy(copy, path)
             except FileExistsError:
                 continue
             # The copy's name tells a run that goes on which file is its own.

@@ -29,11 +29,12 @@ from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.backends import BACKENDS
+from fast_style.cli.moved_names import require_present_name
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
 from fast_style.stylizing.large_images import TILES
-from fast_style.system.files import is_url, what_of_url
+from fast_style.system.files import explain_url, is_url
 from fast_style.zoo import own_networks
 from fast_style.zoo.network_file import read_network_file
 
@@ -133,7 +134,7 @@ def _check_place(key: str, value: Any, streams: bool) -> None:
     """Check that what names a file names one: no page on the web, and no stream where there is none."""
     for name in value if isinstance(value, ListConfig) else [value]:
         if isinstance(name, str) and is_url(name):
-            raise ConfigError(f"{key}: {what_of_url(name, key.rpartition('.')[2] in WRITTEN)}")
+            raise ConfigError(f"{key}: {explain_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
             raise ConfigError(f"{key}=-: standard streams are for input and output of stylize.py; give a file")
 
@@ -341,6 +342,7 @@ def check_names(node: Any) -> None:
     """Check what instantiate would report as a TypeError, and for a partial only when it is called."""
     if not isinstance(node, DictConfig):
         return
+    require_present_name(node._get_full_key("_target_"), node.get("_target_"))
     allowed = _parameters(node)
     for key, child in node.items():
         if allowed is not None and key not in allowed and not str(key).startswith("_"):

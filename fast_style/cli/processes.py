@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 
 from fast_style.errors import CheckpointError, Interrupted, TrainingError
-from fast_style.system.files import FULL
+from fast_style.system.files import DISK_FULL
 
 #: What Lightning leaves behind for the processes that it starts.
 _LEFT_BEHIND = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -149,7 +149,7 @@ def told(error: RuntimeError | OSError | CheckpointError) -> TrainingError | Non
     if text.startswith("Error(s) in loading state_dict"):
         return TrainingError(f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})")
     if isinstance(error, OSError):
-        full = error.errno in FULL
+        full = error.errno in DISK_FULL
         return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None
     if isinstance(error, torch.OutOfMemoryError):
         return TrainingError(f"out of memory on the GPU: lower batch_size or data.size ({text[:120]})")

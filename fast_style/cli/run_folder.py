@@ -18,8 +18,8 @@ from fast_style.cli.hydra_app import require_writable
 from fast_style.cli.overrides import CONFIGS
 from fast_style.cli.run_folders import is_first_process, started_by_trainer, stays
 from fast_style.errors import CheckpointError, ConfigError
-from fast_style.system.files import sweep, written_whole
-from fast_style.system.parent import end_with_parent
+from fast_style.system.files import atomic_write, remove_leftovers
+from fast_style.system.processes import end_with_parent
 from fast_style.zoo.network_file import read_network_file
 
 #: What a run that goes on may have otherwise than before: where it computes and for how long, what it shows, and what
@@ -125,7 +125,7 @@ def run_folder(config: DictConfig) -> Iterator[Path]:
         raise ConfigError(f"{folder}: another run is writing there; wait for its end, or stop it") from None
     with lock:
         for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
-            sweep(place, older_than=age)
+            remove_leftovers(place, older_than=age)
         _check_settings(folder, config)
         place = Path(config.checkpoint).parent
         made = not place.exists()
@@ -172,7 +172,7 @@ def _check_settings(folder: Path, config: DictConfig) -> None:
     if not path.exists():
         overrides = OmegaConf.create(list(HydraConfig.get().overrides.task))
         for record, node in ((folder / "overrides.yaml", overrides), (path, settings)):
-            with written_whole(record) as file:
+            with atomic_write(record) as file:
                 file.write(OmegaConf.to_yaml(node).encode())
         return
     before, now = (flat(OmegaConf.to_container(node)) for node in (OmegaConf.load(path), settings))

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fast_style.errors import ConfigError
-from fast_style.system import slurm
+from fast_style.system.processes import slurm_job_id
 
 #: The folders that this process has made, each for a run that begins.
 made: set[Path] = set()
@@ -50,7 +50,7 @@ def _slurm_job() -> str | None:
     # Within an allocation of one's own, one command after the other is no requeued job.
     if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
         return None
-    return slurm.job_id()
+    return slurm_job_id()
 
 
 def _first_process_time() -> str:

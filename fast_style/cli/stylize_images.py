@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fast_style.archives.sources import printable
 from fast_style.batch import FolderWork, Job, Member, Report
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import Found, is_video, results
@@ -15,6 +14,7 @@ from fast_style.errors import ConfigError, ImageError
 from fast_style.images.formats import copy_suffix
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
+from fast_style.system.text import printable
 
 #: The settings that only pictures have.
 SETTINGS = ("batch", "overwrite", "resume")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fast_style.archives.sources import printable
 from fast_style.batch import Job as FileJob
 from fast_style.batch import Member
 from fast_style.batch.intake import is_made
@@ -20,8 +19,9 @@ from fast_style.cli.video_jobs import Job
 from fast_style.errors import ConfigError, FastStyleError, VideoError
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.file_lock import Claims
-from fast_style.system.files import FULL
+from fast_style.system.file_locks import FileLocks
+from fast_style.system.files import DISK_FULL
+from fast_style.system.text import printable
 from fast_style.video import VideoReport, stylize_video
 
 #: The settings that only videos have.
@@ -117,7 +117,7 @@ class _Videos:
         self.done, self.failed, self.disk_full = 0, 0, False
         self.skipped, self.older = len(self._there), made.count(False)
         # Others may be making the same videos.
-        self._claims = Claims() if resume else None
+        self._claims = FileLocks() if resume else None
         self._outcomes = self._work()
 
     def __iter__(self) -> Iterator[_Outcome]:
@@ -193,7 +193,7 @@ def _is_made(job: Job) -> bool | None:
 
 def _is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         error = error.__context__
     return False

@@ -8,11 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fast_style.archives.sources import printable
 from fast_style.cli.hydra_app import find_pictures
 from fast_style.cli.run_folder import check_names_of_files
 from fast_style.errors import ConfigError, DataError, WeightsError, require_choice
 from fast_style.images.picture import open_picture
+from fast_style.system.text import printable
 from fast_style.zoo import find
 from fast_style.zoo.network_file import read_network_file
 

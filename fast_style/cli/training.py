@@ -28,7 +28,7 @@ from fast_style.cli.processes import (
 from fast_style.cli.run_folder import flat, run_folder
 from fast_style.cli.run_folders import begun, is_first_process, started_by_trainer, stays
 from fast_style.cli.train_checks import seconds_of
-from fast_style.data.module import ContentData
+from fast_style.data.datamodule import ContentData
 from fast_style.errors import CheckpointError, Interrupted, TrainingError
 from fast_style.losses import PerceptualLoss
 from fast_style.training.callbacks import Preview

@@ -11,7 +11,7 @@ from fast_style.cli.hydra_app import find_pictures, require_writable
 from fast_style.cli.inputs import Found, is_video, results
 from fast_style.errors import ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
-from fast_style.system.files import natural
+from fast_style.system.files import natural_sort_key
 from fast_style.video.animations import is_animation
 from fast_style.video.frames import ANIMATIONS, AS_USUAL, CONTAINERS, Besides
 from fast_style.video.stylize import part_of
@@ -123,7 +123,7 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
             raise ConfigError(f"{target}: is {name}; give another output")
         if "*" in target.name:
             if (
-                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural)
+                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural_sort_key)
             ) and not overwrite:
                 unsure = ", since nobody can tell whether all frames are there" if resume else ""
                 again = f"add overwrite=true to replace it{unsure}, or give another output"

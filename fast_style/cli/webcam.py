@@ -1,4 +1,4 @@
-"""Stylize what a camera sees, as it sees it: python scripts/webcam.py ckpt=starry_night."""
+"""Stylizes a camera live: python scripts/webcam.py ckpt=starry_night."""
 
 import contextlib
 import sys
@@ -13,7 +13,7 @@ from fast_style.cli.hydra_app import plain, require_writable, run
 from fast_style.errors import ConfigError
 from fast_style.live.keys import help_lines
 from fast_style.stylizing.controls import Controls
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 
 #: In pixels, with size=auto: strokes do not become finer by more.
 LARGEST = 960
@@ -24,12 +24,11 @@ def main(config: DictConfig) -> None:
     settings = plain(config)
     _check(settings)
     # Here: what is missing is said by _check.
-    from fast_style.live.pace import Pace
-    from fast_style.live.painter import Look, Painter
+    from fast_style.live.camera import open_camera
     from fast_style.live.recorder import check_recording
     from fast_style.live.session import Session
-    from fast_style.live.sources import open_camera
-    from fast_style.live.virtual import VirtualCamera
+    from fast_style.live.stylizer import AdaptiveSize, LiveStylizer, Look
+    from fast_style.live.virtual_camera import VirtualCamera
 
     names = ("brush", "sharpen", "grain", "strength", "preserve_color")
     controls = Controls(**{name: settings[name] for name in names})
@@ -48,9 +47,9 @@ def main(config: DictConfig) -> None:
             from fast_style.live.window import Window, require_screen
 
             require_screen()
-        painter = Painter(_load(settings), controls, settings["temporal"])
-        look = Look(painter.find(settings["first"]), controls.strength, controls.preserve_color)
-        pace = Pace(max(camera.width, camera.height), camera.rate if size is None else 0.0)
+        stylizer = LiveStylizer(_load(settings), controls, settings["temporal"])
+        look = Look(stylizer.find(settings["first"]), controls.strength, controls.preserve_color)
+        pace = AdaptiveSize(max(camera.width, camera.height), camera.rate if size is None else 0.0)
         screen = None
         if settings["window"]:
             # Not before the networks are there: until then it would be black, and deaf.
@@ -58,7 +57,7 @@ def main(config: DictConfig) -> None:
             held.callback(screen.close)
         session = Session(
             camera,
-            painter,
+            stylizer,
             look,
             pace,
             screen,

@@ -1,1 +1,1 @@
-"""Content pictures for training: where they come from, how they are drawn, checked, packed and put into batches."""
+"""Training images: photographs or procedural images, in batches; `prepare` downloads, checks and packs them."""

@@ -1,9 +1,9 @@
-"""Batches of pictures, made ahead of time by workers in memory that they and the training process share throughout.
+"""Batches of training images, made by worker processes in shared memory that is allocated once.
 
-A DataLoader takes new shared memory for every batch, and both sides touch each page of it for the first time: with
-pictures that need no decoding, that takes longer than making them. Here a worker writes into the same few places in
-turn, and says only which; the training process takes a copy, on CUDA into pinned memory, from where a GPU fetches it
-while the process goes on.
+A DataLoader allocates new shared memory for every batch, and both sides fault in each of its pages: for images that
+need no decoding, that takes longer than making them. Here a worker writes to a few slots in turn and sends only the
+number of the slot; the training process copies the slot, on CUDA into pinned memory, which the GPU reads
+asynchronously.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -18,27 +18,27 @@ Batch: TypeAlias = tuple[UInt8[Tensor, "batch 3 size size"], Int64[Tensor, " bat
 _AHEAD = 2  # batches of each worker
 
 
-class Pictures(Sized, Protocol):
-    """A source of square pictures for training."""
+class TrainingImages(Sized, Protocol):
+    """A source of square training images."""
 
     def __getitem__(self, key: tuple[int, int], /) -> UInt8[Tensor, "3 size size"]:
-        """Return picture `index` as it looks in `epoch`, for the key (epoch, index)."""
+        """Return image `index` as augmented in `epoch`, for the key (epoch, index)."""
 
 
 class Batches(DataLoader[Any]):
-    """Batches of pictures with the numbers of their turns, the channels last in memory.
+    """Batches of images, channels last in memory, each image with the number of its turn.
 
     Args:
-        pictures: of one size.
-        batch_size: pictures in a batch.
-        sampler: yields (epoch, index), a multiple of `batch_size` times or without end.
-        workers: processes that make pictures; 0 makes them in this one.
-        worker_init_fn: is called in each worker with its number.
+        pictures: the images, all of one size.
+        batch_size: images in a batch.
+        sampler: yields (epoch, index), without end or a multiple of `batch_size` times.
+        workers: processes that make images; 0: this process.
+        worker_init_fn: called in each worker with its number.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: TrainingImages,
         batch_size: int,
         sampler: Iterable[tuple[int, int]],
         workers: int = 0,
@@ -71,9 +71,9 @@ class _Filled(NamedTuple):
 
 
 class _Places:
-    """Memory for the batches of each worker: as many as may wait for the training process, and the one it copies."""
+    """Shared memory: for each worker, slots for the batches that wait and for the one that is copied."""
 
-    def __init__(self, pictures: Pictures, batch_size: int, workers: int) -> None:
+    def __init__(self, pictures: TrainingImages, batch_size: int, workers: int) -> None:
         _, height, width = pictures[0, 0].shape
         self._memory = torch.empty(workers, _AHEAD + 1, batch_size, height, width, 3, dtype=torch.uint8)
         self._memory.share_memory_()  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class _Places:
         self._pinned = torch.cuda.is_available()
 
     def fill(self, samples: Sequence[tuple[Tensor, int]]) -> _Filled:
-        """Write a batch into the next place of this worker."""
+        """Write a batch to the next slot of this worker."""
         info = get_worker_info()
         assert info is not None
         # What was there has been copied: a batch is asked for when the one that is `_AHEAD` before it has been handed
@@ -101,7 +101,7 @@ class _Places:
 
 
 class _Numbered(Dataset[tuple[Tensor, int]]):
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: TrainingImages) -> None:
         self.pictures = pictures
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:

@@ -1,4 +1,4 @@
-"""Content pictures for training, read in place from a folder, a zip, a tar or an .npz of pixels."""
+"""Training images from photographs, read in place from a folder, a zip, a tar or an .npz of pixels."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fast_style.archives.sources import printable
-from fast_style.data.pixels import PixelArchive, Pixels, open_pictures
+from fast_style.data.pixel_archive import PixelArchive, Pixels, open_images
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.picture import PICTURE_SUFFIXES, flatten, open_picture
+from fast_style.system.text import printable
 
 
 class Photographs(Dataset[Tensor]):
@@ -60,7 +60,7 @@ class Photographs(Dataset[Tensor]):
             raise ConfigError(f"max_bad must be from 0 to 1, not {max_bad}")
         self.source, self.size, self.seed, self.max_bad = Path(source), size, seed, max_bad
         self.bad: dict[str, str] = {}
-        self._files = open_pictures(self.source)
+        self._files = open_images(self.source)
         made_for = self._files.crop_size if isinstance(self._files, PixelArchive) else None
         if made_for not in (None, size):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""A convolution whose weights never change, and which costs less for it."""
+"""A frozen convolution: it keeps nothing for the gradient of its weights, and so takes less memory and time."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""How good stylized images are: their loss on the scale of slow optimization, and faults that one sees."""
+"""Quality of stylized images: their loss compared with slow optimization, and visible faults."""

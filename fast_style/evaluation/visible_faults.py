@@ -1,6 +1,6 @@
-"""Faults that networks leave in pictures, each as one number, and above which it is visible.
+"""Visible faults of stylized images: one measure for each, and the value from which one sees it.
 
-Every measure takes a batch in [0, 1] and answers with one number for each picture, 0 without the fault.
+Each measure takes a batch in [0, 1] and returns one number for each image; 0: without the fault.
 """
 
 from collections.abc import Sequence

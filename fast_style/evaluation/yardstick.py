@@ -1,8 +1,11 @@
-"""How good a stylized picture is: its loss on the scale of slow optimization, and its distances layer by layer."""
+"""The loss of a stylized image compared with slow optimization, and its distances layer by layer."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +15,10 @@ from fast_style.encoders.vgg import VGGEncoder
 from fast_style.losses import ContentLoss, Loss, PerceptualLoss, StyleLoss, Stylization
 from fast_style.losses.styles import Style
 from fast_style.optimize import optimize
+from fast_style.system.cache import cache_folder, write_cached
 from fast_style.types import Images
 
-#: The optimizer's steps, the last of which is the plateau, and its step size on pixels in [0, 1].
+#: The steps of the optimizer, at whose end the loss is the plateau, and its learning rate on pixels in [0, 1].
 STEPS = 250
 LEARNING_RATE = 0.02
 
@@ -22,18 +26,19 @@ _PLAIN = (int, float, str, list, tuple, dict, type(None))
 
 #: Called after each step with the number of steps done.
 OnStep = Callable[[int], None]
+#: Incremented when the meaning of a curve changes.
+FORMAT = 1
 
 
 class Yardstick:
-    """One loss, and the descent of the optimizer on it that stylized pictures are compared with.
+    """A loss, and the curve of slow optimization on it, with which stylized images are compared.
 
-    The loss of a picture and that of the optimizer's pictures come from the same loss in the same precision, a picture
-    at a time.
+    Both are computed by the same loss in the same precision, one image at a time.
 
     Args:
         encoder: the loss network; its type is the precision.
         losses: the terms of the loss, by name.
-        style: what is aimed at.
+        style: the style to reach.
 
     Raises:
         ImageError: if the style's picture cannot be read.
@@ -165,3 +170,51 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
         share = place - math.floor(place)
         found[name] = below if share == 0 or below == above else below * (1 - share) + above * share
     return found
+
+
+def cached_curve(
+    yardstick: Yardstick,
+    photograph: Images,
+    steps: int = STEPS,
+    lr: float = LEARNING_RATE,
+    on_step: OnStep | None = None,
+) -> list[float]:
+    """Return `yardstick.curve`, from the cache if it is there: it takes minutes, and all networks of a style share it.
+
+    The name of a cached curve is a hash of its inputs: images, weights of the loss network, settings. Changes of the
+    code are found otherwise: the losses of the photograph and of its mirror image must be the same to a thousandth.
+
+    Raises:
+        TrainingError: if the loss is no longer finite.
+    """
+    path = cache_folder() / "curves" / f"{_name(yardstick, photograph, steps, lr)}.json"
+    probe = [yardstick.losses(photograph, output)["total"] for output in (photograph, photograph.flip(3))]
+    curve = _kept(path, probe, steps)
+    if curve is not None:
+        return curve
+    curve = yardstick.curve(photograph, steps, lr, on_step)
+    write_cached(path, json.dumps({"format": FORMAT, "probe": probe, "losses": curve}).encode(), "optimizes")
+    return curve
+
+
+def _name(yardstick: Yardstick, photograph: Images, steps: int, lr: float) -> str:
+    settings = {**yardstick.settings, "format": FORMAT, "steps": steps, "lr": lr}
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in (photograph, yardstick.style.read()):
+        found.update(f"{tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    for name, weight in yardstick.weights.items():
+        found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        found.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _kept(path: Path, probe: list[float], steps: int) -> list[float] | None:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_bytes())
+        pairs = list(zip(kept["probe"], probe, strict=True))
+        curve = [float(loss) for loss in kept["losses"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    whole = len(curve) == steps + 1 and all(map(math.isfinite, curve))
+    return curve if whole and all(math.isclose(*pair, rel_tol=1e-3) for pair in pairs) else None

@@ -20,7 +20,7 @@ from fast_style.images.spaces import (
     numbered,
     to_linear_srgb,
 )
-from fast_style.system.untrusted import own_limits
+from fast_style.system.input_limits import pillow_limits
 
 #: How a PNG begins.
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -93,7 +93,7 @@ def find_exif_colors(image: Image.Image) -> None:
     """Note what EXIF says of the colors of a loaded image, if nothing else does."""
     if image.info.get("icc_profile") or declared(image) is not None or "srgb" in image.info:
         return
-    with contextlib.suppress(Exception), own_limits():  # Any: damaged metadata makes no picture unreadable.
+    with contextlib.suppress(Exception), pillow_limits():  # Any: damaged metadata makes no picture unreadable.
         exif = image.getexif()
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
         index = str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).rstrip("\0 ")

@@ -13,7 +13,7 @@ from fast_style.images.notes import tell
 from fast_style.images.opening import open_image
 from fast_style.images.picture import Picture, open_picture, write_image
 from fast_style.system.files import BinaryFile
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int]
         return None
     try:
         with contextlib.ExitStack() as held:
-            file = held.enter_context(open_regular(source)) if isinstance(source, Path) else source
-            with own_limits():
+            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            with pillow_limits():
                 return open_image(file).size
     except Exception:  # Any: who reads the whole of it says what is wrong.
         return None

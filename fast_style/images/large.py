@@ -21,7 +21,7 @@ from fast_style.images.raw import develop, raw_size
 from fast_style.images.spaces import declared
 from fast_style.images.upright import orientation_of, to_srgb, upright_part, upright_size
 from fast_style.system.files import BinaryFile
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 #: Of each pixel while a file is decoded, as Pillow has it.
 DECODED_BYTES = 4
@@ -55,7 +55,7 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     if path.suffix.lower() not in formats.RAW_SUFFIXES:
         return size_in_header(path)
     try:
-        with open_regular(path) as file:
+        with open_regular_file(path) as file:
             return raw_size(file)
     except Exception:  # Any: on damaged files, decoders raise whatever comes up.
         return None
@@ -74,7 +74,7 @@ def open_large(path: Path, deep: bool, room: float) -> LargePicture:
         ImageError: if it cannot be read, or there is no room for it on disk; the message does not name the file.
     """
     try:
-        with open_regular(path) as file, own_limits():
+        with open_regular_file(path) as file, pillow_limits():
             if path.suffix.lower() in formats.RAW_SUFFIXES:
                 return _developed(file)
             image = open_image(file)

@@ -8,15 +8,15 @@ from PIL import Image, UnidentifiedImageError
 from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
 from fast_style.images.gain_maps import has_gain_map
 from fast_style.images.notes import notes_of
-from fast_style.system.extras import how_to_install
 
 #: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
 from fast_style.system.files import BinaryFile
-from fast_style.system.untrusted import MAX_PIXELS
+from fast_style.system.input_limits import MAX_PIXELS
+from fast_style.system.optional_packages import how_to_install
 
 
 def open_image(file: BinaryFile) -> Image.Image:
-    """Open a picture, within `own_limits`: its header is read, and no pixel.
+    """Open a picture, within `pillow_limits`: its header is read, and no pixel.
 
     Raises:
         Exception: any, if it is none, or damaged.

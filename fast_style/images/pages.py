@@ -20,8 +20,8 @@ from fast_style.images.formats import FORMATS, RAW_SUFFIXES
 from fast_style.images.heif import heif_levels
 from fast_style.images.opening import open_image, reason_of
 from fast_style.images.streams import write_tiff
-from fast_style.system.files import BinaryFile, written_whole
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile, atomic_write
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 Kind: TypeAlias = Literal["frame", "page", "view"]
 
@@ -74,8 +74,8 @@ def look_for_several(source: Path | BinaryFile, name: str = "") -> Several:
         return Several()
     try:
         with contextlib.ExitStack() as held:
-            file = held.enter_context(open_regular(source)) if isinstance(source, Path) else source
-            with own_limits():
+            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            with pillow_limits():
                 return _several(open_image(file))
     except Exception:  # Any: on damaged files, decoders raise whatever comes up.
         return Several()
@@ -111,7 +111,7 @@ def pages_written(path: Path, primary: int = 0) -> Iterator[Pages]:
         ImageError: if it cannot be written.
     """
     try:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             pages = _HeifPages(primary) if FORMATS.get(path.suffix.lower()) == "HEIF" else _TiffPages(file)
             yield pages
             if isinstance(pages, _HeifPages):

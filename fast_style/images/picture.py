@@ -23,8 +23,8 @@ from fast_style.images.profiles import deep_to_srgb
 from fast_style.images.rasters import Raster
 from fast_style.images.raw import develop
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
-from fast_style.system.files import BinaryFile, is_url, what_of_url, written_whole
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile, atomic_write, explain_url, is_url
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
@@ -65,7 +65,7 @@ class Picture:
             # Of light, such as HDR and what renderers write, 8 bits would be steps.
             rgb = Image.fromarray(reduced(deep))
         lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
-        with own_limits():
+        with pillow_limits():
             return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost, tuple(said))
 
     def resized(self, long_side: int) -> "Picture":
@@ -100,9 +100,9 @@ def open_picture(
         raise ImageError(f"{kind}: neither a picture (PIL, NumPy or torch) nor its path or open file")
     name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
     if is_url(name) and isinstance(source, str | Path):
-        raise ImageError(what_of_url(name))
+        raise ImageError(explain_url(name))
     try:
-        with open_regular(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
+        with open_regular_file(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:
                 return _develop(file)
             return _decode(file, short_side, deep, page)
@@ -150,7 +150,7 @@ def write_image(
             f"{path}: cannot be written (unknown format); choose one of {', '.join(formats.WRITABLE_SUFFIXES)}"
         )
     try:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             _write(file, image, alpha, format, kept)
         notes.tell(str(path), kept.notes(format))
     except Exception as error:
@@ -243,7 +243,7 @@ def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, k
 
 
 def _decode(file: BinaryFile, short_side: int | None, deep: bool, page: int | None) -> Picture:
-    with own_limits():
+    with pillow_limits():
         image = open_image(file)
         if page is not None:
             image.seek(page)
@@ -256,6 +256,6 @@ def _develop(file: BinaryFile) -> Picture:
     """The picture of what a camera's sensor saw."""
     deep = develop(file)
     file.seek(0)
-    with own_limits():
+    with pillow_limits():
         kept = Kept.of_tiff(file.read())
     return Picture(Image.fromarray(reduced(deep)), None, "TIFF", kept, deep)

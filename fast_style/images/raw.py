@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.images.formats import HAS_RAW
-from fast_style.system.extras import how_to_install
-from fast_style.system.untrusted import MAX_PIXELS
+from fast_style.system.input_limits import MAX_PIXELS
+from fast_style.system.optional_packages import how_to_install
 
 
 def raw_size(file: Any) -> tuple[int, int]:

@@ -1,1 +1,1 @@
-"""Live pictures: a camera, a network and a screen, each at its own pace, and the newest picture wins."""
+"""Cameras stylized live: the newest frame is stylized and shown; frames that arrive meanwhile are dropped."""

@@ -1,22 +1,59 @@
-"""What a camera is to the rest: pictures, one after the other, each with the time at which it was taken."""
+"""Cameras: those of the system, read by FFmpeg, and videos that are played as if they were cameras."""
 
-from collections.abc import Callable, Generator
+import contextlib
+import errno
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+
+from fast_style.errors import CameraError, ConfigError
+from fast_style.video import VIDEO_SUFFIXES
 from fast_style.video.frames import Bytes
+from fast_style.video.opening import reason
+from fast_style.video.pixels import Picturer
+from fast_style.video.reader import VideoReader
 
 #: Seconds, from any point on.
 Clock: TypeAlias = Callable[[], float]
+#: FFmpeg's input format for cameras, by the start of sys.platform.
+SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
+#: Usual widths of cameras, in pixels.
+_WIDTHS = (640, 1280, 1920)
+#: How many damaged frames in a row are skipped: a bad cable damages a few.
+_MOST_DAMAGED = 60
+#: In seconds: a driver's time further back than this is of another clock than ours.
+_PLAUSIBLE = 1.0
+#: Errors that asking for a smaller size does not mend, with the remedy; None: a list of the cameras.
+_REMEDIES: dict[int, str | None] = {
+    errno.ENOENT: None,
+    errno.ENODEV: None,
+    errno.ENXIO: None,
+    errno.EBUSY: "close the other program that uses it",
+    errno.EACCES: "allow it, on Linux by 'sudo usermod -aG video $USER' and a new login",
+    errno.EPERM: "allow it, in the system's settings under privacy",
+}
+#: In seconds: a video that is later than this does not catch up, but goes on from there.
+_LATE = 0.25
+#: In seconds: a frame that lasts longer is repeated, as by a camera; a silent camera would be taken for a broken one.
+_STILL = 1.0
+#: The frame rate that cameras are asked for, by default.
+USUAL_FPS = 30.0
 
 
 @dataclass(frozen=True)
-class Captured:
-    """A picture from a camera.
+class CameraFrame:
+    """One frame of a camera.
 
     Attributes:
         pixels: RGB, upright, of shape (height, width, 3).
-        time: when it was taken, in seconds of the session's clock.
+        time: when the camera took it, in seconds of the session's clock.
     """
 
     pixels: Bytes
@@ -24,24 +61,240 @@ class Captured:
 
 
 class Camera(Protocol):
-    """Where live pictures come from, all of one size."""
+    """A source of live frames, all of one size."""
 
     @property
     def width(self) -> int:
-        """Of the pictures, in pixels."""
+        """Of the frames, in pixels."""
 
     @property
     def height(self) -> int:
-        """Of the pictures, in pixels."""
+        """Of the frames, in pixels."""
 
     @property
     def rate(self) -> float:
-        """Pictures a second, about."""
+        """Frames a second, about."""
 
-    def frames(self) -> Generator[Captured, None, None]:
-        """Yield each picture when it has been taken, for as long as there are any.
+    def frames(self) -> Generator[CameraFrame, None, None]:
+        """Yield each frame as soon as it has been taken, for as long as there are any.
 
         Raises:
-            CameraError: if the camera is unplugged, or the like.
-            VideoError: if a video cannot be read any more.
+            CameraError: if the camera stops, such as when it is unplugged.
+            VideoError: if a video can no longer be read.
         """
+
+
+class DeviceCamera:
+    """A camera of the system.
+
+    Args:
+        name: its number from 0 on, or what the system calls it, such as /dev/video0.
+        format: FFmpeg's name for such devices, of SYSTEMS.
+        long_side: of the frames, in pixels; None: as it has them, but no larger than `largest`.
+        largest: see `long_side`.
+        fps: the frame rate to ask for; the camera decides.
+        clock: tells the time; the driver's own times are used if they are of this clock.
+
+    Attributes:
+        width: see Camera.
+        height: see Camera.
+        rate: see Camera.
+
+    Raises:
+        CameraError: if there is no such camera, or it is in use, not permitted or without a frame.
+    """
+
+    def __init__(
+        self, name: str, format: str, long_side: int | None, largest: int, fps: float, clock: Clock = time.monotonic
+    ) -> None:
+        self._address, self._clock = _address(name, format), clock
+        self._container = _open(self._address, format, long_side or largest, fps)
+        try:
+            self._stream = self._container.streams.video[0]
+            self._pictures = self._decoded()
+            frame, _ = next(self._pictures)
+        except BaseException:
+            self._container.close()
+            raise
+        self._picture = Picturer(frame, long_side or min(largest, max(frame.width, frame.height)))
+        self.height, self.width = self._picture(frame).shape[:2]
+        self.rate = float(self._stream.average_rate or fps)
+
+    def frames(self) -> Generator[CameraFrame, None, None]:
+        """See Camera."""
+        try:
+            for frame, taken in self._pictures:
+                yield CameraFrame(self._picture(frame), taken)
+        finally:
+            self._container.close()
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame, float]]:
+        damaged = 0
+        while damaged <= _MOST_DAMAGED:
+            try:
+                # An empty packet is a damaged frame as well, and would flush the decoder.
+                packet = next(packet for packet in self._container.demux(self._stream) if packet.size)
+            except BlockingIOError:
+                # macOS: no new frame yet.
+                time.sleep(0.002)
+                continue
+            except (StopIteration, OSError, av.FFmpegError) as error:
+                why = "no more pictures" if isinstance(error, StopIteration) else reason(error)
+                raise CameraError(f"{self._address}: the camera is gone ({why}); plug it in and start again") from None
+            try:
+                pictures = packet.decode()
+                damaged = 0
+            except av.FFmpegError:
+                damaged += 1
+                continue
+            for frame in pictures:
+                yield frame, self._taken(frame)
+        raise CameraError(f"{self._address}: its pictures cannot be decoded; try another cable, or another size")
+
+    def _taken(self, frame: VideoFrame) -> float:
+        """Return when a frame was taken: the driver's time, which includes its wait in a queue."""
+        now = self._clock()
+        taken = now if frame.time is None else frame.time
+        return taken if 0 <= now - taken <= _PLAUSIBLE else now
+
+
+def _address(name: str, format: str) -> str:
+    """Return FFmpeg's name of a camera."""
+    if format == "v4l2":
+        return f"/dev/video{name}" if name.isdecimal() else name
+    if format == "avfoundation":
+        # The microphone follows the colon.
+        return f"{name}:none"
+    if format == "dshow" and name.isdecimal():
+        devices = _devices(format)
+        if int(name) >= len(devices):
+            raise CameraError(f"camera {name}: there is no such camera; {_choice(format)}")
+        name = devices[int(name)].name
+    return f"video={name}" if format == "dshow" else name
+
+
+def _open(address: str, format: str, side: int, fps: float) -> InputContainer:
+    """Open a camera at the smallest usual width that suffices, or else at any."""
+    width = next((width for width in _WIDTHS if width >= side), _WIDTHS[-1])
+    rate = {"framerate": f"{fps:g}"}
+    sizes = [{"video_size": f"{width}x{width * rows // 16}", **rate} for rows in (9, 12)]
+    # USB 2 cannot carry larger raw frames at 30 a second.
+    packed = [{"input_format": "mjpeg", **sizes[0]}] if format == "v4l2" and width > _WIDTHS[0] else []
+    refusal: Exception | None = None
+    for options in (*packed, *sizes, rate, {}):
+        try:
+            return av.open(address, format=format, container_options=options)
+        except (OSError, ValueError, av.FFmpegError) as error:
+            refusal = error
+            if getattr(error, "errno", None) in _REMEDIES:
+                break
+    assert refusal is not None
+    remedy = _REMEDIES.get(getattr(refusal, "errno", 0) or 0) or _choice(format)
+    raise CameraError(f"{address}: no camera that can be used ({reason(refusal)}); {remedy}")
+
+
+def _choice(format: str) -> str:
+    names = [f"{device.name} ({device.description})" for device in _devices(format)]
+    return f"there is {', '.join(names) or 'none'}; camera=clip.mp4 plays a video as one"
+
+
+def _devices(format: str) -> list[Any]:
+    # Not every kind of device can be listed.
+    with contextlib.suppress(OSError, ValueError, av.FFmpegError):
+        return [device for device in av.enumerate_input_devices(format) if "audio" not in device.media_types]
+    return []
+
+
+class VideoCamera:
+    """A video played in real time, in a loop, as a camera.
+
+    Args:
+        path: the video.
+        long_side: of the frames, in pixels; None: as they are, but no larger than `largest`.
+        largest: see `long_side`.
+        clock: tells the time.
+        sleep: waits for a number of seconds.
+
+    Attributes:
+        width: see Camera.
+        height: see Camera.
+        rate: see Camera.
+
+    Raises:
+        VideoError: if it cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        long_side: int | None,
+        largest: int,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._path, self._clock, self._sleep = path, clock, sleep
+        self._reader = VideoReader(path, long_side=long_side)
+        own = max(self._reader.shape.width, self._reader.shape.height)
+        self._long_side = long_side or min(largest, own)
+        if own > self._long_side:
+            self._reader.close()
+            self._reader = VideoReader(path, long_side=self._long_side)
+        shape = self._reader.shape
+        self.width, self.height, self.rate = shape.width, shape.height, float(shape.rate)
+
+    def frames(self) -> Generator[CameraFrame, None, None]:
+        """See Camera."""
+        began, shown = self._clock(), None
+        while True:
+            length, zero = 0.0, None
+            try:
+                for frame in self._reader.frames():
+                    # Frames may begin later than the sound.
+                    zero = frame.time if zero is None else zero
+                    time = float(frame.time - zero)
+                    length = time + float(frame.duration or 1 / self._reader.shape.rate)
+                    late = self._clock() - (began + time)
+                    if late > _LATE:
+                        began += late
+                    while (left := began + time - self._clock()) > 0:
+                        self._sleep(min(left, _STILL))
+                        if left > _STILL and shown is not None:
+                            yield CameraFrame(shown, self._clock())
+                    shown = frame.pixels
+                    yield CameraFrame(shown, self._clock())
+            finally:
+                self._reader.close()
+            began += length
+            self._reader = VideoReader(self._path, long_side=self._long_side)
+
+
+def open_camera(
+    name: str | int,
+    long_side: int | None,
+    largest: int,
+    fps: float | None = None,
+    clock: Clock = time.monotonic,
+) -> Camera:
+    """Open a camera, or a video that is played as one.
+
+    Args:
+        name: the number of a camera from 0 on, its device such as /dev/video0, or the path of a video.
+        long_side: of the frames, in pixels; None: as they are, but no larger than `largest`.
+        largest: see `long_side`.
+        fps: the frame rate to ask a camera for; None: 30.
+        clock: tells when frames are taken.
+
+    Raises:
+        CameraError: if there is no such camera, or it is in use, not permitted or without a frame.
+        VideoError: if the video cannot be read.
+        ConfigError: if `fps` is given for a video, or FFmpeg knows no cameras on this system.
+    """
+    path = Path(str(name))
+    if path.suffix.lower() in VIDEO_SUFFIXES or path.is_file():
+        if fps is not None:
+            raise ConfigError(f"fps is what to ask a camera for, and {path} is a video; leave it out")
+        return VideoCamera(path, long_side, largest, clock)
+    format = next((format for system, format in SYSTEMS.items() if sys.platform.startswith(system)), None)
+    if format is None:
+        raise ConfigError(f"camera: there is no way to cameras on {sys.platform}; camera=clip.mp4 plays a video as one")
+    return DeviceCamera(str(name), format, long_side, largest, fps or USUAL_FPS, clock)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fast_style.live.camera import Camera, Captured, Clock
+from fast_style.live.camera import Camera, CameraFrame, Clock
 from fast_style.live.latest import Latest
-from fast_style.live.meter import Meter
-from fast_style.live.pace import Pace
-from fast_style.live.painter import Look, Paints, resized
 from fast_style.live.recorder import Recorder
+from fast_style.live.status import Meter
+from fast_style.live.stylizer import AdaptiveSize, Look, StylizesFrames, resized
 from fast_style.video.frames import Bytes
 
 #: In seconds: how long the threads may overlook that something has changed.
@@ -54,12 +53,14 @@ class Chain:
         heard: when the camera last gave a picture.
     """
 
-    def __init__(self, camera: Camera, painter: Paints, look: Look, pace: Pace, meter: Meter, clock: Clock) -> None:
+    def __init__(
+        self, camera: Camera, painter: StylizesFrames, look: Look, pace: AdaptiveSize, meter: Meter, clock: Clock
+    ) -> None:
         self._camera, self._painter, self._pace, self._meter, self._clock = camera, painter, pace, meter, clock
         self.look, self.frozen = look, False
         self.recorder: Recorder | None = None
         self.heard = clock()
-        self._captured: Latest[tuple[int, Captured]] = Latest()
+        self._captured: Latest[tuple[int, CameraFrame]] = Latest()
         self._painted: Latest[Painted] = Latest()
         self._stop = threading.Event()
         self._deaf, self._done = threading.Event(), threading.Event()
@@ -99,7 +100,7 @@ class Chain:
                     return
 
     def _paint(self) -> None:
-        kept: Captured | None = None
+        kept: CameraFrame | None = None
         seen, painted = -1, None
         while not self._stop.is_set():
             # Also when frozen: who does not listen does not hear that the camera is gone.

@@ -1,10 +1,10 @@
-"""What a person can do while the pictures run, and the keys for it."""
+"""Keys: what each does while a camera is stylized."""
 
 from enum import Enum
 
 
 class Action(Enum):
-    """What a key does; the value says it to a person."""
+    """What a key does, with its description for the help."""
 
     NEXT = "next style"
     PREVIOUS = "previous style"
@@ -19,7 +19,7 @@ class Action(Enum):
     QUIT = "quit"
 
 
-#: By the names that SDL has for keys.
+#: Actions by SDL's names of keys.
 KEYS = {
     "n": Action.NEXT,
     "right": Action.NEXT,

@@ -1,4 +1,4 @@
-"""A place for one item between two threads: who takes from it gets the newest, however slow they are."""
+"""A slot for the newest item between two threads; an item that is not taken in time is replaced."""
 
 import threading
 from typing import Generic, TypeVar

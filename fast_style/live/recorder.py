@@ -1,4 +1,4 @@
-"""Recordings of live pictures: videos in which each frame stands as long as it stood."""
+"""Recordings of live sessions: videos in which each frame lasts as long as it was shown."""
 
 import queue
 import threading
@@ -8,15 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from fast_style.errors import ConfigError, FastStyleError, VideoError
-from fast_style.live.painter import resized
-from fast_style.system.file_lock import claimed
-from fast_style.system.files import longer, take_place
+from fast_style.live.stylizer import resized
+from fast_style.system.file_locks import locked_part_file
+from fast_style.system.files import append_to_name, replace_file
 from fast_style.video.frames import CONTAINERS, Bytes, Frame, Shape
 from fast_style.video.writer import VideoWriter
 
-#: Frames that wait for the encoder; when there are more, the newest are left out, and the pictures run on.
+#: The longest queue before the encoder; when it is full, new frames are left out and the session goes on.
 _ROOM = 16
-#: In seconds. Videos of most kinds count in it, or can.
+#: The time base, in seconds, which most containers support.
 _TICK = Fraction(1, 90_000)
 _SETTINGS = {".webm": {"deadline": "realtime"}}
 #: In seconds.
@@ -25,7 +25,7 @@ _ASKED = 0.1
 
 @dataclass(frozen=True)
 class Recording:
-    """A video that is finished.
+    """A finished video.
 
     Attributes:
         path: where it is.
@@ -64,7 +64,7 @@ class Recorder:
         threading.Thread(target=self._work, daemon=True).start()
 
     def take(self, pixels: Bytes, time: float) -> None:
-        """Append a frame which appears at a time, in seconds; it is left out if the encoder is too far behind."""
+        """Append a frame shown at a time, in seconds; it is left out if the encoder is too far behind."""
         if self._waiting.qsize() >= _ROOM:
             self._left_out += 1
         else:
@@ -72,11 +72,11 @@ class Recorder:
             self._waiting.put((pixels, time))
 
     def end(self, time: float) -> None:
-        """Let the last frame stand until a time, and finish the video, for which nobody has to wait."""
+        """End the last frame at a time, and finish the video in the background."""
         self._waiting.put((None, time))
 
     def seconds(self, now: float) -> float:
-        """Return for how long it has been recording."""
+        """Return the seconds recorded so far."""
         return 0.0 if self._began is None else max(0.0, now - self._began)
 
     def result(self, wait: float = 0.0) -> Recording | None:
@@ -93,12 +93,12 @@ class Recorder:
         return Recording(self.path, self._frames, float(self._length), self._left_out)
 
     def _work(self) -> None:
-        part = self.path.with_name(longer(self.path.stem, f".part{self.path.suffix}"))
+        part = self.path.with_name(append_to_name(self.path.stem, f".part{self.path.suffix}"))
         try:
-            with claimed(self.path):
+            with locked_part_file(self.path):
                 self._write(part)
                 if self._frames:
-                    take_place(part, self.path)
+                    replace_file(part, self.path)
         except OSError as error:
             self._error = VideoError(f"{self.path}: cannot be written ({error.strerror or error})")
         except Exception as error:  # Any: it is raised where it is asked for.
@@ -120,19 +120,19 @@ class Recorder:
             began, begins = time, Fraction(0)
             while pixels is not None:
                 following, time = self._waiting.get()
-                # Of two frames at one time, the second comes as soon as it can.
+                # Two frames at one time: the second follows by one tick.
                 ends = max(Fraction(round((time - began) / _TICK)) * _TICK, begins + _TICK)
                 picture = resized(pixels, self._shape.width, self._shape.height)
                 writer.write(Frame(picture, begins, ends - begins))
                 self._frames, self._length = self._frames + 1, ends
                 pixels, begins = following, ends
         finally:
-            # Also of what cannot be gone on with, so that what is there can be played.
+            # After an error as well, so that the frames until then can be played.
             writer.finish()
 
 
 class Recordings:
-    """One recording after another, each of which may still be finished while the next one runs.
+    """A sequence of recordings; one may still be finished while the next one runs.
 
     Attributes:
         present: the one that runs; None: none.
@@ -150,7 +150,7 @@ class Recordings:
             self.present = None
 
     def news(self, wait: bool = False) -> Iterator[Recording | FastStyleError]:
-        """Yield, once, what has been finished, and why others could not be.
+        """Yield each recording that has been finished, or its error, once.
 
         Args:
             wait: whether to wait for those that are being finished.

@@ -1,5 +1,6 @@
-"""A person before live pictures: what is shown, what keys do, and what is recorded."""
+"""A live session: frames on the screen, keys, snapshots and recordings."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -14,16 +15,16 @@ from fast_style.images.picture import write_image
 from fast_style.live.camera import Camera, Clock
 from fast_style.live.chain import Chain
 from fast_style.live.keys import Action
-from fast_style.live.meter import Meter
-from fast_style.live.pace import Pace
-from fast_style.live.painter import Look, Paints
 from fast_style.live.recorder import Recorder, Recordings
-from fast_style.live.status import Status
+from fast_style.live.status import Meter, Status
+from fast_style.live.stylizer import AdaptiveSize, Look, StylizesFrames
 from fast_style.video.frames import Bytes
 
-#: In seconds: a camera that gives nothing for so long, or for so many pictures, hangs.
+_log = logging.getLogger(__name__)
+
+#: A camera without a frame for so many seconds, or frames, hangs.
 _SILENCE, _MISSED = 10.0, 20
-#: In seconds: how long a message stands on the screen, and how often what stands there is drawn again.
+#: How long a message is shown, and how often the text is redrawn, in seconds.
 _READING, _REDRAWN = 4.0, 0.1
 
 
@@ -45,37 +46,37 @@ class Sink(Protocol):
 
 
 class Session:
-    """Shows what a network makes of a camera's pictures, with as little delay as it can.
+    """Stylizes a camera and shows the result, with as little delay as possible.
 
     Args:
         camera: where the pictures come from.
-        painter: what paints them.
+        stylizer: stylizes them.
         look: how, at first.
         pace: at which size; None: that of the camera.
         screen: where they are shown; None: nowhere.
         sinks: where else they go.
         folder: for what keys record and save.
         clock: of which the camera's times are, too.
-        say: tells a person something that is to stay, such as the name of a file.
+        say: tells what is to stay, such as the name of a recording; by default, a log.
     """
 
     def __init__(
         self,
         camera: Camera,
-        painter: Paints,
+        stylizer: StylizesFrames,
         look: Look | None = None,
-        pace: Pace | None = None,
+        pace: AdaptiveSize | None = None,
         screen: Screen | None = None,
         sinks: Sequence[Sink] = (),
         folder: Path = Path(),
         clock: Clock = time.monotonic,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = _log.info,
     ) -> None:
-        self._camera, self._styles, self._screen, self._sinks = camera, painter.styles, screen, sinks
+        self._camera, self._styles, self._screen, self._sinks = camera, stylizer.styles, screen, sinks
         self._folder, self._clock, self._say = folder, clock, say
-        self._pace = pace or Pace(max(camera.width, camera.height))
+        self._pace = pace or AdaptiveSize(max(camera.width, camera.height))
         self._meter = Meter()
-        self._chain = Chain(camera, painter, look or Look(), self._pace, self._meter, clock)
+        self._chain = Chain(camera, stylizer, look or Look(), self._pace, self._meter, clock)
         self._recordings = Recordings()
         self._failure: FastStyleError | None = None
         self._pixels: Bytes | None = None
@@ -84,17 +85,17 @@ class Session:
         self._info, self._help = True, False
 
     def record(self, path: Path) -> None:
-        """Begin a recording, in the size in which pictures are painted now."""
+        """Begin a recording, at the present size of the stylized frames."""
         width, height = self._pace.size(self._camera.width, self._camera.height)
         self._recordings.present = self._chain.recorder = Recorder(path, width, height, self._camera.rate)
 
     def run(self, seconds: float | None = None) -> str:
-        """Go on until a person quits, the pictures end, or for some seconds of them; return how it went.
+        """Run until the user quits, the camera ends or the seconds are over; return a line about it.
 
-        However it ends, recordings are finished.
+        Recordings are finished however it ends.
 
         Raises:
-            CameraError: if the camera is unplugged, hangs, or the like.
+            CameraError: if the camera stops, hangs or is unplugged.
             VideoError: if a recording could not be written.
         """
         began = self._clock()
@@ -115,13 +116,13 @@ class Session:
     def _loop(self, seconds: float | None) -> None:
         first = drawn = None
         while True:
-            painted = self._chain.take()
+            stylized = self._chain.take()
             now = self._clock()
-            if painted is not None:
-                self._pixels = painted.pixels
+            if stylized is not None:
+                self._pixels = stylized.pixels
                 first = now if first is None else first
                 for sink in self._sinks:
-                    sink.send(painted.pixels)
+                    sink.send(stylized.pixels)
             elif self._chain.ended:
                 return
             self._require_pictures(now)
@@ -134,11 +135,11 @@ class Session:
                     return
                 for action in actions:
                     self._act(action)
-                if painted is not None or actions or drawn is None or now - drawn > _REDRAWN:
-                    self._screen.show(None if painted is None else painted.pixels, self._status(now))
+                if stylized is not None or actions or drawn is None or now - drawn > _REDRAWN:
+                    self._screen.show(None if stylized is None else stylized.pixels, self._status(now))
                     drawn = now
-            if painted is not None:
-                self._meter.shown(self._clock(), painted.taken)
+            if stylized is not None:
+                self._meter.shown(self._clock(), stylized.taken)
             if seconds is not None and first is not None and now - first >= seconds:
                 return
 
@@ -176,7 +177,7 @@ class Session:
             self._show(f"saved {path}")
 
     def _report(self, wait: bool = False) -> None:
-        """Say which recordings are finished, and keep in mind that one is not to be had."""
+        """Report finished recordings, and remember a failed one."""
         for news in self._recordings.news(wait):
             if isinstance(news, FastStyleError):
                 self._failure = news
@@ -198,7 +199,7 @@ class Session:
         self._message, self._until = message, self._clock() + _READING
 
     def _fresh(self, suffix: str) -> Path:
-        """Return the path of a file that is not there yet, and was not given out before."""
+        """Return a new path: not of an existing file, nor returned before."""
         stem = f"webcam_{datetime.now():%Y-%m-%d_%H-%M-%S}"
         ends = chain([""], (f"_{number}" for number in count(2)))
         paths = (self._folder / f"{stem}{end}{suffix}" for end in ends)

@@ -1,4 +1,4 @@
-"""A window that shows pictures, what there is to know of them, and tells which keys were pressed."""
+"""The window of a live session: frames, text over them, and keys."""
 
 import os
 import sys

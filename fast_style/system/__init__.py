@@ -1,1 +1,1 @@
-"""What the operating system does for us: whole files, locks, memory, devices, processes."""
+"""Files, locks, memory, devices and processes: what the operating system provides."""

@@ -1,14 +1,14 @@
-"""What can be made again, but at a price, in a folder of ours."""
+"""The cache folder: files that can be made again, at the price of some minutes."""
 
 import os
 import sys
 from pathlib import Path
 
-from fast_style.system.files import sweep, written_whole
+from fast_style.system.files import atomic_write, remove_leftovers
 
 
 def cache_folder() -> Path:
-    """Return the folder: FAST_STYLE_CACHE, or the system's for what can be made again."""
+    """Return the cache folder: FAST_STYLE_CACHE, or the one that the system has for caches."""
     if own := os.environ.get("FAST_STYLE_CACHE"):
         return Path(own).expanduser()
     from platformdirs import user_cache_path
@@ -16,12 +16,12 @@ def cache_folder() -> Path:
     return user_cache_path("fast_style")
 
 
-def keep(path: Path, data: bytes, again: str) -> None:
+def write_cached(path: Path, data: bytes, again: str) -> None:
     """Write a file of the folder, whole; where that cannot be, say what the next run does `again`, and go on."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, older_than=3600)
-        with written_whole(path) as target:
+        remove_leftovers(path.parent, older_than=3600)
+        with atomic_write(path) as target:
             target.write(data)
     except OSError as error:
         print(

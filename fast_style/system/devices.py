@@ -1,18 +1,26 @@
-"""Where torch computes."""
+"""The device and the precision that torch computes in."""
 
+from collections.abc import Mapping
 from textwrap import shorten
-
-import torch
+from typing import TYPE_CHECKING
 
 from fast_style.errors import ConfigError
 
+if TYPE_CHECKING:
+    import torch
 
-def usable_device(device: "str | torch.device | None" = None) -> torch.device:
-    """Return a device on which something has been put just now; by default a GPU of NVIDIA's or AMD's if there is one.
+#: Choices of precision. `auto`: bf16 where the hardware computes in it, else fp32.
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
+    """Return a device, once a tensor was put on it; by default a GPU of NVIDIA or AMD if there is one, else the CPU.
 
     Raises:
         ConfigError: if there is no such device here.
     """
+    import torch
+
     wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(wanted)
@@ -22,3 +30,16 @@ def usable_device(device: "str | torch.device | None" = None) -> torch.device:
         reason = shorten(str(error).partition("\n")[0] or type(error).__name__, 100, placeholder=" ...")
         raise ConfigError(f"device={wanted} cannot be used here ({reason}); use cpu") from None
     return found
+
+
+def torch_computes_bfloat16(device: str = "auto") -> bool:
+    """Return whether a device (cpu, cuda, auto, ...) computes in bfloat16 itself, according to torch."""
+    import torch
+
+    if device != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu" and torch.backends.mps.is_available():
+        return False
+    # Older versions of torch do not tell.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the program or the machine stops."""
+"""Atomic writes and names of files: a file is there whole or not at all, whenever the program or the machine stops."""
 
 import contextlib
 import errno
@@ -17,45 +17,45 @@ from typing import IO, BinaryIO, TypeAlias
 #: A file that is open to read bytes from, or bytes in memory like one.
 BinaryFile: TypeAlias = IO[bytes] | io.BytesIO
 
-#: What the system says when there is no more room.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+#: The error numbers of a full disk.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _PART = ".part"
 # Not a drive of Windows; and what pathlib makes of a URL has one slash less.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/|data:")
 _OURS = re.compile(r"\.[0-9a-f]{16}\.part")
-#: What a name has at most, in bytes, on the file systems that are in use.
+#: The longest name that file systems take, in bytes.
 _LONGEST_NAME = 255
 _DIGITS = re.compile(r"\d+")
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes the place of `path` when the block has ended well.
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that replaces `path` when the block ends without an error.
 
-    Until then, and for ever if it does not, the older file of that name stays as it was. What is written goes
-    beside it, not to $TMPDIR: only within one file system does a renaming replace a file in one step.
+    Until then the older file of that name stays as it was. The new one is written beside it, not to $TMPDIR: only
+    within one file system does a renaming replace a file in one step.
 
     Raises:
         OSError: if the folder is missing, the disk is full, or the like.
     """
-    part = hidden(path)
+    part = temporary_path(path)
     try:
         with open(part, "xb") as file:
             yield file
-        take_place(part, path)
+        replace_file(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
 
 
-def hidden(path: Path) -> Path:
-    """Return a name that nobody else has, beside a file that is to be written. `sweep` knows it."""
+def temporary_path(path: Path) -> Path:
+    """Return a unique hidden name beside a file that is to be written. See `remove_leftovers`."""
     return path.with_name(f".{secrets.token_hex(8)}{_PART}")
 
 
-def longer(name: str, ending: str) -> str:
-    """Return a name with something behind it; one that file systems would refuse is cut, and told from others."""
+def append_to_name(name: str, ending: str) -> str:
+    """Append to a name; one too long for file systems is cut and given a hash, so that it stays unique."""
     whole = os.fsencode(name)
     if len(whole) + len(os.fsencode(ending)) <= _LONGEST_NAME:
         return name + ending
@@ -64,10 +64,10 @@ def longer(name: str, ending: str) -> str:
     return whole[: _LONGEST_NAME - len(os.fsencode(ending))].decode(errors="ignore") + ending
 
 
-def natural(name: str | PurePath) -> tuple[tuple[str, str], ...]:
-    """Return what sorts paths as people number them: by their characters, but digits by value, so that 9 is before 10.
+def natural_sort_key(name: str | PurePath) -> tuple[tuple[str, str], ...]:
+    """Return the key of natural order: digits sort by their value, so that frame9 comes before frame10.
 
-    Each folder of a path counts by itself. Of names that differ in leading zeros only, the order is that of characters.
+    Each folder of a path is compared by itself. Names that differ in leading zeros only sort by their characters.
     """
     parts = name.parts if isinstance(name, PurePath) else name.split("/")
     return tuple((_DIGITS.sub(_by_value, part), part) for part in parts)
@@ -79,8 +79,8 @@ def _by_value(digits: re.Match[str]) -> str:
     return f"0{chr(len(value))}{value}"
 
 
-def take_place(part: Path, path: Path) -> None:
-    """Give a whole file the name of another beside it, in one step.
+def replace_file(part: Path, path: Path) -> None:
+    """Rename a finished file to `path`, replacing what is there, in one step that survives a power cut.
 
     Raises:
         OSError: if the disk is full, or the like.
@@ -92,8 +92,8 @@ def take_place(part: Path, path: Path) -> None:
     _sync_folder(path.parent)
 
 
-def copied_whole(source: Path, path: Path) -> None:
-    """Copy a file to a name that no file has, in one step: of several programs that ask for one name, one gets it.
+def atomic_copy(source: Path, path: Path) -> None:
+    """Copy a file to a free name in one step: of several programs that want one name, one gets it.
 
     Raises:
         FileExistsError: if there is a file of that name, which stays as it is.
@@ -119,8 +119,8 @@ def copied_whole(source: Path, path: Path) -> None:
             part.unlink()
 
 
-def sweep(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what was left in a folder by programs that were killed while they wrote, if older than some seconds."""
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Remove the temporary files of killed programs from a folder, if older than some seconds."""
     for part in folder.glob(f".*{_PART}"):
         with contextlib.suppress(OSError):
             if _OURS.fullmatch(part.name) and time.time() - part.stat().st_mtime >= older_than:
@@ -128,12 +128,12 @@ def sweep(folder: Path, older_than: float = 0.0) -> None:
 
 
 def is_url(name: str) -> bool:
-    """Return whether something that is to name a file is a URL, and no file that is called so."""
+    """Return whether a path is a URL, and not the name of an existing file."""
     return _URL.match(name) is not None and not os.path.exists(name)
 
 
-def what_of_url(url: str, written: bool = False) -> str:
-    """Return what to tell a person who has given a URL in the place of a file that is read, or else written."""
+def explain_url(url: str, written: bool = False) -> str:
+    """Return the message for a URL that was given in the place of a file to read, or to write."""
     if url.startswith("file:"):
         return f"{url} is a URL; give the path alone, {re.sub('^file:/*(localhost/)?', '/', url)}"
     short = url if len(url) <= 200 else f"{url[:60]}..."

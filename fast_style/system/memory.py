@@ -1,4 +1,4 @@
-"""How much memory a picture takes, how large a picture a memory takes, and how much memory there is."""
+"""Memory: how much an image takes, how large an image fits, and how much is free."""
 
 import math
 import os

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, FastStyleError
-from fast_style.system.files import written_whole
+from fast_style.system.files import atomic_write
 
 
 class BadPictures(Callback):
@@ -90,7 +90,7 @@ class BadPictures(Callback):
         content = pictures.listing().encode()
         if content != (path.read_bytes() if path.exists() else b""):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as file:
+            with atomic_write(path) as file:
                 file.write(content)
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from fast_style.errors import ConfigError, Interrupted
-from fast_style.system import slurm
+from fast_style.system.processes import requeue_slurm_job, slurm_job_id
 from fast_style.training.task import StyleTransferTask
 
 
@@ -134,7 +134,7 @@ class Recovery(Checkpoint):
         if self._stopping:
             if self._stopping == getattr(signal, "SIGUSR1", None):
                 if trainer.is_global_zero:
-                    slurm.requeue()
+                    requeue_slurm_job()
                 # A scheduler may end all when one has ended.
                 trainer.strategy.barrier()
             self._signals.stop(self._stopping)
@@ -170,7 +170,7 @@ class _Signals:
             return
         self._at_once, self._listening = at_once, True
         numbers = [signal.SIGTERM, signal.SIGINT]
-        if slurm.job_id():
+        if slurm_job_id():
             numbers.append(signal.SIGUSR1)
         for number in numbers:
             self._before.setdefault(number, signal.signal(number, self._handle))

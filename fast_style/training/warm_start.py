@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fast_style.data.batches import Pictures
+from fast_style.data.batches import TrainingImages
 from fast_style.errors import ConfigError
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
@@ -87,7 +87,12 @@ def candidates(init: str, network: TransformNet) -> dict[str, Candidate]:
 
 @torch.no_grad()
 def start(
-    network: TransformNet, trained: Mapping[str, Candidate], loss: PerceptualLoss, pictures: Pictures, *, cold: bool
+    network: TransformNet,
+    trained: Mapping[str, Candidate],
+    loss: PerceptualLoss,
+    pictures: TrainingImages,
+    *,
+    cold: bool,
 ) -> Start:
     """Give a new network the weights of the nearest candidate.
 
@@ -161,7 +166,7 @@ def _losses(
     return torch.stack(rows).view(network.styles, styles).cpu().nan_to_num(nan=float("inf"), posinf=float("inf"))
 
 
-def _some(pictures: Pictures) -> Images:
+def _some(pictures: TrainingImages) -> Images:
     """Return pictures from all over the first epoch, in [0, 1]."""
     count = min(PICTURES, len(pictures))
     return torch.stack([pictures[0, place * len(pictures) // count] for place in range(count)]) / 255

@@ -12,7 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from fast_style.errors import VideoError
-from fast_style.system.untrusted import MAX_PIXELS
+from fast_style.system.input_limits import MAX_PIXELS
 
 #: FFmpeg's names for the formats that are opened: one file each, with moving pictures. What is not here is refused:
 #: playlists and their like lead to other files and addresses, and text would become pictures of letters.

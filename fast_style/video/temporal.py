@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.errors import ConfigError
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 from fast_style.video.frames import Bytes
 
 _Floats = NDArray[np.float32]

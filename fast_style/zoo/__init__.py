@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fast_style.errors import CheckpointError
-from fast_style.system.files import is_url, what_of_url
+from fast_style.system.files import explain_url, is_url
 from fast_style.zoo.network_file import read_network_file
 
 #: Where training leaves its networks, in the folder one works in.
@@ -44,7 +44,7 @@ def find(path: Path) -> Path:
             returned as it is.
     """
     if is_url(str(path)):
-        raise CheckpointError(what_of_url(str(path)))
+        raise CheckpointError(explain_url(str(path)))
     if path.is_file():
         return path
     name = path.name.removesuffix(_SUFFIX)

@@ -14,7 +14,7 @@ from torch import Tensor
 from fast_style import networks
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.networks import TransformNet
-from fast_style.system.files import written_whole
+from fast_style.system.files import atomic_write
 from fast_style.zoo.network_file import FORMAT, KEY, Metadata, NetworkFile, digest, read_network_file, require_styles
 
 __all__ = ["Metadata", "build_network", "load_network", "save_network"]
@@ -53,7 +53,7 @@ def save_network(
     data = save(tensors, {KEY: json.dumps(description)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(data)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error

@@ -18,7 +18,7 @@ from small_networks import dilated, varied
 
 import fast_style
 from fast_style import backends
-from fast_style.backends import BACKENDS, conversions, export, openvino
+from fast_style.backends import BACKENDS, export, onnx_cache, openvino
 from fast_style.backends.backend import threads
 from fast_style.backends.pytorch import TorchBackend, require_compiler
 from fast_style.errors import CheckpointError, ConfigError
@@ -50,7 +50,7 @@ def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         patch.setattr("jaxtyping.config.jaxtyping_disable", True)
         model = export.to_onnx(network)
         patch.setattr("jaxtyping.config.jaxtyping_disable", False)
-        patch.setattr(conversions, "_convert", lambda file, backend: model)
+        patch.setattr(onnx_cache, "_convert", lambda file, backend: model)
         patch.setenv("FAST_STYLE_CACHE", str(path.parent / "cache"))
         yield path
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import fast_style.stylizing.large_images
 from fast_style.backends import Backend
 from fast_style.backends.pytorch import TorchBackend
-from fast_style.backends.tile_statistics import Moments
+from fast_style.backends.tile_statistics import RunningStatistics
 from fast_style.backends.tiles import TiledNetwork
 from fast_style.cli import stylize
 from fast_style.cli.hydra_app import run
@@ -152,7 +152,7 @@ def test_what_lies_beyond_the_margin_makes_no_difference_and_what_lies_within_do
 def test_moments_are_those_of_torchs_layer(dtype: torch.dtype) -> None:
     # A mean that is large beside the deviation, which a plain sum of squares would lose.
     x = (torch.randn(1, 5, 70, 90) + torch.tensor([0, 100, -7, 3, 0]).view(1, 5, 1, 1)).to(dtype)
-    moments = Moments()
+    moments = RunningStatistics()
     for part in (x[:, :, :33, :], x[:, :, 33:, :1], x[:, :, 33:, 1:]):
         moments.add(part.contiguous(memory_format=torch.channels_last))
     layer = nn.BatchNorm2d(5, momentum=None).train()

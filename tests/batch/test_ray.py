@@ -31,7 +31,7 @@ from fast_style.errors import ConfigError, ImageError
 from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.files import sweep
+from fast_style.system.files import remove_leftovers
 from fast_style.zoo.saving import Metadata, save_network
 
 Call = Callable[..., tuple[object, str, str]]
@@ -188,7 +188,7 @@ def test_a_process_killed_in_the_middle_costs_no_picture_and_has_none_made_twice
     assert error.startswith(f"{broken}: not a readable picture (")
     assert len({outcome.worker for outcome in outcomes}) == len(list(ledger.iterdir())) == 3
     # What the killed one may have been writing is known for what it is.
-    sweep(out)
+    remove_leftovers(out)
     assert sorted(out.iterdir()) == [out / file.name for file in files]
     stylizer = fast_style.load(network, device="cpu", precision="fp32")
     for file in files:

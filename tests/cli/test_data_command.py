@@ -25,9 +25,9 @@ from fast_style.cli import data as prepare_data
 from fast_style.cli.hydra_app import run
 from fast_style.cli.progress import Amount
 from fast_style.data.photographs import Photographs
-from fast_style.data.prepare.downloads import COCO, Archive
-from fast_style.data.prepare.inspection import by_reason, list_pictures, look_at_each, survey
-from fast_style.data.prepare.packing import loading_rates, pack
+from fast_style.data.prepare.check import check_images, group_by_reason, list_images, map_images
+from fast_style.data.prepare.download import COCO, PublishedFile
+from fast_style.data.prepare.pack import loading_rates, pack
 from fast_style.errors import ConfigError, DataError
 
 Prepare = Callable[..., tuple[int, str, str]]
@@ -99,7 +99,7 @@ def archived(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
 def test_a_survey_tells_the_good_from_the_bad(photos: Path, kind: str) -> None:
-    found = survey(archived(photos, kind))
+    found = check_images(archived(photos, kind))
     sizes = {finding.name: (finding.width, finding.height, finding.format) for finding in found.good}
     jpeg = (300, 200, "JPEG")
     assert sizes == {"a.jpg": jpeg, "b.png": (800, 600, "PNG"), "more/a.jpg": jpeg, "small.webp": (90, 64, "WEBP")}
@@ -117,14 +117,14 @@ def test_damage_anywhere_in_a_picture_is_found(tmp_path: Path) -> None:
     content = (tmp_path / "whole.jpg").read_bytes()
     for share in (2, 5, 9):
         (tmp_path / f"cut{share}.jpg").write_bytes(content[: len(content) * share // 10])
-    assert list(survey(tmp_path).bad) == ["cut2.jpg", "cut5.jpg", "cut9.jpg"]
+    assert list(check_images(tmp_path).bad) == ["cut2.jpg", "cut5.jpg", "cut9.jpg"]
 
 
 def test_sizes_are_those_of_the_upright_picture(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     waves(60, 40).save(tmp_path / "turned.jpg", exif=exif)
-    (finding,) = survey(tmp_path).good
+    (finding,) = check_images(tmp_path).good
     assert (finding.width, finding.height, finding.short_side) == (40, 60, 40)
 
 
@@ -132,26 +132,26 @@ def test_what_an_archive_should_not_hold_is_told(photos: Path) -> None:
     archive = archived(photos, "zip")
     with zipfile.ZipFile(archive, "a") as opened:
         opened.writestr("../outside.jpg", b"")
-    assert survey(archive).refused == {"../outside.jpg": "its name leads out of the archive"}
+    assert check_images(archive).refused == {"../outside.jpg": "its name leads out of the archive"}
 
 
 def test_processes_find_what_one_finds(photos: Path) -> None:
     done: list[tuple[int, int]] = []
-    assert survey(photos, 1, lambda *progress: done.append(progress)) == survey(photos)
+    assert check_images(photos, 1, lambda *progress: done.append(progress)) == check_images(photos)
     assert done == [(number, 6) for number in range(1, 7)]
 
 
 def test_a_process_that_is_killed_is_one_line(photos: Path) -> None:
-    names, files = list_pictures(photos)
+    names, files = list_images(photos)
     with pytest.raises(DataError, match="a worker process was killed, mostly for want of memory; set workers to fewer"):
-        list(look_at_each(files, names, lambda name, content: os.kill(os.getpid(), signal.SIGKILL), workers=1))
+        list(map_images(files, names, lambda name, content: os.kill(os.getpid(), signal.SIGKILL), workers=1))
     with pytest.raises(ConfigError, match="workers must not be negative, not -1"):
-        survey(photos, workers=-1)
+        check_images(photos, workers=-1)
 
 
 def test_reasons_that_differ_in_numbers_are_one() -> None:
     reasons = {"a": "cut (3 bytes)", "b": "no JPEG2000", "c": "cut (1,024 bytes)", "d": "in 2 parts of 1.5"}
-    assert by_reason(reasons) == {"cut (N bytes)": ["a", "c"], "no JPEG2000": ["b"], "in N parts of N": ["d"]}
+    assert group_by_reason(reasons) == {"cut (N bytes)": ["a", "c"], "no JPEG2000": ["b"], "in N parts of N": ["d"]}
 
 
 # A pack
@@ -165,7 +165,7 @@ def contents(archive: Path) -> dict[str, bytes]:
 def test_pictures_shrink_to_a_short_side_and_never_grow(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "packed.zip"
     packed = pack(photos, output, 150)
-    sizes = {finding.name: (finding.width, finding.height) for finding in survey(output).good}
+    sizes = {finding.name: (finding.width, finding.height) for finding in check_images(output).good}
     assert sizes == {"a.jpg": (225, 150), "b.png.jpg": (200, 150), "more/a.jpg": (225, 150), "small.webp.jpg": (90, 64)}
     assert (packed.pictures, packed.untouched, packed.file_size) == (4, 0, output.stat().st_size)
     assert list(packed.bad) == ["cut.jpg", "page.jpg"]
@@ -226,7 +226,7 @@ def test_pictures_of_like_names_stay_apart(tmp_path: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         waves(64 + seed, 64).save(folder / name, "PNG")
     assert pack(folder, tmp_path / "packed.zip", 64).pictures == len(names)
-    found = survey(tmp_path / "packed.zip")
+    found = check_images(tmp_path / "packed.zip")
     assert sorted(finding.width for finding in found.good) == [64 + seed for seed in range(len(names))]
     assert found.refused == {}
     assert {"a.jpg", "a.png.jpg", "a.webp.jpg", "x/a.jpg", "c_d.jpg", "ä.jpg", "g.JFIF.jpg"} < set(
@@ -235,7 +235,7 @@ def test_pictures_of_like_names_stay_apart(tmp_path: Path) -> None:
 
 
 def test_a_strip_that_would_be_too_large_at_the_size_of_a_crop_is_left_out(photos: Path, tmp_path: Path) -> None:
-    before = len(list_pictures(photos)[0])
+    before = len(list_images(photos)[0])
     Image.new("RGB", (60_000, 3)).save(photos / "strip.png")
     packed = pack(photos, tmp_path / "packed.npz", 256, size=128)
     assert packed.pictures <= before
@@ -280,7 +280,7 @@ def test_a_killed_pack_leaves_no_archive_and_no_process(tmp_path: Path) -> None:
         noise = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), np.uint8)
         Image.fromarray(noise).save(folder / f"{seed:02}.jpg", quality=95)
     program = (
-        "import sys, time; from pathlib import Path; from fast_style.data.prepare.packing import pack;"
+        "import sys, time; from pathlib import Path; from fast_style.data.prepare.pack import pack;"
         "pack(*map(Path, sys.argv[1:]), 256, workers=2, on_progress=lambda *done: time.sleep(600))"
     )
     arguments = [sys.executable, "-c", program, str(folder), str(output)]
@@ -336,7 +336,7 @@ def mirror(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """The address of a folder with a val2017.zip that passes for the published one."""
     archive = archived(photos, "zip").rename(tmp_path / "val2017.zip")
     content = archive.read_bytes()
-    monkeypatch.setitem(COCO, "val2017", Archive(archive.name, len(content), hashlib.sha256(content).hexdigest()))
+    monkeypatch.setitem(COCO, "val2017", PublishedFile(archive.name, len(content), hashlib.sha256(content).hexdigest()))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with QuietServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

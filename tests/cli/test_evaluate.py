@@ -17,8 +17,7 @@ from fast_style.cli import evaluate
 from fast_style.cli.evaluation.columns import columns_of
 from fast_style.cli.hydra_app import run
 from fast_style.encoders.vgg import VGGEncoder
-from fast_style.evaluation.curve_cache import kept_curve
-from fast_style.evaluation.yardstick import Yardstick, equivalent_iterations, quartiles, structure
+from fast_style.evaluation.yardstick import Yardstick, cached_curve, equivalent_iterations, quartiles, structure
 from fast_style.images.tensors import read_image
 from fast_style.losses import ContentLoss, GridLoss, Loss, StyleLoss, TotalVariationLoss
 from fast_style.losses.styles import Style
@@ -138,7 +137,7 @@ def test_a_curve_is_kept_until_anything_that_it_depends_on_changes(
 
     def optimized(yardstick: Yardstick, photograph: Images, count: int, lr: float = 0.02) -> bool:
         before = len(steps)
-        curve = kept_curve(yardstick, photograph, count, lr, on_step=steps.append)
+        curve = cached_curve(yardstick, photograph, count, lr, on_step=steps.append)
         assert curve == pytest.approx(yardstick.curve(photograph, count, lr), rel=1e-5)
         return len(steps) > before
 
@@ -161,11 +160,11 @@ def test_a_curve_is_kept_until_anything_that_it_depends_on_changes(
 def test_a_kept_curve_that_is_damaged_or_of_other_code_is_made_anew(
     yardstick: Yardstick, photograph: Images, cache: Path, damage: str
 ) -> None:
-    expected = kept_curve(yardstick, photograph, 2)
+    expected = cached_curve(yardstick, photograph, 2)
     (file,) = (cache / "curves").iterdir()
     whole = json.loads(file.read_text())
     file.write_text(damage)
-    assert kept_curve(yardstick, photograph, 2) == pytest.approx(expected)
+    assert cached_curve(yardstick, photograph, 2) == pytest.approx(expected)
     again = json.loads(file.read_text())
     assert again.keys() == whole.keys()
     assert all(again[key] == pytest.approx(whole[key]) for key in whole)
@@ -175,7 +174,7 @@ def test_where_no_curve_can_be_kept_that_is_said_and_the_work_goes_on(
     yardstick: Yardstick, photograph: Images, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache.write_text("a file")
-    assert len(kept_curve(yardstick, photograph, 1)) == 2
+    assert len(cached_curve(yardstick, photograph, 1)) == 2
     assert "so the next run optimizes again; FAST_STYLE_CACHE names another folder" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fast_style.cli.network_names import free_name, own_name, save_as
-from fast_style.system.files import copied_whole
+from fast_style.system.files import atomic_copy
 
 WANTED = Path("checkpoints/wave.safetensors")
 
@@ -109,8 +109,8 @@ def test_a_copy_is_whole_or_not_there() -> None:
     Path("source").write_bytes(b"all of it")
     Path("target").write_bytes(b"older")
     with pytest.raises(FileExistsError):
-        copied_whole(Path("source"), Path("target"))
+        atomic_copy(Path("source"), Path("target"))
     assert Path("target").read_bytes() == b"older"
     with pytest.raises(FileNotFoundError):
-        copied_whole(Path("none"), Path("new"))
+        atomic_copy(Path("none"), Path("new"))
     assert sorted(path.name for path in Path().iterdir()) == ["source", "target"]

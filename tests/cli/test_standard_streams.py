@@ -19,7 +19,7 @@ from fast_style.cli import stylize
 from fast_style.cli.hydra_app import run
 from fast_style.errors import CheckpointError, ImageError
 from fast_style.networks import LightNet
-from fast_style.system.files import is_url, what_of_url
+from fast_style.system.files import explain_url, is_url
 from fast_style.zoo.saving import Metadata, save_network
 
 Call = Callable[..., bytes]
@@ -145,7 +145,7 @@ def test_a_url_is_told_to_be_one_in_python(folder: Path) -> None:
     Path("ab:").mkdir()
     Path("ab:/c.png").touch()
     assert not any(map(is_url, ("ab:/c.png", "C:/a.jpg", "12:30.jpg", "a: b.jpg", "photo.jpg", "/a:/b.jpg")))
-    assert what_of_url("file:///photos/a.jpg") == "file:///photos/a.jpg is a URL; give the path alone, /photos/a.jpg"
+    assert explain_url("file:///photos/a.jpg") == "file:///photos/a.jpg is a URL; give the path alone, /photos/a.jpg"
 
 
 def test_whoever_has_read_enough_hears_no_complaint() -> None:

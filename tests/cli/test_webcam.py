@@ -31,11 +31,10 @@ from fast_style.cli.hydra_app import register_resolvers
 from fast_style.cli.overrides import CONFIGS, read_arguments
 from fast_style.errors import CameraError, ConfigError, VideoError
 from fast_style.live.keys import KEYS, Action, help_lines
-from fast_style.live.meter import Figures
-from fast_style.live.painter import Look
 from fast_style.live.session import Session
-from fast_style.live.status import Status
-from fast_style.live.virtual import VirtualCamera
+from fast_style.live.status import Figures, Status
+from fast_style.live.stylizer import Look
+from fast_style.live.virtual_camera import VirtualCamera
 from fast_style.video.frames import Frame
 from fast_style.video.writer import VideoWriter
 from fast_style.zoo import networks

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fast_style.data.batches import Batches
-from fast_style.data.module import Stream
+from fast_style.data.datamodule import EndlessSampler
 
 
 class Noise:
@@ -32,14 +32,14 @@ class Growing(Noise):
 
 
 def batches(count: int, workers: int, batch_size: int = 3) -> list[tuple[Tensor, Tensor]]:
-    return list(islice(Batches(Noise(), batch_size, Stream(7, 0), workers), count))
+    return list(islice(Batches(Noise(), batch_size, EndlessSampler(7, 0), workers), count))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_give_what_one_process_gives_however_fast_it_is_taken(workers: int) -> None:
     expected = batches(60, 0)
     taken = []
-    for number, batch in enumerate(islice(Batches(Noise(), 3, Stream(7, 0), workers), 60)):
+    for number, batch in enumerate(islice(Batches(Noise(), 3, EndlessSampler(7, 0), workers), 60)):
         # What is kept must not change while workers go on, and they go on as far as they can.
         taken.append(batch)
         time.sleep(0.02 if number % 10 == 0 else 0)
@@ -57,7 +57,7 @@ def test_a_batch_is_bytes_with_the_channels_last_in_memory(workers: int) -> None
 
 
 def test_two_passes_at_once_do_not_disturb_each_other() -> None:
-    loader = Batches(Noise(), 2, Stream(7, 0), 1)
+    loader = Batches(Noise(), 2, EndlessSampler(7, 0), 1)
     expected = batches(20, 0, 2)
     one, two = iter(loader), iter(loader)
     for number in range(10):
@@ -69,4 +69,4 @@ def test_two_passes_at_once_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_pictures_of_different_sizes_are_an_error(workers: int) -> None:
     with pytest.raises(RuntimeError, match="size"):
-        next(iter(Batches(Growing(), 2, Stream(7, 0), workers)))
+        next(iter(Batches(Growing(), 2, EndlessSampler(7, 0), workers)))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fast_style.data.module import ContentData, Stream, packaged_photographs
+from fast_style.data.datamodule import ContentData, EndlessSampler, packaged_photographs
 from fast_style.errors import ConfigError, ImageError
 
 
@@ -32,28 +32,28 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
-def first(count: int, stream: Stream) -> list[tuple[int, int]]:
+def first(count: int, stream: EndlessSampler) -> list[tuple[int, int]]:
     return list(islice(stream, count))
 
 
 @pytest.mark.parametrize(("length", "world_size"), [(12, 1), (12, 3), (13, 3), (2, 4), (1, 1)])
 def test_processes_share_every_epoch_without_overlap_or_remainder(length: int, world_size: int) -> None:
     # As many passes as there are processes, so that their shares are equal.
-    shares = [first(length, Stream(length, 0, 0, rank, world_size)) for rank in range(world_size)]
+    shares = [first(length, EndlessSampler(length, 0, 0, rank, world_size)) for rank in range(world_size)]
     seen = sorted(key for share in shares for key in share)
     assert seen == [(epoch, index) for epoch in range(world_size) for index in range(length)]
 
 
 def test_two_processes_see_together_what_one_sees_in_batches_of_twice_the_size() -> None:
-    alone = first(24, Stream(7, seed=5))
-    one, two = (first(12, Stream(7, 5, 0, rank, 2)) for rank in (0, 1))
+    alone = first(24, EndlessSampler(7, seed=5))
+    one, two = (first(12, EndlessSampler(7, 5, 0, rank, 2)) for rank in (0, 1))
     for step in range(6):
         assert set(alone[4 * step : 4 * step + 4]) == {*one[2 * step : 2 * step + 2], *two[2 * step : 2 * step + 2]}
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        keys = first(50, Stream(50, seed, start=50 * epoch))
+        keys = first(50, EndlessSampler(50, seed, start=50 * epoch))
         assert {epoch} == {key[0] for key in keys}
         return [index for _, index in keys]
 
@@ -63,9 +63,9 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 3), (3, 1)])
 def test_what_was_seen_does_not_come_again_whatever_the_number_of_processes(before: int, after: int) -> None:
-    alone = first(30, Stream(7, 5))
-    seen = [key for rank in range(before) for key in first(6 // before, Stream(7, 5, 0, rank, before))]
-    rest = [key for rank in range(after) for key in first(24 // after, Stream(7, 5, 6, rank, after))]
+    alone = first(30, EndlessSampler(7, 5))
+    seen = [key for rank in range(before) for key in first(6 // before, EndlessSampler(7, 5, 0, rank, before))]
+    rest = [key for rank in range(after) for key in first(24 // after, EndlessSampler(7, 5, 6, rank, after))]
     assert set(seen) == set(alone[:6])
     assert set(rest) == set(alone[6:])
 
@@ -90,7 +90,7 @@ def test_pictures_that_were_seen_are_counted_and_not_loaded_again(photo: Path) -
     data.load_state_dict({"seen": 4})
     assert data.state_dict() == {"seen": 4}
     _, turn = next(iter(data.train_dataloader()))
-    assert turn.tolist() == [index for _, index in first(6, Stream(6, 0))[4:]]
+    assert turn.tolist() == [index for _, index in first(6, EndlessSampler(6, 0))[4:]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg  # type: ignore[import-untyped]
 
-from fast_style.data.module import packaged_photographs
+from fast_style.data.datamodule import packaged_photographs
 from fast_style.encoders import vgg as vgg_encoder
 from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, WeightsError

@@ -31,7 +31,7 @@ from fast_style.images.picture import open_picture, write_image
 from fast_style.images.rasters import Raster
 from fast_style.networks import LightNet
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo.saving import Metadata
 
 TAGS, IFD = ExifTags.Base, ExifTags.IFD

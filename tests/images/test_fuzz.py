@@ -32,7 +32,7 @@ from fast_style.images.kept import Kept
 from fast_style.images.picture import open_picture
 from fast_style.images.tensors import read_image
 from fast_style.networks import LightNet, ResidualNet, TransformNet
-from fast_style.system import untrusted
+from fast_style.system import input_limits
 from fast_style.zoo import saving
 from fast_style.zoo.saving import Metadata, load_network, save_network
 
@@ -186,7 +186,7 @@ def quiet(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 def read_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: None) -> Callable[[bytes], None]:
     """Every way in which this package reads a picture."""
     # What may be large may take its time; here it would take it hundreds of times.
-    monkeypatch.setattr(untrusted, "MAX_PIXELS", 2**20)
+    monkeypatch.setattr(input_limits, "MAX_PIXELS", 2**20)
     folder = tmp_path / "photos"
     folder.mkdir()
     Image.new("RGB", (40, 40)).save(folder / "good.png")

@@ -23,7 +23,7 @@ from fast_style.images.picture import (
     resize_short_side,
     write_image,
 )
-from fast_style.system.untrusted import MAX_BYTES, MAX_PIXELS
+from fast_style.system.input_limits import MAX_BYTES, MAX_PIXELS
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 

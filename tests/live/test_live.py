@@ -28,14 +28,13 @@ from small_cameras import (
 from small_videos import Pixels, picture, pixels_of, times_of
 
 from fast_style.errors import CameraError, ConfigError, VideoError
-from fast_style.live.camera import Captured
+from fast_style.live.camera import CameraFrame
 from fast_style.live.keys import Action
 from fast_style.live.latest import Latest
-from fast_style.live.meter import Meter
-from fast_style.live.pace import LEAST, Pace
-from fast_style.live.painter import Look, Painter
 from fast_style.live.recorder import Recorder, check_recording
 from fast_style.live.session import Session
+from fast_style.live.status import Meter
+from fast_style.live.stylizer import LEAST, AdaptiveSize, LiveStylizer, Look
 from fast_style.stylizing.controls import Controls
 from fast_style.video.frames import Frame
 from fast_style.video.writer import VideoWriter
@@ -150,7 +149,7 @@ def test_what_the_network_raises_is_raised_where_one_waits_for_it() -> None:
 
 def test_a_camera_that_hangs_is_not_waited_for() -> None:
     class Hanging(Injected):
-        def frames(self) -> Generator[Captured, None, None]:
+        def frames(self) -> Generator[CameraFrame, None, None]:
             threading.Event().wait(2)
             yield from ()
 
@@ -176,7 +175,7 @@ def test_figures_are_of_the_last_second() -> None:
 
 
 def test_the_size_is_lowered_until_the_network_keeps_up_and_never_raised() -> None:
-    pace = Pace(960, rate=30)
+    pace = AdaptiveSize(960, rate=30)
 
     def seconds(side: int) -> float:
         return 0.2 * (side / 960) ** 2
@@ -195,7 +194,7 @@ def test_the_size_is_lowered_until_the_network_keeps_up_and_never_raised() -> No
 
 
 def test_it_has_a_least_size_and_may_be_fixed() -> None:
-    slow, fixed = Pace(960, rate=30), Pace(960)
+    slow, fixed = AdaptiveSize(960, rate=30), AdaptiveSize(960)
     for _ in range(99):
         slow.took(10.0)
         fixed.took(10.0)
@@ -230,7 +229,7 @@ class Named:
 def test_the_styles_of_several_networks_are_one_list() -> None:
     one, other = Named("waves", "stars"), Named("stars")
     networks: Any = {"one": one, "stars": other}
-    painter = Painter(networks, Controls(brush=1.5, grain=0.5, seed=3))
+    painter = LiveStylizer(networks, Controls(brush=1.5, grain=0.5, seed=3))
     assert painter.styles == ["waves", "stars (one)", "stars"]
     assert [painter.find(name) for name in (None, "stars (one)", "stars")] == [0, 1, 2]
     with pytest.raises(ConfigError, match=r"no network here knows 'dots'; choose from waves, stars \(one\), "):
@@ -249,7 +248,7 @@ def test_what_was_painted_in_another_look_does_not_shine_through() -> None:
             return image.point(lambda level: 40 * len(self.calls))
 
     networks: Any = {"one": Noisy("waves")}
-    painter = Painter(networks, temporal=1.0)
+    painter = LiveStylizer(networks, temporal=1.0)
     waves = picture(0, WIDTH, HEIGHT)
     assert number_in(painter(waves, Look())) == 40
     assert number_in(painter(waves, Look())) < 60  # steadied

@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fast_style.data.batches import Pictures
-from fast_style.data.module import ContentData
+from fast_style.data.batches import TrainingImages
+from fast_style.data.datamodule import ContentData
 from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, DataError
 from fast_style.training.bad_images import BadPictures
@@ -57,7 +57,7 @@ BAD_FILES = (
 )
 
 
-def train(folder: Path, pictures: Pictures, steps: int = 9, every: int = 4) -> Path:
+def train(folder: Path, pictures: TrainingImages, steps: int = 9, every: int = 4) -> Path:
     """Train for some steps, one picture each, and return the run's folder."""
     run = folder / "run"
     heldout = [folder / "heldout.png"]
@@ -75,7 +75,7 @@ def train(folder: Path, pictures: Pictures, steps: int = 9, every: int = 4) -> P
     return run
 
 
-def stand_in(folder: Path, pictures: Pictures, **attributes: Any) -> Any:
+def stand_in(folder: Path, pictures: TrainingImages, **attributes: Any) -> Any:
     """What the callback asks a trainer for."""
     return SimpleNamespace(
         datamodule=SimpleNamespace(pictures=pictures),

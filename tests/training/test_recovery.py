@@ -24,8 +24,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from PIL import Image
 from pytorch_optimizer import SOAP
 
-from fast_style.data.batches import Pictures
-from fast_style.data.module import ContentData
+from fast_style.data.batches import TrainingImages
+from fast_style.data.datamodule import ContentData
 from fast_style.data.photographs import Photographs
 from fast_style.data.procedural import ProceduralPictures
 from fast_style.encoders.vgg import VGGEncoder
@@ -78,7 +78,7 @@ class Run:
         self.folder, self.encoder, self.style = folder, encoder, style
         self.path = folder / "run" / "last.ckpt"
 
-    def pictures(self, kind: str) -> Pictures:
+    def pictures(self, kind: str) -> TrainingImages:
         if kind == "procedural":
             return ProceduralPictures(32, length=7)
         return Photographs(self.folder / "photos", 32, max_bad=1.0)

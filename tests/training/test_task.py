@@ -17,7 +17,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from pytorch_optimizer import SOAP
 from torch import Tensor
 
-from fast_style.data.module import ContentData
+from fast_style.data.datamodule import ContentData
 from fast_style.data.procedural import ProceduralPictures
 from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, TrainingError

@@ -13,7 +13,7 @@ from small_cameras import Clock
 from small_videos import picture, times_of, write_video
 
 from fast_style.errors import ConfigError, VideoError
-from fast_style.live.video_camera import VideoCamera
+from fast_style.live.camera import VideoCamera
 from fast_style.video import VIDEO_SUFFIXES, VideoReport, stylize_video
 from fast_style.video.extras import fitting_suffix
 from fast_style.video.kinds import kind_of

@@ -8,7 +8,7 @@ from typing import Any
 from fast_style.backends import BACKENDS
 from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import ConfigError, require_choice
-from fast_style.system.precision import PRECISIONS
+from fast_style.system.devices import PRECISIONS
 
 PARTS = ("step", "stylize", "startup", "loader", "quality", "scale")
 

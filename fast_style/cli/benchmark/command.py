@@ -23,7 +23,7 @@ from fast_style.cli.benchmark.scale import scale
 from fast_style.cli.benchmark.scale_jobs import check, scale_jobs
 from fast_style.cli.hydra_app import duration, plain, run
 from fast_style.errors import ConfigError
-from fast_style.system.files import written_whole
+from fast_style.system.files import atomic_write
 
 #: Raised when the meaning of a key of the output changes.
 FORMAT = 2
@@ -56,7 +56,7 @@ def main(config: DictConfig) -> None:
     }
 
     def write(done: str) -> None:
-        with written_whole(output) as file:
+        with atomic_write(output) as file:
             file.write(json.dumps(report, indent=1, allow_nan=False).encode())
         print(f"{done}: done after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fast_style.data.batches import Batches, Pictures
-from fast_style.data.module import Stream, packaged_photographs
+from fast_style.data.batches import Batches, TrainingImages
+from fast_style.data.datamodule import EndlessSampler, packaged_photographs
 from fast_style.data.photographs import Photographs
-from fast_style.data.prepare.packing import one_thread, pack
+from fast_style.data.prepare.pack import one_thread, pack
 from fast_style.data.procedural import ProceduralPictures
 
 
@@ -41,7 +41,7 @@ def measure_loader(
         for archive in archives:
             pack(source, archive, 2 * size, workers=len(os.sched_getaffinity(0)), size=size)
         read = dict(zip(("source", "packed .zip", "packed .npz"), (source, *archives), strict=True))
-        pictures: dict[str, Pictures] = {name: Photographs(path, size) for name, path in read.items()}
+        pictures: dict[str, TrainingImages] = {name: Photographs(path, size) for name, path in read.items()}
         cases: dict[str, Callable[[], float]] = {"memory map": lambda: copied(archives[1], size, seconds)}
         for name, each in pictures.items():
             cases[name] = lambda each=each: made(each, seconds)  # type: ignore[misc]
@@ -61,16 +61,18 @@ def copied(path: Path, size: int, seconds: float) -> float:
     return rate(lambda index: np.array(memory[places[index % 4096] :][:length]), seconds)
 
 
-def made(pictures: Pictures, seconds: float) -> float:
+def made(pictures: TrainingImages, seconds: float) -> float:
     """Return the rate at which this process makes pictures, in the order of a training."""
-    stream = iter(Stream(len(pictures), 0))
+    stream = iter(EndlessSampler(len(pictures), 0))
     return rate(lambda index: pictures[next(stream)], seconds)
 
 
-def received(pictures: Pictures, batch: int, seconds: float) -> float:
+def received(pictures: TrainingImages, batch: int, seconds: float) -> float:
     """Return the rate at which this process receives pictures from a worker that has a core to itself."""
     mine, *others = sorted(os.sched_getaffinity(0))
-    loader = Batches(pictures, batch, Stream(len(pictures), 0), 1, lambda worker: os.sched_setaffinity(0, {mine}))
+    loader = Batches(
+        pictures, batch, EndlessSampler(len(pictures), 0), 1, lambda worker: os.sched_setaffinity(0, {mine})
+    )
     batches = iter(loader)
     os.sched_setaffinity(0, others or {mine})
     try:

@@ -50,7 +50,7 @@ def composed(settings: list[str]) -> DictConfig:
 
 
 class Noise:
-    """Pictures that cost nothing to make. See fast_style.data.module.Pictures."""
+    """Images that cost nothing to make. See fast_style.data.batches.TrainingImages."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.picture = torch.randint(0, 256, (3, size, size), dtype=torch.uint8)

@@ -19,7 +19,7 @@ from fast_style.cli.benchmark.judge import Judge, OneStyle, PlainLoss, terms_of
 from fast_style.cli.benchmark.step import NEVER, composed, place
 from fast_style.cli.benchmark.turns import Turns
 from fast_style.cli.hydra_app import build, find_pictures, plain
-from fast_style.data.module import ContentData
+from fast_style.data.datamodule import ContentData
 from fast_style.errors import ConfigError
 
 #: The part of its time for which a training is tried out, and the part of it that is then planned for steps: previews

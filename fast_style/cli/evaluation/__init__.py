@@ -1,1 +1,1 @@
-"""What the command evaluate compares, measures and writes."""
+"""Parts of the command evaluate: columns to compare, measurements, and the report."""

@@ -1,4 +1,4 @@
-"""What scripts/evaluate.py compares: a network in one of its styles, or a folder of pictures, each a column."""
+"""Columns of an evaluation: each a network in one of its styles, or a folder of stylized images."""
 
 import glob
 import sys
@@ -25,12 +25,12 @@ STYLE_SETTINGS = ("image", "size", "layers")
 
 
 class Column(ABC):
-    """A way to stylize, and what it aims at.
+    """A column of the report: stylized images and their style.
 
     Attributes:
-        name: the heading.
+        name: its heading.
         kind: `network` or `pictures`.
-        style: what it aims at.
+        style: the style they are compared with.
         sha256: of a network, the digest of its weights, in hexadecimal.
     """
 

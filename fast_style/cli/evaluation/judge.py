@@ -1,4 +1,4 @@
-"""What scripts/evaluate.py measures of a picture, and how pictures are summed up. See evaluate."""
+"""Measurements of stylized images, and their medians and quartiles."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,8 +6,7 @@ from typing import Any
 
 from fast_style.errors import ImageError
 from fast_style.evaluation import visible_faults
-from fast_style.evaluation.curve_cache import kept_curve
-from fast_style.evaluation.yardstick import Yardstick, equivalent_iterations, quartiles, structure
+from fast_style.evaluation.yardstick import Yardstick, cached_curve, equivalent_iterations, quartiles, structure
 from fast_style.types import Images
 
 #: Pictures by their short side in pixels.
@@ -15,7 +14,7 @@ Sizes = Mapping[int, Images]
 
 
 class Judge:
-    """Measures pictures that aim at one style.
+    """Measures images stylized in one style.
 
     Args:
         yardstick: the loss that places a picture.
@@ -48,7 +47,7 @@ class Judge:
             raise ImageError(f"{name}: stylized, its short side is below {self._size} pixels, where it is compared")
         photograph = photographs[self._size]
         if name not in self._curves:
-            self._curves[name] = kept_curve(self.yardstick, photograph, self._steps, self._lr, show)
+            self._curves[name] = cached_curve(self.yardstick, photograph, self._steps, self._lr, show)
         curve = self._curves[name]
         terms = self.yardstick.losses(photograph, output)
         total = terms.pop("total")

@@ -1,4 +1,4 @@
-"""The page that scripts/evaluate.py writes: one file with tables, what they mean, and contact sheets."""
+"""The report of an evaluation as one page of HTML: tables, explanations and contact sheets."""
 
 import base64
 import io

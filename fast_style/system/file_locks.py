@@ -1,4 +1,4 @@
-"""Who writes which file: large ones that grow for hours under a name of their own, and many that several make."""
+"""Locks on files: one process writes a file, however many would."""
 
 import contextlib
 import os
@@ -12,25 +12,25 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fast_style.errors import DataError
-from fast_style.system.files import longer
+from fast_style.system.files import append_to_name
 
 # What is older, in seconds, may have been left by a process that was killed.
 _STALE = 3600
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[Path]:
-    """Yield the name under which `path` may grow, with .part behind it, for this process alone.
+def locked_part_file(path: Path) -> Iterator[Path]:
+    """Lock a file for this process, and yield the name to write it under until it is whole: its own with .part behind.
 
-    What stands under that name stays when the block ends, however it ends: it is the block's to use again or to remove.
+    The part stays when the block ends, however that ends: the block renames it, removes it or goes on with it later.
 
     Raises:
-        DataError: if another process is at it.
+        DataError: if another process has the lock.
         OSError: if the folder cannot be written to.
     """
-    part = path.with_name(longer(path.name, ".part"))
+    part = path.with_name(append_to_name(path.name, ".part"))
     # Two processes would write into one another's file, even after the first has given it its real name.
-    lock = FileLock(part.with_name(longer(part.name, ".lock")))
+    lock = FileLock(part.with_name(append_to_name(part.name, ".lock")))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -41,19 +41,19 @@ def claimed(path: Path) -> Iterator[Path]:
         _release(lock)
 
 
-class Claims:
-    """Which of many files this process alone may make, of several that have the same to do.
+class FileLocks:
+    """Locks on many files, for several processes that share one list of work.
 
-    The system gives back what a process held that was killed. Where it knows no locks, each process may make all.
+    The system releases the locks of a process that is killed. Where it knows no locks, every process gets them all.
     """
 
     def __init__(self) -> None:
         self._held: dict[Path, FileLock] = {}
-        self._turn = threading.Lock()
+        self._mutex = threading.Lock()
 
     def take(self, path: Path) -> bool:
-        """Return whether this process may make a file, in a folder that is there: no other is at it."""
-        # Any thread may give it back. The name is short, however long that of the file is.
+        """Lock a file in an existing folder; return False if another process has it."""
+        # Any thread may release it. The name is short, however long that of the file is.
         name = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
         lock = FileLock(path.with_name(f".{name}.lock"), thread_local=False)
         try:
@@ -62,22 +62,22 @@ class Claims:
             return False
         except (OSError, NotImplementedError):
             return True
-        with self._turn:
+        with self._mutex:
             self._held[path] = lock
         return True
 
     def give(self, path: Path) -> None:
-        """Let others make a file, if this process might."""
-        with self._turn:
+        """Release a file, if this process has it."""
+        with self._mutex:
             lock = self._held.pop(path, None)
         if lock is not None:
             _release(lock)
 
 
-def sweep_claims(folder: Path) -> None:
-    """Remove what was left in a folder by processes that were killed while they held claims."""
+def remove_stale_locks(folder: Path) -> None:
+    """Remove the lock files that killed processes left in a folder."""
     for file in folder.glob(f".{'[0-9a-f]' * 16}.lock"):
-        # Also of one that is held.
+        # It may be held by now.
         with contextlib.suppress(OSError, NotImplementedError, Timeout):
             if time.time() - file.stat().st_mtime >= _STALE:
                 lock = FileLock(file)

@@ -1,4 +1,4 @@
-"""Every picture of a source looked at in full: which are good, and what is wrong with the others."""
+"""A check of training images: each is decoded in full, and what is wrong is reported."""
 
 import hashlib
 import io
@@ -14,21 +14,22 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
-from fast_style.archives.sources import Source, printable
+from fast_style.archives import Archive
 from fast_style.data.photographs import Photographs
-from fast_style.data.pixels import open_pictures, size_of_npy
+from fast_style.data.pixel_archive import open_images, size_of_npy
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.picture import open_picture
-from fast_style.system.parent import end_with_parent
+from fast_style.system.processes import end_with_parent
+from fast_style.system.text import printable
 
 T = TypeVar("T")
-#: Is told how it goes: how many pictures are done, of how many.
+#: Called with the progress: images done, and images in all.
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one picture is.
+class CheckedImage:
+    """The properties of one readable image.
 
     Attributes:
         name: the path inside the source.
@@ -36,7 +37,7 @@ class Finding:
         format: as Pillow names it, such as "JPEG", or "NPY".
         width: in pixels, upright.
         height: in pixels, upright.
-        digest: the same for files that are the same byte for byte.
+        digest: a hash of the file, by which duplicates are found.
     """
 
     name: str
@@ -53,73 +54,75 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What all pictures of a source are.
+class CheckReport:
+    """The result of a check.
 
     Attributes:
-        good: those that can be read to their end, in the order of their names.
-        bad: the names of the others, with the reasons.
-        refused: what is no picture to this program, by name, with the reasons: a link in an archive, for one.
+        good: the images that can be decoded in full, in the order of their names.
+        bad: the reasons why others cannot, by name.
+        refused: the reasons why files are never read, by name, such as links in an archive.
     """
 
-    good: Sequence[Finding]
+    good: Sequence[CheckedImage]
     bad: Mapping[str, str]
     refused: Mapping[str, str]
 
     @property
     def formats(self) -> Mapping[str, int]:
-        """How many there are of each format, most first."""
+        """The number of images of each format, most first."""
         return dict(Counter(finding.format for finding in self.good).most_common())
 
     @property
     def duplicates(self) -> list[list[str]]:
-        """The names that stand for the same file, byte for byte, as groups of two or more."""
+        """The names of identical files, in groups of two or more."""
         groups = defaultdict(list)
         for finding in self.good:
             groups[finding.digest].append(finding.name)
         return [names for names in groups.values() if len(names) > 1]
 
     def small(self, size: int) -> list[str]:
-        """Return the names of the pictures with a short side below `size` pixels."""
+        """Return the names of images with a short side below `size` pixels."""
         return [finding.name for finding in self.good if finding.short_side < size]
 
 
-def survey(source: str | Path, workers: int = 0, on_progress: OnProgress = lambda done, total: None) -> Survey:
-    """Look at every picture of a source, to its last pixel.
+def check_images(
+    source: str | Path, workers: int = 0, on_progress: OnProgress = lambda done, total: None
+) -> CheckReport:
+    """Decode every image of a source in full.
 
     Args:
         source: a folder of any depth, a .zip, an uncompressed .tar or an .npz of pixels.
-        workers: how many processes look; 0: this one.
-        on_progress: is told how many pictures are done, of how many.
+        workers: the number of processes; 0: this one.
+        on_progress: called after each image.
 
     Raises:
-        DataError: if the source is missing or has no usable picture.
+        DataError: if the source is missing or has no usable image.
     """
-    names, files = list_pictures(source)
+    names, files = list_images(source)
     good, bad = [], {}
-    for done, (name, found) in enumerate(zip(names, look_at_each(files, names, _examine, workers), strict=True), 1):
-        if isinstance(found, Finding):
+    for done, (name, found) in enumerate(zip(names, map_images(files, names, _examine, workers), strict=True), 1):
+        if isinstance(found, CheckedImage):
             good.append(found)
         else:
             bad[name] = found
         on_progress(done, len(names))
-    return Survey(good, bad, files.refused)
+    return CheckReport(good, bad, files.refused)
 
 
-def list_pictures(source: str | Path) -> tuple[list[str], Source]:
-    """Return the names of the pictures that training would take from a source, in order, and their files.
+def list_images(source: str | Path) -> tuple[list[str], Archive]:
+    """Return the names of the images that training would use, in order, and the archive.
 
     Raises:
-        DataError: if the source is missing or has no usable picture.
+        DataError: if the source is missing or has no usable image.
     """
-    files = open_pictures(source)
+    files = open_images(source)
     return Photographs(source, getattr(files, "crop_size", None) or 32).names, files
 
 
-def look_at_each(
-    files: Source, names: Sequence[str], look: Callable[[str, bytes], T], workers: int
+def map_images(
+    files: Archive, names: Sequence[str], look: Callable[[str, bytes], T], workers: int
 ) -> Iterator[T | str]:
-    """Yield, in order, what `look` makes of each picture's name and bytes; for one it fails on, the reason.
+    """Apply `look` to the name and bytes of each image, and yield its results in order; for a failure, the reason.
 
     Raises:
         ConfigError: if the number of workers is negative.
@@ -146,7 +149,7 @@ def look_at_each(
         raise DataError("a worker process was killed, mostly for want of memory; set workers to fewer") from error
 
 
-def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+def group_by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     """Group names by their reasons, numbers in these aside; most first."""
     groups = defaultdict(list)
     for name, reason in reasons.items():
@@ -155,7 +158,7 @@ def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 class _Each(Dataset[Any], Generic[T]):
-    def __init__(self, files: Source, names: Sequence[str], look: Callable[[str, bytes], T]) -> None:
+    def __init__(self, files: Archive, names: Sequence[str], look: Callable[[str, bytes], T]) -> None:
         self.files, self.names, self.look = files, names, look
 
     def __len__(self) -> int:
@@ -170,16 +173,16 @@ class _Each(Dataset[Any], Generic[T]):
             return printable(str(error).removeprefix(f"{name}: ")) or "too large for this machine's memory"
 
 
-def _examine(name: str, content: bytes) -> Finding:
+def _examine(name: str, content: bytes) -> CheckedImage:
     digest = hashlib.blake2b(content, digest_size=16).digest()
     if name.endswith(".npy"):
-        return Finding(name, len(content), "NPY", *size_of_npy(content, printable(name)), digest)
+        return CheckedImage(name, len(content), "NPY", *size_of_npy(content, printable(name)), digest)
     picture = open_picture(io.BytesIO(content), printable(name))
-    return Finding(name, len(content), picture.format, *picture.rgb.size, digest)
+    return CheckedImage(name, len(content), picture.format, *picture.rgb.size, digest)
 
 
 def _end_with_parent(parent: int, worker: int) -> None:
-    # It would wait for ever that somebody takes what it made.
+    # Otherwise it would wait forever for a reader of its results.
     end_with_parent(parent)
 
 

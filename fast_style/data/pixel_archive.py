@@ -1,9 +1,9 @@
-"""Pictures as plain pixels in one .npz: training crops are cut from the file in place, and nothing is decoded.
+"""Images as uncompressed pixels in one .npz: training crops are read from the file in place, without decoding.
 
 An .npz is a zip of NumPy arrays, which `numpy.load` and any unzip program read and which cannot carry code. Here each
-array is a picture of (height, width, 3) bytes, stored as it is, with a checksum.
+array is an image of (height, width, 3) bytes, stored uncompressed, with a checksum.
 
-Read with read() and not mapped into memory: a file that is cut short meanwhile would kill a process that has it mapped.
+The file is read and not mapped into memory: a process that maps a file is killed when the file is truncated.
 """
 
 import io
@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.archives.sources import Source, Zip, open_source, printable
+from fast_style.archives import Archive, ZipArchive, open_archive
 from fast_style.errors import DataError, ImageError
 from fast_style.system.files import BinaryFile
-from fast_style.system.untrusted import MAX_PIXELS, open_regular
+from fast_style.system.input_limits import MAX_PIXELS, open_regular_file
+from fast_style.system.text import printable
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -50,12 +51,12 @@ class PixelArchive:
         """
         self.path = Path(path)
         self._opened: tuple[int, io.BufferedReader] | None = None
-        files = open_source(path)
-        if not isinstance(files, Zip):
+        files = open_archive(path)
+        if not isinstance(files, ZipArchive):
             raise DataError(f"{printable(str(path))}: no .npz, whatever its name says; give one that pack has written")
         self._zip, self._places = files, files.places()
-        note = re.fullmatch(re.escape(_NOTE).replace(r"\{\}", r"(\d{1,9})"), files.comment.decode("latin-1"))
-        self.crop_size = int(note[1]) if note else None
+        comment = re.fullmatch(re.escape(_NOTE).replace(r"\{\}", r"(\d{1,9})"), files.comment.decode("latin-1"))
+        self.crop_size = int(comment[1]) if comment else None
 
     @property
     def refused(self) -> Mapping[str, str]:
@@ -109,7 +110,7 @@ class PixelArchive:
         # Processes that share an open file share its position too: each opens its own.
         if self._opened is None or self._opened[0] != os.getpid():
             self._close()
-            self._opened = os.getpid(), open_regular(self.path, math.inf)
+            self._opened = os.getpid(), open_regular_file(self.path, math.inf)
         return self._opened[1]
 
     def _close(self) -> None:
@@ -123,13 +124,13 @@ class PixelArchive:
         return {**self.__dict__, "_opened": None}
 
 
-def open_pictures(path: str | Path) -> Source:
+def open_images(path: str | Path) -> Archive:
     """List the files of a folder or an archive, one of pixels by its name.
 
     Raises:
         DataError: if it is missing, damaged, or compressed as a whole.
     """
-    return PixelArchive(path) if Path(path).suffix.lower() == SUFFIX else open_source(path)
+    return PixelArchive(path) if Path(path).suffix.lower() == SUFFIX else open_archive(path)
 
 
 def to_npy(image: Image.Image) -> bytes:
@@ -152,7 +153,7 @@ def size_of_npy(content: bytes, name: str) -> tuple[int, int]:
     return width, height
 
 
-def note(size: int) -> bytes:
+def crop_size_note(size: int) -> bytes:
     """Return what to write into an archive of pictures for crops of this size."""
     return _NOTE.format(size).encode()
 

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from fast_style.data.photographs import Photographs
-from fast_style.data.pixels import PixelArchive, note
-from fast_style.data.prepare.inspection import survey
-from fast_style.data.prepare.packing import pack
+from fast_style.data.pixel_archive import PixelArchive, crop_size_note
+from fast_style.data.prepare.check import check_images
+from fast_style.data.prepare.pack import pack
 from fast_style.errors import ConfigError, DataError, FastStyleError
 
 
@@ -230,7 +230,7 @@ def test_a_check_compares_the_checksums(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.rindex(b"\x93NUMPY") + 2000] ^= 1
     path.write_bytes(content)
-    found = survey(path)
+    found = check_images(path)
     assert [(finding.name, finding.format, finding.width, finding.height) for finding in found.good] == [
         ("a.npy", "NPY", 50, 40)
     ]
@@ -261,5 +261,5 @@ def test_the_size_it_was_made_for_is_read_from_its_note(tmp_path: Path) -> None:
     saved(tmp_path / "a.npz", a=noise(40, 40))
     assert PixelArchive(tmp_path / "a.npz").crop_size is None
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
-        archive.comment = note(40)
+        archive.comment = crop_size_note(40)
     assert PixelArchive(tmp_path / "a.npz").crop_size == 40

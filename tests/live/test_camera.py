@@ -15,9 +15,7 @@ from small_cameras import Clock
 from small_videos import picture, write_video
 
 from fast_style.errors import CameraError
-from fast_style.live.device import DeviceCamera
-from fast_style.live.sources import open_camera
-from fast_style.live.video_camera import VideoCamera
+from fast_style.live.camera import DeviceCamera, VideoCamera, open_camera
 
 
 def test_a_video_is_played_in_real_time_and_over_again(tmp_path: Path) -> None:

@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 from permissions import without_privileges
 
-from fast_style.archives.sources import Source, open_source, printable
+from fast_style.archives import Archive, open_archive
 from fast_style.errors import DataError, ImageError
-from fast_style.system.untrusted import MAX_BYTES
+from fast_style.system.input_limits import MAX_BYTES
+from fast_style.system.text import printable
 
 Zip = zipfile.ZipFile
 Tar = tarfile.TarFile
 
 
-def content(source: Source, name: str) -> bytes:
+def content(source: Archive, name: str) -> bytes:
     with source.open(name) as file:
         return file.read()
 
@@ -82,7 +83,7 @@ def test_an_unsafe_member_of_a_zip_is_never_read(tmp_path: Path, member: Callabl
     with Zip(tmp_path / "some.zip", "w") as archive:
         member(archive)
         archive.writestr("good.jpg", b"good")
-    source = open_source(tmp_path / "some.zip")
+    source = open_archive(tmp_path / "some.zip")
     assert list(source.names()) == ["good.jpg"]
     ((name, told),) = source.refused.items()
     assert told.startswith(reason)
@@ -109,7 +110,7 @@ def test_an_unsafe_member_of_a_tar_is_never_read(tmp_path: Path, member: Callabl
     with tarfile.open(tmp_path / "some.tar", "w") as archive:
         member(archive)
         tar_member("good.jpg")(archive)
-    source = open_source(tmp_path / "some.tar")
+    source = open_archive(tmp_path / "some.tar")
     assert list(source.names()) == ["good.jpg"]
     ((name, told),) = source.refused.items()
     assert told == reason
@@ -123,7 +124,7 @@ def test_a_huge_member_of_a_tar_is_never_read(tmp_path: Path) -> None:
     member.size = MAX_BYTES + 1
     (tmp_path / "huge.tar").write_bytes(member.tobuf())
     os.truncate(tmp_path / "huge.tar", MAX_BYTES + 10_240)  # nothing but a hole
-    source = open_source(tmp_path / "huge.tar")
+    source = open_archive(tmp_path / "huge.tar")
     assert list(source.names()) == []
     assert source.refused["a.jpg"].startswith("it claims 600,000,001 bytes")
 
@@ -136,7 +137,7 @@ def test_folders_in_archives_are_no_files(tmp_path: Path) -> None:
         tar_member("folder", tarfile.DIRTYPE)(packed)
         tar_member("folder/a.jpg")(packed)
     for kind in ("zip", "tar"):
-        source = open_source(tmp_path / f"some.{kind}")
+        source = open_archive(tmp_path / f"some.{kind}")
         assert (list(source.names()), dict(source.refused)) == (["folder/a.jpg"], {})
 
 
@@ -155,7 +156,7 @@ def test_of_two_files_of_one_name_the_last_counts(tmp_path: Path) -> None:
             packed.addfile(member, io.BytesIO(data))
         tar_member("b.jpg", tarfile.SYMTYPE, "a.jpg")(packed)
     for kind in ("zip", "tar"):
-        source = open_source(tmp_path / f"some.{kind}")
+        source = open_archive(tmp_path / f"some.{kind}")
         assert (list(source.names()), dict(source.refused)) == (["a.jpg"], {"b.jpg": "a link"})
         assert content(source, "a.jpg") == b"last"
 
@@ -165,7 +166,7 @@ def test_a_member_never_swells_beyond_the_size_it_declares(tmp_path: Path) -> No
     with Zip(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.jpg", bytes(50_000_000))
         archive.getinfo("a.jpg").file_size = 1000
-    source = open_source(path)
+    source = open_archive(path)
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match="Bad CRC-32"):
@@ -181,7 +182,7 @@ def test_a_tar_keeps_little_of_each_member_in_memory(tmp_path: Path) -> None:
             tar_member(f"folder/{index:08}.jpg")(archive)
     tracemalloc.start()
     try:
-        source = open_source(tmp_path / "many.tar")
+        source = open_archive(tmp_path / "many.tar")
         # A name and two numbers; what Python's reader knows of each takes about 2 KB.
         assert tracemalloc.get_traced_memory()[1] < 2000 * 500
     finally:
@@ -202,7 +203,7 @@ def test_a_tar_that_leads_backwards_ends(tmp_path: Path, size: int) -> None:
     path = tmp_path / "loop.tar"
     path.write_bytes(tar_header("a.jpg", 0) + tar_header("b.jpg", size) + bytes(10_240))
     with pytest.raises(DataError, match="neither a folder nor a whole"):
-        open_source(path)
+        open_archive(path)
 
 
 def test_a_tar_with_an_endless_name_takes_no_memory(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_tar_with_an_endless_name_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "long.tar").write_bytes(header)
     os.truncate(tmp_path / "long.tar", 2 * 10**9)
     with pytest.raises(DataError, match="a header of absurd length"):
-        open_source(tmp_path / "long.tar")
+        open_archive(tmp_path / "long.tar")
 
 
 def test_damage_between_two_members_of_a_tar_is_no_end(tmp_path: Path) -> None:
@@ -224,7 +225,7 @@ def test_damage_between_two_members_of_a_tar_is_no_end(tmp_path: Path) -> None:
     damaged[1024:1100] = b"?" * 76
     path.write_bytes(damaged)
     with pytest.raises(DataError, match=r"\(damaged at byte 1024\); download it again"):
-        open_source(path)
+        open_archive(path)
 
 
 def test_a_tar_that_ends_in_a_zip_is_a_tar(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_a_tar_that_ends_in_a_zip_is_a_tar(tmp_path: Path) -> None:
         member = tarfile.TarInfo("some.zip")
         member.size = len(inner.getvalue())
         packed.addfile(member, io.BytesIO(inner.getvalue()))
-    assert list(open_source(tmp_path / "some.tar").names()) == ["some.zip"]
+    assert list(open_archive(tmp_path / "some.tar").names()) == ["some.zip"]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
@@ -249,7 +250,7 @@ def test_a_source_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) 
         case "loop":
             path.symlink_to(path)
     with pytest.raises(DataError, match="cannot be read") as caught:
-        open_source(path)
+        open_archive(path)
     assert "\n" not in str(caught.value)
 
 
@@ -261,7 +262,7 @@ def test_what_is_no_regular_file_in_a_folder_is_not_waited_for(tmp_path: Path) -
     (tmp_path / "gone.jpg").touch()
     (tmp_path / "huge.jpg").touch()
     os.truncate(tmp_path / "huge.jpg", MAX_BYTES + 1)
-    source = open_source(tmp_path)
+    source = open_archive(tmp_path)
     (tmp_path / "gone.jpg").unlink()
     (tmp_path / "gone.jpg").mkdir()
     reasons = {}
@@ -286,13 +287,13 @@ def test_folders_and_files_without_permission_are_told(public: Path) -> None:
     (public / "secret.jpg").touch(0o000)
     (public / "open.jpg").write_bytes(b"abc")
     with without_privileges():
-        source = open_source(public)
+        source = open_archive(public)
         assert sorted(source.names()) == ["open.jpg", "secret.jpg"]
         assert source.refused == {"closed/": "the folder cannot be listed (Permission denied)"}
         with pytest.raises(ImageError, match=r"secret\.jpg: cannot be opened \(Permission denied\)"):
             source.open("secret.jpg")
         with pytest.raises(DataError, match=r"closed: cannot be read \(Permission denied\); check its permissions"):
-            open_source(public / "closed")
+            open_archive(public / "closed")
     (public / "closed").chmod(0o700)
 
 
@@ -307,7 +308,7 @@ def test_folders_of_any_depth_are_listed(tmp_path: Path, monkeypatch: pytest.Mon
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(len(inspect.stack()) + 100)  # instead of a thousand folders
         try:
-            (name,) = open_source(tmp_path).names()
+            (name,) = open_archive(tmp_path).names()
         finally:
             sys.setrecursionlimit(limit)
         assert name == "x/" * depth + "a.jpg"
@@ -322,7 +323,7 @@ def test_a_name_that_is_not_unicode_can_be_opened_and_printed(tmp_path: Path) ->
     raw = os.fsencode(tmp_path) + b"/caf\xe9\n\x1b[31m.jpg"
     with open(raw, "wb") as file:
         file.write(b"abc")
-    source = open_source(tmp_path)
+    source = open_archive(tmp_path)
     (name,) = source.names()
     assert content(source, name) == b"abc"
     assert printable(name) == r"caf\udce9\n\x1b[31m.jpg"

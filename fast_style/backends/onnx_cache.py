@@ -1,6 +1,6 @@
-"""Networks converted for runtimes that need no torch: once, in a process of its own, then kept in a folder of ours.
+"""Networks as ONNX for runtimes without torch: converted once, then taken from the cache folder.
 
-torch converts, and is large: in a process of its own it costs the caller neither memory nor start-up.
+torch converts them, in a process of its own, so that the caller pays neither its memory nor its start-up.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from fast_style.errors import CheckpointError, ConfigError
-from fast_style.system.cache import cache_folder, keep
-from fast_style.system.extras import how_to_install
+from fast_style.system.cache import cache_folder, write_cached
+from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo.network_file import NetworkFile
 
 #: The exit status of fast_style.backends.export when its last line says what is wrong.
@@ -25,7 +25,7 @@ _PACKAGE = Path(__file__).parents[1]
 _DIGEST_BYTES = 32
 
 
-def converted(file: NetworkFile, backend: str) -> bytes:
+def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
     """Return a network as ONNX, checked in a backend (`onnx` or `openvino`), from the cache if it is there.
 
     Raises:
@@ -44,7 +44,7 @@ def converted(file: NetworkFile, backend: str) -> bytes:
         outcome = f"{time.monotonic() - began:.0f} s"
     finally:
         print(outcome, file=sys.stderr, flush=True)
-    keep(path, hashlib.sha256(model).digest() + model, "converts")
+    write_cached(path, hashlib.sha256(model).digest() + model, "converts")
     return model
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fast_style.system.precision import torch_computes_bfloat16
+from fast_style.system.devices import torch_computes_bfloat16
 
 
 @pytest.mark.parametrize(

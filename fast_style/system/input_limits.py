@@ -1,4 +1,4 @@
-"""Reading pictures that may come from anyone: what is opened at all, and what Pillow must be told before."""
+"""Limits for images that may come from anyone: their pixels and bytes, regular files only, Pillow's settings."""
 
 import contextlib
 import ctypes
@@ -28,7 +28,7 @@ with contextlib.suppress(OSError, AttributeError):
 
 
 @contextlib.contextmanager
-def own_limits() -> Iterator[None]:
+def pillow_limits() -> Iterator[None]:
     """Pillow without warnings, but with MAX_PIXELS.
 
     Both are settings of the process: of several threads the first makes them, and the last puts back what was there.
@@ -50,7 +50,7 @@ def own_limits() -> Iterator[None]:
                 _settings.close()
 
 
-def open_regular(path: str | Path, max_bytes: float = MAX_BYTES) -> io.BufferedReader:
+def open_regular_file(path: str | Path, max_bytes: float = MAX_BYTES) -> io.BufferedReader:
     """Open a file to read, if it is one: a pipe would be waited for, and a device need not end.
 
     Raises:

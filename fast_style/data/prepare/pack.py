@@ -1,4 +1,4 @@
-"""A collection of pictures brought down to what training can see of it, in one archive that is quick to read."""
+"""Packing of training images: reduced to what training can see, in one archive that is fast to read."""
 
 import io
 import math
@@ -14,30 +14,30 @@ from pathlib import Path, PurePosixPath
 import torch
 from PIL import Image
 
-from fast_style.archives.sources import printable
 from fast_style.data.photographs import Photographs
-from fast_style.data.pixels import SUFFIX, note, to_npy
-from fast_style.data.prepare.inspection import OnProgress, list_pictures, look_at_each
+from fast_style.data.pixel_archive import SUFFIX, crop_size_note, to_npy
+from fast_style.data.prepare.check import OnProgress, list_images, map_images
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.picture import flatten, open_picture, resize_short_side
-from fast_style.system.file_lock import claimed
-from fast_style.system.files import take_place
-from fast_style.system.untrusted import MAX_PIXELS
+from fast_style.system.file_locks import locked_part_file
+from fast_style.system.files import replace_file
+from fast_style.system.input_limits import MAX_PIXELS
+from fast_style.system.text import printable
 
 #: At 95 and with colors at half the resolution, as cameras write them.
 _JPEG = {"quality": 95, "subsampling": "4:2:0"}
 
 
 @dataclass(frozen=True)
-class Packed:
-    """What became of a collection.
+class PackReport:
+    """The result of packing.
 
     Attributes:
-        pictures: how many are in the archive.
-        untouched: how many of them are the very files of the source.
+        pictures: the number of images in the archive.
+        untouched: how many of them are unchanged copies of the files.
         file_size: of the archive, in bytes.
-        bad: the names of the pictures that could not be read, and are left out, with the reasons.
-        refused: what is no picture to this program, by name, with the reasons.
+        bad: the reasons why images could not be read and are left out, by name.
+        refused: the reasons why files are never read, by name.
     """
 
     pictures: int
@@ -55,7 +55,7 @@ def pack(
     overwrite: bool = False,
     on_progress: OnProgress = lambda done, total: None,
     size: int | None = None,
-) -> Packed:
+) -> PackReport:
     """Write the pictures of a source into a .zip, as JPEGs, or into an .npz, as pixels that nothing has to decode.
 
     A crop for training is cut from at least half of a picture's short side: with twice the size of the crops, all
@@ -87,14 +87,14 @@ def pack(
     as_pixels, size = output.suffix.lower() == SUFFIX, short_side // 2 if size is None else size
     if as_pixels and not 32 <= size <= short_side:
         raise ConfigError(f"size must be from 32 to the short_side, {short_side}, not {size}")
-    names, files = list_pictures(source)
+    names, files = list_images(source)
     inside, bad, taken, untouched = _names_inside(names, ".npy" if as_pixels else ".jpg"), {}, 0, 0
     shrink: Callable[[str, bytes], _Content] = partial(_shrink, short_side=short_side)
     if as_pixels:
         shrink = partial(_to_pixels, size=size, short_sides=_spread(names, size, short_side))
-    shrunk = look_at_each(files, names, shrink, workers)
+    shrunk = map_images(files, names, shrink, workers)
     try:
-        with claimed(output) as part:
+        with locked_part_file(output) as part:
             try:
                 with zipfile.ZipFile(part, "w") as archive:
                     for done, (name, content) in enumerate(zip(names, shrunk, strict=True), 1):
@@ -104,14 +104,14 @@ def pack(
                             archive.writestr(_member(inside[name]), content.file)
                             taken, untouched = taken + 1, untouched + content.untouched
                         on_progress(done, len(names))
-                    archive.comment = note(size) if as_pixels else b""
-                take_place(part, output)
+                    archive.comment = crop_size_note(size) if as_pixels else b""
+                replace_file(part, output)
             finally:
                 part.unlink(missing_ok=True)
     except OSError as error:
         remedy = "give another output" if isinstance(error, PermissionError) else "make room, or give another output"
         raise DataError(f"{output}: cannot be written ({error.strerror or error}); {remedy}") from error
-    return Packed(taken, untouched, output.stat().st_size, bad, files.refused)
+    return PackReport(taken, untouched, output.stat().st_size, bad, files.refused)
 
 
 def check_output(source: Path, output: Path, overwrite: bool) -> None:

@@ -13,12 +13,12 @@ import torch
 from small_runs import ROOT
 
 import fast_style
-from fast_style.backends import conversions
-from fast_style.backends.conversions import converted, require_packages
+from fast_style.backends import onnx_cache
+from fast_style.backends.onnx_cache import converted_to_onnx, require_packages
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.networks import LightNet, ResidualNet, TransformNet
 from fast_style.system.cache import cache_folder
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo.network_file import NetworkFile, read_network_file
 from fast_style.zoo.saving import Metadata, save_network
 
@@ -38,7 +38,7 @@ def count(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         done.append(backend)
         return f"{backend} {len(done)}".encode()
 
-    monkeypatch.setattr(conversions, "_convert", convert)
+    monkeypatch.setattr(onnx_cache, "_convert", convert)
     return lambda: len(done)
 
 
@@ -53,10 +53,10 @@ def test_a_network_is_converted_once_and_that_is_said(
     tmp_path: Path, count: Callable[[], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = network_file(tmp_path)
-    first = converted(file, "onnx")
+    first = converted_to_onnx(file, "onnx")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"{file.path}: converting it for backend=onnx, once ... 0 s\n")
-    assert converted(file, "onnx") == first == b"onnx 1"
+    assert converted_to_onnx(file, "onnx") == first == b"onnx 1"
     assert capsys.readouterr() == ("", "")
     assert count() == 1
 
@@ -66,7 +66,7 @@ def test_other_weights_another_network_and_another_backend_are_converted_anew(
 ) -> None:
     for file in (network_file(tmp_path), network_file(tmp_path, seed=1), network_file(tmp_path, ResidualNet)):
         for backend in ("onnx", "openvino"):
-            converted(file, backend)
+            converted_to_onnx(file, backend)
     assert count() == 6
 
 
@@ -74,8 +74,8 @@ def test_weights_that_are_read_into_another_network_are_converted_anew(
     tmp_path: Path, count: Callable[[], int]
 ) -> None:
     file = network_file(tmp_path)
-    converted(file, "onnx")
-    converted(NetworkFile(file.path, file.data, {"class": "Other"}, file.sha256, file.metadata), "onnx")
+    converted_to_onnx(file, "onnx")
+    converted_to_onnx(NetworkFile(file.path, file.data, {"class": "Other"}, file.sha256, file.metadata), "onnx")
     assert count() == 2
 
 
@@ -86,11 +86,11 @@ def test_a_damaged_file_in_the_cache_is_made_again(
     tmp_path: Path, cache: Path, count: Callable[[], int], damage: Callable[[bytes], bytes]
 ) -> None:
     file = network_file(tmp_path)
-    converted(file, "onnx")
+    converted_to_onnx(file, "onnx")
     (kept,) = cache.iterdir()
     kept.write_bytes(damage(kept.read_bytes()))
-    assert converted(file, "onnx") == b"onnx 2"
-    assert converted(file, "onnx") == b"onnx 2"
+    assert converted_to_onnx(file, "onnx") == b"onnx 2"
+    assert converted_to_onnx(file, "onnx") == b"onnx 2"
     assert count() == 2
 
 
@@ -98,7 +98,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_does_without(
     tmp_path: Path, count: Callable[[], int], cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cache.write_text("not a folder")
-    assert converted(network_file(tmp_path), "onnx") == b"onnx 1"
+    assert converted_to_onnx(network_file(tmp_path), "onnx") == b"onnx 1"
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[1].startswith(f"{cache}: cannot be written (")
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    assert converted(file, "onnx") == b"onnx 1"
+    assert converted_to_onnx(file, "onnx") == b"onnx 1"
     assert list(cache.iterdir()) == []
 
 
@@ -128,7 +128,7 @@ def test_the_cache_is_where_the_system_keeps_such_things(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("status", "errors", "answer"),
     [
-        (conversions.TOLD, "a warning\nnet: its network, 'X', is unknown here\n", "^net: its network, 'X', is unkn"),
+        (onnx_cache.TOLD, "a warning\nnet: its network, 'X', is unknown here\n", "^net: its network, 'X', is unkn"),
         (1, "Traceback\nImportError: no such thing\n", r"cannot be converted \(ImportError: no such thing\); use b"),
         (-9, "", r"cannot be converted \(the process ended with status -9\); use backend=torch$"),
         (0, "", r"cannot be converted \(the process ended with status 0\); use backend=torch$"),
@@ -142,7 +142,7 @@ def test_a_conversion_that_fails_gets_one_line(
 
     monkeypatch.setattr(subprocess, "run", ended)
     with pytest.raises(CheckpointError, match=answer):
-        converted(network_file(tmp_path), "openvino")
+        converted_to_onnx(network_file(tmp_path), "openvino")
     assert not cache.exists()
 
 
@@ -158,7 +158,7 @@ def test_what_is_not_installed_is_named_with_the_remedy(tmp_path: Path, monkeypa
 
 
 def test_without_a_checkout_the_packages_themselves_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fast_style.system.extras._ROOT", tmp_path)
+    monkeypatch.setattr("fast_style.system.optional_packages._ROOT", tmp_path)
     # What the project's own file says, in its order.
     expected = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["video"]
     said = how_to_install("video")

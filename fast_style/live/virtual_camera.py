@@ -1,4 +1,4 @@
-"""A camera that does not exist, for other programs to see the pictures with."""
+"""A virtual camera, by which other programs see the stylized frames."""
 
 import importlib
 import importlib.util
@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 
 from fast_style.errors import CameraError, ConfigError
-from fast_style.live.painter import resized
-from fast_style.system.extras import how_to_install
+from fast_style.live.stylizer import resized
+from fast_style.system.optional_packages import how_to_install
 from fast_style.video.frames import Bytes
 
 
 class VirtualCamera:
-    """Sends pictures to OBS's virtual camera, or on Linux to one of v4l2loopback's.
+    """Sends frames to the virtual camera of OBS, or on Linux to one of v4l2loopback.
 
     Args:
-        width: of its pictures, in pixels; others are brought to it.
+        width: of its frames, in pixels; other frames are resized.
         height: likewise.
-        rate: pictures a second, about.
+        rate: frames a second, about.
 
     Attributes:
         device: what other programs call it.
@@ -45,7 +45,7 @@ class VirtualCamera:
         self.device: str = self._camera.device
 
     def send(self, pixels: Bytes) -> None:
-        """Show a picture, of shape (height, width, 3).
+        """Send a frame of shape (height, width, 3).
 
         Raises:
             CameraError: if the device is gone.
@@ -56,5 +56,5 @@ class VirtualCamera:
             raise CameraError(f"{self.device}: the virtual camera is gone ({error})") from None
 
     def close(self) -> None:
-        """Let nobody see anything more."""
+        """Close the device."""
         self._camera.close()

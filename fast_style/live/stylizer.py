@@ -1,7 +1,9 @@
-"""How live pictures look, and the networks that make them look so."""
+"""Live frames through the networks: the look that keys change, and the size at which a network keeps up."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,14 +20,20 @@ if TYPE_CHECKING:
 
 #: How much a key changes the strength.
 _STEP = 0.1
+#: How many frames are timed before the size changes. The first one or two may wait for a network to be compiled.
+_ENOUGH = 5
+#: The share of the time of a frame that the network may take; the rest is for the camera and the window.
+_SHARE = 0.9
+#: Sizes are multiples of this, and at least LEAST, in pixels.
+_SIZE_STEP, LEAST = 32, 192
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a person changes while the pictures run.
+    """What keys change: style, strength and colors.
 
     Attributes:
-        style: which one, from 0 on.
+        style: its index, from 0 on.
         strength: see Controls.
         preserve_color: see Controls.
     """
@@ -35,7 +43,7 @@ class Look:
     preserve_color: str = "none"
 
     def after(self, action: Action, styles: int) -> "Look":
-        """Return the look after a key, with so many styles to choose from; the same if the key is for something else.
+        """Return the look after a key; the same one if the key is for something else.
 
         Args:
             action: what the key does.
@@ -53,27 +61,27 @@ class Look:
         return self
 
 
-class Paints(Protocol):
-    """What makes a picture of a camera's."""
+class StylizesFrames(Protocol):
+    """A callable that stylizes frames."""
 
     @property
     def styles(self) -> list[str]:
         """The names of the styles, in the order in which keys go through them."""
 
     def __call__(self, pixels: Bytes, look: Look) -> Bytes:
-        """Return a picture, of shape (height, width, 3), as it is to be seen."""
+        """Return the stylized frame, of shape (height, width, 3)."""
 
 
-class Painter:
-    """Networks, whose styles are one list.
+class LiveStylizer:
+    """Stylizes frames by any of several networks, whose styles form one list.
 
     Args:
         stylizers: the networks, by name.
-        controls: what no key changes.
+        controls: settings that no key changes.
         temporal: how much of the flicker to take away, from 0 to 1. See `Smoother`.
 
     Attributes:
-        styles: see Paints; a style that several networks know has the network's name behind it, if that is another.
+        styles: their names; of a style that several networks have, the network's name follows in parentheses.
 
     Raises:
         ConfigError: if `temporal` is out of range, or what it needs is not installed.
@@ -91,10 +99,10 @@ class Painter:
         self._controls, self._temporal = controls or Controls(), temporal
         self._smoother = Smoother(temporal) if temporal else None
         self._before: tuple[Look, tuple[int, ...]] | None = None
-        self._painted = 0
+        self._count = 0
 
     def find(self, style: str | None) -> int:
-        """Return which style has a name; nothing: the first.
+        """Return the index of a style by its name; None: the first.
 
         Raises:
             ConfigError: if none has.
@@ -108,25 +116,61 @@ class Painter:
         raise ConfigError(f"first: no network here knows {style!r}; choose from {', '.join(self.styles)}")
 
     def __call__(self, pixels: Bytes, look: Look) -> Bytes:
-        """See Paints."""
+        """See StylizesFrames."""
         stylizer, style = self._choices[look.style]
-        # Grain that stood still would look like dirt on the glass.
-        seed = (self._controls.seed + self._painted) % 2**64 if self._controls.grain else self._controls.seed
-        self._painted += 1
+        # New grain for each frame: grain that stands still looks like dirt on the lens.
+        seed = (self._controls.seed + self._count) % 2**64 if self._controls.grain else self._controls.seed
+        self._count += 1
         controls = replace(
             self._controls, style=style, strength=look.strength, preserve_color=look.preserve_color, seed=seed
         )
-        painted: Bytes = np.asarray(stylizer(Image.fromarray(pixels), controls=controls), np.uint8)
+        stylized: Bytes = np.asarray(stylizer(Image.fromarray(pixels), controls=controls), np.uint8)
         if self._smoother is None:
-            return painted
+            return stylized
         if self._before != (look, pixels.shape):
-            # What was painted in another look must not shine through.
+            # Smoothing over time must not mix two looks.
             self._smoother, self._before = Smoother(self._temporal), (look, pixels.shape)
-        return self._smoother(pixels, painted)
+        return self._smoother(pixels, stylized)
 
 
 def resized(pixels: Bytes, width: int, height: int) -> Bytes:
-    """Return a picture, of shape (height, width, 3), at a size."""
+    """Resize a frame of shape (height, width, 3)."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
+
+class AdaptiveSize:
+    """Lowers the size of the frames until the network is as fast as the camera.
+
+    The size never rises again: changes back and forth would be seen.
+
+    Args:
+        long_side: of the first frames, in pixels.
+        rate: the frame rate to be reached; 0: the size stays.
+
+    Attributes:
+        long_side: of the frames from now on, in pixels.
+    """
+
+    def __init__(self, long_side: int, rate: float = 0.0) -> None:
+        self.long_side = long_side
+        self._rate = rate
+        self._seconds: deque[float] = deque(maxlen=_ENOUGH)
+
+    def took(self, seconds: float) -> None:
+        """Record how long the network took for a frame of `long_side`."""
+        self._seconds.append(seconds)
+        if not self._rate or len(self._seconds) < _ENOUGH or self.long_side <= LEAST:
+            return
+        present, wanted = median(self._seconds), _SHARE / self._rate
+        if present > 1 / self._rate:
+            # The time is proportional to the number of pixels.
+            fitting = self.long_side * (wanted / present) ** 0.5
+            self.long_side = max(LEAST, int(fitting) // _SIZE_STEP * _SIZE_STEP)
+            self._seconds.clear()
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height at which to stylize a frame."""
+        scale = min(1.0, self.long_side / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))

@@ -23,12 +23,12 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from fast_style.data.prepare.downloads import COCO, Archive, download
+from fast_style.data.prepare.download import COCO, PublishedFile, download
 from fast_style.errors import ConfigError, DataError
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(len(CONTENT))
-ARCHIVE = Archive("photos.zip", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+ARCHIVE = PublishedFile("photos.zip", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 TWICE = (0.0, 0.0)
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -314,8 +314,8 @@ def test_no_mixture_of_mishaps_leaves_another_file(
 def test_a_killed_download_goes_on(server: Server, tmp_path: Path) -> None:
     server.answers = [partial(file, pace=0.2), file]
     program = (
-        "import sys; from pathlib import Path; from fast_style.data.prepare.downloads import Archive, download;"
-        "download(Archive(sys.argv[1], int(sys.argv[2]), sys.argv[3]), sys.argv[4], Path(sys.argv[5]))"
+        "import sys; from pathlib import Path; from fast_style.data.prepare.download import PublishedFile, download;"
+        "download(PublishedFile(sys.argv[1], int(sys.argv[2]), sys.argv[3]), sys.argv[4], Path(sys.argv[5]))"
     )
     arguments = [ARCHIVE.name, str(ARCHIVE.size), ARCHIVE.sha256, server.address, str(tmp_path)]
     process = subprocess.Popen([sys.executable, "-c", program, *arguments])

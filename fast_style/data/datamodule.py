@@ -1,4 +1,4 @@
-"""Content pictures, in an order that every process can work out for itself."""
+"""The Lightning data module: training images in an order that each process can compute, and held-out images."""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,25 +11,25 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fast_style.data.batches import Batches, Pictures
+from fast_style.data.batches import Batches, TrainingImages
 from fast_style.errors import ConfigError
 from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 
-class Stream(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) without end: each picture once an epoch, in an order that depends on the seed alone.
+class EndlessSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index) without end: each image once an epoch, in an order that depends on the seed alone.
 
-    One stream serves every process: each takes each `world_size`-th key, so that N processes with batches of B
-    together see just what one process with batches of N*B sees, and no picture is left out however the numbers
-    divide: a batch may hold the last pictures of one epoch and the first of the next.
+    All processes share one sequence, of which each takes every `world_size`-th key: N processes with batches of B see
+    together what one process with batches of N*B sees. No image is left out, whatever the numbers: a batch may hold
+    the last images of one epoch and the first of the next.
 
     Args:
-        length: pictures in an epoch.
-        seed: decides the order.
-        start: how many pictures all processes together have already seen.
+        length: images in an epoch.
+        seed: of the order.
+        start: images that all processes together have already seen.
         rank: the number of this process, from 0.
-        world_size: how many processes there are.
+        world_size: the number of processes.
     """
 
     def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1) -> None:
@@ -51,24 +51,24 @@ class Stream(Sampler[tuple[int, int]]):
 
 
 class ContentData(LightningDataModule):
-    """Batches of content pictures to train on, and fixed ones, kept aside, to measure and look at.
+    """Batches of content images to train on, and held-out ones to measure and preview.
 
     Args:
-        pictures: what to train on.
-        heldout: files of the pictures kept aside; nothing: four photographs that scikit-image ships.
+        pictures: the training images.
+        heldout: files of the held-out images; None: four photographs that scikit-image ships.
         heldout_size: their short side in pixels.
-        batch_size: pictures a step, of each process.
-        workers: processes that make or read pictures ahead of time; 0 does it in the training process.
-        seed: decides the order.
+        batch_size: images a step, of each process.
+        workers: processes that make or read images ahead; 0: the training process.
+        seed: of the order.
 
     Raises:
-        ImageError: if a picture kept aside cannot be read.
+        ImageError: if a held-out image cannot be read.
         ConfigError: if a number is out of range.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        pictures: TrainingImages,
         heldout: Sequence[str | Path] | None = None,
         heldout_size: int = 256,
         batch_size: int = 4,
@@ -94,7 +94,7 @@ class ContentData(LightningDataModule):
 
     @property
     def seen(self) -> int:
-        """How many pictures all processes together have been trained on, in this run and those it resumes."""
+        """The number of images that all processes together have trained on, in this run and those it resumes."""
         trainer = self.trainer
         if trainer is None or self._loaded_at is None:
             return self._seen
@@ -102,31 +102,31 @@ class ContentData(LightningDataModule):
         return self._seen + (trainer.global_step - self._loaded_at) * pictures
 
     def state_dict(self) -> dict[str, int]:
-        """Return what a checkpoint has to know. Lightning calls this."""
+        """Return the state for a checkpoint. Lightning calls this."""
         return {"seen": self.seen}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on behind the pictures that were seen. Lightning calls this."""
+        """Restore the state of a checkpoint: go on after the images that were seen. Lightning calls this."""
         self._seen = state_dict["seen"]
 
     def train_dataloader(self) -> Batches:
-        """Return batches of pictures, each with the number of its turn, by which the task chooses its style."""
+        """Return batches of images, each image with the number of its turn, by which the task chooses its style."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         # Here the trainer knows at which step it resumes.
         self._loaded_at = trainer.global_step if trainer else None
-        stream = Stream(len(self.pictures), self.seed, self._seen, rank, world_size)
+        stream = EndlessSampler(len(self.pictures), self.seed, self._seen, rank, world_size)
         return Batches(self.pictures, self.batch_size, stream, self.workers, _leave_signals_to_the_trainer)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn bytes into numbers in [0, 1], on the device: a quarter of the data has to go there."""
+        """Convert bytes to floats in [0, 1] on the device: a quarter of the data has to be copied there."""
         images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
         images = images / 255 if images.dtype == torch.uint8 else images
         images = images.contiguous(memory_format=torch.channels_last)
         return (images, *rest) if rest else images
 
     def val_dataloader(self) -> DataLoader[Images]:
-        """Return the pictures kept aside, one by one: their sizes differ."""
+        """Return the held-out images one by one: their sizes differ."""
         return DataLoader(_Listed(self.heldout), batch_size=None)
 
 

@@ -1,1 +1,0 @@
-"""Folders, zip and tar files as one list of files, read in place."""

@@ -1,0 +1,39 @@
+"""Processes: workers that end with their parent, and the SLURM job that a process runs in."""
+
+import os
+import subprocess
+import threading
+import time
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent is gone: alone, it might wait for it for ever.
+
+    Args:
+        parent: the number of the parent. One that asks for it here may have lost it already.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        # Not sys.exit: the main thread may wait for processes that are gone.
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def slurm_job_id() -> str | None:
+    """Return the name of the job that this process is in, array_task for one of an array; None outside of any."""
+    array, task, job = (os.environ.get(f"SLURM_{name}") for name in ("ARRAY_JOB_ID", "ARRAY_TASK_ID", "JOB_ID"))
+    return f"{array}_{task}" if array else job
+
+
+def requeue_slurm_job() -> None:
+    """Ask SLURM to start this job again; under the same name, it finds this run's folder. Says how that went."""
+    command = ["scontrol", "requeue", str(slurm_job_id())]
+    try:
+        status = subprocess.run(command, check=False).returncode
+        reason = f"status {status}" if status else ""
+    except OSError as error:
+        reason = str(error.strerror)
+    print(f"{' '.join(command)}: {f'failed ({reason}); submit the job again' if reason else 'done'}", flush=True)
