@@ -18,8 +18,8 @@ from zoo_command import command, composed, differences, fixed, folders, portable
 import fast_style
 from fast_style.cli.evaluation.columns import columns_of
 from fast_style.cli.overrides import CONFIGS
-from fast_style.data.module import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError
+from fast_style.images.photographs import packaged_photographs
 from fast_style.networks import LightNet, TransformNet
 from fast_style.zoo import find, networks
 from fast_style.zoo.network_file import read_network_file
