@@ -79,7 +79,9 @@ def losses_at_step_0(script: str, *overrides: str) -> dict[str, float]:
     loss = PerceptualLoss(build(config.encoder), build(config.loss), styles)
     one = torch.ones(1, 1)
     with torch.no_grad():
-        output = build(config.network, styles=1)(photograph, one) if "network" in config else torch.rand_like(photograph)
+        output = (
+            build(config.network, styles=1)(photograph, one) if "network" in config else torch.rand_like(photograph)
+        )
         return {name: float(term) for name, term in loss(photograph, output, one).items()}
 
 

@@ -192,7 +192,9 @@ def test_on_the_oxford_scale_layers_have_its_mean_activations_and_see_the_same(
     before, after = plain(photograph, layers), scaled(photograph, layers)
     for layer in layers:
         ratio = after[layer].norm() / before[layer].norm()
-        torch.testing.assert_close(after[layer], before[layer] * ratio, rtol=1e-3, atol=1e-3 * float(after[layer].max()))
+        torch.testing.assert_close(
+            after[layer], before[layer] * ratio, rtol=1e-3, atol=1e-3 * float(after[layer].max())
+        )
     found = vgg_encoder.mean_activations("vgg16", dict(scaled.convolutions.state_dict()), "imagenet")
     assert found == pytest.approx(vgg_encoder.OXFORD_ACTIVATIONS["vgg16"], rel=1e-3)
 
