@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fast_style.encoders.encoder import Encoder
 from fast_style.encoders.frozen_convolution import FrozenConv
 from fast_style.errors import ConfigError, WeightsError, require_choice
 from fast_style.types import Features, Images
@@ -46,7 +47,7 @@ OXFORD_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
 OXFORD_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
 
 
-class VGGEncoder(nn.Module):
+class VGGEncoder(Encoder):
     """VGG's convolutions, from RGB in [0, 1] to the activations of any named layers.
 
     Layers are named as in the papers, `conv1_1`, `relu1_1`, ..., `pool5`. The weights are frozen.
@@ -131,16 +132,6 @@ class VGGEncoder(nn.Module):
     def layers(self) -> list[str]:
         """The names of all layers, in order."""
         return list(_layer_names(self.architecture))
-
-    def check(self, layers: Collection[str]) -> None:
-        """Make sure that there are layers of these names.
-
-        Raises:
-            ConfigError: if there is no layer of one of the names.
-        """
-        unknown = [layer for layer in layers if layer not in self.layers]
-        if unknown:
-            raise ConfigError(f"{self.architecture} has no layer {unknown[0]}; it has {', '.join(self.layers)}")
 
     def forward(self, images: Images, layers: Collection[str]) -> Features:
         """Return the activations of `layers`, computed in one pass that ends at the deepest of them.

@@ -52,7 +52,7 @@ def defaults(maker: Callable[..., Any]) -> dict[str, Any]:
     for name, parameter in inspect.signature(maker).parameters.items():
         value = parameter.default
         if type(value).__name__ == "_HAS_DEFAULT_FACTORY_CLASS":  # of a dataclass
-            value = maker.__dataclass_fields__[name].default_factory()
+            value = inspect.getattr_static(maker, "__dataclass_fields__")[name].default_factory()
         if value is not inspect.Parameter.empty:
             made[name] = list(value) if isinstance(value, tuple) else value
     return made

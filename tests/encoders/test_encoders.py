@@ -90,7 +90,9 @@ def test_a_layer_asked_for_twice_is_given_once(encoder: VGGEncoder) -> None:
 def test_an_unknown_layer_lists_those_there_are(encoder: VGGEncoder, layer: str) -> None:
     with pytest.raises(ConfigError) as error:
         encoder(torch.rand(1, 3, 32, 32), ["relu1_1", layer])
-    assert message(error).startswith(f"vgg19 has no layer {layer}; it has conv1_1, relu1_1, conv1_2, relu1_2, pool1, ")
+    assert message(error).startswith(
+        f"VGGEncoder has no layer {layer}; it has conv1_1, relu1_1, conv1_2, relu1_2, pool1, "
+    )
 
 
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
