@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 import fast_style
-from fast_style.data.datamodule import packaged_photographs
 from fast_style.errors import FastStyleError
+from fast_style.images.photographs import packaged_photographs
 from fast_style.images.picture import contact_sheet, open_picture, resize_short_side
 from fast_style.stylizing.stylizer import Stylizer
 

@@ -21,8 +21,8 @@ from zoo_card import card, index
 from zoo_command import command, folders, portable
 
 import fast_style
-from fast_style.data.datamodule import packaged_photographs
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
+from fast_style.images.photographs import packaged_photographs
 from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil
 from fast_style.stylizing.stylizer import Stylizer

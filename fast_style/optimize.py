@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
-from fast_style.encoders.vgg import VGGEncoder
+from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError, TrainingError, require_choice
 from fast_style.images.arrays import InMemory, Pixels
 from fast_style.losses import Loss, PerceptualLoss
@@ -27,7 +27,7 @@ OnStep = Callable[[int, float, Images], None]
 def optimize(
     content: Pixels,
     losses: dict[str, Loss],
-    encoder: VGGEncoder,
+    encoder: Encoder,
     styles: Sequence[Style],
     style: StyleWeights,
     *,

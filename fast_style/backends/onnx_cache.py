@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from fast_style.errors import CheckpointError, ConfigError
+from fast_style.system import plugins
 from fast_style.system.cache import cache_folder, write_cached
 from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo.network_file import NetworkFile
@@ -62,7 +63,8 @@ def require_packages(backend: str, *packages: str) -> None:
 def _name(file: NetworkFile, backend: str) -> str:
     # The digest of a network file is that of its weights; what is made of them depends on the code, too.
     rest = hashlib.sha256(json.dumps(file.network, sort_keys=True).encode())
-    for source in (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py"):
+    ours = (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py")
+    for source in (*ours, *plugins.network_sources(str(file.network.get("class")))):
         rest.update(source.read_bytes() if source.exists() else b"")
     return f"{file.sha256}-{rest.hexdigest()[:16]}.{backend}"
 
@@ -88,7 +90,7 @@ def _convert(file: NetworkFile, backend: str) -> bytes:
             input=file.data,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(search)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(search), plugins.VARIABLE: ",".join(plugins.names())},
             check=False,
         )
         lines = done.stderr.decode(errors="replace").strip().splitlines()

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fast_style.batch.names import apart
 from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
+from fast_style.cli.plugins import find_own_configs, import_plugins
 from fast_style.cli.run_folders import nothing_left_of_a_failed_start
 from fast_style.cli.run_id import run_id
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
@@ -90,7 +91,7 @@ def run(
 
     # Hydra would print what is wrong with a configuration over several lines; with "1" it raises it.
     with errors_in_one_line(), full_errors("1"):
-        sys.argv[1:] = rewrite(read_arguments(sys.argv[1:]))
+        sys.argv[1:] = import_plugins(rewrite(read_arguments(sys.argv[1:])))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(checked)()
 
 
@@ -288,7 +289,8 @@ def plain(node: DictConfig) -> dict[str, Any]:
 
 
 def register_resolvers() -> None:
-    """Teach the configuration files functions of their own."""
+    """Teach the configuration files functions of their own, and Hydra where there are more of them."""
+    find_own_configs()
     for name, function in (
         ("joined_keys", lambda node: "+".join(node)),
         ("largest_size", lambda styles: max(style.size for style in styles.values())),
@@ -309,7 +311,9 @@ def native_precision(device: str = "auto") -> str:
 def command(script: str, *overrides: str) -> str:
     """Return the command that runs a script in the way this one was run."""
     python = ["uv", "run", "python"] if "UV_RUN_RECURSION_DEPTH" in os.environ else [_python()]
-    return shlex.join([*python, str(Path(sys.argv[0]).with_name(script)), *overrides])
+    # What was named for this run by a setting, the next one needs as well.
+    plugins = [argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins"]
+    return shlex.join([*python, str(Path(sys.argv[0]).with_name(script)), *overrides, *plugins])
 
 
 def _python() -> str:

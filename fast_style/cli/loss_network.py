@@ -4,7 +4,7 @@ import torch
 from omegaconf import DictConfig
 
 from fast_style.cli.hydra_app import build
-from fast_style.encoders.vgg import VGGEncoder
+from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError, require_choice
 from fast_style.system.devices import usable_device
 
@@ -12,7 +12,7 @@ from fast_style.system.devices import usable_device
 _PRECISIONS = ("bf16-mixed", "32-true")
 
 
-def loss_network(config: DictConfig) -> tuple[VGGEncoder, torch.device]:
+def loss_network(config: DictConfig) -> tuple[Encoder, torch.device]:
     """Return what the settings `encoder`, `device` and `precision` ask for, and the device.
 
     Raises:
@@ -24,5 +24,5 @@ def loss_network(config: DictConfig) -> tuple[VGGEncoder, torch.device]:
         device = usable_device(None if config.device in (None, "auto") else str(config.device))
     except ConfigError as error:
         raise ConfigError(f"{error}, or auto") from None
-    encoder: VGGEncoder = build(config.encoder).to(device)
+    encoder: Encoder = build(config.encoder).to(device)
     return encoder.to(torch.bfloat16) if config.precision == "bf16-mixed" else encoder, device

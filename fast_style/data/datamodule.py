@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fast_style.data.batches import Batches, TrainingImages
 from fast_style.errors import ConfigError
+from fast_style.images.photographs import packaged_photographs
 from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
@@ -71,7 +71,7 @@ class ContentData(LightningDataModule):
         pictures: TrainingImages,
         heldout: Sequence[str | Path] | None = None,
         heldout_size: int = 256,
-        batch_size: int = 4,
+        batch_size: int = 2,
         workers: int = 1,
         seed: int = 0,
     ) -> None:
@@ -149,13 +149,3 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(10))
-
-
-def packaged_photographs() -> list[Path]:
-    """Return the files of four photographs under free licenses that scikit-image ships."""
-    package = find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
-        raise ConfigError("heldout.images must be given: the package scikit-image, which ships some, is missing")
-    # The files, without an import: scikit-image takes long to load.
-    folder = Path(package.submodule_search_locations[0]) / "data"
-    return [folder / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")]

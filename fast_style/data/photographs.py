@@ -37,7 +37,7 @@ class Photographs(Dataset[Tensor]):
         bad: the pictures that this process found unreadable, with the reasons.
     """
 
-    def __init__(self, source: str | Path, size: int, seed: int = 0, max_bad: float = 0.01) -> None:
+    def __init__(self, source: str | Path, size: int = 192, seed: int = 0, max_bad: float = 0.01) -> None:
         """List the pictures, and read the first good one.
 
         Args:

@@ -187,7 +187,7 @@ class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
         ConfigError: if the size is below 32, which is too little for a network to look at, or the seed is negative.
     """
 
-    def __init__(self, size: int, length: int = 100_000, seed: int = 0) -> None:
+    def __init__(self, size: int = 192, length: int = 100_000, seed: int = 0) -> None:
         if size < 32:
             raise ConfigError(f"size must be at least 32 pixels, not {size}")
         if seed < 0:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fast_style.encoders.encoder import Encoder
 from fast_style.encoders.frozen_convolution import FrozenConv
 from fast_style.errors import ConfigError, WeightsError, require_choice
 from fast_style.types import Features, Images
@@ -20,6 +21,7 @@ from fast_style.types import Features, Images
 Architecture = Literal["vgg16", "vgg19"]
 Normalization = Literal["imagenet", "caffe", "none"]
 PaddingMode = Literal["zeros", "replicate", "reflect"]
+Scale = Literal["oxford"]
 
 #: Convolutions in each of the five blocks (Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556, table 1).
 CONVOLUTIONS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -32,11 +34,20 @@ NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 
+#: Mean activation of each ReLU of the Oxford weights, which take pixels from 0 to 255: see mean_activations.
+OXFORD_ACTIVATIONS: dict[str, tuple[float, ...]] = {
+    "vgg16": (22.91, 117.9, 171.1, 179.0, 246.1, 259.7, 169.4, 148.6, 84.74, 21.16, 22.73, 9.995, 1.354),
+    "vgg19": (
+        *(22.41, 96.99, 114.5, 98.50, 120.3, 152.5, 323.6, 466.3),
+        *(497.5, 330.4, 182.2, 45.99, 49.11, 21.12, 9.038, 1.311),
+    ),
+}
+
 OXFORD_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
 OXFORD_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
 
 
-class VGGEncoder(nn.Module):
+class VGGEncoder(Encoder):
     """VGG's convolutions, from RGB in [0, 1] to the activations of any named layers.
 
     Layers are named as in the papers, `conv1_1`, `relu1_1`, ..., `pool5`. The weights are frozen.
@@ -51,6 +62,10 @@ class VGGEncoder(nn.Module):
             in RGB order) or `none` (RGB in [0, 1] as it is). The other two sources know their own.
         padding: what stands around a feature map. VGG was trained with `zeros`; around a picture they are an edge
             that a stylized picture answers with a frame, which `replicate` avoids.
+        scale: how large the activations are. None: as the weights make them. `oxford`: those of each layer are
+            multiplied by a constant, so that their mean on a few photographs is that of the Oxford weights (relu3_3 of
+            VGG16: 169). Published weights of losses are for that scale; the activations of torchvision's weights are
+            some 58 times smaller, and losses without `relative` normalization 58^2 or 58^4 times.
 
     Raises:
         ConfigError: if an argument is not one of the above, or weights and normalization do not fit.
@@ -66,11 +81,13 @@ class VGGEncoder(nn.Module):
         weights: str | Path = "oxford",
         normalization: Normalization | None = None,
         padding: PaddingMode = "replicate",
+        scale: Scale | None = None,
     ) -> None:
         super().__init__()
         require_choice("architecture", architecture, get_args(Architecture))
         require_choice("normalization", normalization, (None, *get_args(Normalization)))
         require_choice("padding", padding, get_args(PaddingMode))
+        require_choice("scale", scale, (None, *get_args(Scale)))
         tensors, convention = _load_weights(architecture, weights, normalization)
         self.architecture = architecture
         self.convolutions = nn.ModuleDict()
@@ -89,21 +106,32 @@ class VGGEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.to(memory_format=torch.channels_last).requires_grad_(False).eval()
+        if scale == "oxford" and weights != "oxford":
+            self._scale_as_oxford(str(weights), convention)
+
+    def _scale_as_oxford(self, weights: str, convention: Normalization) -> None:
+        """Scale each convolution so that its ReLU is on average as active as that of the Oxford weights.
+
+        A ReLU passes a positive factor on, so that the next convolution can take it away again: what the network
+        computes stays the same but for one factor for each layer.
+        """
+        activations = mean_activations(self.architecture, dict(self.convolutions.state_dict()), convention)
+        before = 1.0
+        pairs = zip(self.convolutions.items(), activations, OXFORD_ACTIVATIONS[self.architecture], strict=True)
+        for (name, conv), found, wanted in pairs:
+            assert isinstance(conv, FrozenConv)
+            assert conv.bias is not None
+            if not 0 < found < float("inf"):
+                raise WeightsError(f"{weights}: {name} has a mean activation of {found}, which cannot be scaled")
+            factor = wanted / found
+            conv.weight *= factor / before
+            conv.bias *= factor
+            before = factor
 
     @property
     def layers(self) -> list[str]:
         """The names of all layers, in order."""
         return list(_layer_names(self.architecture))
-
-    def check(self, layers: Collection[str]) -> None:
-        """Make sure that there are layers of these names.
-
-        Raises:
-            ConfigError: if there is no layer of one of the names.
-        """
-        unknown = [layer for layer in layers if layer not in self.layers]
-        if unknown:
-            raise ConfigError(f"{self.architecture} has no layer {unknown[0]}; it has {', '.join(self.layers)}")
 
     def forward(self, images: Images, layers: Collection[str]) -> Features:
         """Return the activations of `layers`, computed in one pass that ends at the deepest of them.
@@ -129,6 +157,35 @@ class VGGEncoder(nn.Module):
             if layer in layers:
                 features[layer] = x
         return features
+
+
+@torch.no_grad()
+def mean_activations(architecture: str, tensors: dict[str, Tensor], convention: str) -> list[float]:
+    """Return the mean activation of each ReLU, in order, on the photographs that scikit-image ships.
+
+    Padded by zeros, as VGG was trained, whatever an encoder that uses the weights is padded by.
+
+    Args:
+        architecture: `vgg16` or `vgg19`.
+        tensors: `{conv1_1.weight: ..., conv1_1.bias: ..., ...}`.
+        convention: a key of NORMALIZATIONS.
+    """
+    # Here, not above: only this needs to read pictures.
+    from fast_style.images.photographs import packaged_photographs
+    from fast_style.images.tensors import read_image
+
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in NORMALIZATIONS[convention])
+    photographs = packaged_photographs()
+    means = dict.fromkeys((name for name in _layer_names(architecture) if name.startswith("conv")), 0.0)
+    for photograph in photographs:
+        x = ((read_image(photograph, size=256) - mean) / std).contiguous(memory_format=torch.channels_last)
+        for name in _layer_names(architecture):
+            if name.startswith("conv"):
+                x = F.relu(F.conv2d(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], padding=1))
+                means[name] += float(x.mean()) / len(photographs)
+            elif name.startswith("pool"):
+                x = F.max_pool2d(x, kernel_size=2)
+    return list(means.values())
 
 
 def _layer_names(architecture: str) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fast_style.encoders.vgg import VGGEncoder
+from fast_style.encoders.encoder import Encoder
 from fast_style.losses import ContentLoss, Loss, PerceptualLoss, StyleLoss, Stylization
 from fast_style.losses.styles import Style
 from fast_style.optimize import optimize
@@ -45,7 +45,7 @@ class Yardstick:
         ConfigError: if no term has a weight, or a layer does not exist.
     """
 
-    def __init__(self, encoder: VGGEncoder, losses: Mapping[str, Loss], style: Style) -> None:
+    def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], style: Style) -> None:
         self.style = style
         self._device = next(encoder.parameters()).device
         self._row = torch.ones(1, 1, device=self._device)
@@ -69,8 +69,8 @@ class Yardstick:
         return {
             "terms": terms,
             "style": {"size": self.style.size, "layers": dict(self.style.layers)},
-            "encoder": encoder.architecture,
-            "padding": next(getattr(layer, "padding_mode", None) for layer in encoder.convolutions.children()),
+            "encoder": getattr(encoder, "architecture", type(encoder).__name__),
+            "padding": next((layer.padding_mode for layer in encoder.modules() if isinstance(layer, nn.Conv2d)), None),
             "precision": str(next(encoder.parameters()).dtype).removeprefix("torch."),
         }
 

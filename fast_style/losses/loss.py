@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fast_style.encoders.vgg import VGGEncoder
+from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError
 from fast_style.losses.styles import Style
 from fast_style.types import Features, Images, StyleWeights
@@ -49,7 +49,7 @@ class Loss(nn.Module, ABC):
             raise ConfigError(f"weight must not be negative, not {weight}")
         self.weight = weight
 
-    def prepare(self, encoder: VGGEncoder, styles: Sequence[Style]) -> None:
+    def prepare(self, encoder: Encoder, styles: Sequence[Style]) -> None:
         """Measure once, before the first call, what the loss has to know of the styles."""
 
     def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fast_style.encoders.vgg import VGGEncoder
+from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError
 from fast_style.losses.loss import Loss, Stylization
 from fast_style.losses.styles import Style
@@ -28,7 +28,7 @@ class PerceptualLoss(nn.Module):
         ConfigError: if no term has a weight, a layer does not exist, or two styles have one name.
     """
 
-    def __init__(self, encoder: VGGEncoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:
+    def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:
         super().__init__()
         names = [style.name for style in styles]
         if twice := sorted({name for name in names if names.count(name) > 1}):

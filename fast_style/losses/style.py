@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from fast_style.encoders.vgg import VGGEncoder
+from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError, require_choice
 from fast_style.losses.loss import Loss, Stylization
 from fast_style.losses.styles import Style
@@ -90,7 +90,7 @@ class StyleLoss(Loss):
         self.layers = layers
         self.normalization = normalization
 
-    def prepare(self, encoder: VGGEncoder, styles: Sequence[Style]) -> None:
+    def prepare(self, encoder: Encoder, styles: Sequence[Style]) -> None:
         """Measure the Gram matrices of each style's picture.
 
         Raises:

@@ -8,8 +8,8 @@ from fast_style.errors import ConfigError
 from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
-#: The layers of Gatys et al. 2015 up to the depth that the content loss needs too.
-LAYERS = {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0}
+#: One layer of each scale, as in Gatys et al. 2015; the deepest counts for less, for it brings shapes of the painting.
+LAYERS = {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 0.3}
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Style:
 
     name: str
     image: Path
-    size: int = 384
+    size: int = 512
     layers: Mapping[str, float] = field(default_factory=lambda: dict(LAYERS))
     artist: str = "unknown"
     work: str = "untitled"

@@ -11,9 +11,12 @@ class TotalVariationLoss(Loss):
 
     Johnson, Alahi & Fei-Fei 2016, section 3.2, https://arxiv.org/abs/1603.08155.
     They sum; we average, so that one weight serves every image size.
+
+    Args:
+        weight: how much the loss counts in the total.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: float = 0.1) -> None:
         super().__init__(weight)
 
     def forward(self, stylization: Stylization) -> Float[Tensor, ""]:

@@ -33,7 +33,7 @@ class BalancedNet(TransformNet):
         ConfigError: if an argument is not a whole number from 1 to 4096, or the dilation is above LARGEST_DILATION.
     """
 
-    def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5, dilation: int = 1) -> None:
+    def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5, dilation: int = 2) -> None:
         super().__init__(styles=styles, width=width, blocks=blocks, dilation=dilation)
         if dilation > LARGEST_DILATION:
             raise ConfigError(f"dilation must be a whole number from 1 to {LARGEST_DILATION}, not {dilation}")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from fast_style.networks import TransformNet
+
 
 class Stylizer:
     """A trained network, and how to ask it.
@@ -217,6 +219,7 @@ def load(
     precision: str = "auto",
     memory: str | int | None = None,
     tiles: str = "exact",
+    network: "type[TransformNet] | None" = None,
 ) -> Stylizer:
     """Load a trained network from its .safetensors file, or by its bare name.
 
@@ -231,11 +234,18 @@ def load(
             Pictures that do not fit are made in tiles, without a seam. Nothing: most of what is free.
         tiles: `exact`, within 2 levels of the whole picture in fp32 with the same reserve, in three to five passes; or
             `fast`, some 30 to 45 dB from it, in two.
+        network: a class of one's own that the file may be of, besides those of `fast_style.networks`, of installed
+            packages with an entry point, and of the modules that FAST_STYLE_PLUGINS names.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
         ConfigError: if backend, device and precision do not fit, or need what is not installed.
     """
+    if network is not None:
+        # Here, not above: where torch does not compute, it is not imported.
+        from fast_style.networks.registry import register
+
+        register(network)
     file = read_network_file(find(Path(path)))
     return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles)
 

@@ -12,8 +12,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fast_style.data.datamodule import packaged_photographs
 from fast_style.errors import ConfigError
+from fast_style.images.photographs import packaged_photographs
 from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil, to_tensor
 from fast_style.losses.styles import Style

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
-from typing import TypeGuard
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from fast_style import networks
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.networks import TransformNet
+from fast_style.networks.registry import known_networks, network_class
 from fast_style.system.files import atomic_write
+from fast_style.system.plugins import NETWORKS
 from fast_style.zoo.network_file import FORMAT, KEY, Metadata, NetworkFile, digest, read_network_file, require_styles
 
 __all__ = ["Metadata", "build_network", "load_network", "save_network"]
@@ -60,7 +60,7 @@ def save_network(
 
 
 def load_network(path: Path) -> tuple[TransformNet, Metadata]:
-    """Read a network. No code in the file is ever run: its class must be one of `fast_style.networks`.
+    """Read a network. No code in the file is ever run: its class must be one that `network_class` knows.
 
     Raises:
         CheckpointError: if the file is missing, damaged, changed since it was written, or not one of ours.
@@ -73,16 +73,20 @@ def build_network(file: NetworkFile) -> TransformNet:
     """Make the network that a file describes.
 
     Raises:
-        CheckpointError: if it is none of `fast_style.networks`, or the file does not fit it.
+        CheckpointError: if `network_class` does not know it, or the file does not fit it.
+        ConfigError: if a package of the user's own cannot be imported.
     """
     path = file.path
     try:
         name, arguments = file.network["class"], file.network["arguments"]
     except KeyError as error:
         raise CheckpointError(f"{path}: its metadata is incomplete or malformed ({error!r})") from None
-    cls = getattr(networks, str(name), None)
-    if not _is_network(cls):
-        raise CheckpointError(f"{path}: its network, {name!r}, is unknown here; upgrade fast_style")
+    cls = network_class(name) if isinstance(name, str) else None
+    if cls is None:
+        raise CheckpointError(
+            f"{path}: its network, {name!r}, is unknown here; upgrade fast_style, or, if it is of another package, "
+            "install that or name it by plugins=..., in Python by network=..."
+        )
     try:
         # On the meta device nothing is allocated, whatever sizes the file claims.
         with torch.device("meta"):
@@ -104,17 +108,13 @@ def require_loadable(network: object) -> None:
         ConfigError: if its class is none that `build_network` makes.
     """
     cls = type(network)
-    if not isinstance(network, TransformNet) or getattr(networks, cls.__name__, None) is not cls:
-        known = [name for name in networks.__all__ if _is_network(getattr(networks, name))]
+    if not isinstance(network, TransformNet) or network_class(cls.__name__) is not cls:
+        place = f"{cls.__module__}:{cls.__qualname__}"
         raise ConfigError(
-            f"network._target_ must be a class that fast_style.networks exports ({', '.join(known)}), for a network "
-            f"file is loaded into nothing else; {cls.__module__}.{cls.__qualname__} is none: move it to "
-            "fast_style/networks/ and add it to __init__.py there"
+            "network must be a subclass of TransformNet that its file can be loaded into: of fast_style.networks "
+            f"({', '.join(known_networks())}), of a module that plugins=... names, or of an installed package with the "
+            f'entry point {NETWORKS}: {cls.__name__} = "{place}"; {place} is none'
         )
-
-
-def _is_network(cls: object) -> TypeGuard[type[TransformNet]]:
-    return isinstance(cls, type) and issubclass(cls, TransformNet) and cls is not TransformNet
 
 
 def _narrowed(path: Path, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

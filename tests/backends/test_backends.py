@@ -177,7 +177,7 @@ def test_the_number_of_threads_is_that_of_openmp(monkeypatch: pytest.MonkeyPatch
         ({"backend": "onnx", "precision": "bf16"}, "precision must be auto or fp32 with backend=onnx, "),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(path: Path, arguments: dict[str, str], answer: str) -> None:
+def test_what_does_not_fit_is_refused_in_one_line(path: Path, arguments: dict[str, Any], answer: str) -> None:
     with pytest.raises(ConfigError) as error:
         fast_style.load(path, **arguments)
     assert str(error.value).startswith(answer)

@@ -136,7 +136,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("trainer.limit_val_batches=2", "there is no setting 'trainer.limit_val_batches'; did you mean +trainer.lim"),
         ("+network.depth=3", "there is no setting 'network.depth'; did you mean network.width? Choose from blocks, d"),
         ("+optimizer.weigt_decay=0.1", "there is no setting 'optimizer.weigt_decay'; did you mean +optimizer.weight"),
-        ("+style.starry_night.layers.relu9_9=1", "vgg19 has no layer relu9_9; it has conv1_1, "),
+        ("+style.starry_night.layers.relu9_9=1", "VGGEncoder has no layer relu9_9; it has conv1_1, "),
         ("network._target_=nowhere.Network", "network: Error loading 'nowhere.Network': ModuleNotFoundError("),
         # choices
         ("style=[]", "style=[] chooses nothing; choose from "),

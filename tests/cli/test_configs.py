@@ -58,7 +58,8 @@ def vgg16_file(folder: Path) -> Path:
     tensors, inputs, index = {}, 3, 0
     for count, channels in zip(CONVOLUTIONS["vgg16"], CHANNELS, strict=True):
         for _ in range(count):
-            tensors[f"features.{index}.weight"] = torch.zeros(channels, inputs, 3, 3)
+            # As many inputs are added up, of which half are not 0.
+            tensors[f"features.{index}.weight"] = torch.randn(channels, inputs, 3, 3) / (4.5 * inputs) ** 0.5
             tensors[f"features.{index}.bias"] = torch.zeros(channels)
             inputs, index = channels, index + 2  # a ReLU between them
         index += 1  # the pooling

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fast_style.data.datamodule import ContentData, EndlessSampler, packaged_photographs
+from fast_style.data.datamodule import ContentData, EndlessSampler
 from fast_style.errors import ConfigError, ImageError
+from fast_style.images.photographs import packaged_photographs
 
 
 class Plain:

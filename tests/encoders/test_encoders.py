@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg  # type: ignore[import-untyped]
 
-from fast_style.data.datamodule import packaged_photographs
 from fast_style.encoders import vgg as vgg_encoder
 from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, WeightsError
+from fast_style.images.photographs import packaged_photographs
 from fast_style.images.tensors import read_image
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
@@ -90,7 +90,9 @@ def test_a_layer_asked_for_twice_is_given_once(encoder: VGGEncoder) -> None:
 def test_an_unknown_layer_lists_those_there_are(encoder: VGGEncoder, layer: str) -> None:
     with pytest.raises(ConfigError) as error:
         encoder(torch.rand(1, 3, 32, 32), ["relu1_1", layer])
-    assert message(error).startswith(f"vgg19 has no layer {layer}; it has conv1_1, relu1_1, conv1_2, relu1_2, pool1, ")
+    assert message(error).startswith(
+        f"VGGEncoder has no layer {layer}; it has conv1_1, relu1_1, conv1_2, relu1_2, pool1, "
+    )
 
 
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
@@ -182,6 +184,34 @@ def test_the_shared_vgg16_has_the_scale_that_it_is_said_to_have(
     assert torch.corrcoef(busy)[0, 1] > 0.7
 
 
+def test_on_the_oxford_scale_layers_have_its_mean_activations_and_see_the_same(
+    files: dict[str, Path], photograph: Tensor
+) -> None:
+    plain, scaled = (
+        VGGEncoder("vgg16", files["vgg16"], normalization="imagenet", scale=scale) for scale in (None, "oxford")
+    )
+    layers = [layer for layer in plain.layers if layer.startswith("relu")]
+    before, after = plain(photograph, layers), scaled(photograph, layers)
+    for layer in layers:
+        ratio = after[layer].norm() / before[layer].norm()
+        torch.testing.assert_close(
+            after[layer], before[layer] * ratio, rtol=1e-3, atol=1e-3 * float(after[layer].max())
+        )
+    found = vgg_encoder.mean_activations("vgg16", dict(scaled.convolutions.state_dict()), "imagenet")
+    assert found == pytest.approx(vgg_encoder.OXFORD_ACTIVATIONS["vgg16"], rel=1e-3)
+
+
+def test_a_layer_that_is_never_active_cannot_be_scaled(files: dict[str, Path], tmp_path: Path) -> None:
+    weights = random_weights("vgg16")
+    weights["features.10.weight"], weights["features.10.bias"] = (
+        torch.zeros_like(weights[f"features.10.{kind}"]) for kind in ("weight", "bias")
+    )
+    save_file(weights, tmp_path / "dead.safetensors")
+    with pytest.raises(WeightsError) as error:
+        VGGEncoder("vgg16", tmp_path / "dead.safetensors", normalization="imagenet", scale="oxford")
+    assert "dead.safetensors: conv3_1 has a mean activation of 0.0, which cannot be scaled" in message(error)
+
+
 def test_the_weights_are_frozen(encoder: VGGEncoder) -> None:
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert not encoder.training
@@ -203,6 +233,7 @@ def test_in_bfloat16_it_sees_about_the_same(photograph: Tensor, encoder: VGGEnco
     [
         ({"architecture": "vgg11"}, "architecture must be one of vgg16, vgg19, not 'vgg11'"),
         ({"padding": "circular"}, "padding must be one of zeros, replicate, reflect, not 'circular'"),
+        ({"scale": "caffe"}, "scale must be one of None, oxford, not 'caffe'"),
         ({"normalization": "zca"}, "normalization must be one of None, imagenet, caffe, none, not 'zca'"),
         (
             {"architecture": "vgg16", "weights": "oxford"},

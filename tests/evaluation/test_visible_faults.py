@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fast_style.cli.overrides import CONFIGS
-from fast_style.data.datamodule import packaged_photographs
 from fast_style.evaluation.visible_faults import VISIBLE, border, clipped, dots, grid, washed_out
+from fast_style.images.photographs import packaged_photographs
 from fast_style.images.tensors import read_image
 from fast_style.types import Images
 

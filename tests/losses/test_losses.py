@@ -295,12 +295,12 @@ def test_nothing_to_learn_is_refused(encoder: VGGEncoder, style: Style) -> None:
 
 def test_an_unknown_layer_of_a_style_is_named_before_the_first_step(encoder: VGGEncoder, style: Style) -> None:
     misspelt = replace(style, layers={"relu1_1": 1.0, "rleu2_1": 1.0})
-    with pytest.raises(ConfigError, match="vgg19 has no layer rleu2_1; it has conv1_1, relu1_1, "):
+    with pytest.raises(ConfigError, match="VGGEncoder has no layer rleu2_1; it has conv1_1, relu1_1, "):
         PerceptualLoss(encoder, {"style": StyleLoss()}, [misspelt])
 
 
 def test_an_unknown_layer_of_a_content_loss_is_named_before_the_first_step(encoder: VGGEncoder, style: Style) -> None:
-    with pytest.raises(ConfigError, match="vgg19 has no layer relu9_9; it has conv1_1, relu1_1, "):
+    with pytest.raises(ConfigError, match="VGGEncoder has no layer relu9_9; it has conv1_1, relu1_1, "):
         PerceptualLoss(encoder, {"content": ContentLoss(layers=["relu9_9"])}, [style])
 
 

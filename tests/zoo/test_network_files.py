@@ -268,7 +268,7 @@ def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
 )
 def test_only_a_network_of_ours_is_made(path: Path, name: object) -> None:
     rewrite(path, lambda description: description["network"].update({"class": name}))
-    assert message(path) == f"its network, {name!r}, is unknown here; upgrade fast_style"
+    assert message(path).startswith(f"its network, {name!r}, is unknown here; ")
 
 
 @pytest.mark.parametrize(

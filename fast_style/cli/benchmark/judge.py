@@ -88,6 +88,7 @@ class PlainLoss(PerceptualLoss):
     def _features(self, images: Tensor) -> Features:
         layers = self.content_layers | self.output_layers
         features: Features = {}
+        assert isinstance(self.encoder, VGGEncoder)
         x = (images - self.encoder.mean) / self.encoder.std
         for layer in self.encoder.layers:
             if layer.startswith("conv"):

@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from fast_style.data.batches import Batches, TrainingImages
-from fast_style.data.datamodule import EndlessSampler, packaged_photographs
+from fast_style.data.datamodule import EndlessSampler
 from fast_style.data.photographs import Photographs
 from fast_style.data.prepare.pack import one_thread, pack
 from fast_style.data.procedural import ProceduralPictures
+from fast_style.images.photographs import packaged_photographs
 
 
 def measure_loader(

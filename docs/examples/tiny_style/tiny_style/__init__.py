@@ -1,0 +1,1 @@
+"""A network and a loss for fast_style."""
