@@ -1,10 +1,12 @@
 """What can be made again, but at a price, in a folder of ours."""
 
+import logging
 import os
-import sys
 from pathlib import Path
 
 from fast_style.system.files import sweep, written_whole
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -24,8 +26,7 @@ def keep(path: Path, data: bytes, again: str) -> None:
         with written_whole(path) as target:
             target.write(data)
     except OSError as error:
-        print(
-            f"{path.parent}: cannot be written ({error.strerror}), so the next run {again} again; "
-            "FAST_STYLE_CACHE names another folder",
-            file=sys.stderr,
+        _log.warning(
+            "%s: cannot be written (%s), so the next run %s again; FAST_STYLE_CACHE names another folder",
+            *(path.parent, error.strerror, again),
         )

@@ -1,7 +1,10 @@
 """The scheduler SLURM, as far as a training has to do with it (https://slurm.schedmd.com/sbatch.html)."""
 
+import logging
 import os
 import subprocess
+
+_log = logging.getLogger(__name__)
 
 
 def job_id() -> str | None:
@@ -11,11 +14,14 @@ def job_id() -> str | None:
 
 
 def requeue() -> None:
-    """Ask SLURM to start this job again; under the same name, it finds this run's folder. Says how that went."""
+    """Ask SLURM to start this job again; under the same name, it finds this run's folder. Logs how that went."""
     command = ["scontrol", "requeue", str(job_id())]
     try:
         status = subprocess.run(command, check=False).returncode
         reason = f"status {status}" if status else ""
     except OSError as error:
         reason = str(error.strerror)
-    print(f"{' '.join(command)}: {f'failed ({reason}); submit the job again' if reason else 'done'}", flush=True)
+    if reason:
+        _log.warning("%s: failed (%s); submit the job again", " ".join(command), reason)
+    else:
+        _log.info("%s: done", " ".join(command))
