@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 # Before torch: tests run side by side, each on a core of its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Not the networks of whoever runs the tests.
+os.environ["FAST_STYLE_NETWORKS"] = os.devnull
 
 import absl.logging
 import forked

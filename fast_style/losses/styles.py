@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_style.errors import ConfigError
-from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 #: The layers of Gatys et al. 2015 up to the depth that the content loss needs too.
@@ -54,6 +53,8 @@ class Style:
         Raises:
             ImageError: if the file is missing or is not a picture.
         """
+        from fast_style.images.tensors import read_image
+
         return read_image(self.image, size=self.size)
 
     @property

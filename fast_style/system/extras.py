@@ -4,14 +4,14 @@ import re
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str) -> str:
     """Return what to do for an extra of this package, such as `video`: in a checkout, by its own name."""
     if (_ROOT / "pyproject.toml").is_file():
         folder = "." if Path.cwd() == _ROOT else str(_ROOT)
-        return f"run it by uv run --extra {extra} python ..., or uv pip install -e '{folder}[{extra}]'"
+        return f"uv pip install -e '{folder}[{extra}]'"
     try:
         lines = requires("fast_style") or []
     except PackageNotFoundError:

@@ -13,15 +13,15 @@ def lazy_names(
 
     Args:
         package: its `__name__`.
-        homes: by module, the names that live in it, with spaces between them.
+        homes: by module of the package, the names that live in it, with spaces between them.
         renamed: what a name of the package is called in its module, where that differs.
 
     Example:
-        >>> __getattr__, __dir__ = lazy_names("fast_style", {"fast_style.stylizing.stylizer": "Stylizer load"})
+        >>> __getattr__, __dir__ = lazy_names("fast_style", {"stylizing.stylizer": "Stylizer load"})
         >>> __getattr__("load").__module__
         'fast_style.stylizing.stylizer'
     """
-    home_of = {name: home for home, names in homes.items() for name in names.split()}
+    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names.split()}
 
     def get(name: str) -> Any:
         if name not in home_of:

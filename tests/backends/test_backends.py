@@ -189,9 +189,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(
     path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, package: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        ConfigError, match=rf"^backend={backend} needs {package}: run it by uv run --extra {backend} python"
-    ):
+    with pytest.raises(ConfigError, match=rf"^backend={backend} needs {package}: uv pip install -e '.*\[{backend}\]'"):
         fast_style.load(path, backend=backend)
 
 
