@@ -1,17 +1,18 @@
 """What can go wrong through no fault of the program.
 
     FastStyleError
-    ├── ConfigError      a setting that does not fit: the message names its key
+    ├── ConfigError      a setting that does not fit, as ValueError: the message names its parameter
     ├── ImageError       a picture that cannot be read or written
-    ├── VideoError        a video that cannot be read or written
+    │   └── ArrayError   an array or a tensor that is no picture, as ValueError
+    ├── VideoError       a video that cannot be read or written
     ├── CameraError      a camera, or what its pictures are to be shown on, that cannot be used
     ├── DataError        a source of content pictures with nothing usable in it
     ├── CheckpointError  a network's or a run's file that is missing, damaged or foreign
     ├── WeightsError     weights of the loss network that cannot be had
     └── TrainingError    a run that cannot go on
 
-Each message is one line: the thing, the reason and the remedy. The scripts print it without a
-traceback and exit with status 1.
+Each message is one line: the thing, the reason and the remedy. The command line puts the key of its
+configuration before it, prints it without a traceback and exits with status 1.
 
 `Interrupted` stands apart: nothing is wrong when someone stops a run.
 """
@@ -24,12 +25,16 @@ class FastStyleError(Exception):
     """The base of every error that this package raises on purpose."""
 
 
-class ConfigError(FastStyleError):
-    """A setting has the wrong type, range or name."""
+class ConfigError(FastStyleError, ValueError):
+    """A setting has the wrong type, range or name. Also a ValueError."""
 
 
 class ImageError(FastStyleError):
     """A picture cannot be read or written."""
+
+
+class ArrayError(ImageError, ValueError):
+    """An array or a tensor is no picture: its shape, type or values do not fit. Also a ValueError."""
 
 
 class VideoError(FastStyleError):

@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 # Before torch: tests run side by side, each on a core of its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Not the networks of whoever runs the tests.
+os.environ["FAST_STYLE_NETWORKS"] = os.devnull
 
 import absl.logging
 import forked
@@ -45,8 +47,12 @@ def _has_shape(hint: Any) -> bool:
 # Before the first import of fast_style, hence the imports below it and in the fixtures.
 install_import_hook("fast_style", f"{__name__}.{check_shapes.__name__}")
 
+from fast_style.cli.log_lines import log_to_standard_error  # noqa: E402
 from fast_style.encoders.vgg import VGGEncoder  # noqa: E402
 from fast_style.losses.styles import Style  # noqa: E402
+
+# Tests see what the package logs as a person does.
+log_to_standard_error()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -24,7 +24,15 @@ SMALLEST = 32
 
 
 class Backend(ABC):
-    """One way to compute a network: pictures and style weights in, pictures out."""
+    """One way to compute a network: pictures and style weights in, pictures out.
+
+    Attributes:
+        name: which of BACKENDS it is.
+        device: where it computes.
+    """
+
+    name = "torch"
+    device: Any = "cpu"
 
     @abstractmethod
     def place(self, images: "NDArray[Any] | Tensor") -> Array:

@@ -6,11 +6,11 @@ torch converts them, in a process of its own, so that the caller pays neither it
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from fast_style.errors import CheckpointError, ConfigError
@@ -24,6 +24,7 @@ TOLD = 3
 
 _PACKAGE = Path(__file__).parents[1]
 _DIGEST_BYTES = 32
+_log = logging.getLogger(__name__)
 
 
 def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
@@ -38,13 +39,8 @@ def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
     if model is not None:
         return model
     require_packages(backend, "torch", "onnx", "onnxscript")
-    print(f"{file.path}: converting it for backend={backend}, once ...", end=" ", file=sys.stderr, flush=True)
-    began, outcome = time.monotonic(), "failed"
-    try:
-        model = _convert(file, backend)
-        outcome = f"{time.monotonic() - began:.0f} s"
-    finally:
-        print(outcome, file=sys.stderr, flush=True)
+    _log.info("%s: converting it for the backend %s, once", file.path, backend)
+    model = _convert(file, backend)
     write_cached(path, hashlib.sha256(model).digest() + model, "converts")
     return model
 

@@ -6,9 +6,6 @@ from numpy.typing import NDArray
 
 from fast_style.backends.backend import Array, NumpyBackend, threads
 
-# Nobody asked for it.
-onnxruntime.disable_telemetry_events()
-
 
 class OnnxRuntimeBackend(NumpyBackend):
     """A converted network in ONNX Runtime, in float32.
@@ -20,7 +17,11 @@ class OnnxRuntimeBackend(NumpyBackend):
         Exception: any, if that is damaged.
     """
 
+    name = "onnx"
+
     def __init__(self, model: bytes) -> None:
+        # Nobody asked for it.
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
         options.log_severity_level = 3

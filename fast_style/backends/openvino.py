@@ -32,6 +32,8 @@ class OpenVinoBackend(NumpyBackend):
         Exception: any, if the model is damaged.
     """
 
+    name = "openvino"
+
     def __init__(self, model: bytes, precision: str = "auto") -> None:
         self._core = openvino.Core()
         self._model = self._core.read_model(model, b"")

@@ -84,13 +84,14 @@ class TorchBackend(Backend):
         precision: str = "auto",
         compile: bool = False,
     ) -> None:
-        self.device = usable_device(device)
+        self.device: torch.device = usable_device(device)
         native = precision == "auto" and torch_computes_bfloat16(self.device.type)
         self.dtype = torch.bfloat16 if precision == "bf16" or native else torch.float32
         network = network.to(self.device, self.dtype).to(memory_format=torch.channels_last).eval()
         self._eager = network
         self.network: Any = network
         if compile:
+            self.name = "compile"
             require_compiler(self.device)
             # Frozen weights are laid out for the convolutions once. Dynamic: a folder of mixed sizes compiles once.
             options: dict[str, Any] | None = {"freezing": True} if self.device.type == "cpu" else None

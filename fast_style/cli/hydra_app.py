@@ -25,6 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fast_style.batch.names import apart
+from fast_style.cli.log_lines import log_to_standard_error
 from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
 from fast_style.cli.plugins import find_own_configs, import_plugins
 from fast_style.cli.run_folders import nothing_left_of_a_failed_start
@@ -48,6 +49,7 @@ def run(
     HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, with the traceback.
     """
     register_resolvers()
+    log_to_standard_error()
     for name in ("stdout", "stderr"):
         # Closed, as by >&-: then what is printed goes nowhere, and no other file gets its number.
         if getattr(sys, name) is None:

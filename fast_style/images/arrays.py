@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fast_style.errors import ImageError
+from fast_style.errors import ArrayError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class InMemory:
         white: the value of white.
 
     Raises:
-        ImageError: if its shape or type is none of these.
+        ArrayError: if its shape or type is none of these.
     """
 
     def __init__(self, given: "NDArray[Any] | Tensor") -> None:
@@ -48,9 +48,9 @@ class InMemory:
         self._name = f"{'a tensor' if is_tensor(given) else 'an array'} of shape {shape}"
         self._require_shape(shape)
         if is_tensor(given) and (str(given.layout) != "torch.strided" or given.is_meta):
-            raise ImageError(f"{self._name}: it is sparse or without values; give an ordinary one, as by to_dense()")
+            raise ArrayError(f"{self._name}: it is sparse or without values; give an ordinary one, as by to_dense()")
         if self._kind not in WHITES:
-            raise ImageError(
+            raise ArrayError(
                 f"{self._name} and type {self._kind}: give uint8 from 0 to 255, uint16 from 0 to 65535, or floats in "
                 "[0, 1]"
             )
@@ -65,12 +65,12 @@ class InMemory:
         """Return the batch, once it is float32 and where it is computed, in [0, 1], as a new array.
 
         Raises:
-            ImageError: if it has values out of range.
+            ArrayError: if it has values out of range.
         """
         images = placed / self.white
         least, most = (float(value) for value in (images.min(), images.max()))
         if not (least >= -TOLERANCE and most <= 1 + TOLERANCE):
-            raise ImageError(f"{self._name} and type {self._kind}: {_out_of_range(least, most)}")
+            raise ArrayError(f"{self._name} and type {self._kind}: {_out_of_range(least, most)}")
         return images.clip(0, 1)
 
     def like(self, images: Any) -> Any:
@@ -105,7 +105,7 @@ class InMemory:
             other = f"leave out the opacity: {'array[..., :3]' if is_array else 'tensor[..., :3, :, :]'}"
         elif shape[channels] == 1:
             other = f"repeat gray: {'array.repeat(3, axis=-1)' if is_array else 'tensor.repeat_interleave(3, dim=-3)'}"
-        raise ImageError(f"{self._name}: {wanted}{f'; {other}' if other else ''}")
+        raise ArrayError(f"{self._name}: {wanted}{f'; {other}' if other else ''}")
 
 
 def mask_levels(name: str, mask: "NDArray[Any] | Tensor") -> NDArray[np.uint8]:
@@ -116,23 +116,23 @@ def mask_levels(name: str, mask: "NDArray[Any] | Tensor") -> NDArray[np.uint8]:
         mask: bools, bytes or floats in [0, 1]; an axis of length 1 may be the first or the last.
 
     Raises:
-        ImageError: if its shape or type is none of these, or it has values out of range.
+        ArrayError: if its shape or type is none of these, or it has values out of range.
     """
     kind, shape = _kind(mask), tuple(mask.shape)
     is_float = WHITES.get(kind) == 1
     if not (is_float or kind in ("bool", "uint8")):
-        raise ImageError(f"{name}: type {kind}; give bool, uint8 from 0 to 255 or floats in [0, 1], or a PIL image")
+        raise ArrayError(f"{name}: type {kind}; give bool, uint8 from 0 to 255 or floats in [0, 1], or a PIL image")
     if is_tensor(mask):
         mask = (mask.detach().float() if is_float else mask.detach()).cpu().numpy()
     if mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[-1]):
         mask = mask[0] if mask.shape[0] == 1 else mask[..., 0]
     if mask.ndim != 2 or not mask.size:
-        raise ImageError(f"{name}: shape {shape}; a mask is of shape (height, width), or a PIL image")
+        raise ArrayError(f"{name}: shape {shape}; a mask is of shape (height, width), or a PIL image")
     if not is_float:
         return np.ascontiguousarray(mask).astype(np.uint8) * np.uint8(255 if kind == "bool" else 1)
     least, most = float(mask.min()), float(mask.max())
     if not (least >= -TOLERANCE and most <= 1 + TOLERANCE):
-        raise ImageError(f"{name}: {_out_of_range(least, most)}")
+        raise ArrayError(f"{name}: {_out_of_range(least, most)}")
     return np.asarray((mask.clip(0, 1) * np.float32(255)).round(), np.uint8)
 
 

@@ -3,7 +3,6 @@
 import io
 import logging
 import struct
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -26,12 +25,7 @@ Deep: TypeAlias = NDArray[np.uint16]
 STREAMED = {"PNG": write_png, "TIFF": write_tiff, "PPM": write_ppm}
 
 _told = threading.Lock()
-# Damage is told by exceptions; their readers would say it on standard error as well.
-for _name in ("PIL", "imagecodecs", "tifffile"):
-    logging.getLogger(_name).addHandler(logging.NullHandler())
-for _name in ("imagecodecs", "tifffile"):
-    # Not to the program's own handlers either.
-    logging.getLogger(_name).propagate = False
+_log = logging.getLogger(__name__)
 
 # What undoes each EXIF orientation.
 _TURNED: Mapping[int, Any] = {
@@ -113,13 +107,10 @@ def loses_bits(file: Any, image: Image.Image) -> bool:
 
 
 def tell_of_lost_bits(name: str) -> None:
-    """Say on standard error, of the first picture of the program's only, that its copy has 8 bits for want of readers.
-
-    No warning: whoever reads another picture at the time has them off.
-    """
+    """Log, of the first picture of the program's only, that its copy has 8 bits for want of readers."""
     if _told.acquire(blocking=False):
         lost = f"{name}: has more than 8 bits of each color, and its copy has 8"
-        print(f"{lost}; to keep them: {how_to_install('formats')}", file=sys.stderr, flush=True)
+        _log.warning("%s; to keep them: %s", lost, how_to_install("formats"))
 
 
 def upright(pixels: Deep, orientation: int) -> Deep:

@@ -23,6 +23,7 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB, _GRAY = 16, 17
 # Larger ones are none.
 _MOST_METADATA = 2**22
+_NAME = "jpeg2k of fast_style"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
 def correct(image: Image.Image, header: Header) -> None:
     """Have a picture, opened and not decoded, be so as it is: of more than 8 bits, Pillow makes white black."""
     if isinstance(image, ImageFile.ImageFile) and header.bits > 8 and header.channels > 1:
+        Image.register_decoder(_NAME, _Decoder)
         image.tile = [tile._replace(codec_name=_NAME, args=()) for tile in image.tile]
 
 
@@ -192,7 +194,3 @@ def _to_the_metre(dpi: float) -> tuple[int, int, int]:
     while round(dpi * 50 / 10 ** (exponent - 2)) > 65535:
         exponent += 1
     return round(dpi * 50 / 10 ** (exponent - 2)), 127, exponent
-
-
-_NAME = "jpeg2k of fast_style"
-Image.register_decoder(_NAME, _Decoder)

@@ -15,6 +15,7 @@ _HEADER = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" + rb"\
 _MOST_HEADER = 2**16
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _PIECE = 2**20
+_NAME = "ppm of fast_style"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def read(file: Any, header: Header) -> NDArray[np.uint16]:
 def quicken(image: Image.Image) -> None:
     """Have a picture, opened as PPM and not decoded, be so piece by piece and not level by level."""
     if isinstance(image, ImageFile.ImageFile) and image.mode in ("L", "I", "RGB"):
+        Image.register_decoder(_NAME, _Decoder)
         image.tile = [tile._replace(codec_name=_NAME) if tile.codec_name == "ppm" else tile for tile in image.tile]
 
 
@@ -99,7 +101,3 @@ class _Decoder(ImageFile.PyDecoder):
 
 def _bytes(white: int) -> int:
     return 1 if white < 256 else 2
-
-
-_NAME = "ppm of fast_style"
-Image.register_decoder(_NAME, _Decoder)

@@ -1,6 +1,6 @@
 """What there is to say of a picture that is read, such as what its copy cannot keep: once of each kind."""
 
-import sys
+import logging
 import threading
 from collections.abc import Iterable
 
@@ -8,6 +8,7 @@ from PIL import Image
 
 # Of Pillow's `info`, which goes along with an image.
 _KEY = "notes of fast_style"
+_log = logging.getLogger(__name__)
 _told: set[str] = set()
 _lock = threading.Lock()
 
@@ -19,13 +20,10 @@ def notes_of(image: Image.Image) -> list[str]:
 
 
 def tell(name: str, notes: Iterable[str]) -> None:
-    """Say on standard error what there is to say of a picture, unless it has been said of another one.
-
-    No warning: whoever reads another picture at the time has them off.
-    """
+    """Log what there is to say of a picture, unless it has been said of another one."""
     for note in notes:
         with _lock:
             known = note in _told
             _told.add(note)
         if not known:
-            print(f"{name}: {note}", file=sys.stderr, flush=True)
+            _log.warning("%s: %s", name, note)

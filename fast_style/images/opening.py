@@ -39,6 +39,7 @@ def open_image(file: BinaryFile) -> Image.Image:
         file.seek(0)
         file = io.BytesIO(colors.without(file.read(), short))
     file.seek(0)
+    tiff.register()
     names = [tiff.NAME if name == "TIFF" else name for name in formats.READABLE]
     image = Image.open(file, formats=[name for name in names if name in Image.OPEN or name != "HEIF"])
     if image.format == "PPM":

@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, Protocol, TypeAlias
 import numpy as np
 from PIL import Image
 
-from fast_style.errors import ImageError
+from fast_style.errors import FastStyleError, ImageError
 from fast_style.images.copies import Original
 from fast_style.images.deep import Deep
 from fast_style.images.formats import FORMATS, RAW_SUFFIXES
@@ -116,6 +116,8 @@ def pages_written(path: Path, primary: int = 0) -> Iterator[Pages]:
             yield pages
             if isinstance(pages, _HeifPages):
                 file.write(pages.encoded())
+    except FastStyleError:  # Of the pages; some are ValueErrors.
+        raise
     except (OSError, ValueError, struct.error) as error:
         raise ImageError(f"{path}: cannot be written ({reason_of(error)})") from error
 

@@ -86,6 +86,12 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
             self.info["icc_profile"] = self.tag_v2[PROFILE]
 
 
+def register() -> None:
+    """Have Pillow know the reader of this module."""
+    Image.register_decoder(NAME, _Decoder)
+    Image.register_open(NAME, TiffFile, _accept)
+
+
 class _Decoder(ImageFile.PyDecoder):
     """What `TiffFile` reads by itself, with 8 bits of each color."""
 
@@ -224,7 +230,3 @@ def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArr
 
 def _accept(prefix: bytes) -> bool:
     return TiffImagePlugin._accept(prefix)
-
-
-Image.register_decoder(NAME, _Decoder)
-Image.register_open(NAME, TiffFile, _accept)

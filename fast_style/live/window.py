@@ -1,14 +1,14 @@
 """The window of a live session: frames, text over them, and keys."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from functools import cache
 
-# Before pygame, which would greet on standard output.
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-
-import pygame
+# pygame greets on standard output.
+with contextlib.redirect_stdout(None):
+    import pygame
 
 from fast_style.errors import CameraError
 from fast_style.live.keys import KEYS, Action, help_lines

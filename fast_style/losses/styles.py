@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fast_style.errors import ConfigError
-from fast_style.images.tensors import read_image
 from fast_style.types import Images
 
 #: One layer of each scale, as in Gatys et al. 2015; the deepest counts for less, for it brings shapes of the painting.
@@ -54,6 +53,8 @@ class Style:
         Raises:
             ImageError: if the file is missing or is not a picture.
         """
+        from fast_style.images.tensors import read_image
+
         return read_image(self.image, size=self.size)
 
     @property

@@ -1,7 +1,7 @@
 """What a person sets, picture by picture, without another training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypedDict, Union
@@ -34,6 +34,7 @@ _RANGES = {"strength": (0, 1), "brush": (0.5, 2), "sharpen": (0, 1), "grain": (0
 class Settings(TypedDict, total=False):
     """Controls by name, as `Stylizer` takes them besides the style."""
 
+    styles: Style | None
     strength: float
     mask: Mask | None
     masks: Mapping[str, Mask] | None
@@ -61,6 +62,7 @@ class Controls:
         mask: where any of it shows; elsewhere the photograph does. Masks are read once, and stretched to each
             picture. What is transparent in one counts as black.
         strength: how much of it shows, from 0 to 1.
+        styles: another name of `style` for the constructor, as the command line has it.
 
     Raises:
         ConfigError: if one of them is out of range, or both `style` and `masks` are given.
@@ -76,8 +78,11 @@ class Controls:
     sharpen: float = 0.0
     grain: float = 0.0
     seed: int = 0
+    styles: InitVar[Style | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, styles: Style | None) -> None:
+        if styles is not None:
+            object.__setattr__(self, "style", styles)
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if not isinstance(value, SupportsFloat) or not least <= float(value) <= most:

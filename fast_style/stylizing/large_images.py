@@ -1,7 +1,7 @@
 """Pictures that may be too large for the memory there is: whole if they fit, else in tiles."""
 
+import logging
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ _SMALL = 2**20
 # Of a forward pass, what comes to the memory of its tensors: libraries, their buffers, and what malloc keeps.
 _BESIDES = 250e6
 _PART_OF_FREE = 0.8
+_log = logging.getLogger(__name__)
 
 
 class Giants:
@@ -175,7 +176,7 @@ class Giants:
                 self._require(math.prod(largest) * DECODED_BYTES, largest)
             found = open_large(source, same or format in DEEP, self._room() if self.memory else free_memory())
             if found.reduced:
-                print(f"{source}: no memory for 16 bits of each color; going on with 8", file=sys.stderr, flush=True)
+                _log.warning("%s: no memory for 16 bits of each color; going on with 8", source)
             rgb, alpha = found.rgb, found.alpha
             if long_side is not None:
                 size = resized_to(rgb.size, long_side)
@@ -252,4 +253,4 @@ class Giants:
 
     @staticmethod
     def _say(width: int, height: int, what: str) -> None:
-        print(f"{width}x{height} pixels: {what}", file=sys.stderr, flush=True)
+        _log.info("%sx%s pixels: %s", width, height, what)

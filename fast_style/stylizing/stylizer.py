@@ -1,6 +1,7 @@
 """One forward pass, for whatever a person has in hand."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -11,12 +12,13 @@ from PIL import Image
 
 from fast_style.backends import Array, Backend, make_backend
 from fast_style.backends.backend import SMALLEST, enlarged
-from fast_style.errors import ImageError
+from fast_style.errors import ConfigError, ImageError
 from fast_style.images.arrays import InMemory, Pixels, is_tensor
-from fast_style.images.copies import Original, read_original
+from fast_style.images.copies import Original, read_original, require_size
 from fast_style.images.deep import Deep
 from fast_style.images.pages import is_paged, look_for_several
 from fast_style.images.picture import Picture, flatten, open_picture
+from fast_style.images.upright import resized_to
 from fast_style.stylizing.controls import Controls, Settings, Style
 from fast_style.stylizing.finish import finished
 from fast_style.stylizing.large_images import Giants
@@ -63,6 +65,7 @@ class Stylizer:
         image: Image.Image | str | Path,
         style: Style | None = None,
         *,
+        size: int | None = None,
         controls: Controls | None = None,
         **settings: Unpack[Settings],
     ) -> Image.Image: ...
@@ -72,6 +75,7 @@ class Stylizer:
         image: Pixels,
         style: Style | None = None,
         *,
+        size: int | None = None,
         controls: Controls | None = None,
         **settings: Unpack[Settings],
     ) -> Pixels: ...
@@ -80,6 +84,7 @@ class Stylizer:
         image: "Image.Image | str | Path | Tensor | NDArray[Any]",
         style: Style | None = None,
         *,
+        size: int | None = None,
         controls: Controls | None = None,
         **settings: Unpack[Settings],
     ) -> "Image.Image | Tensor | NDArray[Any]":
@@ -90,7 +95,9 @@ class Stylizer:
                 (3, height, width), an array of (height, width, 3) or a batch of either, answered with its like: RGB,
                 never BGR, as uint8, as uint16 from 0 to 65535, or as floats in [0, 1].
             style: a style's name, or weights by name for a blend (any positive numbers: they are scaled to sum
-                to 1). Nothing: all styles alike, which for a network of one style is that style.
+                to 1), which may be called `styles`, too. Nothing: all styles alike, which for a network of one style
+                is that style.
+            size: long side of the outcome in pixels; nothing: that of the picture.
             controls: how to stylize, for many pictures alike.
             settings: `strength` and the other `Controls` by name; they go before those of `controls`.
 
@@ -98,8 +105,15 @@ class Stylizer:
             ImageError: if the file is not a readable picture, or that of a mask is none, or a tensor or an array has
                 another shape or type, or values out of range.
             ConfigError: if the network does not know the style, or a setting is out of range.
+
+        Example:
+            >>> stylizer = load("starry_night", device="cpu")
+            >>> stylizer(np.zeros((64, 96, 3), np.uint8), strength=0.8, size=48).shape
+            (32, 48, 3)
         """
         controls = _chosen(style, controls, settings)
+        if size is not None:
+            image = self._resized(image, size)
         if isinstance(image, np.ndarray) or is_tensor(image):
             given = InMemory(image)
             made: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
@@ -211,6 +225,91 @@ class Stylizer:
             return stylized
         return self.backend.resize(stylized, height, width).clip(0, 1)
 
+    @overload
+    def map(
+        self,
+        images: Iterable[Image.Image | str | Path],
+        style: Style | None = None,
+        *,
+        size: int | None = None,
+        batch: int = 1,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
+    ) -> Iterator[Image.Image]: ...
+    @overload
+    def map(
+        self,
+        images: Iterable[Pixels],
+        style: Style | None = None,
+        *,
+        size: int | None = None,
+        batch: int = 1,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
+    ) -> Iterator[Pixels]: ...
+    def map(
+        self,
+        images: Iterable[Any],
+        style: Style | None = None,
+        *,
+        size: int | None = None,
+        batch: int = 1,
+        controls: Controls | None = None,
+        **settings: Unpack[Settings],
+    ) -> Iterator[Any]:
+        """Stylize pictures as they come, such as the frames of a generator: each is answered as by a call.
+
+        Args:
+            images: what a call takes, one after the other, without an end if one likes.
+            style: as for a call.
+            size: as for a call.
+            batch: how many arrays or tensors in a row, of one shape and type, are stylized at once, which is faster on
+                a GPU. They come when the last of them is there.
+            controls: as for a call.
+            settings: as for a call.
+
+        Yields:
+            The stylized pictures, in the same order.
+
+        Raises:
+            ImageError: as for a call.
+            ConfigError: as for a call, or if `batch` is no whole number above 0.
+
+        Example:
+            >>> stylizer = load("starry_night", device="cpu")
+            >>> frames = (np.full((48, 64, 3), level, np.uint8) for level in (0, 128))
+            >>> [frame.shape for frame in stylizer.map(frames)]
+            [(48, 64, 3), (48, 64, 3)]
+        """
+        if type(batch) is not int or batch < 1:
+            raise ConfigError(f"batch must be a whole number from 1 on, not {batch!r}")
+        chosen = _chosen(style, controls, settings)
+        return (made for group in _groups(images, batch) for made in self._group(group, size, chosen))
+
+    def __repr__(self) -> str:
+        network = self.metadata.config.get("network")
+        name = str(network.get("_target_")).rpartition(".")[2] if isinstance(network, dict) else "Stylizer"
+        return f"<{name} of {', '.join(self.styles)}: backend {self.backend.name} on {self.backend.device}>"
+
+    def _group(self, group: list[Any], size: int | None, controls: Controls) -> Iterable[Any]:
+        if len(group) == 1:
+            return [self(group[0], size=size, controls=controls)]
+        stack = sys.modules["torch"].stack if is_tensor(group[0]) else np.stack
+        made: Iterable[Any] = self(stack(group), size=size, controls=controls)
+        return made
+
+    def _resized(self, image: "Image.Image | str | Path | Tensor | NDArray[Any]", size: int) -> Any:
+        require_size(size)
+        if not (isinstance(image, np.ndarray) or is_tensor(image)):
+            picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
+            return flatten(picture.resized(size))
+        given = InMemory(image)
+        height, width = given.batch.shape[2:]
+        width, height = resized_to((width, height), size)
+        return given.like(
+            self.backend.resize(given.in_range(self.backend.place(given.batch)), height, width).clip(0, 1)
+        )
+
 
 def load(
     path: str | Path,
@@ -224,7 +323,8 @@ def load(
     """Load a trained network from its .safetensors file, or by its bare name.
 
     Args:
-        path: the file, or the name of one in `checkpoints/` or, if there is none, of one that ships with the package.
+        path: the file, or the name of one in `checkpoints/`, else in the user's folder (FAST_STYLE_NETWORKS, or the
+            system's for a user's data), else of one that ships with the package; see `fast_style.list`.
         device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
         backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             which do not import torch once a network has been converted, and are extras of the package.
@@ -237,9 +337,16 @@ def load(
         network: a class of one's own that the file may be of, besides those of `fast_style.networks`, of installed
             packages with an entry point, and of the modules that FAST_STYLE_PLUGINS names.
 
+    Returns:
+        What stylizes pictures with it.
+
     Raises:
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
         ConfigError: if backend, device and precision do not fit, or need what is not installed.
+
+    Example:
+        >>> load("starry_night", device="cpu")
+        <BalancedNet of starry_night: backend torch on cpu>
     """
     if network is not None:
         # Here, not above: where torch does not compute, it is not imported.
@@ -254,3 +361,23 @@ def _chosen(style: Style | None, controls: Controls | None, settings: Settings) 
     given = settings if style is None else {"style": style, **settings}
     # Anew only where something is given, because masks are read then.
     return replace(controls or Controls(), **given) if given else controls or Controls()
+
+
+def _groups(images: Iterable[Any], most: int) -> Iterator[list[Any]]:
+    """Yield what there is in a row of one kind, as many as may be stylized at once."""
+    group: list[Any] = []
+    before: Any = None
+    for image in images:
+        single = (isinstance(image, np.ndarray) or is_tensor(image)) and image.ndim == 3
+        kind = (type(image), image.shape, image.dtype) if single else None
+        if group and kind != before:
+            yield group
+            group = []
+        group.append(image)
+        # Not when the next is there, which may take a while.
+        if len(group) == most or kind is None:
+            yield group
+            group = []
+        before = kind
+    if group:
+        yield group

@@ -1,6 +1,7 @@
 """How far a picture in tiles has come."""
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fast_style.backends.tiles import Progress
 
+_log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 15.0
 
 
@@ -23,7 +25,7 @@ def shown() -> Iterator["Progress"]:
             nonlocal last
             if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                print(f"pass {number}: {done} of {total} tiles", file=sys.stderr, flush=True)
+                _log.info("pass %s: %s of %s tiles", number, done, total)
 
         yield say
         return

@@ -1,10 +1,12 @@
 """The cache folder: files that can be made again, at the price of some minutes."""
 
+import logging
 import os
-import sys
 from pathlib import Path
 
 from fast_style.system.files import atomic_write, remove_leftovers
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -24,8 +26,7 @@ def write_cached(path: Path, data: bytes, again: str) -> None:
         with atomic_write(path) as target:
             target.write(data)
     except OSError as error:
-        print(
-            f"{path.parent}: cannot be written ({error.strerror}), so the next run {again} again; "
-            "FAST_STYLE_CACHE names another folder",
-            file=sys.stderr,
+        _log.warning(
+            "%s: cannot be written (%s), so the next run %s again; FAST_STYLE_CACHE names another folder",
+            *(path.parent, error.strerror, again),
         )

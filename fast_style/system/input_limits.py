@@ -1,8 +1,9 @@
 """Limits for images that may come from anyone: their pixels and bytes, regular files only, Pillow's settings."""
 
 import contextlib
-import ctypes
+import functools
 import io
+import logging
 import os
 import stat
 import threading
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, _imaging
+from PIL import Image
 
 #: Larger pictures are refused unread. The largest phone cameras have 200 megapixels, 600 MB once decoded,
 #: and a few kilobytes can claim any size.
@@ -22,10 +23,6 @@ _lock = threading.Lock()
 _settings = contextlib.ExitStack()
 _inside = 0
 
-# libtiff would print on standard error what the exception says anyway. Where it is no library of its own, it does.
-with contextlib.suppress(OSError, AttributeError):
-    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
-
 
 @contextlib.contextmanager
 def pillow_limits() -> Iterator[None]:
@@ -34,6 +31,7 @@ def pillow_limits() -> Iterator[None]:
     Both are settings of the process: of several threads the first makes them, and the last puts back what was there.
     """
     global _inside
+    _quiet_decoders()
     with _lock:
         if _inside == 0:
             _settings.enter_context(warnings.catch_warnings())
@@ -66,3 +64,19 @@ def open_regular_file(path: str | Path, max_bytes: float = MAX_BYTES) -> io.Buff
     if stat.S_ISREG(found.st_mode):
         raise OSError(f"{found.st_size:,} bytes, and a picture has at most {max_bytes:,}")
     raise OSError("a folder" if stat.S_ISDIR(found.st_mode) else "no regular file")
+
+
+@functools.cache
+def _quiet_decoders() -> None:
+    """Keep decoders from saying on standard error, or to the program's log, what their exceptions say anyway."""
+    import ctypes
+
+    from PIL import _imaging
+
+    # Where libtiff is no library of its own, it prints.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    for name in ("PIL", "imagecodecs", "tifffile"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    for name in ("imagecodecs", "tifffile"):
+        logging.getLogger(name).propagate = False

@@ -11,7 +11,7 @@ def how_to_install(extra: str) -> str:
     """Return the command that installs an extra of this package, such as `video`."""
     if (_ROOT / "pyproject.toml").is_file():
         folder = "." if Path.cwd() == _ROOT else str(_ROOT)
-        return f"run it by uv run --extra {extra} python ..., or uv pip install -e '{folder}[{extra}]'"
+        return f"uv pip install -e '{folder}[{extra}]'"
     try:
         lines = requires("fast_style") or []
     except PackageNotFoundError:

@@ -1,9 +1,12 @@
 """Processes: workers that end with their parent, and the SLURM job that a process runs in."""
 
+import logging
 import os
 import subprocess
 import threading
 import time
+
+_log = logging.getLogger(__name__)
 
 
 def end_with_parent(parent: int) -> None:
@@ -36,4 +39,7 @@ def requeue_slurm_job() -> None:
         reason = f"status {status}" if status else ""
     except OSError as error:
         reason = str(error.strerror)
-    print(f"{' '.join(command)}: {f'failed ({reason}); submit the job again' if reason else 'done'}", flush=True)
+    if reason:
+        _log.warning("%s: failed (%s); submit the job again", " ".join(command), reason)
+    else:
+        _log.info("%s: done", " ".join(command))

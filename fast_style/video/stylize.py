@@ -76,6 +76,9 @@ def stylize_video(
         ImageError: likewise, of pictures.
         ConfigError: if a setting does not fit, or needs what is not installed.
         KeyboardInterrupt: if it is stopped; the message says what there is by then, or a note if by SystemExit.
+
+    Example:
+        stylize_video(fast_style.load("great_wave"), "clip.mp4", "painted.mp4", size=960, temporal=0.8)
     """
     place = Path(target)
     frames = Path(source) if isinstance(source, str | Path) else [Path(each) for each in source]

@@ -86,6 +86,8 @@ class VideoWriter:
                 self._take_over(source, besides)
             self._start(self._stream.codec_context)
             self._container.start_encoding()
+        except ConfigError:  # Which is a ValueError.
+            raise
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
 

@@ -1,100 +1,33 @@
-"""The trained networks that ship with the package, beside this file, and how any network is found by its name.
+"""The trained networks that ship with the package, beside this file, and files of networks: found, read and written.
 
 `docs/zoo.py` puts them here; `docs/zoo.md` shows them.
 """
 
-import contextlib
-import functools
-import re
-import sys
-from collections.abc import Iterable
-from difflib import get_close_matches
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fast_style.errors import CheckpointError
-from fast_style.system.files import explain_url, is_url
-from fast_style.zoo.network_file import read_network_file
+from fast_style.system.lazy import lazy_names
 
-#: Where training leaves its networks, in the folder one works in.
-OWN = Path("checkpoints")
-#: Before a name: the network that ships, whatever is in `checkpoints/`.
-ZOO = Path("zoo")
+if TYPE_CHECKING:
+    from fast_style.zoo.listing import NetworkList, NetworkRecord, list_networks
+    from fast_style.zoo.names import OWN, ZOO, find, networks, own_networks, user_networks, who_knows
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "listing": "NetworkList NetworkRecord list_networks",
+            "names": "OWN ZOO find networks own_networks user_networks who_knows",
+        },
+    )
 
-_SUFFIX = ".safetensors"
-
-
-def networks() -> dict[str, Path]:
-    """Return the files of the networks that ship, by name, sorted."""
-    return _named(Path(__file__).parent)
-
-
-def own_networks() -> dict[str, Path]:
-    """Return the files of the networks in `checkpoints/`, by name, sorted."""
-    return _named(OWN)
-
-
-def find(path: Path) -> Path:
-    """Return the file that a path or a bare name stands for: a file, else one in `checkpoints/`, else one that ships.
-
-    `zoo/NAME` is the one that ships in any case. Where a name stands for one's own, and one that ships has it, too, a
-    line on standard error says so, once.
-
-    Raises:
-        CheckpointError: if a name stands for nothing, or it is a URL. Another path with a folder is
-            returned as it is.
-    """
-    if is_url(str(path)):
-        raise CheckpointError(explain_url(str(path)))
-    if path.is_file():
-        return path
-    name = path.name.removesuffix(_SUFFIX)
-    own, shipped = own_networks(), networks()
-    if path.parent == ZOO:
-        if name not in shipped:
-            raise CheckpointError(f"{path}: no such file, and no such name in the zoo, which has {_listed(shipped)}")
-        return shipped[name]
-    if path.parent != Path():
-        return path
-    # One's own first: whoever has trained a painting anew wants that one.
-    known = shipped | own
-    if name not in known:
-        if path.is_dir():  # which is said by who reads it
-            return path
-        closest = get_close_matches(name, known, n=1)
-        meant = f"; did you mean {closest[0]}?" if closest else ""
-        parts = [part.strip() for part in re.split(r"[+,]", name.strip("[]"))]
-        if len(parts) > 1 and (knowing := who_knows(parts)):
-            meant = f"; {knowing}"
-        raise CheckpointError(
-            f"{path}: no such file, and no such name in {OWN}/, which has {_listed(own)}; "
-            f"the zoo has {_listed(shipped)}{meant}"
-        )
-    if name in own and name in shipped:
-        _say_hidden(name, own[name])
-    return known[name]
-
-
-def who_knows(styles: Iterable[str]) -> str:
-    """Return in words which networks, one's own and those that ship, know all of some styles; nothing if none does."""
-    wanted, found = list(dict.fromkeys(styles)), []
-    for name, path in (networks() | own_networks()).items():
-        # Of one that is damaged, nothing is known.
-        with contextlib.suppress(CheckpointError):
-            if set(wanted) <= read_network_file(path).metadata.styles.keys():
-                found.append(name)
-    verb = "knows" if len(found) == 1 else "know"
-    return f"{' and '.join(found)} {verb} {' and '.join(wanted)}" if found else ""
-
-
-@functools.cache
-def _say_hidden(name: str, path: Path) -> None:
-    text = f"{path} is taken, your own; the network of this name that ships is {ZOO}/{name}"
-    print(text, file=sys.stderr, flush=True)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "nothing yet"
-
-
-def _named(folder: Path) -> dict[str, Path]:
-    return {file.stem: file for file in sorted(folder.glob(f"*{_SUFFIX}"))}
+__all__ = [
+    "OWN",
+    "ZOO",
+    "NetworkList",
+    "NetworkRecord",
+    "find",
+    "list_networks",
+    "networks",
+    "own_networks",
+    "user_networks",
+    "who_knows",
+]

@@ -162,7 +162,7 @@ def test_a_cluster_that_is_not_there_is_named_in_one_line(monkeypatch: pytest.Mo
 
 def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"run it by uv run --extra ray python"), cluster("local"):
+    with pytest.raises(ConfigError, match=r"uv pip install -e '.*\[ray\]'"), cluster("local"):
         pass
 
 

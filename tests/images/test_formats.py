@@ -410,7 +410,7 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
     assert open_large(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     with pytest.raises(
-        ImageError, match=r"of 16 bits, which needs the package imagecodecs; run it by uv run --extra formats"
+        ImageError, match=r"of 16 bits, which needs the package imagecodecs; uv pip install -e '.*\[formats\]'"
     ):
         open_picture(io.BytesIO(encoded("jp2", fine())))
 
@@ -429,7 +429,7 @@ def test_heic_is_read_upright_and_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert distance(picture.rgb, gradient()) <= 8
     monkeypatch.setattr(formats, "HAS_HEIF", False)
     with pytest.raises(
-        ImageError, match=r"HEIC, which needs the package pillow-heif; run it by uv run --extra formats "
+        ImageError, match=r"HEIC, which needs the package pillow-heif; uv pip install -e '.*\[formats\]'"
     ):
         open_picture(tmp_path / "a.heic")
 
@@ -471,7 +471,7 @@ def test_a_raw_file_is_developed_with_16_bits(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ImageError, match=r"cut\.dng: not a readable picture \("):
         open_picture(tmp_path / "cut.dng")
     monkeypatch.setattr(raw, "HAS_RAW", False)
-    with pytest.raises(ImageError, match=r"raw file, which needs the package rawpy; run it by uv run --extra formats "):
+    with pytest.raises(ImageError, match=r"raw file, which needs the package rawpy; uv pip install -e '.*\[formats\]'"):
         open_picture(tmp_path / "a.dng")
 
 

@@ -1,6 +1,7 @@
 """What is set picture by picture: each control does what it says, alone and with others."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -360,11 +361,20 @@ def test_controls_at_once_or_by_name(stylizer: Stylizer, photograph: torch.Tenso
         assert written.tobytes() == stylizer(small, controls=controls, grain=0.2).tobytes()
 
 
+def test_styles_is_another_name_of_style_and_goes_before_it() -> None:
+    blend = {"day": 0.7, "night": 0.3}
+    assert Controls(styles=blend) == Controls(style=blend)
+    assert replace(Controls("day", grain=0.1), styles=blend) == Controls(blend, grain=0.1)
+    with pytest.raises(ConfigError, match=r"^masks name the styles themselves"):
+        Controls(styles="day", masks={"night": Image.new("L", (8, 8))})
+
+
 def test_what_can_be_named_is_what_controls_have() -> None:
     # Named where it stands, because controls import no torch.
     known = {"Tensor": torch.Tensor}
     hints = get_type_hints(Controls, localns=known)
-    hints.pop("style")
+    # Its other name.
+    hints["styles"] = hints.pop("style")
     assert get_type_hints(Settings, localns=known) == hints
 
 

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -292,3 +294,66 @@ print([name for name in heavy if name in sys.modules])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_size_is_the_long_side_of_the_outcome_whatever_is_given(stylizer: Stylizer, tmp_path: Path) -> None:
+    picture(94, 66).save(tmp_path / "photo.png")
+    small = picture(94, 66).resize((64, 45), Image.Resampling.LANCZOS)
+    for given in (tmp_path / "photo.png", picture(94, 66)):
+        assert distance(stylizer(given, "stars", size=64), stylizer(small, "stars")) == 0
+    array = np.asarray(picture(94, 66))
+    from_array = stylizer(array, "stars", size=64)
+    assert from_array.shape == (45, 64, 3)
+    assert from_array.dtype == np.uint8
+    # Another filter, of the photograph's own range.
+    assert np.abs(from_array.astype(int) - np.asarray(stylizer(small, "stars"))).mean() < 2
+    assert stylizer(torch.rand(2, 3, 66, 94), size=64).shape == (2, 3, 45, 64)
+    with pytest.raises(ConfigError, match=r"^size must be from 1 to 65535 pixels, not 0$"):
+        stylizer(picture(), size=0)
+
+
+def test_pictures_of_a_generator_are_stylized_as_they_come(stylizer: Stylizer) -> None:
+    drawn = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for level in range(0, 250, 50):
+            drawn.append(level)
+            yield np.full((33, 47, 3), level, np.uint8)
+
+    answers = stylizer.map(frames(), "stars")
+    assert drawn == []
+    assert np.array_equal(next(answers), stylizer(np.zeros((33, 47, 3), np.uint8), "stars"))
+    assert drawn == [0]
+    assert len(list(answers)) == 4
+
+
+def test_alike_arrays_in_a_row_are_stylized_at_once(stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = [np.asarray(picture(width)) for width in (47, 47, 47, 40, 40)]
+    given += [torch.rand(3, 33, 40), torch.rand(3, 33, 40), torch.rand(2, 3, 33, 40)]
+    expected = [stylizer(image, "stars") for image in given]
+    counts, compute = [], TorchBackend.__call__
+
+    def counted(backend: TorchBackend, images: torch.Tensor, style: np.ndarray) -> torch.Tensor:
+        counts.append(len(images))
+        return compute(backend, images, style)
+
+    monkeypatch.setattr(TorchBackend, "__call__", counted)
+    answers = list(stylizer.map(given, styles="stars", batch=2))
+    assert counts == [2, 1, 2, 2, 2]
+    for answer, alone in zip(answers, expected, strict=True):
+        assert (type(answer), answer.shape, answer.dtype) == (type(alone), alone.shape, alone.dtype)
+        assert float(abs(answer * 1.0 - alone * 1.0).max()) <= (1 if answer.dtype == np.uint8 else 1e-5)
+    with pytest.raises(ConfigError, match=r"^batch must be a whole number from 1 on, not 0$"):
+        stylizer.map(given, batch=0)
+
+
+def test_a_stylizer_shows_network_styles_backend_and_device(stylizer: Stylizer) -> None:
+    assert repr(stylizer) == "<Stylizer of waves, stars: backend torch on cpu>"
+    assert repr(fast_style.load("starry_night", "cpu")) == "<BalancedNet of starry_night: backend torch on cpu>"
+
+
+def test_a_wrong_array_is_a_value_error(stylizer: Stylizer) -> None:
+    with pytest.raises(ValueError, match=r"^an array of shape "):
+        stylizer(np.zeros((33, 47, 2)))
+    with pytest.raises(ValueError, match=r"^strength must be "):
+        stylizer(picture(), strength=2)

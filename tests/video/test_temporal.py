@@ -94,5 +94,5 @@ def test_an_amount_out_of_range_is_refused(amount: float) -> None:
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"temporal needs opencv-python-headless: run it by uv run --extra video "):
+    with pytest.raises(ConfigError, match=r"temporal needs opencv-python-headless: uv pip install -e '.*\[video\]'"):
         Smoother(0.5)

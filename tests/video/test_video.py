@@ -615,7 +615,7 @@ def test_a_mistake_gets_one_line_and_changes_no_file(
 
 def test_what_videos_need_is_named(stylizer: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"videos need av: run it by uv run --extra video python"):
+    with pytest.raises(ConfigError, match=r"videos need av: uv pip install -e '.*\[video\]'"):
         stylize_video(stylizer, tmp_path / "a.mp4", tmp_path / "b.mp4", temporal=0)
 
 

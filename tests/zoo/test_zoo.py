@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder one works in, with a network `mine` and a zoo of `wave` and `night`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fast_style.zoo.networks", lambda: {name: Path(f"zoo/{name}") for name in ("night", "wave")})
+    ships = {name: Path(f"zoo/{name}") for name in ("night", "wave")}
+    monkeypatch.setattr("fast_style.zoo.names.networks", lambda: ships)
     Path("checkpoints").mkdir()
     Path("checkpoints/mine.safetensors").touch()
+    monkeypatch.setenv("FAST_STYLE_NETWORKS", "user")
     return tmp_path
 
 
@@ -74,7 +77,30 @@ def test_a_name_is_a_file_or_a_network_of_ones_own_or_one_that_ships(named: Path
     assert find(Path("wave")) == Path("checkpoints/wave.safetensors")
     Path("wave").touch()
     assert find(Path("wave")) == Path("wave")
+    # The user's folder comes between the two.
+    Path("user").mkdir()
+    for name in ("mine", "night", "users"):
+        Path(f"user/{name}.safetensors").touch()
+    assert [find(Path(name)).parent.name for name in ("mine", "night", "users")] == ["checkpoints", "user", "user"]
     assert find(Path("elsewhere/night")) == Path("elsewhere/night")
+
+
+def test_networks_that_have_names_are_listed_with_what_their_files_say(
+    named: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ships = {name: trained(named, name) for name in ("great_wave", "starry_night")}
+    monkeypatch.setattr("fast_style.zoo.listing.networks", lambda: ships)
+    shutil.copy(ships["great_wave"], "checkpoints")
+    found = fast_style.list()
+    assert [network.name for network in found] == ["great_wave", "zoo/great_wave", "starry_night"]
+    assert found[0].path == Path("checkpoints/great_wave.safetensors")
+    assert found[2].styles == ("starry_night",)
+    assert found[2].credit == "The Starry Night, Vincent van Gogh, 1889"
+    heading, *rows = repr(found).splitlines()
+    assert heading.split() == ["name", "styles", "network", "credit", "path"]
+    assert [row.split()[0] for row in rows] == [network.name for network in found]
+    # Of one that is damaged, nothing is known.
+    assert capfd.readouterr().err == "checkpoints/mine.safetensors: the file is empty; copy or train it again\n"
 
 
 def test_a_name_that_hides_one_that_ships_says_so_once_and_the_zoo_has_that_one(
@@ -136,11 +162,11 @@ def test_a_network_that_could_not_be_loaded_is_refused() -> None:
 
 
 def test_a_name_of_nothing_lists_both_and_says_what_may_be_meant(named: Path) -> None:
-    text = "no such file, and no such name in checkpoints/, which has mine; the zoo has night, wave"
+    text = "no such file, and no such name in checkpoints/, which has mine; the zoo has night, wave; user has nothing"
     for name, meant in (("waev", "; did you mean wave?"), ("mien", "; did you mean mine?"), ("other", "")):
         with pytest.raises(CheckpointError) as error:
             find(Path(name))
-        assert str(error.value) == f"{name}: {text}{meant}"
+        assert str(error.value) == f"{name}: {text} yet{meant}"
 
 
 def test_every_network_that_ships_is_small_whole_free_of_paths_and_has_its_card_and_sheet() -> None:

@@ -92,9 +92,10 @@ def composed(overrides: list[str]) -> DictConfig:
 def typed(settings: dict[str, Any]) -> list[str]:
     """Return the settings for scripts/train.py one by one."""
     try:
-        return read_arguments(shlex.split(str(settings["train"])))
+        words = shlex.split(str(settings["train"]))
     except ValueError as error:
         raise ConfigError(f"train: {error}: {settings['train']}") from None
+    return read_arguments(words)
 
 
 def stylizers(settings: dict[str, Any], folder: Path, styles: int = 1) -> Iterator[tuple[str, dict[str, str]]]:

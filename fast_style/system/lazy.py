@@ -1,0 +1,36 @@
+"""Names of a package that are imported when they are first asked for (PEP 562)."""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_names(
+    package: str, homes: Mapping[str, str], renamed: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` of a package whose names live in modules that are not imported yet.
+
+    Args:
+        package: its `__name__`.
+        homes: by module of the package, the names that live in it, with spaces between them.
+        renamed: what a name of the package is called in its module, where that differs.
+
+    Example:
+        >>> __getattr__, __dir__ = lazy_names("fast_style", {"stylizing.stylizer": "Stylizer load"})
+        >>> __getattr__("load").__module__
+        'fast_style.stylizing.stylizer'
+    """
+    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names.split()}
+
+    def get(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(import_module(home_of[name]), (renamed or {}).get(name, name))
+        setattr(sys.modules[package], name, found)
+        return found
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *home_of})
+
+    return get, names
