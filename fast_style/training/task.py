@@ -16,8 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from fast_style.errors import ConfigError, FastStyleError, TrainingError
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
-from fast_style.training.diagnosis import Batch, explain, explain_weights
-from fast_style.training.health import LOOK_EVERY, Health, spread
+from fast_style.training.health import LOOK_EVERY, Batch, Health, explain, explain_weights, spread
 from fast_style.types import Images
 
 

@@ -18,7 +18,7 @@ from fast_style.data.batches import Pictures
 from fast_style.data.module import ContentData
 from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, DataError
-from fast_style.training.bad_images import BadPictures
+from fast_style.training.callbacks import BadPictures
 
 # Of Lightning: it names a worker too few, and PyTorch deprecates what it uses.
 pytestmark = pytest.mark.filterwarnings("ignore")
