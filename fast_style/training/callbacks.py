@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -22,7 +21,13 @@ from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil, to_tensor
 from fast_style.losses.styles import Style
 from fast_style.system.files import written_whole
+from fast_style.training.loggers import show_image
 from fast_style.training.task import StyleTransferTask, seconds_left
+
+#: What `Throughput` logs. TensorBoard sorts groups by name: this one comes behind the losses and the preview.
+SPEED = "speed/pictures_per_second"
+#: For how many seconds of a training previews are made by the clock as well.
+SHORT = 600.0
 
 
 class Throughput(Callback):
@@ -48,7 +53,7 @@ class Throughput(Callback):
             self._time, self._step = now, step
         elif step > self._step and (step % self.every_n_steps == 0 or self._step == 1):
             pictures = (step - self._step) * len(batch[0]) * trainer.world_size
-            pl_module.log("pictures_per_second", pictures / (now - self._time))
+            pl_module.log(SPEED, pictures / (now - self._time))
             self._time, self._step = now, step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,8 +117,8 @@ class StepProgress(ProgressBar):
         self._printed = now
         metrics = trainer.callback_metrics
         text = f"loss {metrics['train/total']:.4g}" if "train/total" in metrics else ""
-        if "pictures_per_second" in metrics:
-            text += f"  {metrics['pictures_per_second']:.1f} pictures/s"
+        if SPEED in metrics:
+            text += f"  {metrics[SPEED]:.1f} pictures/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         else:
@@ -137,16 +142,17 @@ class StepProgress(ProgressBar):
 
 
 class Preview(Callback):
-    """Shows the styles, and fixed pictures beside their stylizations, in TensorBoard.
+    """Shows the styles, and fixed images beside their stylizations, in the logger; the last one is preview.png.
 
     Args:
         styles: the styles that are learnt, in the order of the style weights.
-        images: files of the pictures to show; nothing: the photographs that scikit-image ships.
+        images: files of the images to show; nothing: the photographs that scikit-image ships.
         every_n_steps: how often.
-        size: the height of a picture in pixels.
+        every_n_seconds: how often as well, in the first ten minutes.
+        size: the height of an image in pixels.
 
     Raises:
-        ImageError: if a picture cannot be read.
+        ImageError: if an image cannot be read.
     """
 
     def __init__(
@@ -154,6 +160,7 @@ class Preview(Callback):
         styles: Sequence[Style],
         images: Sequence[str | Path] | None = None,
         every_n_steps: int = 100,
+        every_n_seconds: float = 30.0,
         size: int = 256,
     ) -> None:
         if every_n_steps < 1:
@@ -163,23 +170,36 @@ class Preview(Callback):
         self.styles = styles
         self.images = [read_image(Path(file), size=size) for file in images or packaged_photographs()]
         self.every_n_steps = every_n_steps
+        self.every_n_seconds = every_n_seconds
         self.size = size
+        self._started = self._shown = 0.0
+        self._step = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the styles."""
-        logger = _tensorboard(trainer)
-        if logger is not None:
-            for style in self.styles:
-                logger.experiment.add_image(f"style/{style.name}", style.read()[0])
+        for style in self.styles:
+            show_image(trainer, f"style/{style.name}", style.read()[0])
+        self._started = self._shown = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show the pictures if they are due."""
-        logger, step = _tensorboard(trainer), trainer.global_step
-        due = step % self.every_n_steps == 0 or step == 1 or step == _total_steps(trainer)
-        if logger is not None and due and isinstance(pl_module, StyleTransferTask):
-            logger.experiment.add_image("preview", self.sheet(pl_module), step)
+        """Show the images if they are due."""
+        now, step = time.monotonic(), trainer.global_step
+        if step == self._step or not trainer.is_global_zero or not isinstance(pl_module, StyleTransferTask):
+            return
+        by_clock = now - self._shown >= self.every_n_seconds and now - self._started < SHORT
+        if by_clock or step % self.every_n_steps == 0 or step == 1:
+            self._shown, self._step = now, step
+            show_image(trainer, "preview", self.sheet(pl_module), step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what the network that is saved makes of them."""
+        if trainer.is_global_zero and isinstance(pl_module, StyleTransferTask):
+            sheet = self.sheet(pl_module)
+            show_image(trainer, "preview", sheet, trainer.global_step)
+            with written_whole(Path(trainer.default_root_dir) / "preview.png") as file:
+                to_pil(sheet[None])[0].save(file, "png")
 
     @torch.no_grad()
     def sheet(self, task: StyleTransferTask) -> torch.Tensor:
@@ -217,8 +237,7 @@ class BadPictures(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Try again what an earlier part of this run found bad."""
-        # All processes ask: the trainer lets the first one answer.
-        self._path = Path(trainer.log_dir or trainer.default_root_dir) / "bad_files.txt"
+        self._path = Path(trainer.default_root_dir) / "bad_files.txt"
         pictures = _photographs(trainer)
         if pictures is not None and trainer.is_global_zero and self._path.exists():
             lines = self._path.read_text("utf-8", "replace").splitlines()
@@ -255,9 +274,9 @@ class BadPictures(Callback):
             # Nothing but ones: a worker may set another meanwhile.
             pictures.flags[joined.cpu() > 0] = 1
         self._write_list(trainer)
-        if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-            for name, count in (("bad_pictures", int(pictures.flags.sum())), ("refused", len(pictures.refused))):
-                trainer.logger.experiment.add_scalar(f"data/{name}", count, trainer.global_step)
+        if trainer.is_global_zero and trainer.logger is not None:
+            counts = {"pictures/bad": float(pictures.flags.sum()), "pictures/refused": float(len(pictures.refused))}
+            trainer.logger.log_metrics(counts, trainer.global_step)
         trainer.strategy.barrier()  # The list comes first: one process that ends may end them all.
         pictures.check(os.path.relpath(self._path) if self._path else "")
 
@@ -270,11 +289,6 @@ class BadPictures(Callback):
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(path) as file:
                 file.write(content)
-
-
-def _tensorboard(trainer: Trainer) -> TensorBoardLogger | None:
-    """Return the logger on the process that writes."""
-    return trainer.logger if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger) else None
 
 
 def _total_steps(trainer: Trainer) -> int | None:
