@@ -28,8 +28,8 @@ from fast_style.batch.names import apart
 from fast_style.cli.log_lines import log_to_standard_error
 from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
 from fast_style.cli.plugins import find_own_configs, import_plugins
-from fast_style.cli.run_folders import nothing_left_of_a_failed_start
-from fast_style.cli.run_id import run_id
+from fast_style.cli.run_folder import remove_failed_start, run_id, sweep_folder
+from fast_style.cli.sweep import exit_if_any_failed, survive
 from fast_style.errors import ConfigError, FastStyleError, Interrupted
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.stylizing.controls import Controls, Settings
@@ -39,7 +39,7 @@ from fast_style.zoo import who_knows
 
 
 def run(
-    main: Callable[[DictConfig], None],
+    main: Callable[[DictConfig], object],
     config_name: str,
     rewrite: Callable[[list[str]], list[str]] = lambda arguments: arguments,
 ) -> None:
@@ -85,16 +85,17 @@ def run(
         finally:
             os.environ["HYDRA_FULL_ERROR"] = before
 
-    def checked(config: DictConfig) -> None:
+    def checked(config: DictConfig) -> object:
         # Within, so that Hydra adds no lines of its own. Processes that the trainer starts see what the user set.
-        with errors_in_one_line(), full_errors(full_error), nothing_left_of_a_failed_start():
+        with errors_in_one_line(), full_errors(full_error), remove_failed_start():
             check(config, config_name)
-            main(config)
+            return main(config)
 
     # Hydra would print what is wrong with a configuration over several lines; with "1" it raises it.
     with errors_in_one_line(), full_errors("1"):
         sys.argv[1:] = import_plugins(rewrite(read_arguments(sys.argv[1:])))
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(checked)()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(survive(checked))()
+        exit_if_any_failed()
 
 
 def _reader_is_gone() -> bool:
@@ -298,6 +299,7 @@ def register_resolvers() -> None:
         ("largest_size", lambda styles: max(style.size for style in styles.values())),
         ("config_file", lambda path: str(CONFIGS / path)),
         ("native_precision", native_precision),
+        ("sweep_folder", sweep_folder),
         ("if_equal", lambda value, expected, then: then if value == expected else None),
     ):
         OmegaConf.register_new_resolver(name, function, replace=True)

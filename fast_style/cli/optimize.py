@@ -16,7 +16,7 @@ from fast_style.cli.earlier_results import OPTIMIZED, earlier_results
 from fast_style.cli.hydra_app import build, duration, find_pictures, output_paths, plain, run
 from fast_style.cli.loss_network import loss_network
 from fast_style.cli.overrides import own_painting
-from fast_style.cli.run_folders import begun
+from fast_style.cli.run_folder import note_progress
 from fast_style.errors import ConfigError
 from fast_style.images.picture import write_image
 from fast_style.images.tensors import read_image, to_pil
@@ -82,7 +82,7 @@ def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
         bar = progress.add_task("", total=total)
 
         def on_step(step: int, loss: float, images: Images) -> None:
-            begun()
+            note_progress()
             progress.update(bar, completed=step, description=f"loss {loss:.4g}")
             writer.add_scalar("loss", loss, step)
             if every_n_steps and step % every_n_steps == 0:

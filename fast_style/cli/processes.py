@@ -1,95 +1,64 @@
-"""The processes of a run: which speaks for all, how they end together, and what is said when they end badly."""
+"""The processes and signals of a run: how its processes are started, and how they end together."""
 
-import ctypes
+import logging
 import os
-import platform
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from subprocess import Popen
 from types import FrameType
 from typing import cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch import Trainer
 from omegaconf import DictConfig, read_write
 
-from fast_style.errors import CheckpointError, Interrupted, TrainingError
-from fast_style.system.files import DISK_FULL
+from fast_style.errors import Interrupted
 
-#: What Lightning leaves behind for the processes that it starts.
-_LEFT_BEHIND = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-#: How gloo and NCCL say that there is nobody at the other end.
-_GONE = ("connection closed by peer", "connection reset by peer", "remote process exited", "timed out waiting")
-
-#: Of glibc's <malloc.h>.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-
-
-def keep_freed_memory() -> None:
-    """Have this process keep what it frees, instead of giving it back to the system and asking for it again.
-
-    Every training step frees and takes the same gigabytes, and the system clears each page that it hands out: measured,
-    a seventh of a step's time. See mallopt(3). Nothing is done without glibc, or where the environment says otherwise.
-    """
-    if platform.libc_ver()[0] == "glibc" and not os.environ.keys() & {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_"}:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, -1)
+#: What Lightning leaves in the environment for the processes that it starts.
+_LEFT_BEHIND = (
+    *("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
+)
 
 
 @contextmanager
-def processes() -> Iterator[list[Popen[bytes]]]:
-    """Let the trainer start processes for this job alone, also when it is one of several of a sweep.
+def quiet() -> Iterator[None]:
+    """Silence what is not the user's concern.
 
-    Lightning starts them with the command line of this process, which would be the whole sweep
-    (https://github.com/Lightning-AI/pytorch-lightning/issues/11300), and leaves its addresses in the environment.
-
-    Returns:
-        Where to enter the processes that it has started. They are waited for: the next job takes their places.
+    That is Lightning's advertisements, its use of what PyTorch deprecates, and threads that cannot write a file:
+    TensorBoard's hands such an error to the main thread.
     """
-    arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
-    job = HydraConfig.get()
-    if job.mode == RunMode.MULTIRUN:
-        sys.argv[1:] = list(job.overrides.task)
-        with read_write(cast(DictConfig, job)):
-            job.run.dir = job.runtime.output_dir
-    started: list[Popen[bytes]] = []
-    try:
-        yield started
-        # All together, for each waits here for the others; after an error, some may never come.
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-        for process in started:
-            process.wait()
-    finally:
-        sys.argv[1:] = arguments
-        _end_workers()
-        for name, value in environment.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-def _end_workers() -> None:
-    """End the processes that make pictures, if an error has left them behind; at its end Python would wait for them."""
-    if left := active_children():
-        if hasattr(signal, "SIGCHLD"):  # upon which PyTorch would raise another error for each of them
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for worker in left:
-            worker.kill()
+    logger, hook = logging.getLogger("lightning.pytorch"), threading.excepthook
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        logger.setLevel(logging.WARNING)
+        threading.excepthook = lambda what: None if isinstance(what.exc_value, OSError) else hook(what)
+        try:
+            yield
+        finally:
+            threading.excepthook = hook
+            logger.setLevel(level)
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop what is outside of the training loop, too, and be told with what goes on."""
+def interrupt_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT raise `Interrupted`, also outside of the training loop.
+
+    Only the main thread of a program may handle signals; in another thread nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number, None)
@@ -102,8 +71,57 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def end_when_stuck(patience: float = 30.0) -> None:
-    """End this process when a signal has come and the main thread has not moved for so many seconds.
+@contextmanager
+def child_processes() -> Iterator[list[Trainer]]:
+    """Let the trainer start processes for this run alone, also when it is one of several of a sweep.
+
+    Lightning starts them with the command line of this process, which would be the whole sweep
+    (https://github.com/Lightning-AI/pytorch-lightning/issues/11300), and leaves its addresses in the environment.
+
+    Yields:
+        A list to enter the trainer in. The processes that it has started are waited for: those of the next run take
+        their places.
+    """
+    arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
+    others = set(active_children())
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN:
+        sys.argv[1:] = list(job.overrides.task)
+        with read_write(cast(DictConfig, job)):
+            job.run.dir = job.runtime.output_dir
+    trainers: list[Trainer] = []
+    try:
+        yield trainers
+        # All together, for each waits here for the others; after an error, some may never come.
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for trainer in trainers:
+            for process in getattr(trainer.strategy.launcher, "procs", []):
+                process.wait()
+    finally:
+        sys.argv[1:] = arguments
+        for worker in set(active_children()) - others:
+            _kill(worker)
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _kill(worker: BaseProcess) -> None:
+    """Kill a process that makes images and that an error has left behind; at its end Python would wait for it."""
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        worker.kill()
+        return
+    # At the end of a worker, PyTorch's handler would raise another error.
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    worker.kill()
+    worker.join()
+    signal.signal(signal.SIGCHLD, handler)
+
+
+def exit_when_stuck(patience: float = 30.0) -> None:
+    """End this process when a signal has come and the main thread has not moved for `patience` seconds.
 
     Python handles signals between two of its own instructions. A thread that waits in C++ for a process that will
     never answer has no next instruction, and would have to be killed.
@@ -133,30 +151,3 @@ def end_when_stuck(patience: float = 30.0) -> None:
                 os._exit(128 + number)
 
     threading.Thread(target=watch, name="signal-watch", daemon=True).start()
-
-
-def leave_errors_to_the_main_thread() -> None:
-    """Let threads be silent about files that cannot be written: TensorBoard's hands such an error on."""
-    usual = threading.excepthook
-    threading.excepthook = lambda what: None if isinstance(what.exc_value, OSError) else usual(what)
-
-
-def told(error: RuntimeError | OSError | CheckpointError) -> TrainingError | None:
-    """Return in one line what PyTorch and others say in many, if it is about the machine and not about the program."""
-    text = " ".join(str(error).split())
-    if isinstance(error, CheckpointError):
-        return TrainingError(text) if isinstance(error.__cause__, OSError) else None
-    if text.startswith("Error(s) in loading state_dict"):
-        return TrainingError(f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})")
-    if isinstance(error, OSError):
-        full = error.errno in DISK_FULL
-        return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None
-    if isinstance(error, torch.OutOfMemoryError):
-        return TrainingError(f"out of memory on the GPU: lower batch_size or data.size ({text[:120]})")
-    if text.startswith("DataLoader worker"):
-        return TrainingError(
-            f"a process that makes training pictures died, perhaps for want of memory: lower workers ({text[:120]})"
-        )
-    if any(words in text.lower() for words in _GONE):
-        return TrainingError(f"another process of this run is gone, and all stop ({text[-120:]})")
-    return None

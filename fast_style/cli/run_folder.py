@@ -1,200 +1,179 @@
-"""Where a run keeps its files, on one machine or many, and how it goes on after it was stopped."""
+"""The folder of a run: its name, which all processes know, and whether it is kept when the run fails."""
 
+import contextlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import hydra
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig, OmegaConf
 
-from fast_style.cli.hydra_app import require_writable
-from fast_style.cli.overrides import CONFIGS
-from fast_style.cli.run_folders import is_first_process, started_by_trainer, stays
-from fast_style.errors import CheckpointError, ConfigError
-from fast_style.system.files import atomic_write, remove_leftovers
-from fast_style.system.processes import end_with_parent
-from fast_style.zoo.network_file import read_network_file
+from fast_style.errors import ConfigError
+from fast_style.system.processes import slurm_job_id
 
-#: What a run that goes on may have otherwise than before: where it computes and for how long, what it shows, and what
-#: it began with.
-FREE = (
-    *("resume", "init", "checkpoint", "overwrite", "workers", "preview", "heldout", "callback"),
-    *("data.source", "data.max_bad"),
-    *(
-        f"trainer.{name}"
-        for name in ("accelerator", "devices", "num_nodes", "strategy", "max_time", "log_every_n_steps")
-    ),
-)
+#: The rank of a process as its environment has it before Lightning is there to ask, in Lightning's order.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+#: What Hydra puts into a run's folder, and into that of a sweep.
+_HYDRAS = {".hydra", "multirun.yaml"}
+#: In characters: what a sweep's folder says of its settings.
+_LONGEST = 80
 
-#: What it may have otherwise if it is given: the remedies that messages advise where the numbers of a run go wrong.
-REMEDIES = ("trainer.precision", "trainer.gradient_clip_val", "optimizer.lr", "loss.*.weight")
-#: In bytes: most file systems end at 255.
-_LONGEST = 248
+#: The folders that this process has made, each for a run that begins.
+_created: set[Path] = set()
+#: Those of runs that have not yet taken a step.
+_fresh: set[Path] = set()
 
 
-def resumed(arguments: list[str]) -> list[str]:
-    """Return the command line with `resume=FOLDER` or `resume=last` spelt out: what that run was started with.
+def run_id(folder: str | None = None) -> str:
+    """Return the name of this run among those of its style: the same in every process of it, on every machine.
 
-    What else is given takes the place of what was given then.
+    And the same again when a scheduler starts it again; so it finds its folder, and goes on.
 
-    Raises:
-        ConfigError: if there is no such run.
+    Args:
+        folder: where runs have their folders. If it is the time that names the run, its folder is made there, so that
+            no other run that begins in this second gets it, too.
     """
-    wanted = [argument for argument in arguments if argument.partition("=")[0] == "resume"]
-    value = OverridesParser.create().parse_override(wanted[-1]).value() if wanted else None
-    if value is None:
-        return arguments
-    others = [argument for argument in arguments if argument not in wanted]
-    if {"-m", "--multirun"} & set(others):
-        raise ConfigError("resume: only one run at a time goes on; leave out -m")
-    folder = _last_run(others) if value == "last" else Path(str(value))
-    before = folder / "overrides.yaml"
-    if not before.is_file():
-        raise ConfigError(f"resume={value}: there is no run in this folder; give one of runs/*/*, or resume=last")
-    path = QuotedString(str(folder), Quote.single).with_quotes()
-    # The settings that the run began with stay beside it as they were.
-    place = [f"hydra.run.dir={path}", "hydra.output_subdir=null", f"resume={path}"]
-    given = {text.partition("=")[0]: text for text in (*map(str, OmegaConf.load(before)), *others, *place)}
-    return list(given.values())
+    given = os.environ.get("FAST_STYLE_RUN_ID") or _slurm_job() or os.environ.get("TORCHELASTIC_RUN_ID")
+    if given == "none":  # torchrun without --rdzv-id
+        given = _first_process_time()
+    if given is None:
+        return _now() if folder is None else _made(Path(folder))
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in given)
 
 
-def _last_run(arguments: list[str]) -> Path:
-    """Return the folder of the run that was saved last; if a name, style or experiment is given, of that name."""
-    name = None
-    if any(argument.partition("=")[0] in ("name", "style", "experiment") for argument in arguments):
-        arguments = [argument for argument in arguments if argument[0] != "-"]
-        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            name = str(hydra.compose("train", overrides=arguments).name)
-    saved = []
-    for file in Path("runs").glob("**/checkpoints/last.ckpt"):
-        settings = file.parent.parent / "settings.yaml"
-        if settings.is_file() and name in (None, str(OmegaConf.load(settings).name)):
-            saved.append(file)
-    if not saved:
-        of_name = "" if name is None else f" of {name}"
-        raise ConfigError(f"resume=last: there is no saved run{of_name} in runs; start one without resume")
-    return max(saved, key=lambda file: file.stat().st_mtime).parent.parent
+def _made(folder: Path) -> str:
+    time = _now()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in itertools.chain([time], (f"{time}-{number}" for number in itertools.count(2))):
+        try:
+            (folder / name).mkdir()
+        except FileExistsError:
+            continue
+        except OSError:  # What is wrong is said by who is to write there.
+            return time
+        _created.add((folder / name).resolve())
+        return name
+    raise AssertionError("there is always another name")
 
 
-def check_names_of_files(config: DictConfig) -> None:
-    """Make sure that a run and its network can be called as the settings say.
+def _slurm_job() -> str | None:
+    # Within an allocation of one's own, one command after the other is no requeued job.
+    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return None
+    return slurm_job_id()
 
-    Raises:
-        ConfigError: if not.
+
+def _first_process_time() -> str:
+    """Return the time at the first process that asks, told to all by way of torchrun's own store."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise ConfigError("torchrun must be given --rdzv-id=NAME, by which its processes find the folder of their run")
+    # Only here: most runs need no torch for their name, and some scripts none at all.
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which its __all__ leaves out
+
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    return str(store.compare_set("fast_style/run_id", "", _now()).decode())
+
+
+def _now() -> str:
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def sweep_folder(number: int, name: str, overrides: Sequence[str]) -> str:
+    """Return the name of a folder for one run of a sweep: its number, and the settings in which it differs.
+
+    Args:
+        number: of the run, from 0.
+        name: of the network, where the command line sweeps over nothing.
+        overrides: those of the run.
     """
-    # Of a sweep, or in a person's own configuration, it may look like a number.
-    if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
-        raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
-    _check_checkpoint(Path(config.checkpoint), overwrite=config.overwrite)
+    swept = [key for key in map(_swept_key, sys.argv[1:]) if key]
+    values = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    shorts = [key.rpartition(".")[2] for key in swept]
+    parts = [
+        f"{short if shorts.count(short) == 1 else key}={values.get(key, '')}"
+        for short, key in zip(shorts, swept, strict=True)
+    ]
+    settings = re.sub(r"[^\w.+=,-]", "_", ",".join(parts))[:_LONGEST]
+    return f"{number}_{settings or name}"
+
+
+def _swept_key(argument: str) -> str | None:
+    """Return the key of a setting that is given several values, such as seed=1,2."""
+    if argument[0] == "-":
+        return None
+    override = OverridesParser.create().parse_override(argument)
+    return override.key_or_group if override.is_sweep_override() else None
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that writes and speaks for all."""
+    if lightning := sys.modules.get("lightning.pytorch.utilities"):
+        rank = getattr(lightning.rank_zero_only, "rank", 0)
+    else:
+        rank = next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
+    # Until the trainer has met the others, the rank is known on this machine only.
+    return not rank and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def started_by_lightning() -> bool:
+    """Return whether Lightning's trainer in another process has started this one."""
+    return str(HydraConfig.get().job.name).startswith("train_ddp_process_")
 
 
 @contextmanager
-def run_folder(config: DictConfig) -> Iterator[Path]:
-    """Give the folder of this run to the program, for it alone.
-
-    Raises:
-        ConfigError: if another run is using it, or it holds a run with other settings.
-    """
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    check_names_of_files(config)
-    if config.trainer.num_nodes > 1 and "run.dir" not in str(HydraConfig.get().overrides.hydra):
-        known = ("FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
-        if not any(name in os.environ for name in known):
-            raise ConfigError(
-                "trainer.num_nodes: set FAST_STYLE_RUN_ID to the same text on each machine, "
-                "by which they find the folder of their run"
-            )
-    if not is_first_process():
-        # Not what was started by hand: who started that may leave.
-        if started_by_trainer() or "TORCHELASTIC_RUN_ID" in os.environ:
-            end_with_parent(os.getppid())
-        yield folder
-        return
-    # Its place tells which folder is meant, its lock that someone is there; the system drops it with the process.
-    lock = FileLock(folder / ".lock")
+def remove_failed_start() -> Iterator[None]:
+    """Remove the folder that Hydra has made for this start if it ends in an error before `note_progress` is called."""
+    folder = Path(HydraConfig.get().runtime.output_dir).resolve()
+    if HydraConfig.get().output_subdir is not None and _is_fresh(folder):
+        _fresh.add(folder)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(f"{folder}: another run is writing there; wait for its end, or stop it") from None
-    with lock:
-        for place, age in ((folder, 0.0), (folder / "checkpoints", 0.0), (Path(config.checkpoint).parent, 3600.0)):
-            remove_leftovers(place, older_than=age)
-        _check_settings(folder, config)
-        place = Path(config.checkpoint).parent
-        made = not place.exists()
+        yield
+    except BaseException:
+        # What the message names stays: the list of pictures that cannot be read.
+        if folder in _fresh and is_first_process() and not (folder / "bad_files.txt").exists():
+            _remove(folder)
+        raise
+    finally:
+        _fresh.discard(folder)
+
+
+def note_progress(*_: object) -> None:
+    """Note that the run has taken a step: from now on its folder is kept, whatever happens."""
+    _fresh.clear()
+
+
+def has_progress(folder: Path) -> bool:
+    """Return whether the run in a folder has taken a step, so that it can go on from there."""
+    return folder.resolve() not in _fresh
+
+
+def _is_fresh(folder: Path) -> bool:
+    inside = {path.name for path in folder.iterdir()}
+    return folder != Path.cwd() and inside <= _HYDRAS
+
+
+def _remove(folder: Path) -> None:
+    # That it is this start's own, its name tells; of one that was given a name, that nobody is there.
+    if folder not in _created:
         try:
-            require_writable(place, "checkpoint")
-            yield folder
-        except BaseException:
-            if made and not stays(folder):
-                with suppress(OSError):
-                    place.rmdir()
-            raise
-
-
-def _check_checkpoint(path: Path, *, overwrite: bool) -> None:
-    """Make sure that the trained network can be saved, and will replace nothing but another network.
-
-    Raises:
-        ConfigError: if not.
-    """
-    example = "such as checkpoints/my_painting.safetensors"
-    if path.is_dir() or path.suffix != ".safetensors":
-        kind = "a folder" if path.is_dir() else "called otherwise"
-        raise ConfigError(f"checkpoint must be a .safetensors file, {example}; {path} is {kind}")
-    # With room for a number, if there is one of that name.
-    if len(os.fsencode(path.name)) > _LONGEST:
-        raise ConfigError(
-            f"checkpoint: a name of {len(os.fsencode(path.name))} bytes is too long; give another name=..."
-        )
-    if path.exists() and overwrite:
-        try:
-            read_network_file(path)
-        except CheckpointError:
-            raise ConfigError(f"checkpoint would replace {path}, which is no network of ours; give another") from None
-
-
-def _check_settings(folder: Path, config: DictConfig) -> None:
-    """Make sure that a run goes on with the settings it began with; or write them down, if it begins.
-
-    Hydra's own record will not do: it is written anew for every start, also for one that is refused.
-    """
-    path = folder / "settings.yaml"
-    settings = OmegaConf.create(OmegaConf.to_container(config))
-    settings.trainer.precision = config.trainer.precision  # which depends on the machine
-    if not path.exists():
-        overrides = OmegaConf.create(list(HydraConfig.get().overrides.task))
-        for record, node in ((folder / "overrides.yaml", overrides), (path, settings)):
-            with atomic_write(record) as file:
-                file.write(OmegaConf.to_yaml(node).encode())
-        return
-    before, now = (flat(OmegaConf.to_container(node)) for node in (OmegaConf.load(path), settings))
-    given = {text.partition("=")[0].lstrip("+") for text in HydraConfig.get().overrides.task}
-    for key in sorted(before.keys() | now.keys()):
-        free = any(f"{key}.".startswith(f"{name}.") for name in FREE)
-        free = free or (key in given and any(fnmatch(key, name) for name in REMEDIES))
-        if before.get(key) != now.get(key) and not free:
-            raise ConfigError(
-                f"{key} was {before.get(key)} when the run in {os.path.relpath(folder)} began, and is {now.get(key)}; "
-                "leave it, or start a new run without resume, and in a cluster with another FAST_STYLE_RUN_ID"
-            )
-
-
-def flat(node: Any) -> dict[str, Any]:
-    """Return the settings of a part of the configuration by their full keys, such as optimizer.lr."""
-    return dict(_pairs(node))
-
-
-def _pairs(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield from _pairs(child, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
+            with FileLock(folder / ".lock", timeout=0):
+                pass
+        except (Timeout, OSError):
+            return
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for parent in folder.parents:
+            if Path.cwd() not in parent.parents:
+                break
+            # Of a sweep whose first run has failed.
+            if {path.name for path in parent.iterdir()} == {"multirun.yaml"}:
+                (parent / "multirun.yaml").unlink()
+            parent.rmdir()

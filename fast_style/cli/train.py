@@ -1,22 +1,170 @@
-"""Learn one style or several: python scripts/train.py style=starry_night."""
+"""The command `train`: learn one style or several. `train_network` is the walk; `safe_run` is what stands around it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from fast_style.cli.hydra_app import run
+from fast_style.cli.hydra_app import build, command, duration, find_pictures, plain, run
 from fast_style.cli.overrides import own_painting
-from fast_style.cli.run_folder import resumed
-from fast_style.cli.train_checks import check_training
+from fast_style.cli.resume import flat, resume_arguments
+from fast_style.cli.run_folder import note_progress
+from fast_style.cli.train_settings import check_settings, telling_settings, time_limit
+
+if TYPE_CHECKING:  # PyTorch and Lightning take seconds to import, and a mistake is told in one.
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import Logger
+
+    from fast_style.cli.safety import Run
+    from fast_style.losses.styles import Style
+    from fast_style.training.run import Trained
 
 
-def main(config: DictConfig) -> None:
-    """Train, measure on pictures kept aside, save the network, and say how to use it."""
-    check_training(config)
-    # Only now: PyTorch and Lightning take seconds to import, and a mistake is told in one.
-    from fast_style.cli.training import train_in_folder
+def main(config: DictConfig) -> Trained | None:
+    """Check the settings, train, and say what came out."""
+    check_settings(config)
+    from fast_style.cli.safety import safe_run
 
-    train_in_folder(config)
+    with safe_run(config, lambda folder: command("train.py", f"resume={os.path.relpath(folder)}")) as run:
+        trained = train_network(config, run, partial(print, flush=True))
+        if trained is not None:
+            report(config, run, trained)
+        return trained
+
+
+def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> Trained | None:
+    """Build what a configuration describes, fit it, and save the network.
+
+    Args:
+        config: of the training, checked.
+        run: what keeps it safe, and its folder.
+        say: is called with lines for a person.
+
+    Returns:
+        What came out; None in all processes but the first.
+    """
+    from lightning.pytorch import seed_everything
+
+    from fast_style.data.datamodule import ContentData
+    from fast_style.losses import PerceptualLoss
+    from fast_style.training.checkpoints import read_checkpoint
+    from fast_style.training.loggers import log_result
+    from fast_style.training.run import Trained, begin, fit, save_as
+    from fast_style.training.task import StyleTransferTask
+    from fast_style.zoo.saving import Metadata, require_loadable, save_network
+
+    started = time.monotonic()
+    seed_everything(config.seed, workers=True, verbose=False)
+
+    # What reads the user's files comes first: what is wrong with them shows at once.
+    before = read_checkpoint(run.last) if run.last.exists() else None
+    styles = list(build(config.style).values())
+    heldout = find_pictures(config.heldout.images) if config.heldout.images else None
+    data = ContentData(build(config.data), heldout, config.heldout.size, config.batch_size, config.workers, config.seed)
+    encoder = build(config.encoder)
+    if str(config.trainer.precision).startswith("bf16"):
+        encoder = encoder.bfloat16()
+    loss = PerceptualLoss(encoder, build(config.loss), styles)
+    network = build(config.network, styles=len(styles))
+    require_loadable(network)
+    task = StyleTransferTask(network, loss, build(config.optimizer), build(config.get("schedule")))
+    trainer = build_trainer(config, run, styles, before["global_step"] if before else None)
+
+    for line in plans(config, run, before) if trainer.is_global_zero else ():
+        say(line)
+    start = begin(task, data, trainer, before, str(config.init))
+    if start.text and trainer.is_global_zero:
+        say(f"starts    {start.text}")
+    losses = fit(task, data, trainer, before, run.last)
+    if not trainer.is_global_zero:
+        return None
+    if skipped := getattr(data.pictures, "skipped", []):
+        say(f"skipped   {len(skipped)} of {len(data.pictures)} pictures cannot be read: {', '.join(skipped[:5])}")
+    steps = max(trainer.global_step, before["global_step"] if before else 0)
+    settings = {**plain(config), "started_from": start.origin, "steps": steps}
+    log_result(trainer.logger, flat(settings), telling_settings(config), losses)
+    metadata = Metadata({style.name: style.credit for style in styles}, settings, losses)
+    path = save_as(
+        Path(config.checkpoint),
+        run.folder,
+        lambda file: save_network(file, network, metadata),
+        overwrite=config.overwrite,
+    )
+    return Trained(path, losses, steps, time.monotonic() - started)
+
+
+def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int | None) -> Trainer:
+    """Build the trainer, with its callbacks and its logger.
+
+    Args:
+        config: of the training.
+        run: is told to watch over the trainer's processes.
+        styles: to show in previews.
+        step: where the run goes on; None: it is new.
+    """
+    from lightning.pytorch.callbacks import LambdaCallback
+
+    from fast_style.training.callbacks import Preview
+    from fast_style.training.checkpoints import AtomicCheckpointIO
+    from fast_style.training.loggers import lay_out
+
+    shown = find_pictures(config.preview.images) if config.preview.images else None
+    preview = Preview(styles, **{**plain(config.preview), "images": shown})
+    options = {}
+    finished = (step or 0) >= config.trainer.max_steps > 0
+    if config.logger._target_.endswith(".TensorBoardLogger") and any(run.folder.glob("events.out.tfevents.*")):
+        # What a run that was killed has logged after its last checkpoint comes again.
+        options = {} if finished else {"purge_step": step or 0}
+    logger: Logger = build(config.logger, **options)
+    trainer: Trainer = build(
+        config.trainer,
+        max_time=time_limit(config),
+        logger=logger,
+        callbacks=[*build(config.callback).values(), preview, LambdaCallback(on_train_batch_end=note_progress)],
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=run.folder,
+    )
+    run.watch(trainer)
+    if trainer.is_global_zero:
+        lay_out(logger, list(config.loss), flat(plain(config)))
+    return trainer
+
+
+def plans(config: DictConfig, run: Run, before: dict[str, Any] | None) -> Iterator[str]:
+    """Yield, before the hours of work, what the network will be called and where the run goes on."""
+    from fast_style.training.run import free_name, own_name
+
+    wanted = Path(config.checkpoint)
+    new = not config.overwrite and own_name(wanted, run.folder) is None
+    if new and (free := free_name(wanted)) != wanted:
+        yield f"network   {wanted} is there and stays; this one will be {free} (overwrite=true replaces it)"
+    if before:
+        yield f"resumes   {run.folder} at step {before['global_step']}"
+
+
+def report(config: DictConfig, run: Run, trained: Trained) -> None:
+    """Say what came out of a training, how to see it, and how to use it."""
+    from fast_style.training.loggers import how_to_view
+
+    folder = os.path.relpath(run.folder)
+    losses = ", ".join(f"{key.removeprefix('heldout/')} {value:.4g}" for key, value in trained.losses.items())
+    print(f"network   {trained.path} (a copy, settings, logs and last.ckpt: {folder})")
+    print(f"held-out  {losses}")
+    limit = f"minutes={config.minutes:g}" if config.minutes else "trainer.max_time"
+    short = f" of {config.trainer.max_steps}: {limit} was up" if trained.steps < config.trainer.max_steps else ""
+    print(f"time      {duration(trained.seconds)}, {trained.steps} steps{short}")
+    see = how_to_view(run.trainers[0].logger, folder)
+    use = command("stylize.py", f"ckpt={trained.path}", "input=photo.jpg")
+    print(f"see it    {shlex.join(see)}; use it: {use}" if see else f"use it    {use}")
 
 
 def entry_point() -> None:
     """Run the command."""
-    run(main, config_name="train", rewrite=lambda arguments: resumed(own_painting(arguments)))
+    run(main, config_name="train", rewrite=lambda arguments: resume_arguments(own_painting(arguments)))

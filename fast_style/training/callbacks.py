@@ -1,5 +1,8 @@
-"""What is shown while a network trains."""
+"""Callbacks of a training: its speed, progress and previews, and training pictures that cannot be read."""
 
+import contextlib
+import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,16 +11,23 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fast_style.errors import ConfigError
+from fast_style.data.photographs import Photographs
+from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images.photographs import packaged_photographs
 from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import read_image, to_pil, to_tensor
 from fast_style.losses.styles import Style
+from fast_style.system.files import atomic_write
+from fast_style.training.loggers import show_image
 from fast_style.training.task import StyleTransferTask, seconds_left
+
+#: What `Throughput` logs. TensorBoard sorts groups by name: this one comes behind the losses and the preview.
+SPEED = "speed/pictures_per_second"
+#: For how many seconds of a training previews are made by the clock as well.
+SHORT = 600.0
 
 
 class Throughput(Callback):
@@ -43,7 +53,7 @@ class Throughput(Callback):
             self._time, self._step = now, step
         elif step > self._step and (step % self.every_n_steps == 0 or self._step == 1):
             pictures = (step - self._step) * len(batch[0]) * trainer.world_size
-            pl_module.log("pictures_per_second", pictures / (now - self._time))
+            pl_module.log(SPEED, pictures / (now - self._time))
             self._time, self._step = now, step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -107,8 +117,8 @@ class StepProgress(ProgressBar):
         self._printed = now
         metrics = trainer.callback_metrics
         text = f"loss {metrics['train/total']:.4g}" if "train/total" in metrics else ""
-        if "pictures_per_second" in metrics:
-            text += f"  {metrics['pictures_per_second']:.1f} pictures/s"
+        if SPEED in metrics:
+            text += f"  {metrics[SPEED]:.1f} pictures/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         else:
@@ -132,16 +142,17 @@ class StepProgress(ProgressBar):
 
 
 class Preview(Callback):
-    """Shows the styles, and fixed pictures beside their stylizations, in TensorBoard.
+    """Shows the styles, and fixed images beside their stylizations, in the logger; the last one is preview.png.
 
     Args:
         styles: the styles that are learnt, in the order of the style weights.
-        images: files of the pictures to show; nothing: the photographs that scikit-image ships.
+        images: files of the images to show; nothing: the photographs that scikit-image ships.
         every_n_steps: how often.
-        size: the height of a picture in pixels.
+        every_n_seconds: how often as well, in the first ten minutes.
+        size: the height of an image in pixels.
 
     Raises:
-        ImageError: if a picture cannot be read.
+        ImageError: if an image cannot be read.
     """
 
     def __init__(
@@ -149,6 +160,7 @@ class Preview(Callback):
         styles: Sequence[Style],
         images: Sequence[str | Path] | None = None,
         every_n_steps: int = 100,
+        every_n_seconds: float = 30.0,
         size: int = 256,
     ) -> None:
         if every_n_steps < 1:
@@ -158,23 +170,36 @@ class Preview(Callback):
         self.styles = styles
         self.images = [read_image(Path(file), size=size) for file in images or packaged_photographs()]
         self.every_n_steps = every_n_steps
+        self.every_n_seconds = every_n_seconds
         self.size = size
+        self._started = self._shown = 0.0
+        self._step = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the styles."""
-        logger = _tensorboard(trainer)
-        if logger is not None:
-            for style in self.styles:
-                logger.experiment.add_image(f"style/{style.name}", style.read()[0])
+        for style in self.styles:
+            show_image(trainer, f"style/{style.name}", style.read()[0])
+        self._started = self._shown = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show the pictures if they are due."""
-        logger, step = _tensorboard(trainer), trainer.global_step
-        due = step % self.every_n_steps == 0 or step == 1 or step == _total_steps(trainer)
-        if logger is not None and due and isinstance(pl_module, StyleTransferTask):
-            logger.experiment.add_image("preview", self.sheet(pl_module), step)
+        """Show the images if they are due."""
+        now, step = time.monotonic(), trainer.global_step
+        if step == self._step or not trainer.is_global_zero or not isinstance(pl_module, StyleTransferTask):
+            return
+        by_clock = now - self._shown >= self.every_n_seconds and now - self._started < SHORT
+        if by_clock or step % self.every_n_steps == 0 or step == 1:
+            self._shown, self._step = now, step
+            show_image(trainer, "preview", self.sheet(pl_module), step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what the network that is saved makes of them."""
+        if trainer.is_global_zero and isinstance(pl_module, StyleTransferTask):
+            sheet = self.sheet(pl_module)
+            show_image(trainer, "preview", sheet, trainer.global_step)
+            with atomic_write(Path(trainer.default_root_dir) / "preview.png") as file:
+                to_pil(sheet[None])[0].save(file, "png")
 
     @torch.no_grad()
     def sheet(self, task: StyleTransferTask) -> torch.Tensor:
@@ -188,9 +213,82 @@ class Preview(Callback):
         return to_tensor(contact_sheet(rows, height=self.size))[0]
 
 
-def _tensorboard(trainer: Trainer) -> TensorBoardLogger | None:
-    """Return the logger on the process that writes."""
-    return trainer.logger if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger) else None
+class BadPictures(Callback):
+    """Counts the training pictures that cannot be read, names them, and ends the run when they are too many.
+
+    All processes come to know what each has found. The list is bad_files.txt in the run's folder: on each line a
+    name, a tab and the reason. A run that is resumed tries again what its list names.
+
+    Pictures that are made by program cannot be bad.
+
+    Args:
+        every_n_steps: how often; also at the first step and at the last.
+
+    Raises:
+        DataError: from the training loop, if too many are bad.
+    """
+
+    def __init__(self, every_n_steps: int = 50) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
+        self.every_n_steps = every_n_steps
+        self._path: Path | None = None
+        self._looked: int | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Try again what an earlier part of this run found bad."""
+        self._path = Path(trainer.default_root_dir) / "bad_files.txt"
+        pictures = _photographs(trainer)
+        if pictures is not None and trainer.is_global_zero and self._path.exists():
+            lines = self._path.read_text("utf-8", "replace").splitlines()
+            pictures.look_again(line.partition("\t")[0] for line in lines)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look if it is time."""
+        step = trainer.global_step
+        if self._looked is None or (step != self._looked and step % self.every_n_steps == 0):
+            self._look(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look for the last time."""
+        self._look(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Name what has been found so far, and let an error from a worker be one line like any other."""
+        if isinstance(exception, FastStyleError) and "\n" in str(exception):
+            # It comes as the worker's traceback, of which this is the end.
+            exception.args = (re.sub(r"^[\w.]+: ", "", str(exception).splitlines()[-1]),)
+        with contextlib.suppress(OSError):  # which would hide what happened
+            self._write_list(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        self._looked = trainer.global_step
+        pictures = _photographs(trainer)
+        if pictures is None:
+            return
+        if trainer.world_size > 1:
+            mine = pictures.flags.to(trainer.strategy.root_device, copy=True)
+            joined = trainer.strategy.reduce(mine, reduce_op="max")
+            # Nothing but ones: a worker may set another meanwhile.
+            pictures.flags[joined.cpu() > 0] = 1
+        self._write_list(trainer)
+        if trainer.is_global_zero and trainer.logger is not None:
+            counts = {"pictures/bad": float(pictures.flags.sum()), "pictures/refused": float(len(pictures.refused))}
+            trainer.logger.log_metrics(counts, trainer.global_step)
+        trainer.strategy.barrier()  # The list comes first: one process that ends may end them all.
+        pictures.check(os.path.relpath(self._path) if self._path else "")
+
+    def _write_list(self, trainer: Trainer) -> None:
+        pictures, path = _photographs(trainer), self._path
+        if pictures is None or path is None or not trainer.is_global_zero:
+            return
+        content = pictures.listing().encode()
+        if content != (path.read_bytes() if path.exists() else b""):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                file.write(content)
 
 
 def _total_steps(trainer: Trainer) -> int | None:
@@ -201,3 +299,9 @@ def _total_steps(trainer: Trainer) -> int | None:
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
+
+
+def _photographs(trainer: Trainer) -> Photographs | None:
+    """Return what is trained on if it is read from files."""
+    pictures = getattr(getattr(trainer, "datamodule", None), "pictures", None)
+    return pictures if isinstance(pictures, Photographs) else None

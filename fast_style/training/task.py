@@ -1,6 +1,6 @@
 """Training, as a Lightning module: one step, one measurement, and nothing of the loops around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,8 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from fast_style.errors import ConfigError, FastStyleError, TrainingError
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
-from fast_style.training.diagnosis import Batch, explain, explain_weights
-from fast_style.training.health import LOOK_EVERY, Health, spread
+from fast_style.training.health import LOOK_EVERY, Batch, Health, explain, explain_weights, spread
 from fast_style.types import Images
 
 
@@ -83,7 +82,8 @@ class StyleTransferTask(LightningModule):
             # OneCycleLR, where its rise ends with the very first step.
             raise ConfigError(f"trainer.max_steps must be more than {int(steps)} for this schedule to rise") from None
         self._rates = [group["initial_lr"] for group in optimizer.param_groups]
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        name = "speed/learning_rate"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": name}}
 
     def on_train_start(self) -> None:
         """Bring the learning rate of a run that is resumed to the one that is asked for now."""
@@ -136,6 +136,7 @@ class StyleTransferTask(LightningModule):
         self._health.note_losses(self.global_step, names, values)
         if self._looks_at_once or self.global_step % LOOK_EVERY == 0:
             self._stop_if_ill((content, style))
+        self._log_step()
         for name, value in zip(names, values, strict=False):
             self.log(f"train/{name}", value)
             if name in terms:
@@ -191,8 +192,13 @@ class StyleTransferTask(LightningModule):
         style = torch.eye(self.network.styles, device=content.device)
         content = content.expand(len(style), -1, -1, -1)
         terms = self.loss(content, self.network(content, style).float().clamp(0, 1), style)
+        self._log_step()
         for name, term in {**terms, "total": self.loss.total(terms)}.items():
             self.log(f"heldout/{name}", term, batch_size=1, sync_dist=True)
+
+    def _log_step(self) -> None:
+        # Where Lightning is told the step, it adds no chart of the epoch, which here means nothing.
+        self.log("step", float(self.global_step), batch_size=1)
 
     @property
     def _looks_at_once(self) -> bool:
@@ -216,7 +222,7 @@ def seconds_passed(trainer: Trainer) -> float:
     return next((timer.time_elapsed() for timer in _timers(trainer)), 0.0)
 
 
-def time_was_up(trainer: Trainer, checkpoint: dict[str, Any]) -> bool:
+def time_was_up(trainer: Trainer, checkpoint: Mapping[str, Any]) -> bool:
     """Whether a run had taken all the time that the trainer gives it when its checkpoint was saved."""
     for timer in _timers(trainer):
         timer.load_state_dict(checkpoint.get("callbacks", {}).get(timer.state_key, {}))

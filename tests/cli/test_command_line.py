@@ -14,7 +14,7 @@ from PIL import Image
 from fast_style.cli import train
 from fast_style.cli.hydra_app import find_pictures, output_paths, run
 from fast_style.cli.overrides import own_painting, read_arguments
-from fast_style.cli.train_checks import seconds_of
+from fast_style.cli.train_settings import seconds_of
 from fast_style.errors import ConfigError
 from fast_style.networks import LightNet
 from fast_style.zoo.saving import Metadata, save_network
@@ -280,14 +280,15 @@ def test_a_file_in_the_way_of_the_run_is_named(mistake: Callable[..., str], tmp_
     assert mistake().endswith(("runs: File exists", "Not a directory"))
 
 
-def test_a_sweep_runs_what_comes_before_a_mistake(call: Call) -> None:
+def test_a_sweep_goes_on_after_a_mistake(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
     widths: list[int] = []
-    with pytest.raises(SystemExit, match=r"network\.width must be a whole number, such as 64, not 'abc'"):
+    with pytest.raises(SystemExit, match=r"train\.py: 1 of the sweep's runs failed"):
         call(lambda config: widths.append(config.network.width), "train", "network.width=8,16,abc,32", "-m", *QUIET)
-    assert widths == [8, 16]
+    assert "network.width must be a whole number, such as 64, not 'abc'" in capfd.readouterr().err
+    assert widths == [8, 16, 32]
     with pytest.raises(SystemExit, match="there is no network 'lite'; did you mean light"):
         call(lambda config: widths.append(config.network.width), "train", "-m", "network=light,lite", *QUIET)
-    assert widths == [8, 16]  # what does not exist shows before the first run
+    assert widths == [8, 16, 32]  # what does not exist shows before the first run
 
 
 def test_a_run_has_a_folder_of_its_own_with_its_configuration(call: Call, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from small_runs import ROOT, environment
 
 from fast_style.cli.hydra_app import register_resolvers, run
-from fast_style.cli.processes import leave_errors_to_the_main_thread, processes, told
-from fast_style.cli.run_folder import resumed, run_folder
+from fast_style.cli.processes import child_processes, quiet
+from fast_style.cli.resume import locked_folder, resume_arguments
+from fast_style.cli.safety import explain_error
 from fast_style.errors import ConfigError
 from fast_style.networks import LightNet
 from fast_style.zoo.saving import Metadata, save_network
@@ -36,7 +37,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 def begin(config: DictConfig) -> None:
-    with run_folder(config):
+    with locked_folder(config):
         pass
 
 
@@ -67,14 +68,14 @@ def test_a_run_that_is_not_there_is_told(
     monkeypatch.chdir(tmp_path)
     register_resolvers()
     with pytest.raises(ConfigError) as refused:
-        resumed(arguments)
+        resume_arguments(arguments)
     assert str(refused.value) == message
 
 
 def test_a_run_goes_on_with_what_it_was_started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     saved_run(Path("runs/a/it's one"), "a", "style=great_wave", "seed=3", "workers=1")
-    assert resumed(['resume="runs/a/it\'s one"', "workers=2"]) == [
+    assert resume_arguments(['resume="runs/a/it\'s one"', "workers=2"]) == [
         "style=great_wave",
         "seed=3",
         "workers=2",
@@ -83,8 +84,8 @@ def test_a_run_goes_on_with_what_it_was_started_with(monkeypatch: pytest.MonkeyP
         "resume='runs/a/it\\'s one'",
     ]
     # As for a process that the trainer starts with this very command line.
-    once = resumed(['resume="runs/a/it\'s one"', "workers=2"])
-    assert resumed(once) == once
+    once = resume_arguments(['resume="runs/a/it\'s one"', "workers=2"])
+    assert resume_arguments(once) == once
 
 
 def test_the_last_run_is_the_one_that_was_saved_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -97,21 +98,21 @@ def test_the_last_run_is_the_one_that_was_saved_last(monkeypatch: pytest.MonkeyP
     saved_run(Path("runs/mine/2"), "mine", age=20)
     saved_run(Path("runs/mine/3"), "mine", age=30)
     saved_run(Path("runs/sweep/4/0_other"), "other")
-    assert resumed(["resume=last", "workers=2"])[-1] == "resume='runs/sweep/4/0_other'"
-    assert resumed(["resume=last"])[-1] == "resume='runs/sweep/4/0_other'"
-    assert resumed(["resume=last", "name=mine"])[-1] == "resume='runs/mine/2'"
-    assert resumed(["resume=last", "style=starry_night"])[-1] == "resume='runs/starry_night/1'"
+    assert resume_arguments(["resume=last", "workers=2"])[-1] == "resume='runs/sweep/4/0_other'"
+    assert resume_arguments(["resume=last"])[-1] == "resume='runs/sweep/4/0_other'"
+    assert resume_arguments(["resume=last", "name=mine"])[-1] == "resume='runs/mine/2'"
+    assert resume_arguments(["resume=last", "style=starry_night"])[-1] == "resume='runs/starry_night/1'"
 
 
 def test_without_resume_nothing_changes() -> None:
     for arguments in (["style=great_wave", "seed=1"], [], ["-m", "seed=1,2"]):
-        assert resumed(arguments) == arguments
-    assert resumed(["seed=1", "resume=null"]) == ["seed=1", "resume=null"]
+        assert resume_arguments(arguments) == arguments
+    assert resume_arguments(["seed=1", "resume=null"]) == ["seed=1", "resume=null"]
 
 
 def test_a_second_run_in_a_folder_is_refused(call: Call, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def twice(config: DictConfig) -> None:
-        with run_folder(config), pytest.raises(ConfigError) as refused:
+        with locked_folder(config), pytest.raises(ConfigError) as refused:
             begin(config)
         assert str(refused.value) == f"{tmp_path}/r: another run is writing there; wait for its end, or stop it"
 
@@ -122,9 +123,9 @@ def test_a_second_run_in_a_folder_is_refused(call: Call, tmp_path: Path, capfd: 
 
 def test_another_machine_of_a_run_shares_its_folder(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def both(config: DictConfig) -> None:
-        with run_folder(config) as folder:
+        with locked_folder(config) as folder:
             monkeypatch.setenv("NODE_RANK", "1")
-            with run_folder(config) as shared:
+            with locked_folder(config) as shared:
                 assert shared == folder
 
     call(both, "hydra.run.dir=r")
@@ -134,9 +135,9 @@ def test_another_machine_of_a_run_shares_its_folder(call: Call, monkeypatch: pyt
 WAITING = """
 import signal, sys, threading, time
 sys.argv[0] = "train.py"
-from fast_style.cli.processes import end_when_stuck
+from fast_style.cli.processes import exit_when_stuck
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
-end_when_stuck(patience=0.5)
+exit_when_stuck(patience=0.5)
 print("ready", flush=True)
 if sys.argv[1] == "python":
     time.sleep(100)
@@ -217,7 +218,7 @@ def test_a_start_that_is_refused_leaves_the_record_of_the_run(call: Call) -> Non
     call(begin, "hydra.run.dir=r", "seed=1")
     with pytest.raises(SystemExit):
         call(begin, "hydra.run.dir=r", "seed=2")
-    assert "seed=1" in resumed(["resume=r"])
+    assert "seed=1" in resume_arguments(["resume=r"])
 
 
 @pytest.mark.parametrize("setting", ["name=.", "name=..", "name=../x", "name=''", "checkpoint=r"])
@@ -241,7 +242,7 @@ def test_a_network_replaces_no_other_file(call: Call) -> None:
 def test_a_run_may_be_called_by_a_number(call: Call) -> None:
     call(begin, "-m", "name=7,8", "hydra.sweep.dir=s", "hydra.sweep.subdir=${hydra:job.num}")
     saved_run(Path("runs/7/now"), "7", "seed=1")
-    assert "seed=1" in resumed(["resume=last", "name=7"])
+    assert "seed=1" in resume_arguments(["resume=last", "name=7"])
 
 
 def test_machines_must_know_the_name_of_their_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +260,7 @@ def test_each_job_of_a_sweep_starts_processes_of_its_own(call: Call, tmp_path: P
     seen = []
 
     def main(config: DictConfig) -> None:
-        with processes():
+        with child_processes():
             os.environ["MASTER_PORT"] = "1234"
             seen.append((sys.argv[1:], HydraConfig.get().run.dir))
         assert "MASTER_PORT" not in os.environ
@@ -286,26 +287,26 @@ def test_each_job_of_a_sweep_starts_processes_of_its_own(call: Call, tmp_path: P
     ],
 )
 def test_what_is_wrong_with_the_machine_is_told_in_one_line(error: RuntimeError | OSError, words: str) -> None:
-    message = str(told(error))
+    message = str(explain_error(error))
     assert words in message
     assert "\n" not in message
 
 
 def test_what_is_wrong_with_the_program_is_not_hidden() -> None:
-    assert told(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
-    assert told(PermissionError(13, "Permission denied", "x")) is None
+    assert explain_error(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+    assert explain_error(PermissionError(13, "Permission denied", "x")) is None
 
 
 def test_a_thread_that_cannot_write_leaves_that_to_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     told_by_threads: list[type[BaseException]] = []
     monkeypatch.setattr(threading, "excepthook", lambda what: told_by_threads.append(what.exc_type))
-    leave_errors_to_the_main_thread()
 
     def fail(error: Exception) -> None:
         raise error
 
-    for error in (OSError(28, "No space left on device"), ValueError("x")):
-        thread = threading.Thread(target=fail, args=(error,))
-        thread.start()
-        thread.join()
+    with quiet():
+        for error in (OSError(28, "No space left on device"), ValueError("x")):
+            thread = threading.Thread(target=fail, args=(error,))
+            thread.start()
+            thread.join()
     assert told_by_threads == [ValueError]

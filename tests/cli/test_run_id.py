@@ -4,7 +4,7 @@ import pytest
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which its __all__ leaves out
 
-from fast_style.cli.run_id import run_id
+from fast_style.cli.run_folder import run_id
 from fast_style.errors import ConfigError
 
 KNOWN = ("FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "TORCHELASTIC_RUN_ID")
@@ -48,7 +48,7 @@ def test_all_processes_of_torchrun_hear_of_one_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(port))
     first = run_id()
-    monkeypatch.setattr("fast_style.cli.run_id._now", lambda: "later")
+    monkeypatch.setattr("fast_style.cli.run_folder._now", lambda: "later")
     assert run_id() == first
     assert store.get("fast_style/run_id").decode() == first
 

@@ -57,13 +57,19 @@ def test_tensorboard_shows_losses_rates_and_pictures(train: Train, tmp_path: Pat
     shown = events(folder).Tags()
     terms = ("content", "style", "total_variation", "grid")
     expected = {f"{kind}/{name}" for kind in ("train", "train_weighted", "heldout") for name in terms}
-    expected |= {"train/total", "heldout/total", "pictures_per_second", "lr-SOAP"}
+    expected |= {"train/total", "heldout/total", "speed/pictures_per_second", "speed/learning_rate"}
     assert expected <= set(shown["scalars"])
     assert {"style/starry_night", "preview"} <= set(shown["images"])
+    # It opens on the losses and the preview: what comes first by name, and nothing stands alone but the preview.
+    assert sorted({name.partition("/")[0] for name in (*shown["scalars"], *shown["images"])})[:2] == [
+        "heldout",
+        "preview",
+    ]
+    assert all("/" in name for name in shown["scalars"])
     # What TensorBoard's table of runs is made of.
     table = events(folder).PluginTagToContent("hparams")
     assert "_hparams_/session_start_info" in table
-    assert {f"final/{name}" for name in (*terms, "total")} <= set(shown["scalars"])
+    assert {f"result/{name}" for name in (*terms, "total")} <= set(shown["scalars"])
     # And what it shows of each run, in words.
     known = DictConfig(OmegaConf.load(folder / "hparams.yaml"))
     assert (known["data.size"], known["network.width"], known["style.starry_night.size"]) == (32, 8, 96)

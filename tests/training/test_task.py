@@ -25,8 +25,7 @@ from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
 from fast_style.losses.styles import Style
 from fast_style.networks import LightNet
 from fast_style.training.callbacks import Preview, StepProgress, Throughput
-from fast_style.training.diagnosis import explain
-from fast_style.training.health import Ailment
+from fast_style.training.health import Ailment, explain
 from fast_style.training.task import StyleTransferTask
 
 # Lightning uses what this version of PyTorch deprecates.

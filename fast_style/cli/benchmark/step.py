@@ -12,10 +12,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from fast_style.cli import training
 from fast_style.cli.benchmark.turns import Turns
 from fast_style.cli.hydra_app import register_resolvers
 from fast_style.cli.overrides import CONFIGS
+from fast_style.cli.safety import Run
+from fast_style.cli.train import train_network
+from fast_style.system.memory import keep_freed_memory
 
 #: Longer than any run: what happens so seldom is no part of a step.
 NEVER = 1_000_000_000
@@ -27,10 +29,17 @@ def serve(overrides: list[str], size: int, batch: int, folder: str, answers: int
         *(*overrides, f"batch_size={batch}", *place(folder, device)),
         *(f"data._target_={__name__}.Noise", f"data.size={size}", "workers=0"),
         *(f"trainer.val_check_interval={NEVER}", f"preview.every_n_steps={NEVER}"),
+        f"preview.every_n_seconds={NEVER}",
         f"callback.checkpoint.every_n_steps={NEVER}",
         f"+callback.gate={{_target_: {__name__}.Gate, answers: {answers}, device: '{device}'}}",
     ]
-    training.train(composed(settings), Path(folder), [])
+    train(settings, Path(folder))
+
+
+def train(settings: list[str], folder: Path) -> None:
+    """Train in a folder as scripts/train.py does."""
+    with keep_freed_memory():
+        train_network(composed(settings), Run(folder), print)
 
 
 def place(folder: str, device: str) -> list[str]:
@@ -38,6 +47,7 @@ def place(folder: str, device: str) -> list[str]:
     accelerator = "gpu" if device.startswith("cuda") else "cpu"
     return [
         *(f"checkpoint='{folder}/network.safetensors'", f"callback.checkpoint.path='{folder}/last.ckpt'"),
+        f"logger.save_dir='{folder}'",
         *(f"trainer.accelerator={accelerator}", "trainer.devices=1", "init=none"),
     ]
 

@@ -14,9 +14,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from fast_style.cli import training
 from fast_style.cli.benchmark.judge import Judge, OneStyle, PlainLoss, terms_of
-from fast_style.cli.benchmark.step import NEVER, composed, place
+from fast_style.cli.benchmark.step import NEVER, composed, place, train
 from fast_style.cli.benchmark.turns import Turns
 from fast_style.cli.hydra_app import build, find_pictures, plain
 from fast_style.data.datamodule import ContentData
@@ -107,17 +106,15 @@ def ours(job: dict[str, Any], answers: int) -> None:
     probe = f"+callback.probe={{_target_: {__name__}.Probe, seconds: {PROBE * job['seconds']}}}"
     steps = [f"trainer.max_steps={NEVER}", f"trainer.val_check_interval={NEVER}"]
     try:
-        training.train(
-            composed([*job["overrides"], *place(f"{folder}/probe", job["device"]), *steps, probe]), folder, []
-        )
+        train([*job["overrides"], *place(f"{folder}/probe", job["device"]), *steps, probe], folder)
     except Enough as enough:
         total = max(FEWEST, int(FOR_STEPS * job["seconds"] / enough.seconds))
     settings = folder / "settings.yaml"
     steps = [f"trainer.max_steps={total}", f"trainer.val_check_interval={math.ceil(total / job['points'])}"]
     curve = f"+callback.curve={{_target_: {__name__}.Curve, answers: {answers}, settings: '{settings}'}}"
-    config = composed([*job["overrides"], *place(str(folder), job["device"]), *steps, curve])
-    settings.write_text(OmegaConf.to_yaml(plain(config)))
-    training.train(config, folder, [])
+    overrides = [*job["overrides"], *place(str(folder), job["device"]), *steps, curve]
+    settings.write_text(OmegaConf.to_yaml(plain(composed(overrides))))
+    train(overrides, folder)
 
 
 class Enough(BaseException):

@@ -18,7 +18,7 @@ from fast_style.data.batches import TrainingImages
 from fast_style.data.datamodule import ContentData
 from fast_style.data.photographs import Photographs
 from fast_style.errors import ConfigError, DataError
-from fast_style.training.bad_images import BadPictures
+from fast_style.training.callbacks import BadPictures
 
 # Of Lightning: it names a worker too few, and PyTorch deprecates what it uses.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -65,6 +65,7 @@ def train(folder: Path, pictures: TrainingImages, steps: int = 9, every: int = 4
     Trainer(
         accelerator="cpu",
         max_steps=steps,
+        default_root_dir=run,
         limit_val_batches=0,
         logger=TensorBoardLogger(save_dir=run, name="", version=""),
         callbacks=[BadPictures(every)],
@@ -80,14 +81,14 @@ def stand_in(folder: Path, pictures: TrainingImages, **attributes: Any) -> Any:
     return SimpleNamespace(
         datamodule=SimpleNamespace(pictures=pictures),
         is_global_zero=True,
-        log_dir=str(folder),
+        default_root_dir=str(folder),
         logger=None,
         global_step=1,
         **attributes,
     )
 
 
-def counts(run: Path, name: str = "data/bad_pictures") -> list[tuple[int, int]]:
+def counts(run: Path, name: str = "pictures/bad") -> list[tuple[int, int]]:
     events = EventAccumulator(str(run))
     events.Reload()
     return [(event.step, round(event.value)) for event in events.Scalars(name)]

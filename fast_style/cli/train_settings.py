@@ -1,15 +1,17 @@
-"""What of a training's settings can be checked without PyTorch, which takes seconds to import."""
+"""Checks of a training's settings that need no PyTorch, which takes seconds to import."""
 
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import Container, DictConfig, OmegaConf
 
 from fast_style.cli.hydra_app import find_pictures
-from fast_style.cli.run_folder import check_names_of_files
+from fast_style.cli.resume import LIMITS, check_names_of_files, flat
 from fast_style.errors import ConfigError, DataError, WeightsError, require_choice
 from fast_style.images.picture import open_picture
 from fast_style.system.text import printable
@@ -21,11 +23,17 @@ PRECISIONS = (
     *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "bf16", "64"),
     *("transformer-engine", "transformer-engine-float16"),
 )
+#: What a logger needs that may not be installed; one package of each is enough.
+LOGGER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "mlflow": ("mlflow",)}
+#: What TensorBoard's table of runs always shows ...
+TELLING = ("name", "seed", "init", "batch_size", "data.size", "optimizer.lr", "trainer.max_steps")
+#: ... and of what was given does not.
+SILENT = ("resume", "checkpoint", "overwrite", "workers")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _UNIT = r"\s*(\d+(?:\.\d+)?)\s*(d|h|m|s)(?:ays?|ours?|r|rs|in|ins|inutes?|ec|ecs|econds?)?"
 
 
-def check_training(config: DictConfig) -> None:
+def check_settings(config: DictConfig) -> None:
     """Check the settings of a training, before PyTorch is imported: numbers, choices, and that files are there.
 
     What only the maker of a part knows, such as the range of a network's width, it says itself, later.
@@ -36,7 +44,7 @@ def check_training(config: DictConfig) -> None:
     check_names_of_files(config)
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
-    for key, least in (("batch_size", 1), ("workers", 0), ("preview.every_n_steps", 1)):
+    for key, least in (("batch_size", 1), ("workers", 0), ("preview.every_n_steps", 1), ("preview.every_n_seconds", 1)):
         if (value := OmegaConf.select(config, key)) < least:
             raise ConfigError(f"{key} must be at least {least}, not {value}")
     for key in ("preview.size", "heldout.size"):
@@ -44,7 +52,8 @@ def check_training(config: DictConfig) -> None:
             raise ConfigError(f"{key} must be at least 32 pixels, not {value}")
     if not OmegaConf.is_interpolation(config.trainer, "precision"):  # which would ask PyTorch
         require_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
-    seconds_of(config.trainer.get("max_time"))
+    _check_limits(config)
+    _check_logger(config)
     for names in (config.heldout.images, config.preview.images):
         if names:
             find_pictures(names)
@@ -58,6 +67,47 @@ def check_training(config: DictConfig) -> None:
     weights = str(config.encoder.get("weights", "oxford")) if ours else "oxford"
     if weights not in ("oxford", "torchvision") and not Path(weights).is_file():
         raise WeightsError(f"{weights}: no such file; encoder.weights is oxford, torchvision or a path")
+
+
+def time_limit(config: DictConfig) -> timedelta | None:
+    """Return how long a training may take at most: `minutes` or, without it, `trainer.max_time`; None: no limit."""
+    seconds = config.minutes * 60 if config.minutes else seconds_of(config.trainer.get("max_time"))
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+def telling_settings(config: DictConfig) -> dict[str, Any]:
+    """Return the settings by which a person tells runs apart: what was chosen, what was given, and a few that matter.
+
+    They are the columns of TensorBoard's table; all settings of a run are in its settings.yaml.
+    """
+    chosen, given = {}, []
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        chosen = {group: option for group, option in hydra.runtime.choices.items() if not group.startswith("hydra/")}
+        given = [text.partition("=")[0].lstrip("+~") for text in hydra.overrides.task]
+    weights = [f"loss.{name}.weight" for name in config.loss]
+    keys = dict.fromkeys((*TELLING, *weights, *(key for key in given if key not in chosen and key not in SILENT)))
+    values = ((key, OmegaConf.select(config, key)) for key in keys)
+    parts = {key: OmegaConf.to_container(part) if isinstance(part, Container) else part for key, part in values}
+    return {**chosen, **flat(parts)}
+
+
+def _check_limits(config: DictConfig) -> None:
+    given = {text.partition("=")[0].lstrip("+") for text in HydraConfig.get().overrides.task}
+    if config.minutes is None:
+        seconds_of(config.trainer.get("max_time"))
+        return
+    if set(LIMITS) <= given:
+        raise ConfigError("minutes and trainer.max_time are two ways to say how long a training may take; give one")
+    if isinstance(config.minutes, bool | str) or not 0 < config.minutes < 1e7:
+        raise ConfigError(f"minutes must be a number above 0, such as 2 or 0.5, not {config.minutes!r}")
+
+
+def _check_logger(config: DictConfig) -> None:
+    package = str(OmegaConf.select(config, "logger._target_")).rpartition(".")[2].removesuffix("Logger").lower()
+    if package in LOGGER_PACKAGES and not any(map(find_spec, LOGGER_PACKAGES[package])):
+        name = LOGGER_PACKAGES[package][0]
+        raise ConfigError(f"logger={package} needs the package {name}: uv pip install {name}, or choose another logger")
 
 
 def seconds_of(length: Any) -> float | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fast_style.cli.network_names import free_name, own_name, save_as
 from fast_style.system.files import atomic_copy
+from fast_style.training.run import free_name, own_name, save_as
 
 WANTED = Path("checkpoints/wave.safetensors")
 

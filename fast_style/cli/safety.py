@@ -1,0 +1,127 @@
+"""What keeps a training safe from what happens around it, wrapped around it from outside."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig
+
+from fast_style.cli.processes import child_processes, exit_when_stuck, interrupt_on_signals, quiet
+from fast_style.cli.resume import locked_folder
+from fast_style.cli.run_folder import has_progress, is_first_process, started_by_lightning
+from fast_style.errors import CheckpointError, Interrupted, TrainingError
+from fast_style.system.files import DISK_FULL
+from fast_style.system.memory import keep_freed_memory
+from fast_style.training.checkpoints import read_checkpoint
+
+#: What a run goes on from, within its folder.
+LAST = Path("checkpoints", "last.ckpt")
+#: How gloo and NCCL say that there is nobody at the other end.
+_GONE = ("connection closed by peer", "connection reset by peer", "remote process exited", "timed out waiting")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that is kept safe.
+
+    Attributes:
+        folder: which it has for itself.
+        trainers: those that are watched over.
+    """
+
+    folder: Path
+    trainers: list[Trainer] = field(default_factory=list)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that the run goes on from, if it is there."""
+        return self.folder / LAST
+
+    def watch(self, trainer: Trainer) -> None:
+        """Watch over the processes that a trainer is about to start, and wait for them in the end."""
+        self.trainers.append(trainer)
+        if trainer.world_size > 1:
+            exit_when_stuck()
+
+
+@contextmanager
+def safe_run(config: DictConfig, how_to_resume: Callable[[Path], str]) -> Iterator[Run]:
+    """Keep a training safe from what happens around it.
+
+    From outside in:
+
+    1. `quiet` and `keep_freed_memory`: no advertisements, and memory that is not cleared for each step.
+    2. `interrupt_on_signals`: SIGTERM and SIGINT raise `Interrupted` wherever the run is; inside the training loop, the
+       callback `Recovery` saves the step first.
+    3. `locked_folder`: no other run writes there, and a run that goes on has the settings that it began with.
+    4. `child_processes`: those that the trainer starts see this run alone, and end with it.
+    5. `errors_in_one_line`: what PyTorch says in many lines about the machine, and how the run goes on.
+
+    Args:
+        config: of the training.
+        how_to_resume: returns what to type to go on with the run in a folder.
+
+    Raises:
+        ConfigError: if the folder cannot be had.
+        TrainingError: if the training cannot go on.
+        Interrupted: if a signal has stopped it.
+    """
+    with (
+        quiet(),
+        keep_freed_memory(),
+        interrupt_on_signals(),
+        locked_folder(config) as folder,
+        child_processes() as trainers,
+        errors_in_one_line(folder, how_to_resume),
+    ):
+        yield Run(folder, trainers)
+
+
+@contextmanager
+def errors_in_one_line(folder: Path, how_to_resume: Callable[[Path], str]) -> Iterator[None]:
+    """Say in one line why a run has ended and, if it has taken a step, how it goes on."""
+
+    def remedy(words: str) -> str:
+        return f"; {words}: {how_to_resume(folder)}" if has_progress(folder) else ""
+
+    try:
+        yield
+    except TrainingError as error:
+        raise TrainingError(f"{error}{remedy('with that, go on with')}") from None
+    except (RuntimeError, OSError, CheckpointError) as error:
+        if (known := explain_error(error)) is None:
+            raise
+        raise type(known)(f"{known}{remedy('go on with')}") from error
+    except Interrupted as interrupted:
+        if started_by_lightning() or not is_first_process():
+            # The trainer that started this process would take another status for a failure.
+            sys.exit(0 if started_by_lightning() else interrupted.status)
+        if interrupted.step is None and (last := folder / LAST).exists():
+            interrupted = Interrupted(interrupted.signal, read_checkpoint(last)["global_step"])
+        interrupted.args = (f"{interrupted}{remedy('go on with') or ': it had not taken a step'}",)
+        raise interrupted from None
+
+
+def explain_error(error: RuntimeError | OSError | CheckpointError) -> TrainingError | None:
+    """Return in one line what PyTorch and others say in many, if it is about the machine and not about the program."""
+    text = " ".join(str(error).split())
+    if isinstance(error, CheckpointError):
+        return TrainingError(text) if isinstance(error.__cause__, OSError) else None
+    if text.startswith("Error(s) in loading state_dict"):
+        return TrainingError(f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})")
+    if isinstance(error, OSError):
+        full = error.errno in DISK_FULL
+        return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None
+    if isinstance(error, torch.OutOfMemoryError):
+        return TrainingError(f"out of memory on the GPU: lower batch_size or data.size ({text[:120]})")
+    if text.startswith("DataLoader worker"):
+        return TrainingError(
+            f"a process that makes training pictures died, perhaps for want of memory: lower workers ({text[:120]})"
+        )
+    if any(words in text.lower() for words in _GONE):
+        return TrainingError(f"another process of this run is gone, and all stop ({text[-120:]})")
+    return None

@@ -1,0 +1,148 @@
+"""Sweeps, one run for each combination of settings (-m): failures, the table of results, the sheet of previews."""
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from PIL import Image, ImageDraw, ImageFont
+
+from fast_style.images.picture import contact_sheet
+
+#: What the table shows of the losses on held-out images, without their weights.
+SHOWN = ("heldout/content", "heldout/style")
+#: Of the sheet, in pixels and in previews.
+HEIGHT, COLUMNS = 480, 6
+#: The run's last preview, in its folder.
+PREVIEW = "preview.png"
+
+_failed: list[str] = []
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What a run of a sweep returns that has failed.
+
+    Attributes:
+        reason: in one line.
+    """
+
+    reason: str
+
+
+def survive(main: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
+    """Return `main` such that a run of a sweep that fails says why, and the others go on."""
+    _failed.clear()
+
+    def run(config: DictConfig) -> object:
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            return main(config)
+        try:
+            return main(config)
+        except SystemExit as end:
+            if not isinstance(end.code, str):  # A signal ends them all.
+                raise
+            reason = end.code
+            print(reason, file=sys.stderr)
+        except Exception as error:  # Any: it may be one that only these settings meet.
+            traceback.print_exc()
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        _failed.append(reason)
+        return Failed(reason.partition(": ")[2] or reason)
+
+    return run
+
+
+def exit_if_any_failed() -> None:
+    """End the process with status 1 if a run of the sweep has failed."""
+    if _failed:
+        sys.exit(f"{Path(sys.argv[0]).name}: {len(_failed)} of the sweep's runs failed, as said above")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep: its settings, its folder, and what came out or why nothing did."""
+
+    overrides: dict[str, str]
+    folder: Path
+    result: Any
+
+
+class SweepReport(Callback):
+    """At the end of a sweep, a table of its runs on standard output and as table.txt, and their previews as sheet.png.
+
+    Hydra calls it, by `hydra.callbacks` in the configuration.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Note what came out of a run, and write the table: the next run may be stopped."""
+        hydra = config.hydra
+        if hydra.mode != RunMode.MULTIRUN or job_return.status is not JobStatus.COMPLETED:
+            return
+        pairs = (override.partition("=") for override in job_return.overrides or [])
+        overrides = {key.lstrip("+"): value for key, _, value in pairs}
+        self.members.append(Member(overrides, Path(hydra.runtime.output_dir), job_return.return_value))
+        (Path(hydra.sweep.dir) / "table.txt").write_text("\n".join(table(self.members)) + "\n", "utf-8")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table, and put the previews on one sheet."""
+        if not self.members:
+            return
+        folder = Path(config.hydra.sweep.dir)
+        print("\n".join(["", *table(self.members)]))
+        sheet = preview_sheet(self.members)
+        if sheet is not None:
+            sheet.save(folder / "sheet.png")
+            print(f"previews  {folder / 'sheet.png'} (the table: {folder / 'table.txt'})", flush=True)
+
+
+def differing(members: Sequence[Member]) -> list[str]:
+    """Return the settings in which runs differ."""
+    keys = dict.fromkeys(key for member in members for key in member.overrides)
+    return [key for key in keys if len({member.overrides.get(key) for member in members}) > 1]
+
+
+def table(members: Sequence[Member]) -> list[str]:
+    """Return the lines of a table: the settings that differ, losses on held-out images, time, and network or error."""
+    keys = differing(members)
+    rows = [("run", *keys, *SHOWN, "time", "network")]
+    for number, member in enumerate(members):
+        settings = [member.overrides.get(key, "") for key in keys]
+        if isinstance(member.result, Failed):
+            rows.append((str(number), *settings, *["-"] * len(SHOWN), "-", f"failed: {member.result.reason}"))
+        elif member.result is not None:
+            losses = [f"{member.result.losses.get(name, float('nan')):.4g}" for name in SHOWN]
+            rows.append((str(number), *settings, *losses, f"{member.result.seconds:.0f} s", str(member.result.path)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def preview_sheet(members: Sequence[Member]) -> Image.Image | None:
+    """Return the last previews of all runs, each below its number and settings; None: there is none."""
+    keys, font = differing(members), ImageFont.load_default(size=16)
+    images = []
+    for number, member in enumerate(members):
+        if not (member.folder / PREVIEW).is_file():
+            continue
+        with Image.open(member.folder / PREVIEW) as preview:
+            width = max(160, round(preview.width * HEIGHT / preview.height))
+            image = preview.convert("RGB").resize((width, HEIGHT), Image.Resampling.LANCZOS)
+        lines = [f"run {number}", *(f"{key.rpartition('.')[2]}={member.overrides.get(key, '')}" for key in keys)]
+        labeled = Image.new("RGB", (width, HEIGHT + 20 * len(lines)), "white")
+        ImageDraw.Draw(labeled).text((0, 0), "\n".join(lines), "black", font)
+        labeled.paste(image, (0, 20 * len(lines)))
+        images.append(labeled)
+    if not images:
+        return None
+    rows = [images[start : start + COLUMNS] for start in range(0, len(images), COLUMNS)]
+    return contact_sheet(rows, height=images[0].height)
