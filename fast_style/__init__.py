@@ -10,3 +10,4 @@ from fast_style.errors import FastStyleError
 from fast_style.stylizing.stylizer import Stylizer, load
 
 __all__ = ["FastStyleError", "Stylizer", "load"]
+__version__ = "0.1.0"

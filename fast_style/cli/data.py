@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.filesize import decimal
 
+from fast_style.cli import called
 from fast_style.cli.data_report import complaints, grouped, summary
 from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
 from fast_style.cli.progress import Amount
@@ -90,7 +91,7 @@ def check(settings: dict[str, Any]) -> None:
     if len(found.bad) / total > max_bad:  # as a training counts
         raise DataError(
             f"{source}: {len(found.bad)} of {total} pictures cannot be read, and max_bad={max_bad:g} allows "
-            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: prepare_data.py pack"
+            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: {called('prepare_data.py')} pack"
         )
 
 

@@ -20,6 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 
+from fast_style.cli import program, words
 from fast_style.errors import CheckpointError, Interrupted, TrainingError
 from fast_style.system.files import FULL
 
@@ -57,8 +58,9 @@ def processes() -> Iterator[list[Popen[bytes]]]:
     """
     arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
     job = HydraConfig.get()
+    sys.argv[1:] = [*words(), *arguments]
     if job.mode == RunMode.MULTIRUN:
-        sys.argv[1:] = list(job.overrides.task)
+        sys.argv[1:] = [*words(), *job.overrides.task]
         with read_write(cast(DictConfig, job)):
             job.run.dir = job.runtime.output_dir
     started: list[Popen[bytes]] = []
@@ -128,7 +130,7 @@ def end_when_stuck(patience: float = 30.0) -> None:
                 time.sleep(0.1)
             if place() == before:
                 waits = "it waited for another process in vain"
-                print(f"{Path(sys.argv[0]).name}: stopped by {signal.Signals(number).name}; {waits}", file=sys.stderr)
+                print(f"{program()}: stopped by {signal.Signals(number).name}; {waits}", file=sys.stderr)
                 sys.stderr.flush()
                 os._exit(128 + number)
 

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 
+from fast_style.cli import program
 from fast_style.cli.hydra_app import build, command, duration, find_pictures, plain
 from fast_style.cli.network_names import free_name, own_name, save_as
 from fast_style.cli.processes import (
@@ -64,7 +65,7 @@ def train_in_folder(config: DictConfig) -> None:
                 interrupted = Interrupted(interrupted.signal, read_checkpoint(last)["global_step"])
             if is_first_process():
                 goes_on = resume if stays(folder) else ": it had not taken a step"
-                print(f"{Path(sys.argv[0]).name}: {interrupted}{goes_on}", file=sys.stderr)
+                print(f"{program()}: {interrupted}{goes_on}", file=sys.stderr)
             # The trainer that started this process would take another status for a failure.
             sys.exit(0 if started_by_trainer() else interrupted.status)
 

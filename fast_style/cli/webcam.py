@@ -31,7 +31,7 @@ def main(config: DictConfig) -> None:
     from fast_style.live.sources import open_camera
     from fast_style.live.virtual import VirtualCamera
 
-    names = ("brush", "sharpen", "grain", "strength", "preserve_color")
+    names = ("brush", "sharpen", "grain", "strength", "preserve_color", "seed")
     controls = Controls(**{name: settings[name] for name in names})
     record = None if settings["record"] is None else Path(settings["record"])
     if record is not None:

@@ -13,7 +13,7 @@ def how_to_install(extra: str) -> str:
         folder = "." if Path.cwd() == _ROOT else str(_ROOT)
         return f"run it by uv run --extra {extra} python ..., or uv pip install -e '{folder}[{extra}]'"
     try:
-        lines = requires("fast_style") or []
+        lines = requires("fast-style-transfer") or []
     except PackageNotFoundError:
         lines = []
     named = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{extra}.$", line)]
