@@ -184,6 +184,7 @@ def errors_in_one_line(
     """
     from fast_style.errors import FastStyleError, Interrupted
 
+    mended: tuple[type[Exception], ...] = (FastStyleError, OSError, *others)
     try:
         yield
         sys.stdout.flush()
@@ -193,7 +194,7 @@ def errors_in_one_line(
         # Such as head, which has seen enough: as other programs do, without a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except (FastStyleError, OSError, *others) as error:
+    except mended as error:
         if full:
             raise
         sys.exit(f"{program()}: {explain(error)}")

@@ -129,7 +129,15 @@ def groups_of(config: str) -> tuple[Group, ...]:
                 several = isinstance(value, yaml.SequenceNode)
                 chosen = [each.value for each in value.value] if several else [value.value]
                 comment = _comment(lines, value.end_mark, name.start_mark.column)
-                found.append(Group(name.value, tuple(set(chosen) - {"null"} and chosen), several, comment, f"{config}.py experiment="))
+                found.append(
+                    Group(
+                        name.value,
+                        tuple(set(chosen) - {"null"} and chosen),
+                        several,
+                        comment,
+                        f"{config}.py experiment=",
+                    )
+                )
     return tuple(found)
 
 
@@ -157,8 +165,22 @@ def all_settings(config: str, chosen: dict[str, list[str]] | None = None) -> lis
         names = (chosen or {}).get(group.name, list(group.chosen))
         files = [CONFIGS / group.name / f"{name}.yaml" for name in names if group.name != "experiment"]
         settings = [setting for file in files if file.is_file() for setting in settings_of(file, f"{group.name}.")]
-        found.append((group, settings))
+        explained = _comments(group.name)
+        found.append(
+            (group, [each._replace(comment=each.comment or explained.get(_last(each.key), "")) for each in settings])
+        )
     return found
+
+
+@cache
+def _comments(group: str) -> dict[str, str]:
+    """Return the comments on the settings of a group, by the last part of their keys: each stands in one file."""
+    files = sorted((CONFIGS / group).glob("*.yaml"))
+    return {_last(each.key): each.comment for file in files for each in settings_of(file) if each.comment}
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _shared(group: str, name: str) -> Iterator[Setting]:
@@ -199,7 +221,7 @@ def help_text(wanted: Command, arguments: list[str]) -> str:
             if group is None and setting.title != title:
                 title = setting.title
                 lines += ["", f" {title}:"]
-            default = f"={setting.default}" if setting.default else ""
+            default = f"={textwrap.shorten(setting.default, 72, placeholder=' ...')}" if setting.default else ""
             lines += _entry(f"{setting.key}{default}", setting.comment, 2 if group is None else 4)
     return "\n".join(lines)
 

@@ -24,10 +24,11 @@ from omegaconf.errors import OmegaConfBaseException
 from fast_style.batch.names import apart
 from fast_style.cli import command as command
 from fast_style.cli import errors_in_one_line
+from fast_style.cli.log_lines import log_to_standard_error
 from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments, with_paths
 from fast_style.cli.run_folders import nothing_left_of_a_failed_start
 from fast_style.cli.run_id import run_id
-from fast_style.errors import ConfigError, FastStyleError, Interrupted
+from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.stylizing.controls import Controls, Settings
 from fast_style.system.files import longer, natural
@@ -46,6 +47,7 @@ def run(
     HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, with the traceback.
     """
     register_resolvers()
+    log_to_standard_error()
     for name in ("stdout", "stderr"):
         # Closed, as by >&-: then what is printed goes nowhere, and no other file gets its number.
         if getattr(sys, name) is None:

@@ -29,7 +29,7 @@ from hydra.errors import (
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fast_style.backends import BACKENDS
+from fast_style.backends import AUTO, BACKENDS
 from fast_style.cli import called, program
 from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
 from fast_style.cli.signatures import written_parameters
@@ -48,7 +48,7 @@ ONE_NAME = frozenset(
     {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
 )
 #: What there is to choose from, by the last part of the key.
-CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": BACKENDS}
+CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": (AUTO, *BACKENDS)}
 #: Those that may name several.
 NAMES = frozenset({"ckpt", "content", "images", "input", "outputs", "source", "styles"})
 
@@ -58,7 +58,7 @@ WRITTEN = frozenset({"checkpoint", "folder", "output", "record", "report"})
 STREAM = "-"
 
 
-#: What a path without a key is, such as photo.jpg in `fast-style stylize photo.jpg ckpt=starry_night`; by configuration.
+#: What a path without a key is, by configuration, as in `fast-style stylize photo.jpg ckpt=starry_night`.
 PATHS = {
     "train": "style.image",
     "stylize": "input",
@@ -196,7 +196,9 @@ def _check_place(key: str, value: Any, streams: bool) -> None:
         if isinstance(name, str) and is_url(name):
             raise ConfigError(f"{key}: {what_of_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
-            raise ConfigError(f"{key}=-: standard streams are for input and output of {called('stylize.py')}; give a file")
+            raise ConfigError(
+                f"{key}=-: standard streams are for input and output of {called('stylize.py')}; give a file"
+            )
 
 
 def _missing(node: Any, prefix: str = "") -> Iterator[str]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
-from pathlib import Path
 from subprocess import Popen
 from types import FrameType
 from typing import cast

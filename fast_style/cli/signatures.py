@@ -29,7 +29,9 @@ def written_parameters(target: str, depth: int = 8) -> list[str] | None:
 
 def _file(module: str) -> Path | None:
     package, *path = module.split(".")
-    spec = importlib.util.find_spec(package) if package else None  # of a package that is in no other: nothing is imported
+    spec = (
+        importlib.util.find_spec(package) if package else None
+    )  # of a package that is in no other: nothing is imported
     if spec is None or spec.origin is None:
         return None
     place = Path(spec.origin).parent.joinpath(*path)

@@ -213,7 +213,7 @@ class Stylizer:
 def load(
     path: str | Path,
     device: "str | torch.device | None" = None,
-    backend: str = "torch",
+    backend: str = "auto",
     precision: str = "auto",
     memory: str | int | None = None,
     tiles: str = "exact",
@@ -223,7 +223,9 @@ def load(
     Args:
         path: the file, or the name of one in `checkpoints/` or, if there is none, of one that ships with the package.
         device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
-        backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
+        backend: `auto`: on a processor `openvino` or, without it, `onnx`, once either has converted the network, and
+            `torch` on a GPU, where a device is given, and with `memory` or `tiles`; `torch`; `compile`, torch's
+            compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             which do not import torch once a network has been converted, and are extras of the package.
         precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast and a
             few levels off; or `auto`: bf16 where the hardware computes in it.
@@ -237,6 +239,8 @@ def load(
         ConfigError: if backend, device and precision do not fit, or need what is not installed.
     """
     file = read_network_file(find(Path(path)))
+    if backend == "auto" and (memory is not None or tiles != "exact"):
+        backend = "torch"  # which alone makes tiles
     return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles)
 
 

@@ -16,5 +16,6 @@ def how_to_install(extra: str) -> str:
         lines = requires("fast-style-transfer") or []
     except PackageNotFoundError:
         lines = []
-    named = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{extra}.$", line)]
+    spelt = extra.replace("_", "[-_]")  # an underscore in pyproject.toml is a dash in what is installed
+    named = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{spelt}.$", line)]
     return f"pip install {' '.join(map(repr, named))}" if named else f"install what its extra {extra} needs"

@@ -1,7 +1,6 @@
 """What the scripts read from the command line, and what they answer to a mistake: one line, and status 1."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
