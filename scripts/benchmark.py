@@ -1,6 +1,6 @@
 """How fast, and how much memory, against the usual way and the machine's floor: python scripts/benchmark.py."""
 
-from fast_style.cli.benchmark.command import entry_point
+from fast_style.cli import script
 
 if __name__ == "__main__":
-    entry_point()
+    script("benchmark")

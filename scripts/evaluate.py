@@ -1,6 +1,6 @@
 """How good networks are: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
 
-from fast_style.cli.evaluate import entry_point
+from fast_style.cli import script
 
 if __name__ == "__main__":
-    entry_point()
+    script("evaluate")

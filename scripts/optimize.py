@@ -1,6 +1,6 @@
 """Slow style transfer and texture synthesis: python scripts/optimize.py content=photo.jpg style=starry_night."""
 
-from fast_style.cli.optimize import entry_point
+from fast_style.cli import script
 
 if __name__ == "__main__":
-    entry_point()
+    script("optimize")

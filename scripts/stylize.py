@@ -1,6 +1,6 @@
-"""Stylise pictures and films: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
+"""Stylize pictures and videos: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
-from fast_style.cli.stylize import entry_point
+from fast_style.cli import script
 
 if __name__ == "__main__":
-    entry_point()
+    script("stylize")

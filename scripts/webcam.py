@@ -1,6 +1,6 @@
-"""Stylise what a camera sees, as it sees it: python scripts/webcam.py ckpt=starry_night."""
+"""Stylize what a camera sees, as it sees it: python scripts/webcam.py ckpt=starry_night."""
 
-from fast_style.cli.webcam import entry_point
+from fast_style.cli import script
 
 if __name__ == "__main__":
-    entry_point()
+    script("webcam")

@@ -13,6 +13,8 @@ from typing import Any, get_args
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Not the networks of whoever runs the tests.
 os.environ["FAST_STYLE_NETWORKS"] = os.devnull
+# Whatever is installed, and has been converted by whoever runs the tests; those of backend=auto say otherwise.
+os.environ["FAST_STYLE_BACKEND"] = "torch"
 
 import absl.logging
 import forked

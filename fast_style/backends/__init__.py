@@ -1,4 +1,4 @@
-"""Backends, which run a network: torch, plain or compiled, or a runtime without torch."""
+"""Backends, which run a network: torch, plain or compiled, or a runtime without torch. `auto` is the fastest."""
 
 import contextlib
 import gc
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fast_style.backends.backend import Array, Backend
+from fast_style.backends.fastest import BYTES_PER_PIXEL, RUNTIMES, Fastest, fastest
 from fast_style.backends.onnx_cache import converted_to_onnx, require_packages
 from fast_style.errors import ConfigError, require_choice
 from fast_style.system.devices import PRECISIONS
@@ -14,48 +15,58 @@ from fast_style.zoo.network_file import NetworkFile, require_styles
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BACKENDS", "Array", "Backend", "load_model", "make_backend"]
+    from fast_style.backends.onnxruntime import OnnxRuntimeBackend
+    from fast_style.backends.openvino import OpenVinoBackend
+
+__all__ = ["AUTO", "BACKENDS", "Array", "Backend", "load_model", "make_backend"]
 
 #: `torch` and `compile` take any device; `onnx` and `openvino` run on the processor, and do not import torch.
 BACKENDS = ("torch", "compile", "onnx", "openvino")
-
-_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+#: The fastest of those that are installed and ready. See `fastest`.
+AUTO = "auto"
 
 
 def make_backend(
-    file: NetworkFile, device: "str | torch.device | None" = None, name: str = "torch", precision: str = "auto"
+    file: NetworkFile, device: "str | torch.device | None" = None, name: str = AUTO, precision: str = "auto"
 ) -> Backend:
     """Make a network ready to run.
 
     Args:
         file: the network.
         device: where `torch` and `compile` run it; by default a GPU if there is one.
-        name: one of BACKENDS.
+        name: one of BACKENDS, or `auto`.
         precision: one of PRECISIONS.
 
     Raises:
         CheckpointError: if the file is not of a network of ours, or cannot be converted.
         ConfigError: if a choice is unknown, does not fit another, or needs what is not installed.
     """
-    require_choice("backend", name, BACKENDS)
+    require_choice("backend", name, (AUTO, *BACKENDS))
     require_choice("precision", precision, PRECISIONS)
+    if name == AUTO and (name := fastest(file, device, precision)) in RUNTIMES:
+        runtime = _runtime(file, name, precision)
+        size = float(runtime.metadata().get(BYTES_PER_PIXEL, 0))
+        return Fastest(runtime, size, lambda: make_backend(file, "cpu", "torch", precision))
     if name in ("torch", "compile"):
         with _no_collection():
             from fast_style.backends.pytorch import TorchBackend
             from fast_style.zoo.saving import build_network
 
         return TorchBackend(build_network(file), device, precision, compile=name == "compile")
-    require_packages(name, _PACKAGES[name])
+    require_packages(name, RUNTIMES[name])
     if device is not None and str(device) != "cpu":
         raise ConfigError(f"device must be cpu with backend={name}, not {device}; backend=torch runs on GPUs")
     if name == "onnx" and precision == "bf16":
         raise ConfigError("precision must be auto or fp32 with backend=onnx, which does not compute in bf16")
-    require_styles(file, _styles(file))
+    return _runtime(file, name, precision)
 
+
+def _runtime(file: NetworkFile, name: str, precision: str) -> "OnnxRuntimeBackend | OpenVinoBackend":
+    require_styles(file, _styles(file))
     return load_model(name, converted_to_onnx(file, name), precision)
 
 
-def load_model(name: str, model: bytes, precision: str = "auto") -> Backend:
+def load_model(name: str, model: bytes, precision: str = "auto") -> "OnnxRuntimeBackend | OpenVinoBackend":
     """Make a converted network ready to run, with `onnx` or `openvino`."""
     if name == "onnx":
         from fast_style.backends.onnxruntime import OnnxRuntimeBackend

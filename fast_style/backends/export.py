@@ -1,7 +1,10 @@
 """ONNX export, for runtimes without torch: python -m fast_style.backends.export BACKEND NAME OUTPUT < FILE."""
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,9 @@ from torch.export import Dim
 
 from fast_style.backends import load_model
 from fast_style.backends.backend import SMALLEST
+from fast_style.backends.fastest import BYTES_PER_PIXEL
 from fast_style.backends.onnx_cache import TOLD
+from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import CheckpointError, FastStyleError
 from fast_style.networks import TransformNet
 from fast_style.zoo.network_file import NetworkFile, parse_network_file
@@ -32,7 +37,7 @@ def export(file: NetworkFile, backend: str) -> bytes:
         CheckpointError: if the file is not of a network of ours, or what `backend` computes differs from it.
     """
     network = build_network(file)
-    model = to_onnx(network)
+    model = to_onnx(network, metadata_of(file))
     difference = distance(network, model, backend)
     if not difference <= TOLERANCE:
         raise CheckpointError(
@@ -42,8 +47,20 @@ def export(file: NetworkFile, backend: str) -> bytes:
     return model
 
 
-def to_onnx(network: TransformNet) -> bytes:
-    """Return a network as ONNX."""
+def metadata_of(file: NetworkFile) -> dict[str, str]:
+    """Return what an ONNX file says of its network: styles, in the order of their weights, with credits, and more."""
+    peak = TorchBackend(build_network(file), "cpu", "fp32").bytes_per_pixel()
+    return {
+        "styles": json.dumps(list(file.metadata.styles)),
+        "credits": json.dumps(file.metadata.styles),
+        "network": str(file.network.get("class")),
+        "sha256": file.sha256,
+        BYTES_PER_PIXEL: f"{peak:.0f}",
+    }
+
+
+def to_onnx(network: TransformNet, metadata: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """Return a network as ONNX, with what is to be said of it."""
     batch = Dim("batch")
     sizes = {0: batch, 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
     program: Any = torch.onnx.export(
@@ -57,7 +74,10 @@ def to_onnx(network: TransformNet) -> bytes:
         custom_translation_table={torch.ops.aten.group_norm.default: _group_norm},
         verbose=False,
     )
-    model: bytes = program.model_proto.SerializeToString()
+    proto = program.model_proto
+    for key, value in metadata.items():
+        proto.metadata_props.add(key=key, value=value)
+    model: bytes = proto.SerializeToString()
     return model
 
 

@@ -45,6 +45,11 @@ def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
     return model
 
 
+def is_converted(file: NetworkFile, backend: str) -> bool:
+    """Return whether a network is in the cache, converted for a backend."""
+    return _kept(cache_folder() / _name(file, backend)) is not None
+
+
 def require_packages(backend: str, *packages: str) -> None:
     """Make sure that what a backend needs is installed.
 

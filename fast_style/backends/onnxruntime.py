@@ -29,6 +29,10 @@ class OnnxRuntimeBackend(NumpyBackend):
         options.enable_cpu_mem_arena = False
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
+    def metadata(self) -> dict[str, str]:
+        """Return what was written into the model. See fast_style.backends.export."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """See Backend."""
         return self.session.run(None, {"images": images, "style": style})[0]

@@ -52,6 +52,11 @@ class OpenVinoBackend(NumpyBackend):
         self._asked: Counter[tuple[int, ...]] = Counter()
         self._lock = threading.Lock()
 
+    def metadata(self) -> dict[str, str]:
+        """Return what was written into the model. See fast_style.backends.export."""
+        kept: dict[str, Any] = self._model.get_rt_info().get("framework", {})
+        return {key: str(value.value) for key, value in dict(kept).items()}
+
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """See Backend."""
         request = self._for_shape(images.shape, style.shape).create_infer_request()

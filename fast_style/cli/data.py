@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.filesize import decimal
 
+from fast_style.cli import called
 from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
 from fast_style.cli.progress import Amount
 from fast_style.data.pixel_archive import SUFFIX
@@ -93,7 +94,7 @@ def check(settings: dict[str, Any]) -> None:
     if len(found.bad) / total > max_bad:  # as a training counts
         raise DataError(
             f"{source}: {len(found.bad)} of {total} pictures cannot be read, and max_bad={max_bad:g} allows "
-            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: prepare_data.py pack"
+            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: {called('prepare_data.py')} pack"
         )
 
 

@@ -3,13 +3,10 @@
 import glob
 import os
 import re
-import select
-import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -25,12 +22,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fast_style.batch.names import apart
+from fast_style.cli import command as command
+from fast_style.cli import errors_in_one_line
 from fast_style.cli.log_lines import log_to_standard_error
-from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments
+from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments, with_paths
 from fast_style.cli.plugins import find_own_configs, import_plugins
 from fast_style.cli.run_folder import remove_failed_start, run_id, sweep_folder
 from fast_style.cli.sweep import exit_if_any_failed, survive
-from fast_style.errors import ConfigError, FastStyleError, Interrupted
+from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.stylizing.controls import Controls, Settings
 from fast_style.system.devices import torch_computes_bfloat16
@@ -58,24 +57,10 @@ def run(
     # Otherwise the system would end the process without a word, and without its exit status.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
-    @contextmanager
-    def errors_in_one_line() -> Iterator[None]:
-        try:
-            yield
-            sys.stdout.flush()
-        except BrokenPipeError as error:
-            if not _reader_is_gone():
-                sys.exit(f"{Path(sys.argv[0]).name}: {explain(error, config_name)}")
-            # Such as head, which has seen enough: as other programs do, without a word.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(128 + signal.SIGPIPE)
-        except (FastStyleError, HydraException, OmegaConfBaseException, OSError) as error:
-            if full_error == "1":
-                raise
-            sys.exit(f"{Path(sys.argv[0]).name}: {explain(error, config_name)}")
-        except (KeyboardInterrupt, Interrupted) as error:
-            print(f"{Path(sys.argv[0]).name}: {str(error) or 'interrupted'}", file=sys.stderr)
-            sys.exit(error.status if isinstance(error, Interrupted) else 130)
+    def told() -> AbstractContextManager[None]:
+        return errors_in_one_line(
+            lambda error: explain(error, config_name), (HydraException, OmegaConfBaseException), full_error == "1"
+        )
 
     @contextmanager
     def full_errors(wanted: str) -> Iterator[None]:
@@ -87,23 +72,15 @@ def run(
 
     def checked(config: DictConfig) -> object:
         # Within, so that Hydra adds no lines of its own. Processes that the trainer starts see what the user set.
-        with errors_in_one_line(), full_errors(full_error), remove_failed_start():
+        with told(), full_errors(full_error), remove_failed_start():
             check(config, config_name)
             return main(config)
 
     # Hydra would print what is wrong with a configuration over several lines; with "1" it raises it.
-    with errors_in_one_line(), full_errors("1"):
-        sys.argv[1:] = import_plugins(rewrite(read_arguments(sys.argv[1:])))
+    with told(), full_errors("1"):
+        sys.argv[1:] = import_plugins(rewrite(read_arguments(with_paths(sys.argv[1:], config_name))))
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(survive(checked))()
         exit_if_any_failed()
-
-
-def _reader_is_gone() -> bool:
-    """Return whether standard output is a pipe that nobody reads any more. A process of ours may be gone as well."""
-    # Not by another attempt to write: what a pipe has refused, Python has thrown away.
-    pipe = select.poll()
-    pipe.register(sys.stdout, select.POLLOUT)
-    return any(event & select.POLLERR for _, event in pipe.poll(0))
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -310,19 +287,6 @@ def register_resolvers() -> None:
 def native_precision(device: str = "auto") -> str:
     """Return `bf16-mixed` where a device (cpu, cuda, auto, ...) computes in bfloat16 itself, else `32-true`."""
     return "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"
-
-
-def command(script: str, *overrides: str) -> str:
-    """Return the command that runs a script in the way this one was run."""
-    python = ["uv", "run", "python"] if "UV_RUN_RECURSION_DEPTH" in os.environ else [_python()]
-    # What was named for this run by a setting, the next one needs as well.
-    plugins = [argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins"]
-    return shlex.join([*python, str(Path(sys.argv[0]).with_name(script)), *overrides, *plugins])
-
-
-def _python() -> str:
-    found = shutil.which("python")
-    return "python" if found and os.path.samefile(found, sys.executable) else os.path.relpath(sys.executable)
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,10 @@
-"""What scripts/stylize.py ckpt=list prints: the trained networks that have names, and what their files say of them."""
+"""fast-style list: the trained networks that have names, and what their files say of them."""
 
+import sys
 from collections.abc import Iterator, Mapping
 
-from fast_style.errors import CheckpointError
+from fast_style.cli import errors_in_one_line
+from fast_style.errors import CheckpointError, ConfigError
 from fast_style.system.text import printable
 from fast_style.zoo import OWN, ZOO, networks, own_networks
 from fast_style.zoo.network_file import NetworkFile, read_network_file
@@ -46,3 +48,14 @@ def credit(style: Mapping[str, str | int | None]) -> str:
     """Return what a style's picture is, whose and of when, as far as it is known."""
     known = (style.get(key) for key in ("work", "artist", "year"))
     return ", ".join(str(value) for value in known if value) or "untitled"
+
+
+def entry_point() -> None:
+    """Run the command."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print("fast-style list: show the networks that there are, your own and those that ship; it takes no settings.")
+        return
+    with errors_in_one_line():
+        if sys.argv[1:]:
+            raise ConfigError(f"{sys.argv[1]}: list takes no settings")
+        print(*network_list(), sep="\n")

@@ -5,9 +5,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from fast_style.cli import program
 from fast_style.cli.hydra_app import duration
 from fast_style.errors import FastStyleError
 
@@ -87,10 +87,10 @@ def follow(
         if isinstance(stopped, KeyboardInterrupt) and total > 1:
             raise KeyboardInterrupt(f"{str(stopped) or 'interrupted'}; {_so_far(work, kind, total)}") from None
         if isinstance(stopped, BrokenPipeError) and work.done < total > 1:
-            print(f"{Path(sys.argv[0]).name}: nobody reads on; {_so_far(work, kind, total)}", file=sys.stderr)
+            print(f"{program()}: nobody reads on; {_so_far(work, kind, total)}", file=sys.stderr)
         if isinstance(stopped, SystemExit):
             said = [*getattr(stopped, "__notes__", []), *([_so_far(work, kind, total)] if total > 1 else [])]
-            print(f"{Path(sys.argv[0]).name}: {'; '.join(['stopped', *said])}", file=sys.stderr)
+            print(f"{program()}: {'; '.join(['stopped', *said])}", file=sys.stderr)
         raise
     held.close()
     if error and total == 1:

@@ -8,6 +8,7 @@ import os
 import pkgutil
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,8 +29,11 @@ from hydra.errors import (
 from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from fast_style.backends import BACKENDS
+from fast_style.backends import AUTO, BACKENDS
+from fast_style.cli import called, program
+from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
 from fast_style.cli.moved_names import require_present_name
+from fast_style.cli.signatures import written_parameters
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
@@ -38,10 +42,6 @@ from fast_style.system.files import explain_url, is_url
 from fast_style.zoo import own_networks
 from fast_style.zoo.network_file import read_network_file
 
-#: In a checkout beside the package, in a wheel within it.
-_PLACES = (Path(__file__).resolve().parents[1] / "configs", Path(__file__).resolve().parents[2] / "configs")
-CONFIGS = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-
 #: The groups of which nothing may be chosen.
 OPTIONAL = ("schedule",)
 #: The settings, by the last part of their keys, that name one thing: text, such as 2024 for a folder of that name.
@@ -49,7 +49,7 @@ ONE_NAME = frozenset(
     {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
 )
 #: What there is to choose from, by the last part of the key.
-CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": BACKENDS}
+CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": (AUTO, *BACKENDS)}
 #: Those that may name several, by their whole keys: scale.styles of the benchmark is a list of numbers.
 NAMES = frozenset(
     {"ckpt", "content", "data.source", "heldout.images", "input", "outputs", "preview.images", "source", "styles"}
@@ -59,6 +59,58 @@ NAMES = frozenset(
 WRITTEN = frozenset({"checkpoint", "folder", "output", "record", "report"})
 #: For `input` and `output` of stylize.py: a standard stream.
 STREAM = "-"
+
+
+#: What a path without a key is, by configuration, as in `fast-style stylize photo.jpg ckpt=starry_night`.
+PATHS = {
+    "train": "style.image",
+    "stylize": "input",
+    "stylize_distributed": "input",
+    "webcam": "camera",
+    "optimize": "content",
+    "evaluate": "data.source",
+    "prepare_data": "source",
+    "export": "ckpt",
+}
+
+
+def with_paths(arguments: list[str], config_name: str) -> list[str]:
+    """Return the command line with paths that have no key as the setting that they are, such as input=photo.jpg.
+
+    Raises:
+        ConfigError: if that is given with its key as well, or there are several of what takes one.
+    """
+    if config_name not in PATHS:
+        return arguments
+    key = PATHS[config_name]
+    # Not what belongs to an option, as job in --cfg job.
+    known, rest = get_args_parser().parse_known_args(arguments)
+    words = {*known.overrides, *rest}
+    paths = [text for text in arguments if text in words and _is_path(text, key, config_name)]
+    if not paths:
+        return arguments
+    others = [text for text in arguments if text not in paths]
+    if given := next((text for text in others if text.partition("=")[0] == key), None):
+        raise ConfigError(f"{paths[0]} stands for {key}={paths[0]}, and there is {given}: give one of the two")
+    several = key.rpartition(".")[2] in NAMES and key != "ckpt"
+    if len(paths) > 1 and not several:
+        raise ConfigError(f"{' and '.join(paths)}: there can be one {key}")
+    quoted = [QuotedString(_literal(path), Quote.single).with_quotes() for path in paths]
+    return [f"{key}={quoted[0] if len(quoted) == 1 else '[' + ','.join(quoted) + ']'}", *others]
+
+
+def _is_path(text: str, key: str, config_name: str) -> bool:
+    """Return whether a word is a path, and not a setting or a slip of the pen."""
+    if text == STREAM:
+        return True
+    exists, name = os.path.lexists(text), text.partition("=")[0].split(".")[0].lstrip("+~")
+    if text[:1] in ("-", "+", "~") and not exists:
+        return False
+    is_setting = name in OmegaConf.load(CONFIGS / f"{config_name}.yaml") or bool(_group(name))
+    if "=" in text or is_setting:
+        return exists and not is_setting
+    # Of a painting, any other word is rather a setting that has lost its value.
+    return exists or config_name != "train" or Path(text).suffix.lower() in PICTURE_SUFFIXES
 
 
 def read_arguments(arguments: list[str]) -> list[str]:
@@ -114,6 +166,8 @@ def check(config: DictConfig, config_name: str) -> None:
     defaults = _defaults(config_name, tuple(override for override in overrides if _group(override)))
     for override in overrides:
         key = override.partition("=")[0]
+        if key[0] == "+":
+            _check_added(config, key[1:].lstrip("+"))
         if _group(override) or key[0] in "+~":
             continue
         default, value = _default(defaults, key), OmegaConf.select(config, key)
@@ -130,13 +184,24 @@ def check(config: DictConfig, config_name: str) -> None:
             _check_place(key, value, streams=config_name == "stylize" and key in ("input", "output"))
 
 
+def _check_added(config: DictConfig, key: str) -> None:
+    """Check that the maker of a part can be given a setting that the configuration leaves at its default."""
+    prefix, _, name = key.rpartition(".")
+    parent = OmegaConf.select(config, prefix) if prefix else None
+    target = parent.get("_target_") if isinstance(parent, DictConfig) else None
+    if target and name not in (written_parameters(str(target)) or [name]):
+        raise ConfigError(_no_setting(key, parent))
+
+
 def _check_place(key: str, value: Any, streams: bool) -> None:
     """Check that what names a file names one: no page on the web, and no stream where there is none."""
     for name in value if isinstance(value, ListConfig) else [value]:
         if isinstance(name, str) and is_url(name):
             raise ConfigError(f"{key}: {explain_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
-            raise ConfigError(f"{key}=-: standard streams are for input and output of stylize.py; give a file")
+            raise ConfigError(
+                f"{key}=-: standard streams are for input and output of {called('stylize.py')}; give a file"
+            )
 
 
 def _missing(node: Any, prefix: str = "") -> Iterator[str]:
@@ -166,7 +231,7 @@ def _check_experiment(config: DictConfig, config_name: str) -> None:
     added = {re.split(r"[=.]", override.lstrip("+"))[0] for override in overrides if override[0] == "+"}
     known = set(_defaults(config_name, ())) | added
     if foreign := [str(key) for key in config if key not in known]:
-        raise ConfigError(f"{chosen} is for another script: {config_name}.py has no setting {foreign[0]!r}")
+        raise ConfigError(f"{chosen} is for another command: {program()} has no setting {foreign[0]!r}")
 
 
 @functools.cache
@@ -194,7 +259,7 @@ def explain(error: Exception, config_name: str) -> str:
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return _no_setting(cause.full_key, cause.parent_node)
         if foreign := re.match(r"In 'experiment/(\w+)': Could not override '(\w+)'", text):
-            return f"experiment={foreign[1]} is for another script: {config_name}.py has no setting {foreign[2]!r}"
+            return f"experiment={foreign[1]} is for another command: {program()} has no setting {foreign[2]!r}"
         if unused := re.match(r"Could not override '(\w+)'", text):
             return _no_setting(unused[1], OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
     if isinstance(error, InstantiationException):
@@ -317,7 +382,10 @@ def _no_setting(full_key: str, node: Any) -> str:
     prefix, dot, name = full_key.rpartition(".")
     known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
     # What the configuration leaves at its default can be given with a plus.
-    more = [parameter for parameter in _parameters(parent) or () if parameter not in known]
+    target = str(parent.get("_target_", "")) if isinstance(parent, dict) else ""
+    # While PyTorch is not imported yet, which takes seconds, not for this either.
+    parameters = _parameters(parent) if "torch" in sys.modules else written_parameters(target)
+    more = [parameter for parameter in parameters or () if parameter not in known]
     close = _closest(name, [*known, *more])
     meant = f"{'+' if close in more else ''}{prefix}{dot}{close}" if close else ""
     # Weights by name can be extended, such as style.starry_night.layers.

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
 from typing import cast
 
@@ -21,6 +20,7 @@ from hydra.types import RunMode
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, read_write
 
+from fast_style.cli import program, words
 from fast_style.errors import Interrupted
 
 #: What Lightning leaves in the environment for the processes that it starts.
@@ -85,8 +85,9 @@ def child_processes() -> Iterator[list[Trainer]]:
     arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
     others = set(active_children())
     job = HydraConfig.get()
+    sys.argv[1:] = [*words(), *arguments]
     if job.mode == RunMode.MULTIRUN:
-        sys.argv[1:] = list(job.overrides.task)
+        sys.argv[1:] = [*words(), *job.overrides.task]
         with read_write(cast(DictConfig, job)):
             job.run.dir = job.runtime.output_dir
     trainers: list[Trainer] = []
@@ -146,7 +147,7 @@ def exit_when_stuck(patience: float = 30.0) -> None:
                 time.sleep(0.1)
             if place() == before:
                 waits = "it waited for another process in vain"
-                print(f"{Path(sys.argv[0]).name}: stopped by {signal.Signals(number).name}; {waits}", file=sys.stderr)
+                print(f"{program()}: stopped by {signal.Signals(number).name}; {waits}", file=sys.stderr)
                 sys.stderr.flush()
                 os._exit(128 + number)
 

@@ -1,11 +1,16 @@
 """Stylize pictures and videos: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
 
+from pathlib import Path
+from typing import Any
+
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import fast_style
+from fast_style.backends.fastest import prepare_fastest
+from fast_style.batch.jobs import is_archive
 from fast_style.cli.hydra_app import checked_controls, one_network, plain, run
-from fast_style.cli.inputs import find_inputs
+from fast_style.cli.inputs import find_inputs, is_video
 from fast_style.cli.list import network_list
 from fast_style.cli.standard_streams import check_streams, stylize_stream
 from fast_style.cli.stylize_images import SETTINGS as PICTURE_SETTINGS
@@ -14,6 +19,8 @@ from fast_style.cli.stylize_videos import SETTINGS, stylize_videos
 from fast_style.cli.video_jobs import video_jobs
 from fast_style.errors import ConfigError
 from fast_style.video.frames import Besides
+from fast_style.zoo import find
+from fast_style.zoo.network_file import read_network_file
 
 #: Instead of a network: show those there are.
 LIST = "list"
@@ -27,7 +34,10 @@ def main(config: DictConfig) -> None:
     settings = plain(config)
     streams = check_streams(settings)
     machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
-    stylizer = fast_style.load(one_network(config.ckpt), **machine)
+    network = one_network(config.ckpt)
+    if (config.backend, config.memory, config.tiles) == ("auto", None, "exact") and _is_much(settings["input"]):
+        prepare_fastest(read_network_file(find(Path(network))))
+    stylizer = fast_style.load(network, **machine)
     controls = checked_controls(settings, stylizer.styles)
     if streams:
         _refuse_video_settings()
@@ -47,6 +57,13 @@ def main(config: DictConfig) -> None:
     jobs = picture_jobs(found, config.output, name, **flags)
     how = {key: settings[key] for key in PICTURE_SETTINGS}
     stylize_pictures(stylizer, jobs, controls, config.size, how, as_json=config.json)
+
+
+def _is_much(inputs: Any) -> bool:
+    """Return whether there is more to stylize than one picture."""
+    paths = [Path(str(name)) for name in (inputs if isinstance(inputs, list) else [inputs])]
+    one = paths[0]
+    return len(paths) > 1 or one.is_dir() or (one.exists() and (is_archive(one) or is_video(one)))
 
 
 def _refuse_video_settings() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fast_style.batch import FolderWork, Job, Member, Report
+from fast_style.cli import called
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import Found, is_video, results
 from fast_style.cli.outcomes import as_json as json_line
@@ -113,7 +114,7 @@ def _without_videos(found: Found) -> Found:
     if not videos:
         return found
     first = videos[0]
-    name, reason = first, "is a video, and here pictures are stylized; take scripts/stylize.py"
+    name, reason = first, f"is a video, and here pictures are stylized; take {called('stylize.py')}"
     if isinstance(first, Member):
         name, reason = first.path, "videos in an archive cannot be read in place; unpack it, and give the folder"
     if len(videos) == len(found):

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from PIL import Image, ImageDraw, ImageFont
 
+from fast_style.cli import program
 from fast_style.images.picture import contact_sheet
 
 #: What the table shows of the losses on held-out images, without their weights.
@@ -63,7 +64,7 @@ def survive(main: Callable[[DictConfig], object]) -> Callable[[DictConfig], obje
 def exit_if_any_failed() -> None:
     """End the process with status 1 if a run of the sweep has failed."""
     if _failed:
-        sys.exit(f"{Path(sys.argv[0]).name}: {len(_failed)} of the sweep's runs failed, as said above")
+        sys.exit(f"{program()}: {len(_failed)} of the sweep's runs failed, as said above")
 
 
 @dataclass(frozen=True)

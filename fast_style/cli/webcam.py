@@ -9,11 +9,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import fast_style
+from fast_style.backends.fastest import prepare_fastest
 from fast_style.cli.hydra_app import plain, require_writable, run
 from fast_style.errors import ConfigError
 from fast_style.live.keys import help_lines
 from fast_style.stylizing.controls import Controls
 from fast_style.system.optional_packages import how_to_install
+from fast_style.zoo import find
+from fast_style.zoo.network_file import read_network_file
 
 #: In pixels, with size=auto: strokes do not become finer by more.
 LARGEST = 960
@@ -30,7 +33,7 @@ def main(config: DictConfig) -> None:
     from fast_style.live.stylizer import AdaptiveSize, LiveStylizer, Look
     from fast_style.live.virtual_camera import VirtualCamera
 
-    names = ("brush", "sharpen", "grain", "strength", "preserve_color")
+    names = ("brush", "sharpen", "grain", "strength", "preserve_color", "seed")
     controls = Controls(**{name: settings[name] for name in names})
     record = None if settings["record"] is None else Path(settings["record"])
     if record is not None:
@@ -92,9 +95,6 @@ def _check(settings: dict[str, Any]) -> None:
 
 def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
     backend = settings["backend"]
-    if backend == "auto":
-        # On a processor faster than torch, by half to all of it, and it starts sooner. With a GPU one asks for torch.
-        backend = "openvino" if find_spec("openvino") and find_spec("onnxscript") else "torch"
     ckpt = settings["ckpt"]
     networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
     if not networks:
@@ -104,6 +104,8 @@ def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
         known = Path(name).name.removesuffix(".safetensors")
         names = (known, *(f"{known} ({number})" for number in range(2, len(networks) + 1)))
         fresh = next(name for name in names if name not in loaded)
+        if backend == "auto":
+            prepare_fastest(read_network_file(find(Path(name))))
         loaded[fresh] = fast_style.load(name, backend=backend, precision=settings["precision"])
     return loaded
 

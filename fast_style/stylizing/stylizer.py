@@ -314,7 +314,7 @@ class Stylizer:
 def load(
     path: str | Path,
     device: "str | torch.device | None" = None,
-    backend: str = "torch",
+    backend: str = "auto",
     precision: str = "auto",
     memory: str | int | None = None,
     tiles: str = "exact",
@@ -326,7 +326,9 @@ def load(
         path: the file, or the name of one in `checkpoints/`, else in the user's folder (FAST_STYLE_NETWORKS, or the
             system's for a user's data), else of one that ships with the package; see `fast_style.list`.
         device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
-        backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
+        backend: `auto`: on a processor `openvino` or, without it, `onnx`, once either has converted the network, and
+            `torch` on a GPU, where a device is given, and with `memory` or `tiles`; `torch`; `compile`, torch's
+            compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             which do not import torch once a network has been converted, and are extras of the package.
         precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast and a
             few levels off; or `auto`: bf16 where the hardware computes in it.
@@ -354,6 +356,8 @@ def load(
 
         register(network)
     file = read_network_file(find(Path(path)))
+    if backend == "auto" and (memory is not None or tiles != "exact"):
+        backend = "torch"  # which alone makes tiles
     return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles)
 
 

@@ -13,8 +13,9 @@ def how_to_install(extra: str) -> str:
         folder = "." if Path.cwd() == _ROOT else str(_ROOT)
         return f"uv pip install -e '{folder}[{extra}]'"
     try:
-        lines = requires("fast_style") or []
+        lines = requires("fast-style-transfer") or []
     except PackageNotFoundError:
         lines = []
-    named = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{extra}.$", line)]
+    spelt = extra.replace("_", "[-_]")  # an underscore in pyproject.toml is a dash in what is installed
+    named = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{spelt}.$", line)]
     return f"pip install {' '.join(map(repr, named))}" if named else f"install what its extra {extra} needs"

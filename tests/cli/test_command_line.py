@@ -1,7 +1,6 @@
 """What the scripts read from the command line, and what they answer to a mistake: one line, and status 1."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,7 +146,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("network=light,residual", "network=light,residual: only one; add -m and write network=a,b for one run each"),
         ("network=[light,residual]", "network=[light,residual]: only one; add -m "),
         ("~network", "network must be given"),
-        ("experiment=swatch", "experiment=swatch is for another script: train.py has no setting 'output'"),
+        ("experiment=swatch", "experiment=swatch is for another command: train.py has no setting 'output'"),
         (
             "checkpoint=a.jpg",
             "checkpoint must be a .safetensors file, such as checkpoints/my_painting.safetensors; a",
@@ -318,19 +317,6 @@ def test_an_interrupted_run_says_so(call: Call, capfd: pytest.CaptureFixture[str
         call(main, "train", *QUIET)
     assert stop.value.code == 130
     assert capfd.readouterr().err == "train.py: interrupted\n"
-
-
-@pytest.mark.parametrize("config_name", ["train", "stylize", "optimize"])
-def test_help_shows_examples_and_settings(call: Call, capfd: pytest.CaptureFixture[str], config_name: str) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        call(train.main, config_name, "--help")
-    text, errors = capfd.readouterr()
-    assert errors == ""
-    assert text.startswith(f"{config_name}.py: ")
-    assert f"  python scripts/{config_name}.py " in text
-    assert "\noverwrite: false\n" in text or "\nbatch_size: 2\n" in text
-    if config_name != "stylize":
-        assert re.search(r"\nstyle: .*great_wave, .*starry_night", text)
 
 
 def test_the_shell_sees_status_1_and_one_line(tmp_path: Path) -> None:

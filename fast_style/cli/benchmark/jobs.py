@@ -190,6 +190,5 @@ def _programs(settings: dict[str, Any], folder: Path) -> dict[str, list[str]]:
     stylize += [f"output={folder}/stylized.jpg", "overwrite=true"]
     programs = {"import torch": [sys.executable, "-c", "import torch"]}
     for name, job in stylizers({**settings, "precisions": ["auto"]}, folder):
-        backend = [f"backend={job['backend']}"] if job["backend"] != "torch" else []
-        programs[name] = [*stylize, f"ckpt={job['file']}", *backend]
+        programs[name] = [*stylize, f"ckpt={job['file']}", f"backend={job['backend']}"]
     return programs

@@ -1,0 +1,173 @@
+"""What there is to work with, on one screen: fast-style checks. The answer to most of what does not work."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from rich.filesize import decimal
+
+import fast_style
+from fast_style.cli import errors_in_one_line
+from fast_style.errors import ConfigError
+from fast_style.system.cache import cache_folder
+from fast_style.system.memory import free_memory
+from fast_style.system.optional_packages import how_to_install
+from fast_style.zoo import OWN, networks, own_networks
+
+#: How this package is called where packages are installed from.
+DISTRIBUTION = "fast-style-transfer"
+_PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "pillow", "safetensors")
+_CODECS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
+
+
+def found() -> dict[str, Any]:
+    """Return what there is, as plain values, a part for each line that `entry_point` prints."""
+    parts: dict[str, Callable[[], Any]] = {
+        "version": lambda: fast_style.__version__,
+        "python": lambda: f"{platform.python_version()}, {sys.executable}",
+        "system": _system,
+        "packages": lambda: {name: _version(name) for name in _PACKAGES},
+        "devices": _devices,
+        "backends": _backends,
+        "pictures": _pictures,
+        "videos": _videos,
+        "networks": lambda: {f"{OWN}{os.sep}": [*own_networks()], "shipped": [*networks()]},
+        "cache": _cache,
+        "extras": _extras,
+    }
+    told = {}
+    for name, part in parts.items():
+        try:
+            told[name] = part()
+        # Any: what is broken is to be told, whatever it raises.
+        except Exception as error:
+            told[name] = f"cannot be told ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
+    return told
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _system() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    free = f"{decimal(int(free_memory()))} of memory free, {decimal(shutil.disk_usage(os.curdir).free)} on this disk"
+    return f"{platform.system()} {platform.release()} {platform.machine()}, {cores} cores, {free}"
+
+
+def _devices() -> dict[str, str]:
+    import torch
+
+    from fast_style.system.devices import torch_computes_bfloat16
+
+    def precision(device: str) -> str:
+        return "bf16 and fp32" if torch_computes_bfloat16(device) else "fp32"
+
+    devices = {"cpu": f"{precision('cpu')}, {torch.get_num_threads()} threads"}
+    for number in range(torch.cuda.device_count()):
+        memory = decimal(torch.cuda.get_device_properties(number).total_memory)
+        devices[f"cuda:{number}"] = f"{torch.cuda.get_device_name(number)}, {memory}, {precision('cuda')}"
+    if torch.backends.mps.is_available():
+        devices["mps"] = "fp32"
+    return devices
+
+
+def _backends() -> dict[str, str]:
+    import torch
+
+    from fast_style.backends.pytorch import require_compiler
+
+    told = {"torch": _version("torch"), "compile": "ready"}
+    try:
+        require_compiler(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    except ConfigError as error:
+        told["compile"] = str(error).removeprefix("backend=compile ")
+    told |= {"onnx": _version("onnxruntime"), "openvino": _version("openvino")}
+    if chosen := os.environ.get("FAST_STYLE_BACKEND"):
+        told["auto"] = f"{chosen} (FAST_STYLE_BACKEND)"
+    return told
+
+
+def _pictures() -> dict[str, str]:
+    from PIL import features
+
+    from fast_style.images.formats import HAS_CODECS, HAS_HEIF, HAS_RAW, READABLE
+
+    codecs = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000", "TIFF": "libtiff"}
+    lacking = [name for name, feature in codecs.items() if not features.check(feature)]
+    told = {"read": ", ".join(name for name in READABLE if name not in lacking)}
+    if lacking:
+        told["not in this Pillow"] = ", ".join(lacking)
+    for name, there in (("HEIC", HAS_HEIF), ("raw files", HAS_RAW), ("16 bits of each color", HAS_CODECS)):
+        told[name] = "yes" if there else "no (extra formats)"
+    return told
+
+
+def _videos() -> str | dict[str, str]:
+    if _version("av") == "missing":
+        return "no (extra video)"
+    import av.codec
+
+    missing = [name for name, encoder in _CODECS.items() if encoder not in av.codec.codecs_available]
+    told = {"av": _version("av"), "write": ", ".join(name for name in _CODECS if name not in missing)}
+    return told | ({"not in this FFmpeg": ", ".join(missing)} if missing else {})
+
+
+def _cache() -> str:
+    folder = cache_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    named = "" if "FAST_STYLE_CACHE" in os.environ else "; FAST_STYLE_CACHE names another"
+    return f"{folder}: {decimal(sum(path.stat().st_size for path in files))} in {len(files)} files{named}"
+
+
+def _extras() -> dict[str, str]:
+    needed: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires(DISTRIBUTION) or ():
+        if found := re.search(r"extra == ['\"]([\w-]+)", line):
+            needed.setdefault(found[1], []).append(re.split(r"[^\w.-]", line)[0])
+    told = {}
+    for extra, packages in needed.items():
+        missing = [name for name in packages if _version(name) == "missing"]
+        told[extra] = f"needs {', '.join(missing)}: {how_to_install(extra)}" if missing else "installed"
+    return told
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    width, lines = max(72, min(120, shutil.get_terminal_size().columns)), []
+    for name, value in told.items():
+        if isinstance(value, dict):
+            each = [
+                f"{key}: {', '.join(item) or 'none' if isinstance(item, list) else item}" for key, item in value.items()
+            ]
+            text = "; ".join(each) if len("; ".join(each)) < 3 * width else "\n".join(each)
+            texts = each if name in ("devices", "networks", "extras") else [text]
+        else:
+            texts = [str(value)]
+        for number, text in enumerate(texts):
+            wrapped = textwrap.wrap(text, width - 12, break_long_words=False, break_on_hyphens=False)
+            lines += [f"{name if not (number or row) else '':<12}{line}" for row, line in enumerate(wrapped)]
+    return lines
+
+
+def entry_point() -> None:
+    """Run the command."""
+    with errors_in_one_line():
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(
+                "fast-style checks: show versions, devices, formats, folders and extras; json=true prints them as JSON."
+            )
+            return
+        if unknown := [argument for argument in sys.argv[1:] if argument not in ("json=true", "json=false")]:
+            raise ConfigError(f"{unknown[0]}: checks takes json=true, and nothing else")
+        told = found()
+        print(json.dumps(told, indent=2) if "json=true" in sys.argv else "\n".join(_lines(told)))

@@ -1,0 +1,101 @@
+"""What completes commands and settings in a shell: eval "$(fast-style completion bash)"."""
+
+import sys
+
+from fast_style.cli import COMMANDS, errors_in_one_line
+from fast_style.cli.help import all_settings
+from fast_style.errors import ConfigError
+from fast_style.zoo import networks
+
+_BASH = """\
+_fast_style() {{
+    local line="${{COMP_LINE:0:COMP_POINT}}" word words
+    word="${{line##*[[:space:]]}}"
+    read -ra words <<< "$line"
+    local known="{commands}"
+    if [[ ${{#words[@]}} -gt 2 || ( ${{#words[@]}} -eq 2 && -z $word ) ]]; then
+        case "${{words[1]}}" in
+{cases}
+            *) known="" ;;
+        esac
+    fi
+    COMPREPLY=( $(compgen -W "$known" -- "$word") )
+    # Bash takes what stands before the last = for another word.
+    [[ $word == *=* ]] && COMPREPLY=( "${{COMPREPLY[@]#"${{word%=*}}="}}" )
+    [[ ${{#COMPREPLY[@]}} -eq 0 ]] && COMPREPLY=( $(compgen -f -- "${{word##*=}}") )
+    [[ ${{#COMPREPLY[@]}} -eq 1 && $COMPREPLY == *= ]] && compopt -o nospace
+}}
+complete -F _fast_style fast-style
+"""
+
+_ZSH = """\
+#compdef fast-style
+_fast_style() {{
+    local -a known
+    if (( CURRENT == 2 )); then
+        known=({commands})
+    else
+        case "$words[2]" in
+{cases}
+        esac
+    fi
+    compadd -S '' -- ${{(M)known:#*=}}
+    compadd -- ${{known:#*=}}
+    compset -P '*='
+    _files
+}}
+compdef _fast_style fast-style
+"""
+
+
+def choices() -> dict[str, list[str]]:
+    """Return the words that may follow each command: settings, which end in =, and what there is to choose from."""
+    found: dict[str, list[str]] = {name: [] for name in COMMANDS}
+    for name, command in COMMANDS.items():
+        for group, settings in all_settings(command.config) if command.config else ():
+            words = [f"{setting.key}=" for setting in settings]
+            if group is not None:
+                words += [f"{group.name}={choice}" for choice in group.choices]
+            found[name] += words
+        if "ckpt=" in found[name]:
+            found[name] += [f"ckpt={network}" for network in networks()]
+    found["list"], found["checks"], found["completion"] = [], ["json=true"], ["bash", "zsh", "fish"]
+    return found
+
+
+def script(shell: str) -> str:
+    """Return what a shell is to run.
+
+    Raises:
+        ConfigError: if it is not one of them.
+    """
+    found = choices()
+    if shell == "fish":
+        lines = ["complete -c fast-style -n __fish_use_subcommand -f"]
+        for name, command in COMMANDS.items():
+            lines.append(f"complete -c fast-style -n __fish_use_subcommand -a {name} -d '{command.does}'")
+            if found[name]:
+                words = " ".join(found[name])
+                lines.append(f"complete -c fast-style -n '__fish_seen_subcommand_from {name}' -a '{words}'")
+        return "\n".join(lines) + "\n"
+    if shell == "bash":
+        cases = "\n".join(f'            {name}) known="{" ".join(words)}" ;;' for name, words in found.items())
+        return _BASH.format(commands=" ".join(COMMANDS), cases=cases)
+    if shell == "zsh":
+        cases = "\n".join(f"            {name}) known=({' '.join(words)}) ;;" for name, words in found.items())
+        return _ZSH.format(commands=" ".join(COMMANDS), cases=cases)
+    raise ConfigError(f"{shell!r} is none of the shells: write fast-style completion bash, zsh or fish")
+
+
+def entry_point() -> None:
+    """Run the command."""
+    with errors_in_one_line():
+        shell = sys.argv[1] if len(sys.argv) == 2 else ""
+        if shell in ("-h", "--help"):
+            print(
+                "fast-style completion SHELL: print what completes commands and settings.\n\n"
+                '  bash and zsh: eval "$(fast-style completion bash)"      in ~/.bashrc, or with zsh in ~/.zshrc\n'
+                "  fish:         fast-style completion fish | source        in ~/.config/fish/config.fish"
+            )
+            return
+        print(script(shell), end="")

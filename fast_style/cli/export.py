@@ -1,0 +1,44 @@
+"""Write a network for other programs: fast-style export starry_night format=onnx output=starry_night.onnx."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fast_style.backends.onnx_cache import require_packages
+from fast_style.cli.hydra_app import one_network, require_writable, run
+from fast_style.errors import ConfigError, require_choice
+from fast_style.system.files import atomic_write
+from fast_style.zoo import find
+from fast_style.zoo.network_file import read_network_file
+
+FORMATS = ("onnx",)
+
+
+def main(config: DictConfig) -> None:
+    """Write the network, whole or not at all."""
+    require_choice("format", config.format, FORMATS)
+    file = read_network_file(find(Path(one_network(config.ckpt))))
+    output = Path(config.output or f"{file.path.stem}.{config.format}")
+    if output.suffix.lower() != f".{config.format}":
+        raise ConfigError(
+            f"output must end in .{config.format}, such as {file.path.stem}.{config.format}, not {output}"
+        )
+    if output.is_dir():
+        raise ConfigError(f"output must be a file, such as {output}/{file.path.stem}.{config.format}, not a folder")
+    if output.exists() and not config.overwrite:
+        raise ConfigError(f"{output}: exists already; add overwrite=true to replace it, or give another output")
+    require_writable(output.parent, "output")
+    require_packages("onnx", "onnxruntime", "onnx", "onnxscript")
+    # Only now: PyTorch takes seconds to import.
+    from fast_style.backends.export import export
+
+    model = export(file, "onnx")
+    with atomic_write(output) as target:
+        target.write(model)
+    styles = ", ".join(file.metadata.styles)
+    print(f"{output}: {len(model) / 1e6:.1f} MB, {styles}")
+
+
+def entry_point() -> None:
+    """Run the command."""
+    run(main, config_name="export")

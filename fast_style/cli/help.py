@@ -1,0 +1,240 @@
+"""What --help shows of a command: its settings with their defaults, explained by the comments in configs/*.yaml."""
+
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from fast_style.cli import Command, as_called, program
+
+# By itself: this is read without Hydra, which takes a third of a second to import.
+from fast_style.cli.configs import CONFIGS
+
+#: Of the default that follows from other settings, and that the comment explains.
+_FOLLOWS = ""
+
+
+class Setting(NamedTuple):
+    """One setting, as its file has it.
+
+    Attributes:
+        key: such as `style.starry_night.size`.
+        default: as one would type it; nothing: it follows from other settings, or is a part with settings of its own.
+        comment: what stands beside it.
+        title: the comment above it, which holds for those that follow, too.
+    """
+
+    key: str
+    default: str
+    comment: str
+    title: str
+
+
+class Group(NamedTuple):
+    """A folder in configs/, of which one file or several are chosen.
+
+    Attributes:
+        name: of the folder.
+        chosen: the files that are taken by default.
+        several: whether one may choose several.
+        comment: what stands beside it in the list of defaults.
+        script: how the configuration's command is called in the headers of experiments.
+    """
+
+    name: str
+    chosen: tuple[str, ...]
+    several: bool
+    comment: str
+    script: str
+
+    @property
+    def choices(self) -> list[str]:
+        """What there is to choose from."""
+        files = sorted((CONFIGS / self.name).glob("*.yaml"))
+        # An experiment is for one command, or a few; its header shows which.
+        return [file.stem for file in files if self.name != "experiment" or self.script in file.read_text("utf-8")]
+
+
+@cache
+def settings_of(file: Path, prefix: str = "") -> tuple[Setting, ...]:
+    """Return the settings of a file in configs/, in its order."""
+    text = file.read_text(encoding="utf-8")
+    root = yaml.compose(text, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
+    return tuple(_settings(root, text.splitlines(), prefix)) if isinstance(root, yaml.MappingNode) else ()
+
+
+def _settings(node: yaml.MappingNode, lines: list[str], prefix: str, title: str = "") -> Iterator[Setting]:
+    for key, value in node.value:
+        top = key.start_mark.column == 0
+        title = (_title(lines, key.start_mark.line) if top else "") or title
+        if key.value.startswith("_") or (not prefix and key.value in ("defaults", "hydra")):
+            continue
+        name = f"{prefix}{key.value}"
+        block = isinstance(value, yaml.CollectionNode) and not value.flow_style
+        comment = _comment(lines, key.end_mark if block else value.end_mark, key.start_mark.column)
+        if isinstance(value, yaml.MappingNode) and block:
+            if comment:
+                yield Setting(name, "", comment, title)
+            yield from _settings(value, lines, f"{name}.", title)
+        else:
+            yield Setting(name, _typed(value), comment, title)
+
+
+def _comment(lines: list[str], end: Any, column: int) -> str:
+    """Return the comment that begins beside a value, and goes on in lines that are indented further than its key."""
+    found = re.match(r":?\s*#\s*(.*)", lines[end.line][end.column :])
+    parts = [found[1]] if found else []
+    for line in lines[end.line + 1 :] if found else ():
+        more = re.match(r"(\s+)#\s*(.*)", line)
+        if not more or len(more[1]) <= column:
+            break
+        parts.append(more[2])
+    return " ".join(parts)
+
+
+def _title(lines: list[str], line: int) -> str:
+    parts: list[str] = []
+    while line > 0 and (found := re.match(r"#\s*(.*)", lines[line - 1])):
+        parts.insert(0, found[1])
+        line -= 1
+    return " ".join(parts) if line else ""  # at the top of a file there is what it is for
+
+
+def _typed(value: yaml.Node) -> str:
+    if isinstance(value, yaml.ScalarNode):
+        text = str(value.value)
+        return _FOLLOWS if "${" in text else "..." if text == "???" else text or '""'
+    plain = yaml.safe_load(yaml.serialize(value))
+    if "${" in str(plain):
+        return _FOLLOWS
+    if isinstance(plain, dict):
+        return "{" + ", ".join(f"{key}: {item}" for key, item in plain.items()) + "}"
+    return "[" + ",".join(map(str, plain)) + "]"
+
+
+@cache
+def groups_of(config: str) -> tuple[Group, ...]:
+    """Return what a configuration chooses from, in the order of its list of defaults."""
+    text = (CONFIGS / f"{config}.yaml").read_text(encoding="utf-8")
+    lines, found = text.splitlines(), []
+    for key, node in yaml.compose(text, Loader=yaml.SafeLoader).value:
+        for item in node.value if key.value == "defaults" else ():
+            if isinstance(item, yaml.MappingNode) and " " not in item.value[0][0].value:
+                name, value = item.value[0]
+                several = isinstance(value, yaml.SequenceNode)
+                chosen = [each.value for each in value.value] if several else [value.value]
+                comment = _comment(lines, value.end_mark, name.start_mark.column)
+                found.append(
+                    Group(
+                        name.value,
+                        tuple(set(chosen) - {"null"} and chosen),
+                        several,
+                        comment,
+                        f"{config}.py experiment=",
+                    )
+                )
+    return tuple(found)
+
+
+def is_part(group: Group) -> bool:
+    """Return whether a group is a part that several configurations share, and nothing to choose from."""
+    files = [CONFIGS / group.name / f"{name}.yaml" for name in group.chosen]
+    return bool(files) and all(file.read_text("utf-8").startswith("# @package _global_") for file in files)
+
+
+def all_settings(config: str, chosen: dict[str, list[str]] | None = None) -> list[tuple[Group | None, list[Setting]]]:
+    """Return the settings of a configuration: first its own, then those of each group's choices.
+
+    Args:
+        config: its name.
+        chosen: other choices than the default ones, by group.
+    """
+    own = list(settings_of(CONFIGS / f"{config}.yaml"))
+    found: list[tuple[Group | None, list[Setting]]] = [(None, own)]
+    for group in groups_of(config):
+        if is_part(group):
+            # After the first part, which is about files.
+            place = next(index for index, setting in enumerate(own) if setting.title != own[0].title)
+            own[place:place] = [setting for name in group.chosen for setting in _shared(group.name, name)]
+            continue
+        names = (chosen or {}).get(group.name, list(group.chosen))
+        files = [CONFIGS / group.name / f"{name}.yaml" for name in names if group.name != "experiment"]
+        settings = [setting for file in files if file.is_file() for setting in settings_of(file, f"{group.name}.")]
+        explained = _comments(group.name)
+        found.append(
+            (group, [each._replace(comment=each.comment or explained.get(_last(each.key), "")) for each in settings])
+        )
+    return found
+
+
+@cache
+def _comments(group: str) -> dict[str, str]:
+    """Return the comments on the settings of a group, by the last part of their keys: each stands in one file."""
+    files = sorted((CONFIGS / group).glob("*.yaml"))
+    return {_last(each.key): each.comment for file in files for each in settings_of(file) if each.comment}
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _shared(group: str, name: str) -> Iterator[Setting]:
+    file = CONFIGS / group / f"{name}.yaml"
+    for item in (yaml.safe_load(file.read_text()) or {}).get("defaults", ()):
+        if item != "_self_":
+            yield from _shared(group, item)
+    yield from settings_of(file)
+
+
+def help_text(wanted: Command, arguments: list[str]) -> str:
+    """Return the help of a command.
+
+    Args:
+        wanted: which one.
+        arguments: what else is on its command line: of other choices than the default, the settings are shown.
+    """
+    file = yaml.safe_load((CONFIGS / f"{wanted.config}.yaml").read_text())["hydra"]["help"]
+    lines = [f"{program()}: {file['header']}", ""]
+    for line in str(file["footer"]).splitlines():
+        if line.strip() == "KEYS":
+            from fast_style.live.keys import help_lines
+
+            lines += [f"  {keys:<12}{does}" for keys, does in help_lines()]
+        else:
+            lines.append(as_called(line))
+    given = (argument.partition("=") for argument in arguments)
+    chosen = {key: re.findall(r"\w+", value) for key, _, value in given}
+    lines += ["", "Settings, written key=value:"]
+    for group, settings in all_settings(wanted.config, chosen):
+        if group is not None:
+            some = ",".join(chosen.get(group.name, list(group.chosen)))
+            choice = f"[{some}]" if group.several else some or "null"
+            several = "several of" if group.several else "one of"
+            lines += ["", *_entry(f"{group.name}={choice}", f"{group.comment}; {several} {', '.join(group.choices)}")]
+        title = ""
+        for setting in settings:
+            if group is None and setting.title != title:
+                title = setting.title
+                lines += ["", f" {title}:"]
+            default = f"={textwrap.shorten(setting.default, 72, placeholder=' ...')}" if setting.default else ""
+            lines += _entry(f"{setting.key}{default}", setting.comment, 2 if group is None else 4)
+    return "\n".join(lines)
+
+
+_COLUMN = 28
+
+
+def _entry(left: str, right: str, indent: int = 2) -> list[str]:
+    width = max(60, min(120, shutil.get_terminal_size().columns))
+    wrapped = textwrap.wrap(right, width - _COLUMN, break_on_hyphens=False, break_long_words=False)
+    first = f"{' ' * indent}{left}"
+    if not wrapped:
+        return [first]
+    # What is too long gets a line of its own.
+    lines = [first, *wrapped] if len(first) + 2 > _COLUMN else [f"{first:<{_COLUMN}}{wrapped[0]}", *wrapped[1:]]
+    return [lines[0], *(f"{'':{_COLUMN}}{line}" for line in lines[1:])]
