@@ -132,6 +132,8 @@ def read_arguments(arguments: list[str]) -> list[str]:
 def own_painting(arguments: list[str]) -> list[str]:
     """Return the command line with `style.image=FILE` spelt out: a style that is called after the file.
 
+    The network keeps its title and artist, `style.title` and `style.artist`; without a title, the file's name is one.
+
     Raises:
         ConfigError: if another style is chosen as well.
     """
@@ -143,11 +145,16 @@ def own_painting(arguments: list[str]) -> list[str]:
             "style.image is a painting of your own: leave out style, or replace the picture of one by "
             "style.starry_night.image"
         )
-    keys = r"^(\+?style)\.(image|size|layers|artist|work|year|note)(?=[.=])"
-    spelt_out = [re.sub(keys, r"\1.painting.\2", argument) for argument in arguments]
+    spelt_out = [re.sub(r"^style\.title=", "style.work=", argument) for argument in arguments]
+    spelt_out = [re.sub(r"^(\+?style)\.(image|size|layers)(?=[.=])", r"\1.painting.\2", text) for text in spelt_out]
+    # What the file of a painting leaves at its default is added.
+    spelt_out = [re.sub(r"^\+?style\.(artist|work|year|note)=", r"+style.painting.\1=", text) for text in spelt_out]
     # Of a value that may stand in quotes.
-    name = re.sub(r"\W+", "_", Path(given["style.image"].strip("'\"")).stem).strip("_") or "painting"
+    stem = Path(given["style.image"].strip("'\"")).stem
+    name = re.sub(r"\W+", "_", stem).strip("_") or "painting"
     names = [f"{key}='{name}'" for key in ("style.painting.name", "name") if key not in given]
+    if not any(text.startswith("+style.painting.work=") for text in spelt_out):
+        names.append(f"+style.painting.work={QuotedString(stem, Quote.single).with_quotes()}")
     return ["style=painting", *names, *spelt_out]
 
 

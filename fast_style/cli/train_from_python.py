@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import ListConfig
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
-from fast_style.cli.overrides import CONFIGS, check, read_arguments
+from fast_style.cli.hydra_app import plain, register_resolvers
+from fast_style.cli.overrides import CONFIGS, check, explain, read_arguments
+from fast_style.cli.resume import resume_arguments
+from fast_style.cli.run_folder import remove_failed_start
 from fast_style.cli.train import train_network
 from fast_style.cli.train_settings import check_settings
-from fast_style.errors import ConfigError
+from fast_style.errors import ConfigError, Interrupted
+from fast_style.images.formats import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:  # Which need PyTorch, and this module is to be imported quickly.
     from fast_style.losses.styles import Style
@@ -31,7 +44,8 @@ def train(
     """Learn one style or several, and save the network, as `fast-style train` does.
 
     It works in the current folder: the network goes to checkpoints/, logs and what the run goes on from to runs/. One
-    process trains, on one device; several are for the command. Nothing in this process is otherwise after it than before.
+    process trains, on one device; several are for the command. Random numbers, signals and settings of other libraries
+    are after it as they were before.
 
     Args:
         style: the name of a style that ships, the file of a painting, a `Style`, or several of these for one network.
@@ -53,9 +67,9 @@ def train(
         >>> trained = fast_style.train(style="starry_night", max_steps=20)
         >>> fast_style.load(trained.path)("photo.jpg").save("stylized.jpg")
     """
-    given = [] if "resume" in settings and style == "starry_night" else _style_overrides(style)
+    given = [] if settings.get("resume") else _style_overrides(style)  # a run that goes on has its styles
     if data != "procedural":
-        given += [f"data=photos{'' if data == 'photos' else f' data.source={_written(str(data))}'}"]
+        given += ["data=photos", *([] if data == "photos" else [f"data.source={_written(data)}"])]
     limits = {"trainer.max_steps": max_steps, "minutes": minutes}
     for key, value in {**settings, **{key: value for key, value in limits.items() if value is not None}}.items():
         choice = (CONFIGS / key).is_dir() and not isinstance(value, Mapping)
@@ -80,3 +94,67 @@ def train(
             trained = train_network(config, run, getLogger("fast_style").info)
     assert trained is not None, "there is but one process"
     return trained
+
+
+@contextmanager
+def _composed(overrides: list[str]) -> Iterator[DictConfig]:
+    """Compose the configuration of the command, as Hydra does, and leave Hydra as it was."""
+    register_resolvers()
+    before = HydraConfig.instance().cfg
+    try:
+        with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            config = hydra.compose("train", resume_arguments(overrides), return_hydra_config=True)
+            HydraConfig.instance().set_config(config)
+            folder = Path(config.hydra.run.dir).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            with read_write(config.hydra):
+                config.hydra.run.dir = config.hydra.runtime.output_dir = str(folder)
+            HydraConfig.instance().set_config(config)
+            with read_write(config), open_dict(config):
+                del config["hydra"]
+            with remove_failed_start():
+                yield config
+    except Interrupted as interrupted:
+        if interrupted.signal == signal.SIGINT:
+            raise KeyboardInterrupt(str(interrupted)) from None
+        raise
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, "train")) from error
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _style_overrides(styles: str | Path | Style | Sequence[str | Path | Style]) -> list[str]:
+    """Return what the command would be given for these styles."""
+    several = [styles] if isinstance(styles, str) or not isinstance(styles, Sequence) else styles
+    names, own = [], []
+    for style in several:
+        if isinstance(style, str) and not _is_file(style):
+            names.append(style)
+            continue
+        if isinstance(style, str | Path):
+            settings = plain(OmegaConf.load(CONFIGS / "style" / "painting.yaml").painting)
+            name = re.sub(r"\W+", "_", Path(style).stem).strip("_") or "painting"
+            settings |= {"name": name, "image": style, "work": Path(style).stem}
+        else:
+            cls = type(style)
+            settings = {field.name: getattr(style, field.name) for field in fields(style)}
+            settings["_target_"] = f"{cls.__module__}.{cls.__qualname__}"
+        key = re.sub(r"[^A-Za-z0-9_]+", "_", str(settings["name"]))
+        own.append(f"+style.{key if key[0].isalpha() else f'style_{key}'}={_written(settings)}")
+    return [f"style=[{','.join(names)}]", *own]
+
+
+def _is_file(style: str) -> bool:
+    return Path(style).suffix.lower() in PICTURE_SUFFIXES
+
+
+def _written(value: Any) -> str:
+    """Return a value in the grammar of Hydra's overrides."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_written(child)}' for key, child in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, str | Path):
+        return QuotedString(str(value), Quote.single).with_quotes()
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

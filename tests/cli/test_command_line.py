@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from fast_style.cli import train
 from fast_style.cli.hydra_app import find_pictures, output_paths, run
 from fast_style.cli.overrides import own_painting, read_arguments
-from fast_style.cli.train_settings import seconds_of
+from fast_style.cli.train_settings import seconds_of, time_limit
 from fast_style.errors import ConfigError
 from fast_style.networks import LightNet
 from fast_style.zoo.saving import Metadata, save_network
@@ -94,15 +95,23 @@ def test_a_name_may_look_like_a_number(call: Call, name: str) -> None:
 def test_a_painting_of_ones_own_is_a_style_called_after_its_file(name: str) -> None:
     found = own_painting([f"style.image=art/{name}" if name[0] != "'" else f"style.image={name}", "style.size=300"])
     names = ["style.painting.name='my_painting_1'", "name='my_painting_1'"]
-    assert found[:3] == ["style=painting", *names]
-    assert found[3].startswith("style.painting.image=")
-    assert found[4:] == ["style.painting.size=300"]
+    assert found[:4] == ["style=painting", *names, "+style.painting.work='my painting (1)'"]
+    assert found[4].startswith("style.painting.image=")
+    assert found[5:] == ["style.painting.size=300"]
+
+
+def test_a_painting_of_ones_own_gets_title_and_artist_by_key(call: Call) -> None:
+    seen: list[DictConfig] = []
+    Image.new("RGB", (4, 4)).save("a.jpg")
+    arguments = ["style.image=a.jpg", "style.title=Garden, at dusk", "style.artist=Me", "style.year=2024"]
+    call(lambda config: seen.append(config.style.painting), "train", *own_painting(read_arguments(arguments)), *QUIET)
+    assert [seen[0][key] for key in ("work", "artist", "year")] == ["Garden, at dusk", "Me", 2024]
 
 
 def test_a_painting_of_ones_own_may_have_another_name() -> None:
     given = ["style.image=a.jpg", "name=other", "+style.layers.relu5_2=1", "style.painting.name=mine"]
     assert own_painting(given) == [
-        *("style=painting", "style.painting.image=a.jpg", "name=other"),
+        *("style=painting", "+style.painting.work='a'", "style.painting.image=a.jpg", "name=other"),
         *("+style.painting.layers.relu5_2=1", "style.painting.name=mine"),
     ]
 
@@ -110,6 +119,21 @@ def test_a_painting_of_ones_own_may_have_another_name() -> None:
 def test_a_painting_of_ones_own_takes_no_other_style() -> None:
     with pytest.raises(ConfigError, match=r"^style\.image is a painting of your own: leave out style, or replace the"):
         own_painting(["style.image=a.jpg", "style=great_wave"])
+
+
+def test_how_long_a_run_takes_is_said_in_one_way(mistake: Callable[..., str]) -> None:
+    assert mistake("minutes=2", "trainer.max_time=1h").startswith(
+        "minutes and trainer.max_time are two ways to say how"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"), [([], 1800), (["minutes=0.5"], 30), (["trainer.max_time=2min"], 120)]
+)
+def test_minutes_are_a_short_way_to_say_it(call: Call, arguments: list[str], seconds: int) -> None:
+    seen: list[timedelta | None] = []
+    call(lambda config: seen.append(time_limit(config)), "train", *arguments, *QUIET)
+    assert seen == [timedelta(seconds=seconds)]
 
 
 def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +200,9 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("batch_size=0", "batch_size must be at least 1, not 0"),
         ("network.dilation=8", "network.dilation must be a whole number from 1 to 7, not 8"),
         ("data.seed=-1", "data.seed must not be negative, not -1"),
+        ("minutes=0", "minutes must be a number above 0, such as 2 or 0.5, not 0"),
+        ("minutes=soon", "minutes must be a number above 0, such as 2 or 0.5, not 'soon'"),
+        ("logger=wandb", "logger=wandb needs the package wandb: uv pip install wandb, or choose another logger"),
         ("trainer.max_time=-10", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
         ("trainer.precision=foo", "trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, "),
         ("init=starry_nigth", "starry_nigth: no such file, and no such name in checkpoints/, which has nothing yet; "),

@@ -88,6 +88,14 @@ def test_a_run_goes_on_with_what_it_was_started_with(monkeypatch: pytest.MonkeyP
     assert resume_arguments(once) == once
 
 
+def test_how_long_a_run_may_take_is_what_is_said_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved_run(Path("r"), "a", "minutes=2", "seed=3")
+    assert resume_arguments(["resume=r", "trainer.max_time=1h"])[:2] == ["seed=3", "trainer.max_time=1h"]
+    saved_run(Path("s"), "a", "trainer.max_time=1h")
+    assert resume_arguments(["resume=s", "minutes=2"])[:1] == ["minutes=2"]
+
+
 def test_the_last_run_is_the_one_that_was_saved_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     register_resolvers()
