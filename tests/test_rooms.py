@@ -1,6 +1,8 @@
 """The plan of the package: what each room offers to the others, and what is its own. Floors: pyproject.toml."""
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +87,18 @@ def test_every_room_is_declared_and_the_root_stays_small() -> None:
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert {path.name for path in entries if path.is_dir()} == set(OFFERED)
     assert len(entries) <= 22
+
+
+def test_the_guide_for_contributors_has_the_floors_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    floors = [re.split(r" [|:] ", layer) for layer in reversed(contracts[0]["layers"])]
+    guide, told = (ROOT / "CONTRIBUTING.md").read_text(), dict[str, int]()
+    floor = 0
+    for number, names in re.findall(r"^  \| (\d*) ?\| (`.+?`) \|", guide, re.MULTILINE):
+        floor = int(number or floor)
+        told |= dict.fromkeys(re.findall(r"`(\w+)/?`", names), floor)
+    assert told == {room: floor for floor, rooms in enumerate(floors, 1) for room in rooms}
+    assert len(floors) <= 8
 
 
 def test_tests_stand_in_folders_with_the_names_of_the_rooms() -> None:

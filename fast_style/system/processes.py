@@ -10,10 +10,10 @@ _log = logging.getLogger(__name__)
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent is gone: alone, it might wait for it for ever.
+    """End this process when its parent ends: otherwise it might wait for it forever.
 
     Args:
-        parent: the number of the parent. One that asks for it here may have lost it already.
+        parent: the process ID of the parent, as the parent knows it: by now it may have ended.
     """
 
     def watch() -> None:
@@ -26,13 +26,13 @@ def end_with_parent(parent: int) -> None:
 
 
 def slurm_job_id() -> str | None:
-    """Return the name of the job that this process is in, array_task for one of an array; None outside of any."""
+    """Return the ID of the SLURM job that runs this process, array_task for one of an array; None outside of any."""
     array, task, job = (os.environ.get(f"SLURM_{name}") for name in ("ARRAY_JOB_ID", "ARRAY_TASK_ID", "JOB_ID"))
     return f"{array}_{task}" if array else job
 
 
 def requeue_slurm_job() -> None:
-    """Ask SLURM to start this job again; under the same name, it finds this run's folder. Says how that went."""
+    """Ask SLURM to start this job again; by its ID it finds the run's folder. Logs how that went."""
     command = ["scontrol", "requeue", str(slurm_job_id())]
     try:
         status = subprocess.run(command, check=False).returncode
