@@ -179,7 +179,7 @@ def test_the_number_of_threads_is_that_of_openmp(monkeypatch: pytest.MonkeyPatch
 )
 def test_what_does_not_fit_is_refused_in_one_line(path: Path, arguments: dict[str, str], answer: str) -> None:
     with pytest.raises(ConfigError) as error:
-        fast_style.load(path, **arguments)
+        fast_style.load(path, **arguments)  # type: ignore[arg-type]  # texts
     assert str(error.value).startswith(answer)
     assert "\n" not in str(error.value)
 

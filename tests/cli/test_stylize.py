@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from fast_style.cli import stylize
 from fast_style.cli.hydra_app import run
-from fast_style.cli.progress import Amount
+from fast_style.cli.progress import ProgressBar
 from fast_style.networks import LightNet
 from fast_style.zoo.saving import Metadata, save_network
 
@@ -511,18 +511,18 @@ def test_a_full_disk_and_a_folder_that_cannot_be_made_get_one_line(
 def test_progress_goes_aside_where_results_are_on_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Amount("pictures", every_n_seconds=0, aside=True) as amount:
-        amount.update("stylizing", 0, 2000)
-        amount.update("stylizing", 1000, 2000)
+    with ProgressBar("pictures", every_n_seconds=0, aside=True) as bar:
+        bar.update("stylizing", 0, 2000)
+        bar.update("stylizing", 1000, 2000)
     out, errors = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"stylizing  1,000 of 2,000 pictures, [\d,.]+/s, \d+:\d\d left\n", errors)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with Amount("pictures", aside=True) as amount:
-        amount.update("stylizing", 0, 10)
+    with ProgressBar("pictures", aside=True) as bar:
+        bar.update("stylizing", 0, 10)
         print("a result")
-        amount.update("stylizing", 10, 10)
+        bar.update("stylizing", 10, 10)
     out, errors = capsys.readouterr()
     assert out == "a result\n"
     assert "10 of 10 pictures, " in errors
