@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from fast_style.batch.next_job import JobQueue, Opened, is_made, tidy
+from fast_style.batch.job_queue import JobQueue, Opened, is_made, tidy
 from fast_style.batch.queues import PixelBudget, ShapeQueue
 from fast_style.errors import ConfigError, FastStyleError, ImageError, VideoError
 from fast_style.images.formats import ANIMATIONS

@@ -14,7 +14,7 @@ from typing import Any
 
 from fast_style.archives.member import Member
 from fast_style.archives.sources import printable
-from fast_style.batch.next_job import is_made
+from fast_style.batch.job_queue import is_made
 from fast_style.cli.hydra_app import find_pictures, require_writable
 from fast_style.cli.inputs import Found, is_video, results
 from fast_style.cli.outcomes import follow, say_report
@@ -109,12 +109,12 @@ def video_jobs(
         return jobs
     if len(videos) > 1:
         raise ConfigError(f"{output}: cannot take {len(videos)} videos; give a folder as output")
-    (film,) = videos
+    (video,) = videos
     if suffix in PICTURE_SUFFIXES and suffix not in ANIMATIONS and not frames:
-        if not is_video(videos[film]):
+        if not is_video(videos[video]):
             return []
         raise ConfigError(f"{output}: one picture cannot take a video; end it in .mp4, or in /*{suffix} for its frames")
-    return _checked([Job(film, target)], overwrite, resume)
+    return _checked([Job(video, target)], overwrite, resume)
 
 
 def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:

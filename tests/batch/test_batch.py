@@ -21,7 +21,7 @@ from small_networks import varied
 
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.batch import FolderWork, Job, Member, Report, folder_jobs, pictures_in, stylize_files
-from fast_style.batch.next_job import Opened
+from fast_style.batch.job_queue import Opened
 from fast_style.batch.queues import PATIENCE, PixelBudget, ShapeQueue
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.metadata import ImageMetadata
@@ -388,7 +388,7 @@ def test_a_batch_that_fails_is_tried_picture_by_picture(
     stylize = stylizer.stylize_pictures
 
     def fails_with_one(originals: Any, controls: Controls) -> Any:
-        if any(original.picture.rgb.getpixel((0, 0))[0] == 80 for original in originals):
+        if any(original.rgb.getpixel((0, 0))[0] == 80 for original in originals):
             raise ImageError("40x40 pixels do not fit into memory, not even in tiles")
         return stylize(originals, controls)
 
