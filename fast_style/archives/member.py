@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fast_style.archives.sources import Source, printable
+from fast_style.archives import Source
 from fast_style.errors import ImageError
 from fast_style.system.files import BinaryFile
+from fast_style.system.text import printable
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Member:
     """
 
     path: Path
-    source: Source
+    source: Archive
     name: str
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ from fast_style.images.picture import read_original, require_size
 from fast_style.stylizing.controls import Controls, Settings, Style
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.files import FULL
+from fast_style.system.files import DISK_FULL
 from fast_style.system.memory import free_memory, is_out_of_memory
 from fast_style.system.pipeline import Inbox, Pipeline
 from fast_style.video.work import StoppedError, stylize_animation
@@ -277,7 +277,7 @@ class FolderWork:
 
     def _fail(self, job: Job, error: FastStyleError, seconds: float, taken: int = 0) -> None:
         # What follows would fail likewise, each after all its work.
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
             self.disk_full = True
             self.stop()
         self._report(Report.failed(job, error, seconds), taken)

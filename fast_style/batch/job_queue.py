@@ -16,8 +16,8 @@ from fast_style.images.deep import Deep
 from fast_style.images.opening import Contents, contents_of, picture_size, size_in_header
 from fast_style.images.picture import Picture, require_free
 from fast_style.stylizing.jobs import Job
-from fast_style.system.file_lock import Claims, sweep_claims
-from fast_style.system.files import BinaryFile, sweep
+from fast_style.system.file_locks import FileLocks, remove_stale_locks
+from fast_style.system.files import BinaryFile, remove_leftovers
 
 # Of formats that do not tell their size before they are read whole.
 _PIXELS_OF_BYTE = 8
@@ -75,7 +75,7 @@ class JobQueue:
         jobs = list(jobs)
         self._jobs, self._later = iter(jobs), list[Job]()
         self._size, self._overwrite, self._stopped = size, overwrite, stopped
-        self._claims = Claims() if resume else None
+        self._claims = FileLocks() if resume else None
         self._inputs = {job.source.resolve() for job in jobs if isinstance(job.source, Path)} if overwrite else set()
         self._targets: dict[Path, Job] = {}
         self._turn = threading.Lock()
@@ -162,8 +162,8 @@ class JobQueue:
 def tidy(jobs: Iterable[Job]) -> None:
     """Remove what runs that were killed have left where copies go; younger ones may be at work."""
     for folder in {job.target.parent for job in jobs}:
-        sweep(folder, older_than=3600)
-        sweep_claims(folder)
+        remove_leftovers(folder, older_than=3600)
+        remove_stale_locks(folder)
 
 
 def is_made(job: Job) -> bool | None:

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
+from fast_style.archives import CompressedTarArchive, open_archive
 from fast_style.archives.member import Member
-from fast_style.archives.sources import open_source
-from fast_style.archives.tars import CompressedTar
 from fast_style.batch.names import apart
 from fast_style.images.formats import PICTURE_SUFFIXES, copy_suffix
 from fast_style.stylizing.jobs import Job
-from fast_style.system.files import natural
+from fast_style.system.files import natural_sort_key
 
 #: How the names of archives end, in lower case.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -58,9 +57,11 @@ def pictures_in(
         DataError: if the folder or archive is missing or damaged.
     """
     path = Path(source)
-    files = open_source(path, compressed=True)
+    files = open_archive(path, compressed=True)
     # Of a compressed archive in its own order, in which it is read once.
-    names = list(files.names()) if isinstance(files, CompressedTar) else sorted(files.names(), key=natural)
+    names = (
+        list(files.names()) if isinstance(files, CompressedTarArchive) else sorted(files.names(), key=natural_sort_key)
+    )
     if hidden is not None:
         hidden += [Path(name) for name in names if _is_hidden(name) and _is_called(name, suffixes)]
     found: dict[Path, Path | Member] = {

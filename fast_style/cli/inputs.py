@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 from omegaconf import ListConfig
 
+from fast_style.archives import open_archive
 from fast_style.archives.member import Member
-from fast_style.archives.sources import open_source, printable
 from fast_style.batch.jobs import ARCHIVE_SUFFIXES, is_archive, jobs_apart, pictures_in
 from fast_style.cli.earlier_results import earlier_results
 from fast_style.cli.hydra_app import beside, find_pictures, matches, safe
@@ -16,7 +16,8 @@ from fast_style.errors import ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.images.opening import picture_format, suffix_of
 from fast_style.stylizing.jobs import Job
-from fast_style.system.files import natural
+from fast_style.system.files import natural_sort_key
+from fast_style.system.text import printable
 
 #: Pictures or videos, each with its place below the folder, the archive or the fixed part of the glob that names it.
 Found: TypeAlias = dict[Path | Member, Path]
@@ -99,7 +100,7 @@ def _found(name: str, output: str | None, style: str) -> Found:
         found = {source: place for place, source in pictures_in(path, suffixes, hidden).items()}
         root = path
         if path.is_dir():
-            found |= _others([path / each for each in open_source(path).names()], found, path)
+            found |= _others([path / each for each in open_archive(path).names()], found, path)
         if not found:
             kind = "folder" if path.is_dir() else "archive"
             more = f"; {_left_out(hidden)}" if hidden else ""
@@ -110,7 +111,7 @@ def _found(name: str, output: str | None, style: str) -> Found:
         root, files = (path.parent, [path]) if path.exists() else matches(name)
         said = any(each.suffix.lower() in suffixes for each in files)
         found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if said else {}
-        found |= _others(sorted(files, key=natural), found, root)
+        found |= _others(sorted(files, key=natural_sort_key), found, root)
         if not found:
             find_pictures(name, suffixes)  # It says what is wrong.
     ours = earlier_results((source for source in found if isinstance(source, Path)), style)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from fast_style.archives.members import printable
+from fast_style.archives import printable
 from fast_style.cli.hydra_app import duration
 from fast_style.errors import FastStyleError
 from fast_style.stylizing.jobs import Report

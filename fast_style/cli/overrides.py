@@ -33,7 +33,7 @@ from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
 from fast_style.stylizing.memory_budget import TILES
-from fast_style.system.files import is_url, what_of_url
+from fast_style.system.files import explain_url, is_url
 from fast_style.zoo import own_networks
 from fast_style.zoo.network_file import read_network_file
 
@@ -131,7 +131,7 @@ def _check_place(key: str, value: Any, streams: bool) -> None:
     """Check that what names a file names one: no page on the web, and no stream where there is none."""
     for name in value if isinstance(value, ListConfig) else [value]:
         if isinstance(name, str) and is_url(name):
-            raise ConfigError(f"{key}: {what_of_url(name, key.rpartition('.')[2] in WRITTEN)}")
+            raise ConfigError(f"{key}: {explain_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
             raise ConfigError(f"{key}=-: standard streams are for input and output of stylize.py; give a file")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from fast_style.archives.sources import printable
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import find_inputs, is_video
 from fast_style.cli.overrides import STREAM
@@ -18,7 +17,8 @@ from fast_style.images.opening import contents_of, format_of_copy, open_image
 from fast_style.images.picture import require_size
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.untrusted import MAX_BYTES, own_limits
+from fast_style.system.input_limits import MAX_BYTES, pillow_limits
+from fast_style.system.text import printable
 
 _NO_VIDEOS = "videos and animations neither come from standard input nor go to standard output; give files"
 
@@ -90,7 +90,7 @@ def _received(folder: Path) -> Path:
     """Return a file with what comes from standard input, called as files of its format are."""
     received = _read(sys.stdin.buffer)
     try:
-        with own_limits():
+        with pillow_limits():
             format = format_of_copy(open_image(io.BytesIO(received)))
     except Exception:  # Any: who reads the whole of it says what is wrong.
         format = ""

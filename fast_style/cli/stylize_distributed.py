@@ -18,7 +18,7 @@ from fast_style.cli.progress import ProgressBar
 from fast_style.cli.stylize_images import picture_jobs
 from fast_style.errors import ConfigError, ImageError
 from fast_style.stylizing.jobs import Job
-from fast_style.system.files import sweep
+from fast_style.system.files import remove_leftovers
 from fast_style.zoo import ZOO, find, networks
 from fast_style.zoo.network_file import read_network_file
 
@@ -53,7 +53,7 @@ def main(config: DictConfig) -> None:
                 print(report.error, file=sys.stderr, flush=True)
             bar.update(str(config.output), done, total)
     for folder in {job.target.parent for job in jobs}:
-        sweep(folder, STALE)
+        remove_leftovers(folder, STALE)
     seconds = time.monotonic() - began
     by = f"by {len(seen)} processes"
     print(f"{total - failed:,} pictures in {duration(seconds)}, {(total - failed) / seconds:.1f}/s, {by}", flush=True)

@@ -16,7 +16,7 @@ from fast_style.images.picture import require_folder
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.files import sweep
+from fast_style.system.files import remove_leftovers
 
 
 def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:

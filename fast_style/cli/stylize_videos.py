@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from fast_style.archives.member import Member
-from fast_style.archives.sources import printable
 from fast_style.batch.job_queue import is_made
 from fast_style.cli.hydra_app import find_pictures, require_writable
 from fast_style.cli.inputs import Found, is_video, results
@@ -24,8 +23,9 @@ from fast_style.images.formats import ANIMATIONS, PICTURE_SUFFIXES
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.file_lock import Claims
-from fast_style.system.files import FULL, natural
+from fast_style.system.file_locks import FileLocks
+from fast_style.system.files import DISK_FULL, natural_sort_key
+from fast_style.system.text import printable
 from fast_style.video import stylize_video
 from fast_style.video.animations import is_animation
 from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
@@ -133,7 +133,7 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
             raise ConfigError(f"{target}: is {name}; give another output")
         if "*" in target.name:
             if (
-                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural)
+                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural_sort_key)
             ) and not overwrite:
                 unsure = ", since nobody can tell whether all frames are there" if resume else ""
                 again = f"add overwrite=true to replace it{unsure}, or give another output"
@@ -220,7 +220,7 @@ class VideosWork:
         self.done, self.failed, self.disk_full = 0, 0, False
         self.skipped, self.older = len(self._there), made.count(False)
         # Others may be making the same videos.
-        self._claims = Claims() if resume else None
+        self._claims = FileLocks() if resume else None
         self._reports = self._work()
 
     def __iter__(self) -> Iterator[Report]:
@@ -287,7 +287,7 @@ class VideosWork:
 
 def _is_full(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         error = error.__context__
     return False

@@ -17,7 +17,7 @@ from fast_style.images.formats import HAS_CODECS, WITH_ALPHA
 from fast_style.images.levels import on_white
 from fast_style.images.metadata import ImageMetadata
 from fast_style.images.streams import write_png, write_ppm, write_tiff
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 
 #: RGB of shape (height, width, 3), or gray of (height, width), with 65535 as white.
 Deep: TypeAlias = NDArray[np.uint16]

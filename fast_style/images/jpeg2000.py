@@ -12,7 +12,7 @@ from fast_style.images.boxes import box, boxes
 from fast_style.images.formats import HAS_CODECS
 from fast_style.images.levels import shrunk, stretched
 from fast_style.images.metadata import ImageMetadata
-from fast_style.system.extras import how_to_install
+from fast_style.system.optional_packages import how_to_install
 
 # Where ExifTool and others look for it.
 _EXIF = b"JpgTiffExif->JP2"

@@ -13,9 +13,9 @@ from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
 from fast_style.images.boxes import find
 from fast_style.images.notes import notes_of
 from fast_style.images.raw import raw_size
-from fast_style.system.extras import how_to_install
 from fast_style.system.files import BinaryFile
-from fast_style.system.untrusted import MAX_PIXELS, open_regular, own_limits
+from fast_style.system.input_limits import MAX_PIXELS, open_regular_file, pillow_limits
+from fast_style.system.optional_packages import how_to_install
 
 Kind: TypeAlias = Literal["frame", "page", "view"]
 
@@ -35,7 +35,7 @@ _MOST_OF_BOX = 2**22
 
 
 def open_image(file: BinaryFile) -> Image.Image:
-    """Open a picture, within `own_limits`: its header is read, and no pixel.
+    """Open a picture, within `pillow_limits`: its header is read, and no pixel.
 
     Raises:
         Exception: any, if it is none, or damaged.
@@ -146,8 +146,8 @@ def contents_of(source: Path | BinaryFile, name: str = "") -> Contents:
         return Contents()
     try:
         with contextlib.ExitStack() as held:
-            file = held.enter_context(open_regular(source)) if isinstance(source, Path) else source
-            with own_limits():
+            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            with pillow_limits():
                 return _contents(open_image(file))
     except Exception:  # Any: on damaged files, decoders raise whatever comes up.
         return Contents()
@@ -169,7 +169,7 @@ def picture_size(path: Path) -> tuple[int, int] | None:
     if path.suffix.lower() not in formats.RAW_SUFFIXES:
         return size_in_header(path)
     try:
-        with open_regular(path) as file:
+        with open_regular_file(path) as file:
             return raw_size(file)
     except Exception:  # Any: on damaged files, decoders raise whatever comes up.
         return None
@@ -185,8 +185,8 @@ def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int]
         return None
     try:
         with contextlib.ExitStack() as held:
-            file = held.enter_context(open_regular(source)) if isinstance(source, Path) else source
-            with own_limits():
+            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            with pillow_limits():
                 return open_image(file).size
     except Exception:  # Any: who reads the whole of it says what is wrong.
         return None
@@ -198,7 +198,7 @@ def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int]
 def picture_format(path: Path) -> str | None:
     """Return Pillow's name for the format of a picture, still or moving; None: it is none."""
     try:
-        with open_regular(path) as file, own_limits():
+        with open_regular_file(path) as file, pillow_limits():
             format = open_image(file).format
     except Exception:  # Any: on what is no picture, decoders raise whatever comes up.
         return None

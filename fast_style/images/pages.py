@@ -17,7 +17,7 @@ from fast_style.images.heif import heif_levels
 from fast_style.images.opening import Contents, reason_of
 from fast_style.images.picture import Picture, read_original
 from fast_style.images.streams import write_tiff
-from fast_style.system.files import BinaryFile, written_whole
+from fast_style.system.files import BinaryFile, atomic_write
 
 
 class Pages(Protocol):
@@ -39,7 +39,7 @@ def pages_written(path: Path, primary: int = 0) -> Iterator[Pages]:
         ImageError: if it cannot be written.
     """
     try:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             pages = _HeifPages(primary) if FORMATS.get(path.suffix.lower()) == "HEIF" else _TiffPages(file)
             yield pages
             if isinstance(pages, _HeifPages):

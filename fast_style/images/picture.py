@@ -33,8 +33,8 @@ from fast_style.images.opening import DEEP_BYTES, format_of_copy, know_heif, ope
 from fast_style.images.raw import develop
 from fast_style.images.spaces import deep_to_srgb
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright, upright_part, upright_size
-from fast_style.system.files import BinaryFile, is_url, what_of_url, written_whole
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile, atomic_write, explain_url, is_url
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
@@ -78,7 +78,7 @@ class Picture:
             # Of light, such as HDR and what renderers write, 8 bits would be steps.
             rgb = Image.fromarray(reduced(deep))
         lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
-        with own_limits():
+        with pillow_limits():
             return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost, tuple(said))
 
     @property
@@ -137,9 +137,9 @@ def open_picture(
         raise ImageError(f"{kind}: neither a picture (PIL, NumPy or torch) nor its path or open file")
     name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
     if is_url(name) and isinstance(source, str | Path):
-        raise ImageError(what_of_url(name))
+        raise ImageError(explain_url(name))
     try:
-        with open_regular(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
+        with open_regular_file(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:
                 return _develop(file)
             return _decode(file, short_side, deep, page)
@@ -201,7 +201,7 @@ def open_on_disk(path: Path, deep: bool, room: float) -> PictureOnDisk:
         ImageError: if it cannot be read, or there is no room for it on disk; the message does not name the file.
     """
     try:
-        with open_regular(path) as file, own_limits():
+        with open_regular_file(path) as file, pillow_limits():
             if path.suffix.lower() in formats.RAW_SUFFIXES:
                 return _develop_to_disk(file)
             image = open_image(file)
@@ -259,7 +259,7 @@ def write_image(
             f"{path}: cannot be written (unknown format); choose one of {', '.join(formats.WRITABLE_SUFFIXES)}"
         )
     try:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             _write(file, image, alpha, format, metadata)
         notes.tell(str(path), metadata.notes(format))
     except Exception as error:
@@ -369,7 +369,7 @@ def _encode(
 
 
 def _decode(file: BinaryFile, short_side: int | None, deep: bool, page: int | None) -> Picture:
-    with own_limits():
+    with pillow_limits():
         image = open_image(file)
         if page is not None:
             image.seek(page)
@@ -382,7 +382,7 @@ def _develop(file: BinaryFile) -> Picture:
     """The picture of what a camera's sensor saw."""
     deep = develop(file)
     file.seek(0)
-    with own_limits():
+    with pillow_limits():
         metadata = ImageMetadata.of_tiff(file.read())
     return Picture(Image.fromarray(reduced(deep)), None, "TIFF", metadata, deep)
 

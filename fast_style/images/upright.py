@@ -6,7 +6,7 @@ from PIL import ExifTags, Image
 from fast_style.images.disk_image import Box
 from fast_style.images.levels import shrunk
 from fast_style.images.spaces import declared, lab_levels, lab_to_srgb, transform_to_srgb
-from fast_style.system.untrusted import own_limits
+from fast_style.system.input_limits import pillow_limits
 
 _T = Image.Transpose  # What undoes each EXIF orientation:
 _TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE}
@@ -16,7 +16,7 @@ _TURNS |= {6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90}
 def orientation_of(image: Image.Image) -> int:
     """Return how EXIF says that an image is stored; 1: upright."""
     try:
-        with own_limits():
+        with pillow_limits():
             return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # Any: damaged metadata makes no picture unreadable.
         return 1

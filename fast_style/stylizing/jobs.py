@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fast_style.archives.members import printable
+from fast_style.archives import printable
 from fast_style.errors import FastStyleError
 
 if TYPE_CHECKING:

@@ -318,7 +318,7 @@ def load(
         path: the file, or the name of one in `checkpoints/` or, if there is none, of one that ships with the package.
         device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
         backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
-            which do not import torch once a network has been converted, and are extras of the package.
+            which do not import torch once a network has been converted_to_onnx, and are extras of the package.
         precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast and a
             few levels off; or `auto`: bf16 where the hardware computes in it.
         memory: the most that the process is to have in memory (on a GPU, that it is to have there), such as "2GB".

@@ -13,8 +13,8 @@ from fast_style.errors import VideoError
 from fast_style.images.formats import ANIMATIONS
 from fast_style.images.opening import reason_of
 from fast_style.images.picture import Picture
-from fast_style.system.files import BinaryFile, written_whole
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.files import BinaryFile, atomic_write
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 from fast_style.video.file_kinds import VIDEO_SUFFIXES
 from fast_style.video.frames import Bytes, Frame, Shape
 from fast_style.video.stills import to_frame
@@ -42,8 +42,8 @@ def is_animation(path: Path) -> bool:
         return False
     try:
         with (
-            open_regular(path) as file,
-            own_limits(),
+            open_regular_file(path) as file,
+            pillow_limits(),
             Image.open(file, formats=_FORMATS) as image,
         ):
             return bool(getattr(image, "is_animated", False))
@@ -78,8 +78,8 @@ class AnimationReader:
         self._long_side = long_side
         self._open = contextlib.ExitStack()
         try:
-            file = self._open.enter_context(open_regular(source)) if isinstance(source, Path) else source
-            self._open.enter_context(own_limits())
+            file = self._open.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            self._open.enter_context(pillow_limits())
             self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
             count = self._counted()
         except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
@@ -214,7 +214,7 @@ class AnimationWriter:
             options["loop"] = self._loop
         first, *others = self._pictures
         try:
-            with written_whole(self._part) as file:
+            with atomic_write(self._part) as file:
                 first.save(file, self._format, save_all=True, append_images=others, duration=durations, **options)
         except (OSError, ValueError) as error:
             raise VideoError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None

@@ -11,8 +11,8 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from fast_style.archives.sources import printable
 from fast_style.errors import VideoError
+from fast_style.system.text import printable
 from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
 from fast_style.video.opening import open_video
 

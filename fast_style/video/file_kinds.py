@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fast_style.errors import VideoError
 from fast_style.images.opening import picture_format
-from fast_style.system.untrusted import open_regular
+from fast_style.system.input_limits import open_regular_file
 
 #: How the names of videos end: FFmpeg's own list for the formats that are opened (a test compares them), and what else
 #: people call them. Not those of which many hold only sound or a picture, such as .ogg and .m4a: their content decides.
@@ -41,7 +41,7 @@ def holds_video(path: Path) -> bool:
     from fast_style.video.opening import moving_pictures, open_video
 
     try:
-        with open_regular(path, float("inf")) as file:
+        with open_regular_file(path, float("inf")) as file:
             head = file.read(12)
         if head[4:8] == b"ftyp" and head[8:12] in _STILL:
             return False
@@ -55,7 +55,7 @@ def holds_video(path: Path) -> bool:
 def is_moving_picture(path: Path) -> bool:
     """Return whether a file is of a format that animations have, whatever it is called; its first bytes tell."""
     try:
-        with open_regular(path, float("inf")) as file:
+        with open_regular_file(path, float("inf")) as file:
             head = file.read(12)
     except OSError:
         return False

@@ -12,7 +12,7 @@ from PIL import Image
 from fast_style.errors import ImageError, VideoError
 from fast_style.images.opening import contents_of, open_image
 from fast_style.images.picture import Picture, open_picture, write_image
-from fast_style.system.untrusted import open_regular, own_limits
+from fast_style.system.input_limits import open_regular_file, pillow_limits
 from fast_style.video.frames import USUAL_RATE, Frame, Shape
 
 
@@ -109,7 +109,7 @@ class PicturesWriter:
 def _is_clear(path: Path) -> bool:
     """Return whether a picture has an opacity, to go by its header."""
     try:
-        with open_regular(path) as file, own_limits():
+        with open_regular_file(path) as file, pillow_limits():
             return open_image(file).has_transparency_data
     except Exception:  # Any: what is wrong with it is told when it is read.
         return False

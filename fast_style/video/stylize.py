@@ -12,9 +12,9 @@ from fast_style.errors import ConfigError, VideoError
 from fast_style.images.formats import ANIMATIONS, PICTURE_SUFFIXES
 from fast_style.stylizing.controls import Controls, Settings, Style
 from fast_style.stylizing.jobs import Job, Report
-from fast_style.system.extras import how_to_install
-from fast_style.system.file_lock import claimed
-from fast_style.system.files import longer, take_place
+from fast_style.system.file_locks import locked_part_file
+from fast_style.system.files import append_to_name, replace_file
+from fast_style.system.optional_packages import how_to_install
 from fast_style.video.animations import AnimationReader, AnimationWriter
 from fast_style.video.file_kinds import holds_video, is_moving_picture
 from fast_style.video.frames import CONTAINERS, Reader, StreamModes, Writer
@@ -118,7 +118,7 @@ def stylize_video(
 def part_of(target: Path) -> Path:
     """Return what a video is called until it is whole; pictures, which are whole one by one, have no such name."""
     # Not another suffix: programs know videos by how their names end.
-    return target if "*" in target.name else target.with_name(longer(target.stem, f".part{target.suffix}"))
+    return target if "*" in target.name else target.with_name(append_to_name(target.stem, f".part{target.suffix}"))
 
 
 def _check(
@@ -164,7 +164,7 @@ def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
 
 def _take_place(part: Path, target: Path) -> None:
     try:
-        take_place(part, target)
+        replace_file(part, target)
     except OSError as error:
         raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None
 
@@ -216,8 +216,8 @@ def _require_av() -> None:
 def _claimed(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Of pictures, each is claimed by its own name when it is written.
-        with contextlib.nullcontext() if "*" in target.name else claimed(target):
+        # Of pictures, each is locked_part_file by its own name when it is written.
+        with contextlib.nullcontext() if "*" in target.name else locked_part_file(target):
             yield
     except OSError as error:
         raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None

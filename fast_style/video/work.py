@@ -15,7 +15,7 @@ from PIL import Image
 from fast_style.errors import VideoError
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.jobs import Job, Report
-from fast_style.system.files import BinaryFile, hidden, take_place
+from fast_style.system.files import BinaryFile, replace_file, temporary_path
 from fast_style.system.pipeline import Inbox, Pipeline
 from fast_style.video.animations import AnimationReader, AnimationWriter
 from fast_style.video.frames import Bytes, Frame, Reader, Writer
@@ -164,7 +164,7 @@ def stylize_animation(
         VideoError: if it cannot be read or written.
         StoppedError: if it was.
     """
-    part = hidden(target)
+    part = temporary_path(target)
     reader = AnimationReader(source, long_side=size, name=name)
     paint_frame = painter(stylizer, controls)
 
@@ -177,7 +177,7 @@ def stylize_animation(
         writer = AnimationWriter(target, part, reader.shape.loop)
         job = Job(Path(name) if name or not isinstance(source, Path) else source, target)
         report = VideoWork(job, reader, paint, Smoother(temporal) if temporal else None, writer).run()
-        take_place(part, target)
+        replace_file(part, target)
     except OSError as error:
         raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:

@@ -32,7 +32,7 @@ from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.files import sweep
+from fast_style.system.files import remove_leftovers
 from fast_style.zoo.saving import Metadata, save_network
 
 Call = Callable[..., tuple[object, str, str]]

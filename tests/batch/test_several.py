@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from fast_style.system.file_locks import FileLocks, locked_part_file
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
@@ -30,8 +31,7 @@ from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.jobs import Report
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.file_lock import Claims, claimed
-from fast_style.system.files import longer, natural
+from fast_style.system.files import append_to_name, natural_sort_key
 from fast_style.zoo.saving import Metadata
 
 #: The picture as it is.
@@ -104,8 +104,8 @@ def reports(work: FolderWork) -> dict[str, Any]:
     ],
 )
 def test_digits_count_by_their_value_wherever_they_are(earlier: str, later: str) -> None:
-    assert natural(earlier) < natural(later)
-    assert natural(PurePath(earlier)) < natural(PurePath(later))
+    assert natural_sort_key(earlier) < natural_sort_key(later)
+    assert natural_sort_key(PurePath(earlier)) < natural_sort_key(PurePath(later))
 
 
 def test_folders_globs_and_archives_are_in_natural_order(
@@ -362,7 +362,7 @@ def test_what_another_process_came_to_nothing_with_is_made(stylizer: Stylizer, t
     for index in range(3):
         picture(index).save(tmp_path / f"in/{index}.png")
     jobs = folder_jobs(tmp_path / "in", tmp_path / "out")
-    other, killed = Claims(), Claims()
+    other, killed = FileLocks(), FileLocks()
     assert other.take(jobs[0].target)
     # The system lets go of what a process held that was killed; its file stays.
     assert killed.take(jobs[1].target)
@@ -409,11 +409,11 @@ def test_names_as_long_as_file_systems_take(stylizer: Stylizer, tmp_path: Path) 
     assert {report.status for report in FolderWork(stylizer, jobs, AS_IT_IS, resume=True)} == {"done"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == {p.name for p in (tmp_path / "in").iterdir()}
     for name in ("y" * 255, "é" * 127, "short"):
-        with claimed(tmp_path / name) as part:
+        with locked_part_file(tmp_path / name) as part:
             part.touch()
             assert len(os.fsencode(part.name)) <= 255
-    assert longer("a" * 200, "_style.png") == "a" * 200 + "_style.png"
-    cut = {longer(f"{'é' * 125}{end}", "_style.png") for end in "abc"}
+    assert append_to_name("a" * 200, "_style.png") == "a" * 200 + "_style.png"
+    cut = {append_to_name(f"{'é' * 125}{end}", "_style.png") for end in "abc"}
     assert len(cut) == 3
     assert all(len(os.fsencode(name)) <= 255 and name.endswith("_style.png") for name in cut)
 

@@ -14,6 +14,7 @@ import pillow_heif
 import pytest
 import tifffile
 import torch
+from fast_style.system.optional_packages import how_to_install
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from small_networks import varied
@@ -29,7 +30,6 @@ from fast_style.images.metadata import NOTHING, ImageMetadata
 from fast_style.images.picture import open_on_disk, open_picture, read_original, write_image
 from fast_style.networks import LightNet
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.extras import how_to_install
 from fast_style.zoo.saving import Metadata
 
 TAGS, IFD = ExifTags.Base, ExifTags.IFD

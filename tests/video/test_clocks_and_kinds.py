@@ -13,7 +13,7 @@ from small_cameras import Clock
 from small_videos import picture, times_of, write_video
 
 from fast_style.errors import ConfigError, VideoError
-from fast_style.live.video_camera import VideoCamera
+from fast_style.live.camera import VideoCamera
 from fast_style.video import VIDEO_SUFFIXES, Report, stylize_video
 from fast_style.video.container_info import fitting_suffix
 from fast_style.video.file_kinds import kind_of
