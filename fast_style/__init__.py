@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fast_style.system.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fast_style.batch.stylize_files import stylize_files
+    from fast_style.batch.folder_work import stylize_files
     from fast_style.cli.train import train  # type: ignore[attr-defined, unused-ignore]
     from fast_style.encoders import VGGEncoder
     from fast_style.errors import (
@@ -47,7 +47,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "batch.stylize_files": "stylize_files",
+            "batch.folder_work": "stylize_files",
             "cli.train": "train",
             "encoders": "VGGEncoder",
             "errors": "ArrayError CameraError CheckpointError ConfigError DataError FastStyleError ImageError "

@@ -15,6 +15,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -281,3 +282,39 @@ def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
     if isinstance(member, zipfile.ZipInfo) and member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "neither stored nor deflated"
     return None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A picture in an archive, or a part of a folder that cannot be read.
+
+    Attributes:
+        path: the archive or folder.
+        source: what reads it.
+        name: the picture's name there.
+    """
+
+    path: Path
+    source: Archive
+    name: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.path}/{self.name}")
+
+    @property
+    def refused(self) -> str | None:
+        """Why it is never read; None: it is."""
+        return self.source.refused.get(self.name)
+
+    def open(self) -> BinaryFile:
+        """Take it out, into memory.
+
+        Raises:
+            ImageError: if it is refused, damaged, or the archive is gone.
+        """
+        if self.refused:
+            raise ImageError(f"{self}: {self.refused}")
+        try:
+            return self.source.open(self.name)
+        except ImageError as error:
+            raise ImageError(f"{self.path}/{error}") from None

@@ -37,7 +37,7 @@ from fast_style.backends.tile_statistics import (
     distance,
     stride_of,
 )
-from fast_style.images.rasters import Box
+from fast_style.images.disk_image import Box
 from fast_style.networks import ConditionalInstanceNorm, TransformNet
 
 #: Gives a part of the picture, (1, 3, height, width) in [0, 1]; takes one of the result, likewise.

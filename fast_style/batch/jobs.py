@@ -1,89 +1,16 @@
-"""What there is to do, picture by picture, of a folder or an archive, and what became of it."""
+"""What there is to do, picture by picture, of a folder or an archive."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Literal
 
-from fast_style.archives import Archive, CompressedTarArchive, open_archive
+from fast_style.archives import CompressedTarArchive, Member, open_archive
 from fast_style.batch.names import apart
-from fast_style.errors import ImageError
 from fast_style.images.formats import PICTURE_SUFFIXES, copy_suffix
-from fast_style.system.files import BinaryFile, natural_sort_key
-from fast_style.system.text import printable
+from fast_style.stylizing.jobs import Job
+from fast_style.system.files import natural_sort_key
 
 #: How the names of archives end, in lower case.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
-
-
-@dataclass(frozen=True)
-class Member:
-    """A picture in an archive, or a part of a folder that cannot be read.
-
-    Attributes:
-        path: the archive or folder.
-        source: what reads it.
-        name: the picture's name there.
-    """
-
-    path: Path
-    source: Archive
-    name: str
-
-    def __str__(self) -> str:
-        return printable(f"{self.path}/{self.name}")
-
-    @property
-    def refused(self) -> str | None:
-        """Why it is never read; None: it is."""
-        return self.source.refused.get(self.name)
-
-    def open(self) -> BinaryFile:
-        """Take it out, into memory.
-
-        Raises:
-            ImageError: if it is refused, damaged, or the archive is gone.
-        """
-        if self.refused:
-            raise ImageError(f"{self}: {self.refused}")
-        try:
-            return self.source.open(self.name)
-        except ImageError as error:
-            raise ImageError(f"{self.path}/{error}") from None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A picture to be stylized.
-
-    Attributes:
-        source: where it is.
-        target: where its copy goes. Folders that are missing are made.
-    """
-
-    source: Path | Member
-    target: Path
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of a picture.
-
-    Attributes:
-        job: the picture.
-        status: `skipped`, if there was a copy.
-        size: width and height of the copy, if it was made.
-        seconds: how long it was worked on; of a batch, its share.
-        error: what is wrong, in one line that names the picture.
-        notes: what the copy does not hold of it, each in a few words.
-    """
-
-    job: Job
-    status: Literal["done", "failed", "skipped"]
-    size: tuple[int, int] | None = None
-    seconds: float = 0.0
-    error: str | None = None
-    notes: Sequence[str] = ()
 
 
 def folder_jobs(source: str | Path, target: str | Path) -> list[Job]:

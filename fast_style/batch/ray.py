@@ -7,44 +7,24 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from fast_style.batch.ray_cluster import Workers
 from fast_style.errors import ConfigError, FastStyleError
-from fast_style.images.pages import look_for_several
+from fast_style.images.formats import ANIMATIONS
+from fast_style.images.opening import contents_of
 from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.jobs import Job, Report, one_line
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.video.frames import ANIMATIONS
-from fast_style.video.moving import stylize_animation
-
-#: The picture to read and the file to write. Relative paths are seen from the folder of this process.
-Job: TypeAlias = tuple[Path, Path]
+from fast_style.video.work import stylize_animation
 
 #: How often a picture is begun again because its process died: it may be what kills.
 RETRIES = 3
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a picture.
-
-    Attributes:
-        source: the picture.
-        target: the file, which is there if there is no error.
-        error: what went wrong, in a line; None: nothing.
-        worker: the process, as `HOST:PID`.
-    """
-
-    source: Path
-    target: Path
-    error: str | None
-    worker: str
-
-
-def stylize_files(
+def stylize_on_ray(
     jobs: Sequence[Job],
     load: Callable[[], Stylizer],
     pool: Workers,
@@ -52,14 +32,15 @@ def stylize_files(
     size: int | None = None,
     controls: Controls | None = None,
     batch: int = 16,
-) -> Iterator[Outcome]:
+) -> Iterator[Report]:
     """Stylize pictures on the cluster that was joined, and yield what became of each, in the order they are done.
 
     Each is there whole or not at all, and is made once, but for those in the making when a process is killed. A target
     that exists when this begins is replaced.
 
     Args:
-        jobs: pictures, and where each is to be written, to names that differ. Every machine must see them.
+        jobs: pictures, and where each is to be written, to names that differ. Every machine must see them. Relative
+            paths are seen from the folder of this process.
         load: what loads the network in each process, such as a partial of `fast_style.load`.
         pool: the processes to have.
         size: as for `Stylizer.stylize_file`.
@@ -77,11 +58,11 @@ def stylize_files(
     rows = [
         {
             "index": index,
-            "source": os.fsencode(source.absolute()),
-            "target": os.fsencode(target.absolute()),
-            "before": _state(target),
+            "source": os.fsencode(Path(str(job.source)).absolute()),
+            "target": os.fsencode(job.target.absolute()),
+            "before": _state(job.target),
         }
-        for index, (source, target) in enumerate(jobs)
+        for index, job in enumerate(jobs)
     ]
     # Few at the end of a run, when some would be idle and others have their hands full.
     pieces = min(len(rows), max(math.ceil(len(rows) / batch), 4 * pool.count))
@@ -106,8 +87,7 @@ def stylize_files(
                 for index, error, unusable, worker in zip(*columns, strict=True):
                     if unusable:
                         raise ConfigError(f"{worker}: {unusable}")
-                    source, target = jobs[index]
-                    yield Outcome(source, target, error or None, worker)
+                    yield Report(jobs[index], "failed" if error else "done", error=error or None, worker=worker)
         except FastStyleError:
             raise
         except Exception as error:  # Any: from the depths of Ray, and from what workers could not even import.
@@ -126,7 +106,7 @@ class _Worker:
             self.stylizer = load()
         except (FastStyleError, OSError) as error:
             # Not raised: Ray would start the process again and again.
-            self.unusable = _one_line(error)
+            self.unusable = one_line(error)
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         source, target = (Path(os.fsdecode(row[name])) for name in ("source", "target"))
@@ -147,13 +127,13 @@ class _Worker:
                     attempt = file.tell()
                 if attempt > RETRIES + 1:
                     return f"{source}: {RETRIES + 1} processes that began it died, perhaps for want of memory"
-                if look_for_several(source).kind == "frame" and target.suffix.lower() in ANIMATIONS:
+                if contents_of(source).kind == "frame" and target.suffix.lower() in ANIMATIONS:
                     stylize_animation(self.stylizer, source, target, self.controls, size=self.size)
                 else:
                     self.stylizer.stylize_file(source, target, size=self.size, controls=self.controls)
             # Else it was made by a process that died before it could say so.
         except Exception as error:  # Any: the others are not to be lost for it.
-            return _one_line(error) if isinstance(error, FastStyleError) else f"{source}: {_one_line(error)}"
+            return one_line(error) if isinstance(error, FastStyleError) else f"{source}: {one_line(error)}"
         finally:
             attempts.unlink(missing_ok=True)
         return ""
@@ -167,8 +147,3 @@ def _state(file: Path) -> str:
         return ""
     # No inode, which some file systems number on each machine anew; whole seconds, as not all know finer ones.
     return f"{int(found.st_mtime)} {found.st_size}"
-
-
-def _one_line(error: Exception) -> str:
-    # What cannot be encoded, in names of files, could not be sent.
-    return " ".join(str(error).split()).encode(errors="backslashreplace").decode() or type(error).__name__

@@ -15,7 +15,7 @@ from rich.filesize import decimal
 
 from fast_style.cli import called
 from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
-from fast_style.cli.progress import Amount
+from fast_style.cli.progress import ProgressBar
 from fast_style.data.pixel_archive import SUFFIX
 from fast_style.data.prepare.check import CheckReport, check_images, group_by_reason
 from fast_style.data.prepare.download import COCO, download
@@ -53,7 +53,7 @@ def fetch(settings: dict[str, Any]) -> None:
     archive, folder = COCO[coco], Path(root)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / archive.name
-    with Amount("bytes") as amount:
+    with ProgressBar("bytes") as amount:
         try:
             show = partial(amount.update, total=archive.size)
             fetched = download(archive, settings["mirror"], folder, show, amount.say)
@@ -79,7 +79,7 @@ def check(settings: dict[str, Any]) -> None:
     if report:
         require_writable(report.parent, "report")
     started = time.monotonic()
-    with Amount("pictures") as amount:
+    with ProgressBar("pictures") as amount:
         found = check_images(source, workers, partial(amount.update, "looking"))
     seconds, total = time.monotonic() - started, len(found.good) + len(found.bad)
     for line in summary(found, size):
@@ -107,7 +107,7 @@ def pack_up(settings: dict[str, Any]) -> None:
     check_output(source, output, settings["overwrite"])
     output.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with Amount("pictures") as amount:
+    with ProgressBar("pictures") as amount:
         show = partial(amount.update, "packing")
         packed = pack(source, output, short_side, workers, settings["overwrite"], show, size)
     if output.suffix.lower() == SUFFIX:

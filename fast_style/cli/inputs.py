@@ -7,19 +7,17 @@ from typing import Any, TypeAlias
 
 from omegaconf import ListConfig
 
-from fast_style.archives import open_archive
-from fast_style.batch import Job, Member, pictures_in
-from fast_style.batch.jobs import ARCHIVE_SUFFIXES, is_archive, jobs_apart
+from fast_style.archives import Member, open_archive
+from fast_style.batch.jobs import ARCHIVE_SUFFIXES, is_archive, jobs_apart, pictures_in
 from fast_style.cli.earlier_results import earlier_results
 from fast_style.cli.hydra_app import beside, find_pictures, matches, safe
 from fast_style.errors import ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
+from fast_style.images.opening import picture_format, suffix_of
+from fast_style.stylizing.jobs import Job
 from fast_style.system.files import natural_sort_key
 from fast_style.system.text import printable
-from fast_style.video import VIDEO_SUFFIXES
-from fast_style.video.kinds import kind_of, suffix_of
 
-_SAID = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES, *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
 #: Pictures or videos, each with its place below the folder, the archive or the fixed part of the glob that names it.
 Found: TypeAlias = dict[Path | Member, Path]
 
@@ -51,7 +49,15 @@ def _spelt(name: Any) -> str:
 
 def is_video(place: Path) -> bool:
     """Return whether a place that `find_inputs` has given is a video's."""
-    return place.suffix.lower() in VIDEO_SUFFIXES
+    suffix = place.suffix.lower()
+    return bool(suffix) and suffix not in PICTURE_SUFFIXES and suffix in _video_suffixes()
+
+
+def _video_suffixes() -> tuple[str, ...]:
+    # Here, and where it is asked what is in a file: a picture need not wait for what knows videos.
+    from fast_style.video.file_kinds import VIDEO_SUFFIXES
+
+    return VIDEO_SUFFIXES
 
 
 def results(found: Found, output: str | None, name: str, rename: Callable[[Path | Member, Path], Path]) -> list[Job]:
@@ -87,7 +93,7 @@ def _found(name: str, output: str | None, style: str) -> Found:
     path = Path(name)
     if path.is_file() and not is_archive(path):
         return {path: _place(path)}
-    suffixes = (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)
+    suffixes = (*PICTURE_SUFFIXES, *_video_suffixes())
     if path.is_dir() or (is_archive(path) and path.is_file()):
         hidden: list[Path] = []
         found = {source: place for place, source in pictures_in(path, suffixes, hidden).items()}
@@ -117,7 +123,12 @@ def _found(name: str, output: str | None, style: str) -> Found:
 
 def _place(path: Path) -> Path:
     """Return the place of a file that is named: what is in it decides, and then its name says that as well."""
-    place, kind = Path(path.name), kind_of(path)
+    place = Path(path.name)
+    if place.suffix.lower() in PICTURE_SUFFIXES and picture_format(path):
+        return place
+    from fast_style.video.file_kinds import kind_of
+
+    kind = kind_of(path)
     if kind == "video" and not is_video(place):
         return place.with_suffix(".mp4")
     return place.with_suffix(suffix_of(path)) if kind == "picture" and is_video(place) else place
@@ -131,14 +142,17 @@ def _others(files: list[Path], found: Found, root: Path) -> Found:
         found: those whose names say what they are.
         root: what the places of files are below.
     """
-    unsaid = [file for file in files if file not in found and file.suffix.lower() not in _SAID and file.is_file()]
+    from fast_style.video.file_kinds import kind_of
+
+    said = (*PICTURE_SUFFIXES, *_video_suffixes(), *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
+    unsaid = [file for file in files if file not in found and file.suffix.lower() not in said and file.is_file()]
     hidden = {file for file in unsaid if any(part.startswith(".") for part in file.relative_to(root).parts)}
     kinds = {file: kind_of(file) for file in unsaid if file not in hidden}
     videos = [file for file, kind in kinds.items() if kind == "video" and all(map(is_video, found.values()))]
     if others := [file for file, kind in kinds.items() if kind and file not in videos]:
         first = f"{printable(str(others[0]))} is a {kinds[others[0]]}"
-        said = "files that can be read, whose names do not say it, are left out"
-        print(f"{len(others):,} {said}: {first}; give it such a name, or name it as input", file=sys.stderr)
+        left = "files that can be read, whose names do not say it, are left out"
+        print(f"{len(others):,} {left}: {first}; give it such a name, or name it as input", file=sys.stderr)
     return {file: file.relative_to(root).with_suffix(".mp4") for file in videos}
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
 from fast_style.cli.earlier_results import OPTIMIZED, earlier_results
 from fast_style.cli.hydra_app import build, duration, find_pictures, output_paths, plain, run
 from fast_style.cli.loss_network import loss_network
 from fast_style.cli.overrides import own_painting
+from fast_style.cli.progress import ProgressBar
 from fast_style.cli.run_folder import note_progress
 from fast_style.errors import ConfigError
 from fast_style.images.picture import write_image
@@ -78,12 +78,11 @@ def main(config: DictConfig) -> None:
 @contextmanager
 def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
     """Show the steps of one optimization: a bar on the terminal, the loss and the pictures in TensorBoard."""
-    with SummaryWriter(folder) as writer, Progress() as progress:
-        bar = progress.add_task("", total=total)
+    with SummaryWriter(folder) as writer, ProgressBar("steps", aside=True) as bar:
 
         def on_step(step: int, loss: float, images: Images) -> None:
             note_progress()
-            progress.update(bar, completed=step, description=f"loss {loss:.4g}")
+            bar.update(folder.name, step, total, note=f"loss {loss:.4g}")
             writer.add_scalar("loss", loss, step)
             if every_n_steps and step % every_n_steps == 0:
                 writer.add_images("preview", images.cpu(), step)

@@ -4,38 +4,21 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
 
 from fast_style.cli import program
 from fast_style.cli.hydra_app import duration
 from fast_style.errors import FastStyleError
+from fast_style.stylizing.jobs import Report
+from fast_style.system.text import printable
+
+#: What standard output gets of each: a line of JSON, the name of the result, or nothing.
+Output: TypeAlias = Literal["json", "name"] | None
 
 
-class Outcome(Protocol):
-    """What became of one of them."""
-
-    @property
-    def status(self) -> str:
-        """Whether it is done, failed or skipped."""
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Width and height of the result, if it was made."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it was worked on."""
-
-    @property
-    def error(self) -> str | None:
-        """What is wrong, in one line."""
-
-
-O_co = TypeVar("O_co", bound=Outcome, covariant=True)
-
-
-class Work(Protocol[O_co]):
+class Work(Protocol):
     """The work on all of them, with what has come of it so far. See `FolderWork`."""
 
     done: int
@@ -44,7 +27,7 @@ class Work(Protocol[O_co]):
     older: int
     disk_full: bool
 
-    def __iter__(self) -> Iterator[O_co]:
+    def __iter__(self) -> Iterator[Report]:
         """Yield what becomes of each."""
 
     def stop(self) -> None:
@@ -52,8 +35,8 @@ class Work(Protocol[O_co]):
 
 
 def follow(
-    work: Work[O_co],
-    say: Callable[[O_co], None],
+    work: Work,
+    say: Callable[[Report], None],
     kind: str,
     total: int,
     failure: type[FastStyleError],
@@ -76,21 +59,20 @@ def follow(
     began = time.monotonic()
     error: str | None = None
     try:
-        for outcome in work:
-            say(outcome)
-            error = outcome.error or error
+        for report in work:
+            say(report)
+            error = report.error or error
     except BaseException as stopped:  # Any: it comes from without, as Ctrl-C does. A second one ends it at once.
         work.stop()
-        for outcome in work:
+        for report in work:
             with contextlib.suppress(BrokenPipeError):
-                say(outcome)
+                say(report)
         if isinstance(stopped, KeyboardInterrupt) and total > 1:
             raise KeyboardInterrupt(f"{str(stopped) or 'interrupted'}; {_so_far(work, kind, total)}") from None
         if isinstance(stopped, BrokenPipeError) and work.done < total > 1:
             print(f"{program()}: nobody reads on; {_so_far(work, kind, total)}", file=sys.stderr)
         if isinstance(stopped, SystemExit):
-            said = [*getattr(stopped, "__notes__", []), *([_so_far(work, kind, total)] if total > 1 else [])]
-            print(f"{program()}: {'; '.join(['stopped', *said])}", file=sys.stderr)
+            tell_stopped(stopped, *([_so_far(work, kind, total)] if total > 1 else []))
         raise
     held.close()
     if error and total == 1:
@@ -109,21 +91,54 @@ def follow(
         print(f"{work.done:,} {kind} in {duration(seconds)}{rate}{skipped}", file=sys.stderr)
 
 
-def as_json(source: str | list[str], target: str, outcome: Outcome, **more: Any) -> str:
-    """Return a line of JSON about one."""
-    width, height = outcome.size or (None, None)
-    said = {
-        "input": source,
-        "output": None if outcome.error else target,
-        "status": outcome.status,
-        "width": width,
-        "height": height,
-        "seconds": round(outcome.seconds, 4),
-        "error": outcome.error,
-    }
-    return json.dumps(said | more)
+def tell_stopped(stopped: SystemExit, *said: str) -> None:
+    """Say on standard error that the work was stopped from without, as by SIGTERM."""
+    said = (*getattr(stopped, "__notes__", ()), *said)
+    print(f"{Path(sys.argv[0]).name}: {'; '.join(['stopped', *said])}", file=sys.stderr)
 
 
-def _so_far(work: Work[Any], kind: str, total: int) -> str:
+def say_report(report: Report, output: Output, several: bool = False, video: bool = False) -> None:
+    """Say what became of a picture or a video.
+
+    Args:
+        report: what became of it.
+        output: what standard output gets.
+        several: whether it is one of several, of which each says by itself what is wrong with it.
+        video: whether it says of frames, too.
+    """
+    source, target = report.job.source, report.job.target
+    sources = [*source] if isinstance(source, Sequence) else [source]
+    if output == "json":
+        width, height = report.size or (None, None)
+        said = {
+            "input": [str(each) for each in sources] if isinstance(source, Sequence) else str(source),
+            "output": None if report.error else str(target),
+            "status": report.status,
+            "width": width,
+            "height": height,
+            "seconds": round(report.seconds, 4),
+            "error": report.error,
+        }
+        if video:
+            said |= {"frames": report.frames or None, "notes": [*report.notes], "warning": report.warning}
+        elif report.notes:
+            said["notes"] = [*report.notes]
+        print(json.dumps(said), flush=True)
+    elif output == "name" and report.status == "done":
+        print(printable(str(target)), flush=True)
+    if report.error and several:
+        print(report.error, file=sys.stderr, flush=True)
+    if video and report.frames:
+        busy = ", ".join(f"{name} {share:.0%}" for name, share in report.busy.items())
+        rate = f"{report.frames / report.seconds:.1f}/s"
+        print(f"{report.frames} frames in {duration(report.seconds)}, {rate}; busy: {busy}", file=sys.stderr)
+    if report.warning:
+        print(report.warning, file=sys.stderr)
+    for note in report.notes:
+        name = target if isinstance(source, Sequence) else source
+        print(printable(f"{name}: {note}"), file=sys.stderr, flush=True)
+
+
+def _so_far(work: Work, kind: str, total: int) -> str:
     there = f", {work.skipped:,} were there already" if work.skipped else ""
     return f"{work.done:,} of {total:,} {kind} are done{there}; resume=true goes on with the others"

@@ -37,7 +37,7 @@ from fast_style.cli.signatures import written_parameters
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
-from fast_style.stylizing.large_images import TILES
+from fast_style.stylizing.memory_budget import TILES
 from fast_style.system.files import explain_url, is_url
 from fast_style.zoo import own_networks
 from fast_style.zoo.network_file import read_network_file

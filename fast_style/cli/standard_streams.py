@@ -12,14 +12,13 @@ from fast_style.cli.hydra_app import is_folder, require_outputs, require_writabl
 from fast_style.cli.inputs import find_inputs, is_video
 from fast_style.cli.overrides import STREAM
 from fast_style.errors import ConfigError, ImageError
-from fast_style.images.copies import require_size
-from fast_style.images.formats import FORMATS, copy_suffix
-from fast_style.images.opening import format_of_copy, open_image
+from fast_style.images.formats import ANIMATIONS, FORMATS, copy_suffix
+from fast_style.images.opening import contents_of, format_of_copy, open_image
+from fast_style.images.picture import require_size
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.input_limits import MAX_BYTES, pillow_limits
 from fast_style.system.text import printable
-from fast_style.video.animations import is_animation
 
 _NO_VIDEOS = "videos and animations neither come from standard input nor go to standard output; give files"
 
@@ -70,7 +69,7 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
         if not to_stream:
             require_outputs([None], [place], overwrite=settings["overwrite"])
             require_writable(place.parent, "output")
-        if is_video(file) or is_animation(file):
+        if is_video(file) or (file.suffix.lower() in ANIMATIONS and contents_of(file).kind == "frame"):
             raise ConfigError(f"{'output' if to_stream else 'input'}=-: {_NO_VIDEOS}")
         try:
             # What libraries print must not end up in the picture.

@@ -10,13 +10,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 import fast_style
-from fast_style.batch.ray import Job, stylize_files
+from fast_style.batch.ray import stylize_on_ray
 from fast_style.batch.ray_cluster import cluster, count_workers
 from fast_style.cli.hydra_app import checked_controls, duration, one_network, plain, run
 from fast_style.cli.inputs import find_inputs
-from fast_style.cli.progress import Amount
+from fast_style.cli.progress import ProgressBar
 from fast_style.cli.stylize_images import picture_jobs
 from fast_style.errors import ConfigError, ImageError
+from fast_style.stylizing.jobs import Job
 from fast_style.system.files import remove_leftovers
 from fast_style.zoo import ZOO, find, networks
 from fast_style.zoo.network_file import read_network_file
@@ -32,29 +33,29 @@ def main(config: DictConfig) -> None:
     # Masks are read here: workers need not see their files.
     controls = checked_controls(settings, list(read_network_file(network).metadata.styles))
     jobs = unmade(settings)
-    total, failed, seen, began = len(jobs), 0, set(), time.monotonic()
+    total, failed, seen, began = len(jobs), 0, set[str](), time.monotonic()
     if not jobs:
         print("all pictures are there already")
         return
-    with cluster(config.address), Amount("pictures") as amount:
+    with cluster(config.address), ProgressBar("pictures") as bar:
         pool = count_workers(config.workers, config.cpus, config.gpus)
         # Of a network that ships, every machine has its own.
         name = f"{ZOO}/{network.stem}" if network in networks().values() else str(network.absolute())
         machine = {key: settings[key] for key in ("backend", "precision", "memory", "tiles")}
         load = partial(fast_style.load, name, device=None if pool.gpus else "cpu", **machine)
-        amount.say(f"{total:,} pictures, {pool.count} workers, {pool.machines} machines")
-        amount.update(str(config.output), 0, total)
+        bar.say(f"{total:,} pictures, {pool.count} workers, {pool.machines} machines")
+        bar.update(str(config.output), 0, total)
         options = {"size": config.size, "controls": controls, "batch": config.batch}
-        for done, outcome in enumerate(stylize_files(jobs, load, pool, **options), 1):
-            seen.add(outcome.worker)
-            if outcome.error:
+        for done, report in enumerate(stylize_on_ray(jobs, load, pool, **options), 1):
+            seen.add(report.worker)
+            if report.error:
                 failed += 1
-                print(outcome.error, file=sys.stderr, flush=True)
-            amount.update(str(config.output), done, total)
-    for folder in {target.parent for _, target in jobs}:
+                print(report.error, file=sys.stderr, flush=True)
+            bar.update(str(config.output), done, total)
+    for folder in {job.target.parent for job in jobs}:
         remove_leftovers(folder, STALE)
     seconds = time.monotonic() - began
-    by = f"by {len(seen - {None})} processes"
+    by = f"by {len(seen)} processes"
     print(f"{total - failed:,} pictures in {duration(seconds)}, {(total - failed) / seconds:.1f}/s, {by}", flush=True)
     if failed:
         raise ImageError(f"{failed} of {total} pictures failed; the others are done")
@@ -71,10 +72,10 @@ def unmade(settings: dict[str, Any]) -> list[Job]:
         raise ConfigError("resume keeps the outputs that are there, and overwrite replaces them: give one of the two")
     folder = os.path.join(str(settings["output"]), "")
     found = picture_jobs(find_inputs(settings["input"], folder), folder, "", overwrite=overwrite, resume=resume)
-    jobs = [(job.source, job.target) for job in found if isinstance(job.source, Path)]
+    jobs = [job for job in found if isinstance(job.source, Path)]
     if len(jobs) < len(found):
         raise ConfigError(f"input: {settings['input']} holds pictures that workers cannot open one by one; unpack it")
-    return [(file, output) for file, output in jobs if not (resume and output.exists())]
+    return [job for job in jobs if not (resume and job.target.exists())]
 
 
 def entry_point() -> None:

@@ -1,24 +1,23 @@
-"""What stylize.py does with pictures: one, those of folders and archives, of a glob, or of a list of all these."""
+"""What stylize.py does with pictures: one; or those of folders and archives, of a glob, or of a list of all these."""
 
 import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
-from fast_style.batch import FolderWork, Job, Member, Report
+from fast_style.archives import Member
 from fast_style.cli import called
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import Found, is_video, results
-from fast_style.cli.outcomes import as_json as json_line
-from fast_style.cli.outcomes import follow
+from fast_style.cli.outcomes import Output, follow, say_report, tell_stopped
+from fast_style.cli.progress import ProgressBar
 from fast_style.errors import ConfigError, ImageError
 from fast_style.images.formats import copy_suffix
+from fast_style.images.picture import require_folder
 from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
-from fast_style.system.text import printable
-
-#: The settings that only pictures have.
-SETTINGS = ("batch", "overwrite", "resume")
+from fast_style.system.files import remove_leftovers
 
 
 def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:
@@ -52,6 +51,38 @@ def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool
     return jobs
 
 
+def stylize_picture(
+    stylizer: Stylizer, job: Job, controls: Controls, size: int | None, overwrite: bool, as_json: bool
+) -> None:
+    """Stylize one picture, and say what became of it.
+
+    Args:
+        stylizer: what stylizes.
+        job: what `picture_jobs` gives.
+        controls: how.
+        size: the long side, in pixels; None: that of the picture.
+        overwrite: whether the result may replace another file.
+        as_json: whether standard output gets a line of JSON, and not the name of the result.
+
+    Raises:
+        ImageError: if it has failed.
+    """
+    assert isinstance(job.source, Path)
+    # What runs that were killed have left; younger ones may be at work.
+    remove_leftovers(job.target.parent, older_than=3600)
+    try:
+        require_folder(job.target)
+        report = stylizer.stylize_file(job.source, job.target, size=size, overwrite=overwrite, controls=controls)
+    except ImageError as error:
+        report = Report.failed(job, error)
+    except SystemExit as stopped:
+        tell_stopped(stopped)
+        raise
+    say_report(report, "json" if as_json else "name")
+    if report.error:
+        raise ImageError(report.error)
+
+
 def stylize_pictures(
     stylizer: Stylizer, jobs: list[Job], controls: Controls, size: int | None, settings: dict[str, Any], as_json: bool
 ) -> None:
@@ -62,46 +93,32 @@ def stylize_pictures(
         jobs: what `picture_jobs` gives.
         controls: how.
         size: the long side, in pixels; None: that of each picture.
-        settings: of all SETTINGS, the values.
+        settings: `batch`, `overwrite` and `resume`, as for `FolderWork`.
         as_json: whether standard output gets a line of JSON for each picture, and not the names of results.
 
     Raises:
         ImageError: if one has failed.
         KeyboardInterrupt: if it is stopped; the message says how far it has come.
     """
+    # Here: a single picture need not wait for it.
+    from fast_style.batch.folder_work import FolderWork
+
+    several = len(jobs) > 1
+    # On one terminal, a bar takes the place of the names, among which one would not see what has failed.
+    one_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    output: Output = "json" if as_json else None if several and one_terminal else "name"
     with contextlib.ExitStack() as held:
         work = held.enter_context(FolderWork(stylizer, jobs, controls, size=size, **settings))
-        follow(work, _Said(work, as_json, len(jobs) > 1, held), "pictures", len(jobs), ImageError, held)
+        bar = held.enter_context(ProgressBar("pictures", aside=True))
 
+        def show(report: Report | None = None) -> None:
+            if report is not None:
+                say_report(report, output, several)
+            if several and not (as_json and one_terminal):
+                bar.update("stylizing", work.done + work.failed, max(1, work.total))
 
-class _Said:
-    """Says what becomes of each picture, and of several shows how many are done."""
-
-    def __init__(self, work: FolderWork, as_json: bool, several: bool, held: contextlib.ExitStack) -> None:
-        self._work, self._as_json, self._several = work, as_json, several
-        self._amount = None
-        # On one terminal, a bar takes the place of the names, among which one would not see what has failed.
-        one_terminal = sys.stdout.isatty() and sys.stderr.isatty()
-        self._names = not (as_json or (several and one_terminal))
-        if several and not (as_json and one_terminal):
-            # Here: a single picture need not wait for it.
-            from fast_style.cli.progress import Amount
-
-            self._amount = held.enter_context(Amount("pictures", aside=True))
-            self._amount.update("stylizing", 0, max(1, work.total))
-
-    def __call__(self, report: Report) -> None:
-        if self._as_json:
-            source, target = str(report.job.source), str(report.job.target)
-            print(json_line(source, target, report, **({"notes": [*report.notes]} if report.notes else {})), flush=True)
-        elif report.status == "done" and self._names:
-            print(printable(str(report.job.target)), flush=True)
-        if report.error and self._several:
-            print(report.error, file=sys.stderr, flush=True)
-        for note in report.notes:
-            print(printable(f"{report.job.source}: {note}"), file=sys.stderr, flush=True)
-        if self._amount is not None:
-            self._amount.update("stylizing", self._work.done + self._work.failed, max(1, self._work.total))
+        show()
+        follow(work, show, "pictures", len(jobs), ImageError, held)
 
 
 def _without_videos(found: Found) -> Found:

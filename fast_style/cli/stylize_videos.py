@@ -1,33 +1,168 @@
-"""What stylize.py does with videos: one after the other, and says what becomes of each."""
+"""What stylize.py does with videos, animations, and pictures that are to become one: one after the other."""
 
 import contextlib
+import glob
+import importlib.util
+import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from fast_style.batch import Job as FileJob
-from fast_style.batch import Member
-from fast_style.batch.intake import is_made
-from fast_style.cli.hydra_app import duration
-from fast_style.cli.outcomes import as_json as json_line
-from fast_style.cli.outcomes import follow
-from fast_style.cli.video_jobs import Job
+from fast_style.archives import Member
+from fast_style.batch.job_queue import is_made
+from fast_style.cli.hydra_app import find_pictures, require_writable
+from fast_style.cli.inputs import Found, is_video, results
+from fast_style.cli.outcomes import follow, say_report
+from fast_style.cli.progress import ProgressBar
 from fast_style.errors import ConfigError, FastStyleError, VideoError
+from fast_style.images.formats import ANIMATIONS, PICTURE_SUFFIXES
 from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.file_locks import FileLocks
-from fast_style.system.files import DISK_FULL
+from fast_style.system.files import DISK_FULL, natural_sort_key
 from fast_style.system.text import printable
-from fast_style.video import VideoReport, stylize_video
+from fast_style.video import stylize_video
+from fast_style.video.animations import is_animation
+from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
+from fast_style.video.stylize import part_of
 
-#: The settings that only videos have.
-SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps", "audio", "subtitles")
-#: What is told of a video that was not made.
-_NOTHING: dict[str, Any] = {"frames": None, "notes": [], "warning": None}
+
+def video_jobs(
+    found: Found,
+    inputs: Any,
+    output: str | None,
+    name: str,
+    *,
+    overwrite: bool,
+    resume: bool,
+    container: str | None = None,
+    modes: StreamModes = AS_USUAL,
+) -> list[Job]:
+    """Return what is to be read and written as videos; nothing if pictures are to become pictures.
+
+    Args:
+        found: what `find_inputs` has found.
+        inputs: in what.
+        output: as for `picture_jobs`; or a video or animation for all of the pictures, or 'FOLDER/*.png' for the frames
+            of a video.
+        name: as for `picture_jobs`.
+        overwrite: likewise.
+        resume: likewise.
+        container: the kind of video to make, such as mkv, where `output` names none; None: what holds sound and
+            subtitles.
+        modes: what becomes of those.
+
+    Raises:
+        ConfigError: if videos and pictures are mixed, an output does not fit, or would replace what it must not.
+    """
+    # What is in an archive is for who takes pictures; what is closed, such as a folder that must not be read, is told.
+    members = {source: place for source, place in found.items() if isinstance(source, Member)}
+    closed: Found = {source: place for source, place in members.items() if source.refused and source.path.is_dir()}
+    archives = [source.path for source in members if source not in closed]
+    videos: Found = {source: place for source, place in found.items() if isinstance(source, Path) and is_video(place)}
+    pictures = [source for source in found if isinstance(source, Path) and source not in videos]
+    if videos and (pictures or archives):
+        counts = f"{len(videos)} videos and {len(found) - len(videos) - len(closed)} pictures"
+        raise ConfigError(f"input: {counts}; take them one after the other, such as input='clips/**/*.mp4'")
+    # Among still pictures, an animation is one as well: its first.
+    if pictures and not archives and all(map(is_animation, pictures)):
+        videos = {source: found[source] for source in pictures}
+    folder = output is None or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
+    target = Path(str(output))
+    suffix = "" if folder else target.suffix.lower()
+    frames = not folder and "*" in target.name
+    wanted = _suffix(container)
+    if wanted and not folder and wanted != suffix:
+        raise ConfigError(f"container={container}: and {output} is another kind of video; leave one of them out")
+    if not videos:
+        if frames and not archives:
+            raise ConfigError(f"{output}: is for the frames of a video, and input has none; give {target.parent}/")
+        # One .png is a picture, whatever it is made of.
+        if not (suffix in CONTAINERS or (suffix in ANIMATIONS and suffix != ".png" and len(pictures) > 1)):
+            return []
+        if archives:
+            raise ConfigError(f"{archives[0]}: a video is made of pictures in a folder; unpack it, and give that")
+        # Of a folder, those that lie in it: what is below may be another video.
+        return _checked([Job(find_pictures(inputs), target)], overwrite, resume)
+    if folder:
+
+        def rename(source: Path | Member, path: Path) -> Path:
+            if wanted:
+                return path.with_suffix(wanted)
+            if isinstance(source, Path) and is_video(videos[source]):
+                return path.with_suffix(_fitting(source, modes))
+            return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+
+        made = results(videos | closed, output, name, rename)
+        # Nor is that a video which an earlier run has left unfinished.
+        parts = {part_of(job.target) for job in made} if output is None else set()
+        jobs = [job for job in made if job.source not in parts]
+        _checked(jobs, overwrite, resume)
+        if output is not None:
+            # Now, and not once for each video, if that is not allowed.
+            require_writable(target, "output")
+        return jobs
+    if len(videos) > 1:
+        raise ConfigError(f"{output}: cannot take {len(videos)} videos; give a folder as output")
+    (video,) = videos
+    if suffix in PICTURE_SUFFIXES and suffix not in ANIMATIONS and not frames:
+        if not is_video(videos[video]):
+            return []
+        raise ConfigError(f"{output}: one picture cannot take a video; end it in .mp4, or in /*{suffix} for its frames")
+    return _checked([Job(video, target)], overwrite, resume)
+
+
+def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
+    if overwrite and resume:
+        raise ConfigError("resume keeps the videos that are there, and overwrite replaces them: give one of them")
+    several = "resume=true to make only what is missing, " if len(jobs) > 1 else ""
+    sources = [each for job in jobs for each in (job.source if isinstance(job.source, Sequence) else [job.source])]
+    inputs = {path.resolve() for path in sources if isinstance(path, Path)}
+    seen: set[Path] = set()
+    for target in (job.target for job in jobs if not isinstance(job.source, Member)):
+        if target in seen:
+            raise ConfigError(f"{target}: two of the videos would have this name; take them one at a time")
+        seen.add(target)
+        if target.resolve() in inputs:
+            name = "the input itself" if len(inputs) == 1 else "one of the inputs"
+            raise ConfigError(f"{target}: is {name}; give another output")
+        if "*" in target.name:
+            if (
+                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural_sort_key)
+            ) and not overwrite:
+                unsure = ", since nobody can tell whether all frames are there" if resume else ""
+                again = f"add overwrite=true to replace it{unsure}, or give another output"
+                raise ConfigError(f"{there[0]}: exists already; {again}")
+        # A link that leads nowhere is a name that exists, too.
+        elif os.path.lexists(target) and not (overwrite or (resume and target.exists())):
+            otherwise = f"{several}or give another output"
+            raise ConfigError(f"{target}: exists already; add overwrite=true to replace it, {otherwise}")
+    return jobs
+
+
+def _suffix(container: str | None) -> str | None:
+    """Return how the names of videos of a kind end."""
+    if container is None:
+        return None
+    suffix = f".{str(container).lower().removeprefix('.')}"
+    if suffix not in CONTAINERS:
+        kinds = ", ".join(each.removeprefix(".") for each in CONTAINERS)
+        raise ConfigError(f"container must be one of {kinds}, not {container!r}")
+    return suffix
+
+
+def _fitting(source: Path, modes: StreamModes) -> str:
+    if importlib.util.find_spec("av") is None:
+        return ".mp4"  # What is missing is said when it is read.
+    # Here: pictures need not wait for it.
+    from fast_style.video.container_info import fitting_suffix
+
+    return fitting_suffix(source, modes)
 
 
 def stylize_videos(
@@ -54,88 +189,57 @@ def stylize_videos(
         FastStyleError: if one has failed, or settings do not fit.
         KeyboardInterrupt: if it is stopped; the message says how far it has come.
     """
-    # Here: a single picture need not wait for it.
-    from fast_style.cli.progress import Amount
 
-    def make(source: Path | list[Path], target: Path) -> VideoReport:
-        if isinstance(source, list):
-            first, last = printable(str(source[0])), printable(str(source[-1]))
-            print(f"{len(source):,} pictures, in this order: {first} to {last}", file=sys.stderr, flush=True)
-        with Amount("frames", aside=True) as amount:
+    def make(job: Job) -> Report:
+        assert not isinstance(job.source, Member)
+        if isinstance(job.source, Sequence):
+            first, last = (printable(str(job.source[place])) for place in (0, -1))
+            print(f"{len(job.source):,} pictures, in this order: {first} to {last}", file=sys.stderr, flush=True)
+        with ProgressBar("frames", aside=True) as bar:
 
             def progress(done: int, total: int) -> None:
-                amount.update(printable(str(target)), done, total or None)
+                bar.update(printable(str(job.target)), done, total or None)
 
             options = {**settings, "size": size, "progress": progress}
-            return stylize_video(stylizer, source, target, controls=controls, **options)
+            return stylize_video(stylizer, job.source, job.target, controls=controls, **options)
 
-    def say(outcome: _Outcome) -> None:
-        source, target = outcome.job
-        if as_json:
-            names = [str(each) for each in source] if isinstance(source, list) else str(source)
-            film = outcome.film
-            more = {"frames": film.frames, "notes": [*film.notes], "warning": film.warning} if film else _NOTHING
-            print(json_line(names, str(target), outcome, **more), flush=True)
-        elif outcome.film:
-            print(printable(str(target)), flush=True)
-        if outcome.error and len(jobs) > 1:
-            print(outcome.error, file=sys.stderr, flush=True)
-        if outcome.film:
-            print(_pace(outcome.film), file=sys.stderr)
-            if outcome.film.warning:
-                print(outcome.film.warning, file=sys.stderr)
-            for note in outcome.film.notes:
-                name = target if isinstance(source, list) else source
-                print(printable(f"{name}: {note}"), file=sys.stderr)
+    def say(report: Report) -> None:
+        say_report(report, "json" if as_json else "name", several=len(jobs) > 1, video=True)
 
-    follow(_Videos(jobs, make, resume), say, "videos", len(jobs), VideoError, contextlib.ExitStack())
+    follow(VideosWork(jobs, make, resume), say, "videos", len(jobs), VideoError, contextlib.ExitStack())
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a video."""
-
-    job: Job
-    status: Literal["done", "failed", "skipped"]
-    seconds: float = 0.0
-    error: str | None = None
-    film: VideoReport | None = None
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        return self.film.size if self.film else None
-
-
-class _Videos:
+class VideosWork:
     """The work on videos, one after the other."""
 
-    def __init__(self, jobs: list[Job], make: Callable[[Path | list[Path], Path], VideoReport], resume: bool) -> None:
+    def __init__(self, jobs: list[Job], make: Callable[[Job], Report], resume: bool) -> None:
         self._make = make
-        made = [_is_made(job) if resume else None for job in jobs]
+        made = [is_made(job) if resume else None for job in jobs]
         self._there = [job for job, is_there in zip(jobs, made, strict=True) if is_there is not None]
         self._left = [job for job, is_there in zip(jobs, made, strict=True) if is_there is None]
         self.done, self.failed, self.disk_full = 0, 0, False
         self.skipped, self.older = len(self._there), made.count(False)
         # Others may be making the same videos.
         self._claims = FileLocks() if resume else None
-        self._outcomes = self._work()
+        self._reports = self._work()
 
-    def __iter__(self) -> Iterator[_Outcome]:
-        return self._outcomes
+    def __iter__(self) -> Iterator[Report]:
+        return self._reports
 
     def stop(self) -> None:
-        self._outcomes.close()
+        """Begin nothing new."""
+        self._reports.close()
 
-    def _work(self) -> Generator[_Outcome, None, None]:
+    def _work(self) -> Generator[Report, None, None]:
         for job in self._there:
-            yield _Outcome(job, "skipped")
+            yield Report(job, "skipped")
         for job in self._in_turn():
             try:
-                outcome = self._outcome(job)
+                report = self._report(job)
             finally:
                 if self._claims is not None:
-                    self._claims.give(job[1])
-            yield outcome
+                    self._claims.give(job.target)
+            yield report
             if self.disk_full:
                 return
 
@@ -148,47 +252,37 @@ class _Videos:
                 yield job
                 continue
             with contextlib.suppress(OSError):  # What is wrong is said when it is written.
-                job[1].parent.mkdir(parents=True, exist_ok=True)
-            if not self._claims.take(job[1]):
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+            if not self._claims.take(job.target):
                 left.append(job)
                 refused += 1
                 if refused == len(left):
-                    print(printable(f"{job[1]}: another process is making it; waiting for that"), file=sys.stderr)
+                    print(printable(f"{job.target}: another process is making it; waiting for that"), file=sys.stderr)
                 if refused >= len(left):
                     time.sleep(1)
                 continue
             refused = 0
             yield job
 
-    def _outcome(self, job: Job) -> _Outcome:
-        if self._claims is not None and _is_made(job) is not None:
+    def _report(self, job: Job) -> Report:
+        if self._claims is not None and is_made(job) is not None:
             # By another process, since the work began.
             self.skipped += 1
-            return _Outcome(job, "skipped")
+            return Report(job, "skipped")
         began = time.monotonic()
         try:
-            film = self._one(*job)
+            if isinstance(job.source, Member):
+                raise VideoError(f"{job.source}: {job.source.refused}")
+            report = replace(self._make(job), job=job)
         except FastStyleError as error:
             # What is wrong with the settings is wrong with all videos, unless some could be made.
             if isinstance(error, ConfigError) and not self.done:
                 raise
             self.failed += 1
             self.disk_full = _is_full(error)
-            return _Outcome(job, "failed", time.monotonic() - began, printable(str(error)))
+            return Report.failed(job, error, time.monotonic() - began)
         self.done += 1
-        return _Outcome(job, "done", film.seconds, film=film)
-
-    def _one(self, source: Path | Member | list[Path], target: Path) -> VideoReport:
-        if isinstance(source, Member):
-            raise VideoError(f"{source}: {source.refused}")
-        return self._make(source, target)
-
-
-def _is_made(job: Job) -> bool | None:
-    """Return whether there is a result: True, or False if it is older than what it is made of; None: there is none."""
-    source, target = job
-    made = [is_made(FileJob(each, target)) for each in (source if isinstance(source, list) else [source])]
-    return None if None in made else all(made)
+        return report
 
 
 def _is_full(error: BaseException | None) -> bool:
@@ -197,9 +291,3 @@ def _is_full(error: BaseException | None) -> bool:
             return True
         error = error.__context__
     return False
-
-
-def _pace(report: VideoReport) -> str:
-    busy = ", ".join(f"{name} {share:.0%}" for name, share in report.busy.items())
-    rate = report.frames / report.seconds
-    return f"{report.frames} frames in {duration(report.seconds)}, {rate:.1f}/s; busy: {busy}"

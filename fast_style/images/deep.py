@@ -13,8 +13,8 @@ from PIL import Image
 
 from fast_style.images import heif, jpeg2000, netpbm, tiff
 from fast_style.images.formats import HAS_CODECS, WITH_ALPHA
-from fast_style.images.kept import Kept
 from fast_style.images.levels import on_white
+from fast_style.images.metadata import ImageMetadata
 from fast_style.images.streams import write_png, write_ppm, write_tiff
 from fast_style.system.optional_packages import how_to_install
 
@@ -155,14 +155,14 @@ def _bits(file: Any, image: Image.Image) -> int:
     return 16 if image.mode.startswith("I;16") else 8
 
 
-def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, kept: Kept) -> bytes:
+def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, metadata: ImageMetadata) -> bytes:
     """Return the file of a picture in one of formats.DEEP.
 
     Args:
         pixels: of shape (height, width, 3).
         alpha: its opacity, in mode L; a format without opacity gets the picture on white.
         format: as Pillow names it.
-        kept: what to write besides, where the format has a place for it.
+        metadata: what to write besides, where the format has a place for it.
     """
     if alpha is not None:
         opacity = np.asarray(alpha, np.uint16)[:, :, None] * np.uint16(257)
@@ -171,18 +171,18 @@ def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, kept: Kept
     size = (pixels.shape[1], pixels.shape[0])
     match format:
         case "JPEG2000":
-            return jpeg2000.contained(jpeg2000.encode(pixels), size, pixels.shape[2], 16, kept)
+            return jpeg2000.contained(jpeg2000.encode(pixels), size, pixels.shape[2], 16, metadata)
         case "AVIF":
-            return heif.encode_avif(pixels, kept)
+            return heif.encode_avif(pixels, metadata)
         case "HEIF":
-            return heif.encode_heif(pixels, kept)
+            return heif.encode_heif(pixels, metadata)
     file = io.BytesIO()
-    STREAMED[format](file, [pixels], size, kept)
+    STREAMED[format](file, [pixels], size, metadata)
     return file.getvalue()
 
 
-def encode_tiff(pixels: NDArray[Any], kept: Kept) -> bytes:
+def encode_tiff(pixels: NDArray[Any], metadata: ImageMetadata) -> bytes:
     """Return the file of a picture (height, width, 3) or with opacity (height, width, 4), of 16 or of 8 bits."""
     file = io.BytesIO()
-    write_tiff(file, [pixels], (pixels.shape[1], pixels.shape[0]), kept)
+    write_tiff(file, [pixels], (pixels.shape[1], pixels.shape[0]), metadata)
     return file.getvalue()

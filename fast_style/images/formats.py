@@ -32,6 +32,9 @@ HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 #: What `rawpy` reads: what cameras write before it is a picture.
 RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw")
 
+#: How the names of animated pictures end, with Pillow's names for their formats; and these names.
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG", ".avif": "AVIF", ".avifs": "AVIF"}
+MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 _READ_ONLY = ("PSD", "ICO", "ICNS", "SUN")
 WITH_ALPHA = ("PNG", "WEBP", "AVIF", "TIFF", "GIF", "JPEG2000", "QOI", "SGI", "TGA", "DDS", "HEIF")
 #: How many pixels wide or high a picture can be, where that is less than what is read.

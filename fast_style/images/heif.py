@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fast_style.images.boxes import box, boxes, find
-from fast_style.images.kept import Kept
 from fast_style.images.levels import shrunk, stretched
+from fast_style.images.metadata import ImageMetadata
 
 # More needs profiles of AV1 and of HEVC that hardly anything shows.
 _BITS = 10
@@ -49,12 +49,12 @@ def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.
     return stretched(found, 2**bits - 1)
 
 
-def encode_avif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
+def encode_avif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
     """Return the file of a picture (height, width, 3), or with opacity (height, width, 4), with 10 bits of each.
 
     Args:
         pixels: the levels.
-        kept: what to write besides.
+        metadata: what to write besides.
     """
     import imagecodecs
 
@@ -64,10 +64,10 @@ def encode_avif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
     file = bytes(imagecodecs.avif_encode(levels, 95, speed=6, bitspersample=_BITS, pixelformat="444", **space))
     # Rather without than not at all, should libavif come to write otherwise.
     with contextlib.suppress(ValueError):
-        if kept.exif:
-            file = with_item(file, b"Exif\0", bytes(4) + kept.exif.removeprefix(b"Exif\x00\x00"))
-        if kept.xmp:
-            file = with_item(file, b"mime\0application/rdf+xml\0", kept.xmp.encode())
+        if metadata.exif:
+            file = with_item(file, b"Exif\0", bytes(4) + metadata.exif.removeprefix(b"Exif\x00\x00"))
+        if metadata.xmp:
+            file = with_item(file, b"mime\0application/rdf+xml\0", metadata.xmp.encode())
     return file
 
 
@@ -129,18 +129,18 @@ def heif_levels(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
     return (pixels, mode) if pixels.dtype == np.uint8 else (shrunk(pixels, 2**_BITS - 1), f"{mode};{_BITS}")
 
 
-def encode_heif(pixels: NDArray[np.uint16], kept: Kept) -> bytes:
+def encode_heif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
     """Return the file of a picture as `encode_avif` does.
 
     Args:
         pixels: likewise.
-        kept: what to write besides.
+        metadata: what to write besides.
     """
     import pillow_heif
 
     height, width = pixels.shape[:2]
     file = io.BytesIO()
     levels, mode = heif_levels(pixels)
-    options = {"quality": 95, "chroma": 444, **kept.options("HEIF")}
+    options = {"quality": 95, "chroma": 444, **metadata.options("HEIF")}
     pillow_heif.encode(mode, (width, height), levels.tobytes(), file, **options)
     return file.getvalue()

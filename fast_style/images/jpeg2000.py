@@ -10,8 +10,8 @@ from PIL import Image, ImageFile
 
 from fast_style.images.boxes import box, boxes
 from fast_style.images.formats import HAS_CODECS
-from fast_style.images.kept import Kept
 from fast_style.images.levels import shrunk, stretched
+from fast_style.images.metadata import ImageMetadata
 from fast_style.system.optional_packages import how_to_install
 
 # Where ExifTool and others look for it.
@@ -156,7 +156,7 @@ def encode(pixels: NDArray[np.uint16]) -> bytes:
     return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True))
 
 
-def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int, kept: Kept) -> bytes:
+def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int, metadata: ImageMetadata) -> bytes:
     """Return the file of a codestream.
 
     Args:
@@ -164,7 +164,7 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
         size: width and height in pixels.
         channels: 3 or 4.
         bits: of each channel.
-        kept: what to write besides.
+        metadata: what to write besides.
     """
     parts = [
         box(b"ihdr", struct.pack(">IIHBBBB", size[1], size[0], channels, bits - 1, 7, 0, 0)),
@@ -172,13 +172,15 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
     ]
     if channels == 4:
         parts.append(box(b"cdef", struct.pack(">13H", 4, 0, 0, 1, 1, 0, 2, 2, 0, 3, 3, 1, 0)))
-    if kept.dpi:
-        across, down = (_to_the_metre(each) for each in kept.dpi)
+    if metadata.dpi:
+        across, down = (_to_the_metre(each) for each in metadata.dpi)
         parts.append(box(b"res ", box(b"resc", struct.pack(">HHHHBB", *down[:2], *across[:2], down[2], across[2]))))
     whole = [box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 ", bytes(4), b"jp2 "), box(b"jp2h", *parts)]
-    if kept.exif:
-        whole.append(box(b"uuid", _EXIF, kept.exif.removeprefix(b"Exif\x00\x00")))
-    whole += [box(b"uuid", uuid, said) for uuid, said in ((_XMP, kept.xmp.encode()), (_IPTC, kept.iptc)) if said]
+    if metadata.exif:
+        whole.append(box(b"uuid", _EXIF, metadata.exif.removeprefix(b"Exif\x00\x00")))
+    whole += [
+        box(b"uuid", uuid, said) for uuid, said in ((_XMP, metadata.xmp.encode()), (_IPTC, metadata.iptc)) if said
+    ]
     return b"".join([*whole, box(b"jp2c", codestream)])
 
 

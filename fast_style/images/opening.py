@@ -1,18 +1,37 @@
-"""Files of pictures, opened but not decoded, and what to call what is wrong with one."""
+"""Files of pictures, opened but not decoded: format, size, how many pictures, and what is wrong with one."""
 
 import contextlib
 import io
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from PIL import Image, UnidentifiedImageError
 
 from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
-from fast_style.images.gain_maps import has_gain_map
+from fast_style.images.boxes import find
 from fast_style.images.notes import notes_of
-
-#: An open file. BytesIO is one by declaration, but lacks the attributes that checks at run time look for.
+from fast_style.images.raw import raw_size
 from fast_style.system.files import BinaryFile
-from fast_style.system.input_limits import MAX_PIXELS
+from fast_style.system.input_limits import MAX_PIXELS, open_regular_file, pillow_limits
 from fast_style.system.optional_packages import how_to_install
+
+Kind: TypeAlias = Literal["frame", "page", "view"]
+
+#: Of each pixel in memory while a file is decoded, as Pillow has it.
+DECODED_BYTES = 4
+#: With 16 bits of each color, the file, its levels and their conversion besides.
+DEEP_BYTES = 20
+#: What can hold pages of any size.
+_PAGED = ("TIFF", "HEIF")
+# Of a TIFF: whether a page is another one made smaller (1), or a mask (4); and the older tag, where 2 is the first.
+_SUBFILE, _OLD_SUBFILE = 254, 255
+# Of a JPEG: what is behind it, in the order of the file.
+_MP_ENTRIES = 0xB002
+# How gain maps are told of.
+_ADOBE, _APPLE, _ISO = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"aux:hdrgainmap", b"urn:iso:std:iso:ts:21496:-1"
+_MOST_OF_BOX = 2**22
 
 
 def open_image(file: BinaryFile) -> Image.Image:
@@ -83,3 +102,175 @@ def reason_of(error: Exception) -> str:
         return f"none of {', '.join(formats.READABLE)}, or its header is damaged"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split()).replace(" (", ", ").replace("(", "").replace(")", "")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What pictures a file holds.
+
+    Attributes:
+        places: of each, where it stands.
+        kind: what they are to one another: frames of an animation, pages, or views of one thing.
+        smaller: how many more there are that are the same made smaller, or masks.
+        primary: the place of the one that is to be seen where only one is.
+    """
+
+    places: tuple[int, ...] = (0,)
+    kind: Kind = "page"
+    smaller: int = 0
+    primary: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.places)
+
+    def left_out(self, target: Path) -> list[str]:
+        """Return what a copy that holds one of them does not hold, each in a few words; nothing: it holds all."""
+        notes = []
+        if self.count > 1:
+            remedy = {"frame": "a .gif, .webp, .png or .avif holds all", "page": "a .tif holds all"}
+            left = self.count - 1
+            are = f"{left:,} of {self.count:,} {self.kind}s {'is' if left == 1 else 'are'} left out"
+            holder = target.suffix if target.suffix and self.kind != "view" else "the copy"
+            notes.append(f"{are}: {holder} holds one; {remedy.get(self.kind, 'split the file for the others')}")
+        return notes + self.masks_left_out()
+
+    def masks_left_out(self) -> list[str]:
+        """Return what no copy holds, in a few words."""
+        return [f"{self.smaller:,} smaller copies or masks of its pages are left out"] * bool(self.smaller)
+
+
+def contents_of(source: Path | BinaryFile, name: str = "") -> Contents:
+    """Return what pictures a file holds, from its headers; who reads it learns what is wrong with it."""
+    if Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES:
+        return Contents()
+    try:
+        with contextlib.ExitStack() as held:
+            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            with pillow_limits():
+                return _contents(open_image(file))
+    except Exception:  # Any: on damaged files, decoders raise whatever comes up.
+        return Contents()
+    finally:
+        if not isinstance(source, Path):
+            source.seek(0)
+
+
+def is_paged(source: Path, target: Path, found: Contents) -> bool:
+    """Return whether a copy is to hold all pictures of a file as pages, given how the names of both end."""
+    format = formats.FORMATS.get(target.suffix.lower())
+    # Into HEIC only what was in one: elsewhere nobody looks for more than one picture in it.
+    same = format == formats.FORMATS.get(source.suffix.lower())
+    return found.count > 1 and found.kind != "view" and (format == "TIFF" or (format in _PAGED and same))
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and the height of a picture as it is stored, from its header; None: it cannot be read."""
+    if path.suffix.lower() not in formats.RAW_SUFFIXES:
+        return size_in_header(path)
+    try:
+        with open_regular_file(path) as file:
+            return raw_size(file)
+    except Exception:  # Any: on damaged files, decoders raise whatever comes up.
+        return None
+
+
+def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int] | None:
+    """Return width and height as a picture's header tells them, in a fraction of the time that reading it takes.
+
+    Returns:
+        None if the header does not tell: that of a raw file is of a thumbnail.
+    """
+    if Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES:
+        return None
+    try:
+        with contextlib.ExitStack() as held:
+            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
+            with pillow_limits():
+                return open_image(file).size
+    except Exception:  # Any: who reads the whole of it says what is wrong.
+        return None
+    finally:
+        if not isinstance(source, Path):
+            source.seek(0)
+
+
+def picture_format(path: Path) -> str | None:
+    """Return Pillow's name for the format of a picture, still or moving; None: it is none."""
+    try:
+        with open_regular_file(path) as file, pillow_limits():
+            format = open_image(file).format
+    except Exception:  # Any: on what is no picture, decoders raise whatever comes up.
+        return None
+    # Nothing at its beginning tells it: half of all that is no picture looks like one.
+    return None if format == "TGA" and formats.FORMATS.get(path.suffix.lower()) != "TGA" else format
+
+
+def suffix_of(path: Path) -> str:
+    """Return how the name of a picture should end."""
+    format = picture_format(path)
+    format = "JPEG" if format == "MPO" else format
+    return next((suffix for suffix, name in formats.FORMATS.items() if name == format), ".png")
+
+
+def has_gain_map(image: Image.Image, file: Any) -> bool:
+    """Return whether a picture has a second one by which screens of high dynamic range brighten it.
+
+    As far as one can tell without decoding it; see ISO 21496-1, Ultra HDR and Apple.
+
+    Args:
+        image: as Pillow has opened it.
+        file: the same; at any position, and then at another.
+    """
+    with contextlib.suppress(Exception):  # Any: what is damaged has none.
+        if image.format in ("AVIF", "HEIF"):
+            start, end = find(file, b"meta")
+            file.seek(start)
+            content = file.read(min(end - start, _MOST_OF_BOX))
+            return any(sign in content for sign in (_APPLE, b"tmap", _ISO))
+        if image.format in ("JPEG", "MPO"):
+            parts = getattr(image, "applist", ())
+            if any(sign in part for _, part in parts for sign in (_ADOBE, _ISO)):
+                return True
+            if image.format == "MPO":
+                file.seek(0)
+                content = file.read()
+                return any(sign in content for sign in (_APPLE, _ADOBE, _ISO))
+    return False
+
+
+def _contents(image: Any) -> Contents:
+    if image.format in formats.MOVING and getattr(image, "is_animated", False):
+        # A PNG may begin with a picture for programs that show no animation.
+        first = int(bool(getattr(image, "default_image", False)))
+        return Contents(tuple(range(first, image.n_frames)), "frame", primary=first)
+    if image.format == "TIFF":
+        return _tiff_pages(image)
+    if image.format == "HEIF":
+        return Contents(tuple(range(image.n_frames)), primary=image.tell())
+    if image.format == "MPO":
+        # Not previews, nor what brightens a picture on the screens that can.
+        entries = image.mpinfo[_MP_ENTRIES]
+        views = [index for index, each in enumerate(entries) if "Thumbnail" not in each["Attribute"]["MPType"]]
+        gain = b"hdrgm:" in image.info.get("xmp", b"")
+        return Contents(tuple(views[: len(views) - gain]) or (0,), "view")
+    return Contents()
+
+
+def _tiff_pages(image: Any) -> Contents:
+    places, smaller = [0], 0
+    for index in itertools.count(1):
+        try:
+            image.seek(index)
+        except EOFError:
+            break
+        except Exception:  # Any: who reads this page learns what is wrong with it; where the next is, nobody knows.
+            places.append(index)
+            break
+        kind = image.tag_v2.get(_SUBFILE, 0)
+        if kind & 0b101 or image.tag_v2.get(_OLD_SUBFILE) == 2:
+            smaller += 1
+        else:
+            places.append(index)
+    return Contents(tuple(places), "page", smaller)

@@ -1,4 +1,4 @@
-"""Pictures on disk, and in memory: every decision about formats, color and size, made once."""
+"""Read a picture, and write a stylized copy of it: every decision about formats, color and size, made once."""
 
 import contextlib
 import errno
@@ -13,20 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
-from fast_style.errors import ImageError
+from fast_style.errors import ConfigError, ImageError
 from fast_style.images import colors, formats, jpeg2000, notes, spaces
-from fast_style.images.deep import STREAMED, Deep, encode_deep, encode_tiff, loses_bits, read_deep, reduced
-from fast_style.images.kept import NOTHING, Kept
+from fast_style.images.deep import (
+    STREAMED,
+    Deep,
+    encode_deep,
+    encode_tiff,
+    has_16_bits,
+    loses_bits,
+    read_deep,
+    reduced,
+    tell_of_lost_bits,
+)
+from fast_style.images.disk_image import DiskImage
 from fast_style.images.levels import on_white
-from fast_style.images.opening import format_of_copy, know_heif, open_image, reason_of
-from fast_style.images.profiles import deep_to_srgb
-from fast_style.images.rasters import Raster
+from fast_style.images.metadata import NOTHING, ImageMetadata
+from fast_style.images.opening import DEEP_BYTES, format_of_copy, know_heif, open_image, reason_of
 from fast_style.images.raw import develop
-from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright
+from fast_style.images.spaces import deep_to_srgb
+from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright, upright_part, upright_size
 from fast_style.system.files import BinaryFile, atomic_write, explain_url, is_url
 from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
+
+# Where decoders have planes of their own, how many bytes each pixel takes.
+_BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,8 @@ class Picture:
     Attributes:
         rgb: the colors in mode RGB: upright, sRGB, as if opaque.
         alpha: the opacity in mode L and of the same size, or None.
-        format: the format to write a copy in, as Pillow names it, such as "JPEG".
-        kept: what a copy keeps besides.
+        format: the format to write a copy in, as Pillow names it, such as "JPEG"; empty: none that is known.
+        metadata: what a copy keeps besides.
         deep: the colors with 16 bits each, if the file has more than 8 and they were asked for.
         reduced: whether they were, and it has, but what reads them is not installed.
         notes: what there is to say of it, each in a few words.
@@ -46,7 +59,7 @@ class Picture:
     rgb: Image.Image
     alpha: Image.Image | None
     format: str
-    kept: Kept = NOTHING
+    metadata: ImageMetadata = NOTHING
     deep: Deep | None = None
     reduced: bool = False
     notes: tuple[str, ...] = ()
@@ -66,13 +79,37 @@ class Picture:
             rgb = Image.fromarray(reduced(deep))
         lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
         with pillow_limits():
-            return cls(rgb, alpha, format_of_copy(image), Kept.of(image), deep, lost, tuple(said))
+            return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost, tuple(said))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of its copy, in pixels."""
+        return self.rgb.size
 
     def resized(self, long_side: int) -> "Picture":
         """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
         size = resized_to(self.rgb.size, long_side)
         alpha = self.alpha.resize(size, Image.Resampling.LANCZOS) if self.alpha else None
         return replace(self, rgb=self.rgb.resize(size, Image.Resampling.LANCZOS), alpha=alpha)
+
+    def write_copy(self, stylized: Image.Image | Deep, path: Path) -> None:
+        """Write a copy with other colors, and the opacity and metadata of this picture. See `write_image`.
+
+        Raises:
+            ImageError: if the format is unknown or the file cannot be written.
+        """
+        write_image(stylized, path, self.alpha, self.format, self.metadata)
+
+
+@dataclass(frozen=True)
+class PictureOnDisk:
+    """A picture that does not fit into memory, decoded to disk; see Picture."""
+
+    rgb: DiskImage
+    alpha: DiskImage | None
+    format: str
+    metadata: ImageMetadata = NOTHING
+    reduced: bool = False
 
 
 def open_picture(
@@ -110,6 +147,78 @@ def open_picture(
         raise ImageError(f"{name}: not a readable picture ({reason_of(error)})") from error
 
 
+def read_original(
+    source: Path | BinaryFile, target: Path, size: int | None = None, name: str = "", page: int | None = None
+) -> Picture:
+    """Read a picture for a stylized copy of it, as it will be in that: its size, format and depth.
+
+    Args:
+        source: the file, or its content.
+        target: where the copy goes. A suffix other than that of the source changes the format.
+        size: long side of the copy in pixels; nothing: that of the picture.
+        name: what the source is called; by default its path.
+        page: as for `open_picture`.
+
+    Raises:
+        ImageError: if the picture cannot be read, or is too large for the format of the copy.
+        ConfigError: if `size` is out of range.
+    """
+    require_size(size)
+    name = name or str(source)
+    picture = open_picture(source, name, deep=True, page=page)
+    picture = picture if size is None else picture.resized(size)
+    same = Path(name).suffix.lower() == target.suffix.lower()
+    format = picture.format if same else formats.FORMATS.get(target.suffix.lower())
+    if (side := max(picture.rgb.size)) > (largest := formats.LARGEST_SIDES.get(format or "", side)):
+        remedy = f"give size={largest} or less, or write it as another, such as .png"
+        raise ImageError(f"{name}: {side:,} pixels are more than a {format} can have ({largest:,}); {remedy}")
+    if format in formats.CAN_BE_DEEP and (picture.reduced or (picture.deep is not None and format not in formats.DEEP)):
+        tell_of_lost_bits(name)
+    notes.tell(name, picture.notes)
+    return replace(picture, format=format or "", deep=picture.deep if format in formats.DEEP else None)
+
+
+def require_size(size: int | None) -> None:
+    """Make sure that a long side in pixels is one that a file can have.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if size is not None and not 1 <= size <= 65_535:
+        raise ConfigError(f"size must be from 1 to 65535 pixels, not {size}")
+
+
+def open_on_disk(path: Path, deep: bool, room: float) -> PictureOnDisk:
+    """Read a picture to disk. While it is decoded it is in memory, with 4 bytes a pixel.
+
+    Args:
+        path: its file.
+        deep: whether 16 bits of each color are wanted, if it has them.
+        room: how many bytes of memory there are. Less than 20 for each pixel are no room for 16 bits, nor are less than
+            40 of JPEG 2000, AVIF and HEIC.
+
+    Raises:
+        ImageError: if it cannot be read, or there is no room for it on disk; the message does not name the file.
+    """
+    try:
+        with open_regular_file(path) as file, pillow_limits():
+            if path.suffix.lower() in formats.RAW_SUFFIXES:
+                return _develop_to_disk(file)
+            image = open_image(file)
+            lost = deep and loses_bits(file, image)
+            if lost:
+                tell_of_lost_bits(str(path))
+            found = deep and not lost and has_16_bits(file, image)
+            taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else DEEP_BYTES)
+            picture = _on_disk(file, image, found and taken <= room, reduced=found)
+            notes.tell(str(path), notes.notes_of(image))
+            return picture
+    except ImageError:  # On disk.
+        raise
+    except Exception as error:  # Any: see above.
+        raise ImageError(f"not a readable picture ({reason_of(error)})") from error
+
+
 def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
     """The picture in mode RGB as it looks on a background, which is white unless given."""
     if picture.alpha is None:
@@ -125,11 +234,11 @@ def resize_short_side(image: Image.Image, size: int) -> Image.Image:
 
 
 def write_image(
-    image: Image.Image | Deep | Raster,
+    image: Image.Image | Deep | DiskImage,
     path: str | Path,
-    alpha: Image.Image | Raster | None = None,
+    alpha: Image.Image | DiskImage | None = None,
     format: str | None = None,
-    kept: Kept = NOTHING,
+    metadata: ImageMetadata = NOTHING,
 ) -> None:
     """Write a picture; a file that was there stays whole until the new one is complete.
 
@@ -138,7 +247,7 @@ def write_image(
         path: where to write it.
         alpha: the opacity to put back, in mode L or of one channel; a format without opacity gets the picture on white.
         format: the format as Pillow names it, such as "PNG"; by default what the suffix of `path` says.
-        kept: what to write besides, where the format has a place for it.
+        metadata: what to write besides, where the format has a place for it.
 
     Raises:
         ImageError: if the format is unknown or the file cannot be written.
@@ -151,8 +260,8 @@ def write_image(
         )
     try:
         with atomic_write(path) as file:
-            _write(file, image, alpha, format, kept)
-        notes.tell(str(path), kept.notes(format))
+            _write(file, image, alpha, format, metadata)
+        notes.tell(str(path), metadata.notes(format))
     except Exception as error:
         reason = reason_of(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error
@@ -170,6 +279,17 @@ def require_folder(path: Path) -> None:
         raise ImageError(f"{path}: cannot be written ({os.strerror(errno.EACCES)})")
 
 
+def require_free(path: Path) -> None:
+    """Make sure that a picture replaces no file that it must not.
+
+    Raises:
+        ImageError: if it would.
+    """
+    # A link that leads nowhere is a name that exists, too.
+    if os.path.lexists(path):
+        raise ImageError(f"{path}: exists already; choose overwrite or resume, or give another output")
+
+
 def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> Image.Image:
     """Rows of pictures side by side on white, each scaled to one height; sizes in pixels."""
     scaled = [[ImageOps.scale(image, height / image.height, Image.Resampling.LANCZOS) for image in row] for row in rows]
@@ -184,24 +304,28 @@ def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> I
 
 
 def _write(
-    file: IO[bytes], image: Image.Image | Deep | Raster, alpha: Image.Image | Raster | None, format: str, kept: Kept
+    file: IO[bytes],
+    image: Image.Image | Deep | DiskImage,
+    alpha: Image.Image | DiskImage | None,
+    format: str,
+    metadata: ImageMetadata,
 ) -> None:
-    if isinstance(image, Raster):
+    if isinstance(image, DiskImage):
         deep = image.white == 65535 and format in formats.DEEP
         if format in ("PNG", "TIFF") or (deep and format in STREAMED):
-            opacity = alpha if isinstance(alpha, Raster) or alpha is None else Raster.of(alpha)
+            opacity = alpha if isinstance(alpha, DiskImage) or alpha is None else DiskImage.of(alpha)
             rows = _rows(image, opacity, format in formats.WITH_ALPHA)
-            STREAMED[format](file, rows, image.size, kept)
+            STREAMED[format](file, rows, image.size, metadata)
             return
         if deep:
             image = image.read((0, 0, *image.size))
         else:
             image, alpha = _whole(image, alpha, format), None
     # Encoded in memory first: Pillow's own writing hides why the disk refused.
-    file.write(_encode(image, alpha.image() if isinstance(alpha, Raster) else alpha, format, kept))
+    file.write(_encode(image, alpha.image() if isinstance(alpha, DiskImage) else alpha, format, metadata))
 
 
-def _rows(image: Raster, alpha: Raster | None, with_alpha: bool) -> Iterator[NDArray[Any]]:
+def _rows(image: DiskImage, alpha: DiskImage | None, with_alpha: bool) -> Iterator[NDArray[Any]]:
     for top, bottom in image.strips():
         box = (0, top, image.size[0], bottom)
         rows = image.read(box)
@@ -211,9 +335,9 @@ def _rows(image: Raster, alpha: Raster | None, with_alpha: bool) -> Iterator[NDA
         yield rows
 
 
-def _whole(raster: Raster, alpha: Image.Image | Raster | None, format: str) -> Image.Image:
+def _whole(raster: DiskImage, alpha: Image.Image | DiskImage | None, format: str) -> Image.Image:
     """Return a picture in memory with its opacity, or on white where the format has none, and no copy of it."""
-    image, alpha = raster.image(), alpha.image() if isinstance(alpha, Raster) else alpha
+    image, alpha = raster.image(), alpha.image() if isinstance(alpha, DiskImage) else alpha
     if alpha is not None and format in formats.WITH_ALPHA:
         image.putalpha(alpha)
     elif alpha is not None:
@@ -221,24 +345,26 @@ def _whole(raster: Raster, alpha: Image.Image | Raster | None, format: str) -> I
     return image
 
 
-def _encode(image: Image.Image | Deep, alpha: Image.Image | None, format: str, kept: Kept) -> bytes | memoryview:
+def _encode(
+    image: Image.Image | Deep, alpha: Image.Image | None, format: str, metadata: ImageMetadata
+) -> bytes | memoryview:
     if isinstance(image, np.ndarray):
         if format in formats.DEEP:
-            return encode_deep(image, alpha, format, kept)
+            return encode_deep(image, alpha, format, metadata)
         image = Image.fromarray(reduced(image))
     if alpha is not None and format in formats.WITH_ALPHA:
         image = Image.merge("RGBA", (*image.split(), alpha))
     elif alpha is not None:
         image = flatten(Picture(image, alpha, format))
     if format == "TIFF":
-        return encode_tiff(np.asarray(image), kept)
+        return encode_tiff(np.asarray(image), metadata)
     if format == "HEIF":
         know_heif()
     encoded = io.BytesIO()
     if format == "JPEG2000":
         image.save(encoded, format, no_jp2=True)
-        return jpeg2000.contained(encoded.getvalue(), image.size, len(image.getbands()), 8, kept)
-    image.save(encoded, format, quality=95, subsampling="4:4:4", chroma=444, **kept.options(format))
+        return jpeg2000.contained(encoded.getvalue(), image.size, len(image.getbands()), 8, metadata)
+    image.save(encoded, format, quality=95, subsampling="4:4:4", chroma=444, **metadata.options(format))
     return encoded.getbuffer()
 
 
@@ -257,5 +383,33 @@ def _develop(file: BinaryFile) -> Picture:
     deep = develop(file)
     file.seek(0)
     with pillow_limits():
-        kept = Kept.of_tiff(file.read())
-    return Picture(Image.fromarray(reduced(deep)), None, "TIFF", kept, deep)
+        metadata = ImageMetadata.of_tiff(file.read())
+    return Picture(Image.fromarray(reduced(deep)), None, "TIFF", metadata, deep)
+
+
+def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> PictureOnDisk:
+    image.load()
+    orientation = orientation_of(image)
+    colors.find_exif_colors(image)
+    size = upright_size(image, orientation)
+    levels = read_deep(file, image, orientation) if deep else None
+    profile = image.info.get("icc_profile", b"")
+    rgb, alpha = DiskImage(size, dtype=np.uint8 if levels is None else np.uint16), None
+    for top, bottom in rgb.strips():
+        shown, opacity, converted = to_srgb(upright_part(image, orientation, (0, top, size[0], bottom)))
+        rows: Any = np.asarray(shown)
+        if levels is not None:
+            rows = deep_to_srgb(levels[top:bottom], profile if converted else b"", spaces.declared(image))
+        rgb.write(0, top, rows)
+        if opacity is not None:
+            alpha = alpha or DiskImage(size, channels=1)
+            alpha.write(0, top, np.asarray(opacity))
+    return PictureOnDisk(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), reduced and levels is None)
+
+
+def _develop_to_disk(file: BinaryFile) -> PictureOnDisk:
+    levels = develop(file)
+    rgb = DiskImage((levels.shape[1], levels.shape[0]), dtype=np.uint16)
+    rgb.write(0, 0, levels)
+    file.seek(0)
+    return PictureOnDisk(rgb, None, "TIFF", ImageMetadata.of_tiff(file.read()))

@@ -1,12 +1,14 @@
-"""Colors that a file describes in numbers, not by a profile, brought to sRGB: ITU-T H.273, Adobe RGB, PNG's gamma."""
+"""Colors brought to sRGB: of a profile, of CIE L*a*b* (ISO 11664-4), or described by numbers (ITU-T H.273)."""
 
 import functools
+import io
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 #: x and y of red, green, blue and white in CIE 1931.
 Chromaticities: TypeAlias = tuple[float, float, float, float, float, float, float, float]
@@ -204,3 +206,94 @@ def _displayed(scene: NDArray[Any]) -> NDArray[Any]:
     luminance = scene if scene.ndim == 2 else (scene @ np.array([0.2627, 0.6780, 0.0593], scene.dtype))[:, :, None]
     shown: NDArray[Any] = scene / paper * (luminance / paper) ** 0.2
     return shown
+
+
+@functools.lru_cache(maxsize=64)  # Most pictures of a collection share one of a few profiles.
+def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return None without a usable profile for this mode, and for sRGB itself under one of its many names."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
+            return None
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    if mode == "RGB":
+        chart = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        if np.abs(np.asarray(transform.apply(Image.fromarray(chart))).astype(int) - chart).max() <= 1:
+            return None
+    return transform
+
+
+def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None = None) -> NDArray[np.uint16] | None:
+    """Return colors of 16 bits, gray or RGB, as RGB; None if no converter of so many bits is installed.
+
+    Args:
+        pixels: of shape (height, width) or (height, width, 3).
+        profile: theirs; empty: they are in sRGB.
+        space: what they are instead, if numbers say it.
+    """
+    if space is not None:
+        return space.to_srgb(pixels)
+    if not profile:
+        return np.stack([pixels] * 3, 2) if pixels.ndim == 2 else pixels
+    if find_spec("imagecodecs") is None:
+        return None
+    import imagecodecs
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    kind = "gray" if pixels.ndim == 2 else "rgb"
+    found: NDArray[np.uint16] = imagecodecs.cms_transform(
+        np.ascontiguousarray(pixels), profile, srgb, colorspace=kind, outcolorspace="rgb"
+    )
+    return found
+
+
+#: The white of print, by x and y.
+D50 = (0.3457, 0.3585)
+
+
+def lab_levels(found: NDArray[Any], channel: int, bits: int, icc: bool) -> NDArray[np.uint16]:
+    """Return one channel of L*a*b* in 16 bits: 65535 is 100, and 32768 is the gray of a* and b*, of which 256 is 1.
+
+    Args:
+        found: as a TIFF has it; floating point numbers as they are.
+        channel: 0, 1 or 2; the next one is an opacity.
+        bits: 8 or 16.
+        icc: whether as ICC has it, with an offset; otherwise a* and b* have a sign.
+    """
+    color = channel in (1, 2)
+    levels: NDArray[Any]
+    if found.dtype.kind == "f":
+        levels = np.rint(np.nan_to_num(found.astype(np.float64) * (256 if color else 655.35) + 32768 * color))
+    else:
+        levels = found.astype(np.int64) & (2**bits - 1)
+        if color and not icc:
+            levels = (levels + 2 ** (bits - 1)) % 2**bits
+        if bits == 8:
+            levels = levels << 8 if color else levels * 257
+        elif icc and channel == 0:
+            # 65280 is 100.
+            levels = np.rint(levels * (65535 / 65280))
+    return levels.clip(0, 65535).astype(np.uint16)
+
+
+def lab_to_srgb(levels: NDArray[np.uint16], white: tuple[float, float] = D50) -> NDArray[np.uint16]:
+    """Return colors of `lab_levels`, (height, width, channels), in sRGB; a fourth channel stays as it is.
+
+    Args:
+        levels: the colors; of one channel, it is the lightness.
+        white: what L*a*b* is relative to, by x and y.
+    """
+    made = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
+    x, y = white
+    to_linear = (xyz_to_linear_srgb(white) * np.array([x / y, 1.0, (1 - x - y) / y])).T
+    for row, new in zip(levels, made, strict=True):
+        middle = (row[:, 0] / 655.35 + 16) / 116
+        ab = (row[:, 1:3].astype(np.float64) - 32768) / 256 if row.shape[1] > 2 else np.zeros((len(row), 2))
+        each = np.stack([middle + ab[:, 0] / 500, middle, middle - ab[:, 1] / 200], axis=1)
+        # Relative to the white.
+        xyz = np.where(each > 6 / 29, each**3, 3 * (6 / 29) ** 2 * (each - 4 / 29))
+        new[:, :3] = np.rint(curved((xyz @ to_linear).clip(0, 1)) * 65535)
+        new[:, 3:] = row[:, 3:]
+    return made

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, TiffTags
 
-from fast_style.images.kept import Kept
-from fast_style.images.rasters import scratch_folder
+from fast_style.images.disk_image import scratch_folder
+from fast_style.images.metadata import ImageMetadata
 
 
-def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:
+def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> None:
     """Write a picture.
 
     Args:
         file: where to.
         strips: its rows from above, of shape (rows, width, 3), or with opacity (rows, width, 4), as bytes or np.uint16.
         size: width and height in pixels.
-        kept: what to write besides.
+        metadata: what to write besides.
     """
     packer = zlib.compressobj()
     above: NDArray[Any] | None = None
@@ -32,11 +32,11 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
         if above is None:
             file.write(b"\x89PNG\r\n\x1a\n")
             _chunk(file, b"IHDR", struct.pack(">IIBBBBB", *size, bits, 2 if channels == 3 else 6, 0, 0, 0))
-            if kept.dpi:
-                _chunk(file, b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in kept.dpi), 1))
-            if kept.exif:
-                _chunk(file, b"eXIf", kept.exif.removeprefix(b"Exif\x00\x00"))
-            for kind, data, *_ in getattr(kept.options("PNG").get("pnginfo"), "chunks", ()):
+            if metadata.dpi:
+                _chunk(file, b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in metadata.dpi), 1))
+            if metadata.exif:
+                _chunk(file, b"eXIf", metadata.exif.removeprefix(b"Exif\x00\x00"))
+            for kind, data, *_ in getattr(metadata.options("PNG").get("pnginfo"), "chunks", ()):
                 _chunk(file, kind, data)
             above = np.zeros_like(rows[0])
         # Each row as its difference from the one above, which is filter 2.
@@ -49,7 +49,7 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
     _chunk(file, b"IEND", b"")
 
 
-def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> int:
+def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> int:
     """Write a picture as `write_png` does; all strips but the last have as many rows. libtiff writes no EXIF.
 
     Returns:
@@ -61,7 +61,7 @@ def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int,
             if not lengths:
                 rows, channels, bits = len(strip), strip.shape[2], 8 * strip.itemsize
             lengths.append(data.write(zlib.compress(np.ascontiguousarray(strip, f"<u{strip.itemsize}").data)))
-        directory = _described(kept)
+        directory = _described(metadata)
         known = TiffImagePlugin
         directory[known.IMAGEWIDTH], directory[known.IMAGELENGTH] = size
         directory[known.BITSPERSAMPLE], directory[known.SAMPLESPERPIXEL] = (bits,) * channels, channels
@@ -80,7 +80,7 @@ def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int,
     return begin + 2 + 12 * len(directory)
 
 
-def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], kept: Kept) -> None:
+def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> None:
     """Write a picture without opacity as `write_png` does; there is no place for what is kept."""
     for index, strip in enumerate(strips):
         if index == 0:
@@ -88,20 +88,20 @@ def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
         file.write(np.ascontiguousarray(strip, f">u{strip.itemsize}").data)
 
 
-def _described(kept: Kept) -> TiffImagePlugin.ImageFileDirectory_v2:
+def _described(metadata: ImageMetadata) -> TiffImagePlugin.ImageFileDirectory_v2:
     exif = Image.Exif()
-    exif.load(kept.exif)
+    exif.load(metadata.exif)
     directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")
     for tag, value in exif.items():
         directory[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else value
-    if kept.xmp:
-        directory[700] = kept.xmp.encode()
+    if metadata.xmp:
+        directory[700] = metadata.xmp.encode()
         directory.tagtype[700] = TiffTags.BYTE
-    if kept.iptc:
-        directory[33723] = kept.iptc
+    if metadata.iptc:
+        directory[33723] = metadata.iptc
         directory.tagtype[33723] = TiffTags.UNDEFINED
-    if kept.dpi:
-        directory[TiffImagePlugin.X_RESOLUTION], directory[TiffImagePlugin.Y_RESOLUTION] = kept.dpi
+    if metadata.dpi:
+        directory[TiffImagePlugin.X_RESOLUTION], directory[TiffImagePlugin.Y_RESOLUTION] = metadata.dpi
         directory[TiffImagePlugin.RESOLUTION_UNIT] = 2
     return directory
 

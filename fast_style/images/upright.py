@@ -3,11 +3,9 @@
 import numpy as np
 from PIL import ExifTags, Image
 
-from fast_style.images import lab
+from fast_style.images.disk_image import Box
 from fast_style.images.levels import shrunk
-from fast_style.images.profiles import transform_to_srgb
-from fast_style.images.rasters import Box
-from fast_style.images.spaces import declared
+from fast_style.images.spaces import declared, lab_levels, lab_to_srgb, transform_to_srgb
 from fast_style.system.input_limits import pillow_limits
 
 _T = Image.Transpose  # What undoes each EXIF orientation:
@@ -75,8 +73,8 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Return the colors in mode L, RGB or CMYK, and the opacity if there is any."""
     if image.mode == "LAB":
         levels = np.asarray(image)
-        encoded = np.stack([lab.encoded(levels[:, :, channel], channel, 8, icc=False) for channel in range(3)], axis=2)
-        return Image.fromarray(shrunk(lab.to_srgb(encoded), 255).astype(np.uint8)), None
+        encoded = np.stack([lab_levels(levels[:, :, channel], channel, 8, icc=False) for channel in range(3)], axis=2)
+        return Image.fromarray(shrunk(lab_to_srgb(encoded), 255).astype(np.uint8)), None
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
         found, clear = np.asarray(image), image.info.get("transparency")

@@ -1,4 +1,4 @@
-"""What has no content stays calm: a blank page, a black frame, and the first and last moments of a fade.
+"""How much of the network a picture without contrast gets: a blank page, a black frame, the ends of a fade.
 
 Instance normalization takes contrast away, so that a network makes as much of one percent of light, or of mere noise,
 as of a photograph. Pictures of hardly any contrast therefore show through what the network makes of them.
@@ -13,7 +13,7 @@ from fast_style.backends.backend import Array
 
 if TYPE_CHECKING:
     from fast_style.backends.tiles import Read, Write
-    from fast_style.images.rasters import Box
+    from fast_style.images.disk_image import Box
 
 #: The standard deviation, in [0, 1], from which on a picture is all the network's. That of 1,003 photographs is 0.07
 #: and more, of Kodak's twelve at a quarter of their contrast 0.025 and more.
@@ -25,7 +25,7 @@ _SAMPLES = 64
 _PART = 1024
 
 
-def calmed(images: Array, stylized: Array) -> Array:
+def blend_by_contrast(images: Array, stylized: Array) -> Array:
     """Return what the network has made of pictures, each laid over its photograph as far as that has content.
 
     Args:
@@ -41,8 +41,8 @@ def calmed(images: Array, stylized: Array) -> Array:
     return stylized
 
 
-def calmed_parts(read: "Read", write: "Write", size: tuple[int, int]) -> "Write":
-    """Return what takes the parts of one picture that the network has made, as `calmed` does the whole.
+def blend_parts_by_contrast(read: "Read", write: "Write", size: tuple[int, int]) -> "Write":
+    """Return what takes the parts of one picture that the network has made, as `blend_by_contrast` does the whole.
 
     Args:
         read: gives a part of the photograph.
@@ -61,11 +61,11 @@ def calmed_parts(read: "Read", write: "Write", size: tuple[int, int]) -> "Write"
     apart = np.square(np.subtract(means, np.average(means, 0, counts)))
     share = _share(math.sqrt(np.average(variances + apart, 0, counts).max()))
 
-    def write_calmed(box: "Box", tile: Array) -> None:
+    def write_blended(box: "Box", tile: Array) -> None:
         photograph = read(box)
         write(box, photograph + share * (tile - photograph))
 
-    return write_calmed if share < 1 else write
+    return write_blended if share < 1 else write
 
 
 def _share(deviation: float) -> float:

@@ -105,6 +105,11 @@ class Controls:
         """Whether the photograph shows nowhere, whatever its size."""
         return self.strength == 1 and self.mask is None and not self.masks
 
+    @property
+    def without_effects(self) -> bool:
+        """Whether nothing is done to what the network has made, but to bring it to its size."""
+        return self.covers_all and self.preserve_color == "none" and not self.sharpen and not self.grain
+
     def rows(self, names: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return the style weights, among `names`, of each picture that the network is to make of a photograph.
 

@@ -1,8 +1,12 @@
-"""One forward pass, for whatever a person has in hand."""
+"""One forward pass, for whatever a person has in hand: read, through the network, effects, written."""
 
+import contextlib
+import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -11,19 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.backends import Array, Backend, make_backend
-from fast_style.backends.backend import SMALLEST, enlarged
-from fast_style.errors import ConfigError, ImageError
+from fast_style.backends.backend import enlarged
+from fast_style.errors import ConfigError, ImageError, require_choice
 from fast_style.images.arrays import InMemory, Pixels, is_tensor
-from fast_style.images.copies import Original, read_original, require_size
 from fast_style.images.deep import Deep
-from fast_style.images.pages import is_paged, look_for_several
-from fast_style.images.picture import Picture, flatten, open_picture
+from fast_style.images.opening import Contents, contents_of, is_paged, size_in_header
+from fast_style.images.picture import Picture, flatten, open_picture, read_original, require_free, require_size
 from fast_style.images.upright import resized_to
+from fast_style.stylizing.contrast import blend_by_contrast
 from fast_style.stylizing.controls import Controls, Settings, Style
-from fast_style.stylizing.finish import finished
-from fast_style.stylizing.large_images import Giants
-from fast_style.stylizing.pages import stylize_pages
-from fast_style.stylizing.strips import to_numbers, to_pictures
+from fast_style.stylizing.effects import apply_effects
+from fast_style.stylizing.jobs import Job, Report
+from fast_style.stylizing.memory_budget import TILES, MemoryBudget, can_be_tiled
+from fast_style.system.files import BinaryFile
+from fast_style.system.memory import is_out_of_memory
 from fast_style.zoo import find
 from fast_style.zoo.network_file import Metadata, read_network_file
 
@@ -31,7 +36,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from fast_style.backends.tiles import Progress
     from fast_style.networks import TransformNet
+    from fast_style.stylizing.tiling import Tiling
+
+_log = logging.getLogger(__name__)
 
 
 class Stylizer:
@@ -42,17 +51,25 @@ class Stylizer:
         metadata: what its file says of it.
         memory: as for `load`.
         tiles: as for `load`.
+        progress: as for `load`.
 
     Raises:
         ConfigError: if `memory` or `tiles` is none of these.
     """
 
     def __init__(
-        self, backend: Backend, metadata: Metadata, memory: str | int | None = None, tiles: str = "exact"
+        self,
+        backend: Backend,
+        metadata: Metadata,
+        memory: str | int | None = None,
+        tiles: str = "exact",
+        progress: "Progress | None" = None,
     ) -> None:
+        require_choice("tiles", tiles, TILES)
         self.backend = backend
         self.metadata = metadata
-        self.giants = Giants(backend, memory, tiles)
+        self.budget = MemoryBudget(backend, memory)
+        self._tiles, self._progress = tiles, progress
 
     @property
     def styles(self) -> list[str]:
@@ -119,7 +136,9 @@ class Stylizer:
             made: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
             return made
         picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
-        return self._stylize_picture(flatten(picture), controls)
+        (stylized,) = self.stylize_pictures([Picture(flatten(picture), None, picture.format)], controls)
+        assert isinstance(stylized, Image.Image)
+        return stylized
 
     def stylize_file(
         self,
@@ -128,9 +147,10 @@ class Stylizer:
         style: Style | None = None,
         *,
         size: int | None = None,
+        overwrite: bool = True,
         controls: Controls | None = None,
         **settings: Unpack[Settings],
-    ) -> None:
+    ) -> Report:
         """Stylize one file into another, keeping its size, orientation, alpha channel, format, depth and EXIF.
 
         Args:
@@ -138,54 +158,102 @@ class Stylizer:
             target: the file to write. A suffix other than that of `source` changes the format.
             style: as for a call.
             size: long side of the output in pixels; nothing: that of the input.
+            overwrite: whether the target may replace a file.
             controls: as for a call.
             settings: as for a call.
+
+        Returns:
+            The size of the target, how long it took, and what the target does not hold of the source.
 
         Raises:
             ImageError: if the picture cannot be read or written.
             ConfigError: if the network does not know the style, or a setting is out of range.
         """
+        began = time.perf_counter()
         controls = _chosen(style, controls, settings)
-        if is_paged(source, target, found := look_for_several(source)):
-            stylize_pages(lambda page: self.stylize_originals([page], controls)[0], source, target, found, size)
-            return
-        if self.giants.takes(source, size, controls):
-            self.giants.file(source, target, controls.rows(self.styles), controls, size)
-            return
-        original = read_original(source, target, size)
-        try:
-            (stylized,) = self.stylize_originals([original], controls)
-        except ImageError as error:
-            raise ImageError(f"{source}: {error}") from None
-        original.write(stylized, target)
+        contents = contents_of(source)
+        if not overwrite:
+            require_free(target)
+        if is_paged(source, target, contents):
+            notes = self.stylize_pages(source, target, contents, controls, size)
+            made = size_in_header(target)
+        elif self.budget.fits_file(source, size, controls):
+            picture = read_original(source, target, size)
+            with _named(source):
+                (stylized,) = self.stylize_pictures([picture], controls)
+            if not overwrite:
+                require_free(target)
+            picture.write_copy(stylized, target)
+            notes, made = contents.left_out(target), picture.size
+        else:
+            self.tiling.stylize_file(source, target, controls.rows(self.styles), controls, size)
+            notes, made = contents.left_out(target), size_in_header(target)
+        return Report(Job(source, target), "done", made, time.perf_counter() - began, notes=notes)
 
-    def stylize_originals(self, originals: Sequence[Original], controls: Controls) -> list[Image.Image | Deep]:
+    def stylize_pictures(self, pictures: Sequence[Picture], controls: Controls) -> list[Image.Image | Deep]:
         """Stylize pictures of one size: in one pass, unless memory is short or one has 16 bits of each color.
 
         Raises:
             ImageError: if one does not fit into memory, and the backend makes no tiles.
             ConfigError: if the network does not know the style.
         """
-        pictures = [original.picture for original in originals]
-        first, (width, height) = pictures[0], originals[0].size
-        fits = self.giants.fits_with(len(pictures) * width * height, controls)
-        if len(pictures) == 1:
-            if first.deep is not None and fits:
-                return [self._stylize_deep(first.deep, first.rgb.size, controls)]
-            if first.deep is not None and min(width, height) >= SMALLEST * max(1, controls.brush):
-                return [self.giants.deep(first.deep, first.rgb.size, controls.rows(self.styles), controls)]
-            return [self._stylize_picture(first.rgb, controls)]
-        if not fits or any(picture.deep is not None for picture in pictures):
-            return [stylized for original in originals for stylized in self.stylize_originals([original], controls)]
+        first, (width, height) = pictures[0], pictures[0].size
+        fits = self.budget.fits_with(len(pictures) * width * height, controls)
+        if len(pictures) > 1 and (not fits or any(picture.deep is not None for picture in pictures)):
+            return [stylized for picture in pictures for stylized in self.stylize_pictures([picture], controls)]
+        tiled = not fits and can_be_tiled(first.size, controls)
+        if first.deep is not None and tiled:
+            return [self.tiling.stylize_deep(first.deep, first.size, controls.rows(self.styles), controls)]
+        if first.deep is not None and fits:
+            return [self._stylize_deep(first.deep, first.size, controls)]
+        if tiled:
+            return [self.tiling.stylize_image(first.rgb, controls.rows(self.styles), controls)]
         images = to_numbers([picture.rgb for picture in pictures], self.backend)
-        return [*to_pictures(self._stylize(images, controls), self.backend)]
+        return [*to_images(self._stylize(images, controls), self.backend)]
 
-    def _stylize_picture(self, rgb: Image.Image, controls: Controls) -> Image.Image:
-        large = min(rgb.size) >= SMALLEST * max(1, controls.brush)
-        if large and not self.giants.fits_with(rgb.width * rgb.height, controls):
-            return self.giants.picture(rgb, controls.rows(self.styles), controls)
-        (stylized,) = to_pictures(self._stylize(to_numbers([rgb], self.backend), controls), self.backend)
-        return stylized
+    def stylize_pages(
+        self,
+        source: Path | BinaryFile,
+        target: Path,
+        contents: Contents,
+        controls: Controls,
+        size: int | None = None,
+        name: str = "",
+        stop: Callable[[], None] = lambda: None,
+    ) -> list[str]:
+        """Stylize all pages of a file, each with its own size, depth and metadata.
+
+        Args:
+            source: the file, or its content.
+            target: where the copy goes; it is there only when it is whole.
+            contents: what pages there are.
+            controls: as for a call.
+            size: long side of each page of the copy in pixels; nothing: that of the page.
+            name: what the source is called; by default its path.
+            stop: is called before each page; what it raises ends the work.
+
+        Returns:
+            What has been left out, in a few words each.
+
+        Raises:
+            ImageError: if no page can be read, or the copy cannot be written.
+        """
+        # Here: a single picture need not wait for it.
+        from fast_style.images.pages import stylized_pages
+
+        def stylize(page: Picture) -> Image.Image | Deep:
+            stop()
+            return self.stylize_pictures([page], controls)[0]
+
+        return stylized_pages(stylize, source, target, contents, size, name)
+
+    @cached_property
+    def tiling(self) -> "Tiling":
+        """What makes the pictures that do not fit into memory."""
+        # Here: what fits need not wait for it.
+        from fast_style.stylizing.tiling import Tiling
+
+        return Tiling(self.backend, self.budget, self._tiles, self._progress)
 
     def _stylize_deep(self, deep: Deep, size: tuple[int, int], controls: Controls) -> Deep:
         planes = [Image.fromarray(plane) for plane in deep.transpose(2, 0, 1).astype(np.float32)]
@@ -211,19 +279,31 @@ class Stylizer:
             stylized = images * self.backend.place(1 - shares.sum(0))
             for row, share in zip(rows, shares, strict=True):
                 if share.any():
-                    stylized += self._repainted(seen, row, height, width) * self.backend.place(share)
+                    stylized += self._in_one_style(seen, row, height, width) * self.backend.place(share)
         else:
-            stylized = self._repainted(seen, rows[0], height, width)
-        return finished(images, stylized, self.backend.place(cover), controls, self.backend.place)
+            stylized = self._in_one_style(seen, rows[0], height, width)
+        return apply_effects(images, stylized, self.backend.place(cover), controls, self.backend.place)
 
-    def _repainted(self, seen: Array, row: NDArray[np.float32], height: int, width: int) -> Array:
+    def _in_one_style(self, seen: Array, row: NDArray[np.float32], height: int, width: int) -> Array:
         """Return what the network makes of pictures, at a height and width that may differ from theirs."""
         rows, columns = seen.shape[2:]
-        stylized = self.giants(enlarged(seen), np.tile(row, (len(seen), 1)))
+        stylized = self._through_network(enlarged(seen), np.tile(row, (len(seen), 1)))
         stylized = stylized[:, :, :rows, :columns].clip(0, 1)
         if (rows, columns) == (height, width):
             return stylized
         return self.backend.resize(stylized, height, width).clip(0, 1)
+
+    def _through_network(self, images: Array, style: NDArray[np.float32]) -> Array:
+        batch, _, height, width = images.shape
+        if self.budget.fits(batch * height * width):
+            try:
+                return blend_by_contrast(images, self.backend(images, style))
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Not in the handler, which holds what the attempt had made.
+            _log.info("%sx%s pixels: does not fit into memory; going on in tiles", width, height)
+        return self.tiling.stylize_array(images, style)
 
     @overload
     def map(
@@ -311,6 +391,19 @@ class Stylizer:
         )
 
 
+def to_numbers(rgbs: Sequence[Image.Image], backend: Backend) -> Array:
+    """Return pictures of mode RGB and of one size as the backend has them, (batch, 3, height, width)."""
+    images = backend.place(np.stack([np.asarray(rgb) for rgb in rgbs]).transpose(0, 3, 1, 2))
+    images /= 255
+    return images
+
+
+def to_images(images: Array, backend: Backend) -> list[Image.Image]:
+    """Return an array of pictures, (batch, 3, height, width) in [0, 1], each in mode RGB."""
+    levels = backend.fetch((images * 255).round()).transpose(0, 2, 3, 1)
+    return [Image.fromarray(np.ascontiguousarray(picture)) for picture in levels]
+
+
 def load(
     path: str | Path,
     device: "str | torch.device | None" = None,
@@ -319,6 +412,7 @@ def load(
     memory: str | int | None = None,
     tiles: str = "exact",
     network: "type[TransformNet] | None" = None,
+    progress: "Progress | None" = None,
 ) -> Stylizer:
     """Load a trained network from its .safetensors file, or by its bare name.
 
@@ -338,9 +432,13 @@ def load(
             `fast`, some 30 to 45 dB from it, in two.
         network: a class of one's own that the file may be of, besides those of `fast_style.networks`, of installed
             packages with an entry point, and of the modules that FAST_STYLE_PLUGINS names.
+        progress: is told after each tile the number of the pass, how many of its tiles are done, and how many there
+            are. What fits has no tiles.
 
     Returns:
         What stylizes pictures with it.
+        progress: is told after each tile the number of the pass, how many of its tiles are done, and how many there
+            are. What fits has no tiles.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or not one of ours.
@@ -358,13 +456,26 @@ def load(
     file = read_network_file(find(Path(path)))
     if backend == "auto" and (memory is not None or tiles != "exact"):
         backend = "torch"  # which alone makes tiles
-    return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles)
+    return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles, progress)
 
 
 def _chosen(style: Style | None, controls: Controls | None, settings: Settings) -> Controls:
     given = settings if style is None else {"style": style, **settings}
     # Anew only where something is given, because masks are read then.
     return replace(controls or Controls(), **given) if given else controls or Controls()
+
+
+@contextlib.contextmanager
+def _named(source: Path) -> Iterator[None]:
+    """Let errors name the picture."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{source}: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ImageError(f"{source}: not enough memory; try a smaller size") from error
 
 
 def _groups(images: Iterable[Any], most: int) -> Iterator[list[Any]]:

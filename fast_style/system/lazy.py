@@ -13,7 +13,7 @@ def lazy_names(
 
     Args:
         package: its `__name__`.
-        homes: by module of the package, the names that live in it, with spaces between them.
+        homes: by module of the package, or by full name of another, the names that live in it, with spaces between.
         renamed: what a name of the package is called in its module, where that differs.
 
     Example:
@@ -21,7 +21,11 @@ def lazy_names(
         >>> __getattr__("load").__module__
         'fast_style.stylizing.stylizer'
     """
-    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names.split()}
+    home_of = {
+        name: home if home.startswith("fast_style.") else f"{package}.{home}"
+        for home, names in homes.items()
+        for name in names.split()
+    }
 
     def get(name: str) -> Any:
         if name not in home_of:

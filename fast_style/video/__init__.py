@@ -5,17 +5,13 @@ from typing import TYPE_CHECKING
 from fast_style.system.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from fast_style.video.kinds import VIDEO_SUFFIXES
+    from fast_style.stylizing.jobs import Report
+    from fast_style.video.file_kinds import VIDEO_SUFFIXES
     from fast_style.video.stylize import stylize_video
-    from fast_style.video.work import VideoReport
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {
-            "kinds": "VIDEO_SUFFIXES",
-            "stylize": "stylize_video",
-            "work": "VideoReport",
-        },
+        {"fast_style.stylizing.jobs": "Report", "file_kinds": "VIDEO_SUFFIXES", "stylize": "stylize_video"},
     )
 
-__all__ = ["VIDEO_SUFFIXES", "VideoReport", "stylize_video"]
+__all__ = ["VIDEO_SUFFIXES", "Report", "stylize_video"]

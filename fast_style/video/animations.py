@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image
 
 from fast_style.errors import VideoError
+from fast_style.images.formats import ANIMATIONS
 from fast_style.images.opening import reason_of
 from fast_style.images.picture import Picture
 from fast_style.system.files import BinaryFile, atomic_write
 from fast_style.system.input_limits import open_regular_file, pillow_limits
-from fast_style.video.frames import ANIMATIONS, Bytes, Frame, Shape
-from fast_style.video.kinds import VIDEO_SUFFIXES
+from fast_style.video.file_kinds import VIDEO_SUFFIXES
+from fast_style.video.frames import Bytes, Frame, Shape
 from fast_style.video.stills import to_frame
 
 # WebP and AVIF last: for what Pillow does not read by itself, it loads all the readers it has, in a tenth of a second.

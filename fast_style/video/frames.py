@@ -25,13 +25,10 @@ CONTAINERS = {
 }
 #: What can become of sound and subtitles.
 WAYS = ("auto", "copy", "convert", "none")
-#: How the names of animated pictures end, with Pillow's names for their formats.
-ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
-ANIMATIONS |= {".avif": "AVIF", ".avifs": "AVIF"}
 
 
 @dataclass(frozen=True)
-class Besides:
+class StreamModes:
     """What becomes of what a video has beside its pictures.
 
     Attributes:
@@ -56,7 +53,7 @@ class Besides:
         return {"audio": self.audio, "subtitle": self.subtitles}.get(kind, "auto")
 
 
-AS_USUAL = Besides()
+AS_USUAL = StreamModes()
 
 
 @dataclass(frozen=True)

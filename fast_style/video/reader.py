@@ -13,10 +13,9 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from fast_style.errors import VideoError
-from fast_style.video.extras import Extras
+from fast_style.video.container_info import ContainerInfo
 from fast_style.video.fields import Fields
 from fast_style.video.frames import Frame, Shape
-from fast_style.video.gathered import Gathered
 from fast_style.video.opening import decoder_of, moving_pictures, open_video, reason
 from fast_style.video.pixels import Picturer
 from fast_style.video.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
@@ -29,6 +28,8 @@ _SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv"
 _INTERLEAVING = 10
 #: How far its subtitles may, which are few, so that one does not see that all have come.
 _LAG = 2
+#: In seconds. What is heard before a cut, so that a decoder has begun when it is reached.
+_PREROLL = Fraction(1)
 
 
 class VideoReader:
@@ -67,14 +68,14 @@ class VideoReader:
         self._origin = origin_of(container)
         # As decimals, which people write, and not as their nearest binary numbers.
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
-        self.extras = Extras(container, stream, self._start)
+        self.info = ContainerInfo(container, stream, self._start)
         self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
-        self.others += self.extras.data
+        self.others += self.info.data
         #: When the first frame appears that is not wanted any more.
         self._beyond: Fraction | None = None
         #: When the first frame appears that is wanted: from there, times are counted.
         self._zero = None if start else Fraction(0)
-        self._gathered = Gathered(self._start, self._end, self._origin)
+        self._gathered = PacketQueue(self._start, self._end, self._origin)
         self._undecodable = self._incomplete = self._taken = 0
         self._fields = Fields(self._tick)
         self._resized: str | None = None
@@ -97,7 +98,7 @@ class VideoReader:
         aspect = (stream.sample_aspect_ratio or Fraction(1)) ** (-1 if self._picture.swapped else 1)
         alpha, colors = self._picture.alpha, self._picture.colors
         self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colors, alpha=alpha)
-        self.chapters = self.extras.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
+        self.chapters = self.info.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
 
     @property
     def shape(self) -> Shape:
@@ -247,3 +248,40 @@ class VideoReader:
     def part(self) -> tuple[bool, Fraction | None]:
         """Whether it begins behind the video's beginning, and how long it is at the most; None: to the video's end."""
         return bool(self._start), None if self._end is None else self._end - (self._zero or 0)
+
+
+class PacketQueue:
+    """Keeps packets until the next frame takes them along.
+
+    Args:
+        start: where the part begins that is wanted, in seconds from the video's beginning.
+        end: where it ends; None: with the video.
+        origin: what the video's clock shows when it begins, in seconds.
+    """
+
+    def __init__(self, start: Fraction, end: Fraction | None, origin: Fraction) -> None:
+        self._start, self._end, self._origin = start, end, origin
+        self._packets: list[Any] = []
+
+    def add(self, packet: Any, moment: Fraction) -> None:
+        """Keep a packet, if it may be wanted: what is before, a decoder may need, or it may last.
+
+        Args:
+            packet: of any stream.
+            moment: when it begins, in seconds from the video's beginning.
+        """
+        lasts = max((packet.duration or 0) * packet.time_base, _PREROLL)
+        begun = not self._start or moment + lasts >= self._start
+        if begun and (self._end is None or moment < self._end):
+            self._packets.append(packet)
+
+    def take(self, zero: Fraction | None) -> tuple[Any, ...]:
+        """Return what has been kept, counted from the first frame that is wanted; None: that is still to come."""
+        if zero is None:
+            return ()
+        kept, self._packets = self._packets, []
+        for packet in kept:
+            if shift := round((self._origin + zero) / packet.time_base):
+                packet.pts = None if packet.pts is None else packet.pts - shift
+                packet.dts = None if packet.dts is None else packet.dts - shift
+        return tuple(kept)

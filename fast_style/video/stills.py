@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fast_style.errors import ImageError, VideoError
-from fast_style.images.opening import open_image
-from fast_style.images.pages import look_for_several
+from fast_style.images.opening import contents_of, open_image
 from fast_style.images.picture import Picture, open_picture, write_image
 from fast_style.system.input_limits import open_regular_file, pillow_limits
 from fast_style.video.frames import USUAL_RATE, Frame, Shape
@@ -52,7 +51,7 @@ class PicturesReader:
                 unreadable += 1
                 self.damage = f"{error}; {unreadable} of {len(self._files)} pictures are left out"
                 continue
-            if look_for_several(path).count > 1:
+            if contents_of(path).count > 1:
                 several += 1
                 self.notes = (
                     f"{several} of {len(self._files)} pictures hold several: only the first of each is taken",

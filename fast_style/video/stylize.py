@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from fast_style.errors import ConfigError, VideoError
-from fast_style.images.picture import PICTURE_SUFFIXES
+from fast_style.images.formats import ANIMATIONS, PICTURE_SUFFIXES
 from fast_style.stylizing.controls import Controls, Settings, Style
+from fast_style.stylizing.jobs import Job, Report
 from fast_style.system.file_locks import locked_part_file
 from fast_style.system.files import append_to_name, replace_file
 from fast_style.system.optional_packages import how_to_install
 from fast_style.video.animations import AnimationReader, AnimationWriter
-from fast_style.video.frames import ANIMATIONS, CONTAINERS, Besides, Reader, Writer
-from fast_style.video.kinds import holds_video, is_moving_picture
-from fast_style.video.moving import painter
+from fast_style.video.file_kinds import holds_video, is_moving_picture
+from fast_style.video.frames import CONTAINERS, Reader, StreamModes, Writer
 from fast_style.video.stills import PicturesReader, PicturesWriter
 from fast_style.video.temporal import Smoother
-from fast_style.video.work import VideoReport, VideoWork
+from fast_style.video.work import VideoWork, painter
 
 if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
@@ -44,7 +44,7 @@ def stylize_video(
     progress: Callable[[int, int], None] | None = None,
     controls: Controls | None = None,
     **settings: Unpack[Settings],
-) -> VideoReport:
+) -> Report:
     """Stylize a video, an animated GIF, WebP or PNG, or pictures that make one, into any of these.
 
     Decoding, the network, smoothing and encoding overlap. Until the video is whole it is NAME.part.SUFFIX, which stays
@@ -89,7 +89,7 @@ def stylize_video(
     # Once, because masks are read then.
     chosen = replace(controls or Controls(), **given)
     chosen.rows(stylizer.styles)
-    besides = Besides(audio, subtitles)
+    modes = StreamModes(audio, subtitles)
     smoother = Smoother(temporal) if temporal else None
 
     with contextlib.ExitStack() as held:
@@ -98,8 +98,8 @@ def stylize_video(
         held.enter_context(_claimed(place))
         work, earlier = None, part.exists()
         try:
-            writer = _open_writer(place, part, reader, codec, crf, besides)
-            work = VideoWork(reader, painter(stylizer, chosen), smoother, writer)
+            writer = _open_writer(place, part, reader, codec, crf, modes)
+            work = VideoWork(Job(frames, place), reader, painter(stylizer, chosen), smoother, writer)
             report = work.run(progress)
             if part != place:
                 _take_place(part, place)
@@ -193,7 +193,7 @@ def _open_reader(
 
 
 def _open_writer(
-    target: Path, part: Path, reader: Reader, codec: str | None, crf: int | None, besides: Besides
+    target: Path, part: Path, reader: Reader, codec: str | None, crf: int | None, modes: StreamModes
 ) -> Writer:
     suffix = target.suffix.lower()
     if suffix in CONTAINERS:
@@ -202,8 +202,8 @@ def _open_writer(
         from fast_style.video.writer import VideoWriter
 
         source = reader if isinstance(reader, VideoReader) else None
-        return VideoWriter(target, part, reader.shape, codec, crf, source, besides=besides)
-    unusual = [(name, value) for name, value in vars(besides).items() if value not in ("auto", "none")]
+        return VideoWriter(target, part, reader.shape, codec, crf, source, modes=modes)
+    unusual = [(name, value) for name, value in vars(modes).items() if value not in ("auto", "none")]
     for name, value in (("codec", codec), ("crf", crf), *unusual):
         if value is not None:
             raise ConfigError(f"{name} is for videos, and {target} is none; leave it out")

@@ -1,49 +1,48 @@
-"""The work on one video: its stages, what stops them, and what is there by then."""
+"""The work on one video or animation: its stages, what stops them, and what is there by then."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
-from typing import TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from fast_style.system.pipeline import Stages
+import numpy as np
+from PIL import Image
+
+from fast_style.errors import VideoError
+from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.jobs import Job, Report
+from fast_style.system.files import BinaryFile, replace_file, temporary_path
+from fast_style.system.pipeline import Inbox, Pipeline
+from fast_style.video.animations import AnimationReader, AnimationWriter
 from fast_style.video.frames import Bytes, Frame, Reader, Writer
+from fast_style.video.temporal import Smoother
+
+if TYPE_CHECKING:
+    from fast_style.stylizing.stylizer import Stylizer
 
 #: Stylizes the pixels of a frame, given its number from 0 on.
 Paint: TypeAlias = Callable[[Bytes, int], Bytes]
-#: Makes a stylized frame steady, given its pixels as they were filmed and as they were painted.
+#: Makes a stylized frame steady, given its pixels as they were filmed and as they were stylized.
 Smooth: TypeAlias = Callable[[Bytes, Bytes], Bytes]
 
+#: How many frames may wait between two stages: enough to hide that they do not all take the same time.
+_ROOM = 2
 
-@dataclass(frozen=True)
-class VideoReport:
-    """What has been done.
 
-    Attributes:
-        frames: how many were written.
-        length: when the last of them ends, in seconds.
-        seconds: how long it took.
-        busy: the share of that time in which each stage worked, by its name.
-        warning: what could not be read, in a line; None: nothing.
-        notes: what has been lost on the way, each in a few words.
-        size: width and height of what was written, in pixels.
-    """
-
-    frames: int
-    length: Fraction
-    seconds: float
-    busy: Mapping[str, float]
-    warning: str | None
-    notes: Sequence[str] = ()
-    size: tuple[int, int] = (0, 0)
+class StoppedError(Exception):
+    """The work was stopped from without, and has left nothing."""
 
 
 class VideoWork:
-    """Reads, paints, smooths and writes frames, all at the same time.
+    """Reads, stylizes, smooths and writes frames, all at the same time.
 
     Args:
-        reader: where they come from.
+        job: what is read and written, for the report.
+        reader: where frames come from.
         paint: what the network does.
         smooth: what is done about flicker; None: nothing.
         writer: where they go.
@@ -53,73 +52,135 @@ class VideoWork:
         length: when the last of them ends, in seconds.
     """
 
-    def __init__(self, reader: Reader, paint: Paint, smooth: Smooth | None, writer: Writer) -> None:
-        self._reader, self._paint, self._smooth, self._writer = reader, paint, smooth, writer
-        self._stages = Stages()
-        self._painted = 0
-        self._error: BaseException | None = None
-        self._ended = threading.Event()
+    def __init__(self, job: Job, reader: Reader, paint: Paint, smooth: Smooth | None, writer: Writer) -> None:
+        self._job, self._reader, self._paint, self._smooth, self._writer = job, reader, paint, smooth, writer
+        self._pipeline: Pipeline[Frame] = Pipeline(_ROOM)
+        self._pipeline.stage("decode", lambda nothing: reader.frames())
+        self._pipeline.stage("network", self._paint_all)
+        if smooth is not None:
+            self._pipeline.stage("smooth", self._smooth_all)
+        self._pipeline.stage("encode", self._write_all)
         self.frames, self.length = 0, Fraction(0)
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> VideoReport:
-        """Do all of it. What stops it is raised when what was painted by then is written, so that it can be played.
+    def run(self, progress: Callable[[int, int], None] | None = None) -> Report:
+        """Do all of it. What stops it is raised when what was made by then is written, so that it can be played.
 
         Args:
             progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
         """
-        # Not in this thread, in which signals arrive: one would fall between a frame and its writing.
+        # Nothing is done in this thread, in which signals arrive: one would fall between a frame and its writing.
         began = time.perf_counter()
-        threading.Thread(target=self._work, daemon=True).start()
+        self._pipeline.start()
         try:
-            # Not join(): interrupted, Python 3.11 takes the thread for ended.
-            while not self._ended.wait(0.1):
+            while not self._pipeline.wait(0.1):
                 if progress is not None:
                     count = self._reader.shape.count
                     progress(self.frames, max(count, self.frames) if count else 0)
         except BaseException:  # Any: it comes from without, as Ctrl-C does. A second one ends it at once.
-            self._stages.stop()
-            self._ended.wait()
+            self._pipeline.stop()
+            self._pipeline.wait()
             raise
-        if self._error is not None:
-            raise self._error
+        self._pipeline.raise_error()
         seconds = time.perf_counter() - began
         if progress is not None:
             progress(self.frames, self.frames)
-        busy = {name: spent / seconds for name, spent in self._stages.busy.items()}
-        notes = [*self._reader.notes, *self._writer.notes]
-        return VideoReport(self.frames, self.length, seconds, busy, self._reader.damage, notes, self._writer.size)
+        return Report(
+            self._job,
+            "done",
+            self._writer.size,
+            seconds,
+            notes=[*self._reader.notes, *self._writer.notes],
+            warning=self._reader.damage,
+            frames=self.frames,
+            length=self.length,
+            busy={name: spent / seconds for name, spent in self._pipeline.busy.items()},
+        )
 
-    def _work(self) -> None:
+    def _paint_all(self, frames: Inbox[Frame]) -> Iterator[tuple[Bytes, Frame]]:
+        for number, frame in enumerate(frames):
+            if self._pipeline.stopped.is_set():
+                return
+            yield frame.pixels, replace(frame, pixels=self._paint(frame.pixels, number))
+
+    def _smooth_all(self, pairs: Inbox[tuple[Bytes, Frame]]) -> Iterator[tuple[Bytes, Frame]]:
+        assert self._smooth is not None
+        for filmed, frame in pairs:
+            yield filmed, replace(frame, pixels=self._smooth(filmed, frame.pixels))
+
+    def _write_all(self, pairs: Inbox[tuple[Bytes, Frame]]) -> Iterator[Frame]:
         try:
-            for frame in self._chain():
+            for _, frame in pairs:
+                self._writer.write(frame)
                 self.frames += 1
                 self.length = frame.time + frame.duration
-        except BaseException as error:  # Any: it is raised where it is waited for.
-            self._error = error
-        try:
-            if self.frames:
-                self._writer.finish(self._reader.rest())
-        except Exception as error:  # Any: likewise; what came first is what one wants to know.
-            self._error = self._error or error
-        finally:
-            self._ended.set()
+        except BaseException:
+            # What failed first is what one wants to know.
+            with contextlib.suppress(Exception):
+                self._finish()
+            raise
+        self._finish()
+        yield from ()  # Nothing goes on.
 
-    def _chain(self) -> Iterator[Frame]:
-        stages = self._stages
-        pairs = stages.then("network", self._paint_one, stages.first("decode", self._reader.frames()), stoppable=True)
-        if self._smooth is not None:
-            pairs = stages.then("smooth", self._smooth_one, pairs)
-        return stages.then("encode", self._write_one, pairs)
+    def _finish(self) -> None:
+        """Write the end, also of what has failed, so that its beginning can be played."""
+        if self.frames:
+            self._writer.finish(self._reader.rest())
 
-    def _paint_one(self, frame: Frame) -> tuple[Bytes, Frame]:
-        self._painted += 1
-        return frame.pixels, replace(frame, pixels=self._paint(frame.pixels, self._painted - 1))
 
-    def _smooth_one(self, pair: tuple[Bytes, Frame]) -> tuple[Bytes, Frame]:
-        assert self._smooth is not None
-        filmed, frame = pair
-        return filmed, replace(frame, pixels=self._smooth(filmed, frame.pixels))
+def painter(stylizer: "Stylizer", controls: Controls) -> Paint:
+    """Return what stylizes the pixels of a frame, given its number: each with grain of its own."""
 
-    def _write_one(self, pair: tuple[Bytes, Frame]) -> Frame:
-        self._writer.write(pair[1])
-        return pair[1]
+    def paint(pixels: Bytes, number: int) -> Bytes:
+        frame = replace(controls, seed=(controls.seed + number) % 2**64) if controls.grain else controls
+        return np.asarray(stylizer(Image.fromarray(pixels), controls=frame), np.uint8)
+
+    return paint
+
+
+def stylize_animation(
+    stylizer: "Stylizer",
+    source: Path | BinaryFile,
+    target: Path,
+    controls: Controls,
+    *,
+    size: int | None = None,
+    temporal: float = 0.5,
+    stopped: threading.Event | None = None,
+    name: str = "",
+) -> Report:
+    """Stylize an animation into another, as `stylize_video` does; but if that is stopped, nothing of it is there.
+
+    Args:
+        stylizer: what paints the frames.
+        source: the file, or its content.
+        target: where the copy goes; its suffix is one of ANIMATIONS. It is replaced if it is there.
+        controls: as for `stylize_video`.
+        size: likewise.
+        temporal: likewise.
+        stopped: when it is set, the work ends after the frame that is being made.
+        name: what the source is called; by default its path.
+
+    Raises:
+        VideoError: if it cannot be read or written.
+        StoppedError: if it was.
+    """
+    part = temporary_path(target)
+    reader = AnimationReader(source, long_side=size, name=name)
+    paint_frame = painter(stylizer, controls)
+
+    def paint(pixels: Bytes, number: int) -> Bytes:
+        if stopped is not None and stopped.is_set():
+            raise StoppedError
+        return paint_frame(pixels, number)
+
+    try:
+        writer = AnimationWriter(target, part, reader.shape.loop)
+        job = Job(Path(name) if name or not isinstance(source, Path) else source, target)
+        report = VideoWork(job, reader, paint, Smoother(temporal) if temporal else None, writer).run()
+        replace_file(part, target)
+    except OSError as error:
+        raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        reader.close()
+        part.unlink(missing_ok=True)
+    return report

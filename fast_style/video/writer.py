@@ -16,9 +16,9 @@ from av.video.stream import VideoStream
 
 from fast_style.errors import ConfigError, VideoError
 from fast_style.video.codecs import choose_encoder
-from fast_style.video.copied import CopiedStreams
-from fast_style.video.extras import fits_rate
-from fast_style.video.frames import AS_USUAL, CONTAINERS, Besides, Frame, Shape, flat
+from fast_style.video.container_info import fits_rate
+from fast_style.video.copied_streams import CopiedStreams
+from fast_style.video.frames import AS_USUAL, CONTAINERS, Frame, Shape, StreamModes, flat
 from fast_style.video.opening import reason
 from fast_style.video.pixels import to_video
 from fast_style.video.reader import VideoReader
@@ -45,7 +45,7 @@ class VideoWriter:
         crf: see `choose_encoder`.
         source: the video whose sound, subtitles, chapters, title and the like to take over.
         more: further settings of the encoder, by FFmpeg's names.
-        besides: what becomes of the sound and the subtitles.
+        modes: what becomes of the sound and the subtitles.
 
     Raises:
         ConfigError: if codec and crf do not fit, or the format cannot hold the codec.
@@ -61,7 +61,7 @@ class VideoWriter:
         crf: int | None = None,
         source: VideoReader | None = None,
         more: Mapping[str, str] | None = None,
-        besides: Besides = AS_USUAL,
+        modes: StreamModes = AS_USUAL,
     ) -> None:
         self.path, self._part, self._shape = path, part, shape
         self._encoder, settings = choose_encoder(path, codec, crf)
@@ -83,7 +83,7 @@ class VideoWriter:
             )
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             if source:
-                self._take_over(source, besides)
+                self._take_over(source, modes)
             self._start(self._stream.codec_context)
             self._container.start_encoding()
         except ConfigError:  # Which is a ValueError.
@@ -148,12 +148,12 @@ class VideoWriter:
         except (OSError, ValueError, av.FFmpegError) as error:
             raise self._refused(error) from None
 
-    def _take_over(self, source: VideoReader, besides: Besides) -> None:
-        self._container.metadata.update(source.extras.metadata)
+    def _take_over(self, source: VideoReader, modes: StreamModes) -> None:
+        self._container.metadata.update(source.info.metadata)
         self._container.set_chapters(source.chapters)
-        self._copied = CopiedStreams(self.path, self._container, source, besides)
-        self._left_out = [*source.extras.left_out, *self._copied.left_out]
-        timecode = source.extras.timecode
+        self._copied = CopiedStreams(self.path, self._container, source, modes)
+        self._left_out = [*source.info.left_out, *self._copied.left_out]
+        timecode = source.info.timecode
         if timecode and fits_rate(timecode, self._shape.rate):
             # Of that, FFmpeg makes the stream that MP4 asks for.
             self._stream.metadata["timecode"] = timecode

@@ -14,7 +14,8 @@ from PIL import Image
 from small_networks import dilated, varied
 from torch import Tensor, nn
 
-import fast_style.stylizing.large_images
+import fast_style.stylizing.memory_budget
+import fast_style.stylizing.tiling
 from fast_style.backends import Backend
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.backends.tile_statistics import RunningStatistics
@@ -22,9 +23,9 @@ from fast_style.backends.tiles import TiledNetwork
 from fast_style.cli import stylize
 from fast_style.cli.hydra_app import run
 from fast_style.errors import ConfigError, ImageError
-from fast_style.images.rasters import Box
+from fast_style.images.disk_image import Box
 from fast_style.networks import BalancedNet, ConditionalInstanceNorm, LightNet, ResidualNet, TransformNet
-from fast_style.stylizing.large_images import Giants
+from fast_style.stylizing.memory_budget import MemoryBudget
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.memory import free_memory, is_out_of_memory, parse_memory, process_memory
 from fast_style.zoo.network_file import Metadata
@@ -197,8 +198,8 @@ def test_squares_of_a_sample_lie_within_and_all_over() -> None:
 
 def limit_to(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     """As if so many bytes were free for the tensors of tiles."""
-    monkeypatch.setattr(fast_style.stylizing.large_images, "_SMALL", 0)
-    monkeypatch.setattr(Giants, "_room", lambda self: free)
+    monkeypatch.setattr(fast_style.stylizing.memory_budget, "_SMALL", 0)
+    monkeypatch.setattr(MemoryBudget, "left", lambda self: free)
 
 
 def to_pil(images: Tensor) -> Image.Image:
@@ -229,7 +230,7 @@ def test_a_picture_that_does_not_fit_is_what_it_is_as_a_whole(
     expected = np.asarray(stylizer(photograph, **settings)).astype(int)
     sizes = seen_sizes(monkeypatch)
     # Several strips.
-    monkeypatch.setattr("fast_style.stylizing.strips._STRIP", 601 * 40)
+    monkeypatch.setattr("fast_style.stylizing.tiling._STRIP", 601 * 40)
     limit_to(monkeypatch, 300**2 * (stylizer.backend.bytes_per_pixel() + 15))
     made = np.asarray(stylizer(photograph, **settings))
     assert sizes == []
@@ -280,7 +281,7 @@ def test_out_of_memory_goes_on_in_tiles_and_says_so(
 ) -> None:
     photograph = to_pil(picture(290, 310))
     expected = np.asarray(stylizer(photograph)).astype(int)
-    monkeypatch.setattr(fast_style.stylizing.large_images, "LARGEST_SIDE", 256)
+    monkeypatch.setattr(fast_style.stylizing.tiling, "LARGEST_SIDE", 256)
 
     def fails(self: Backend, images: Tensor, style: np.ndarray) -> Tensor:
         raise error
@@ -330,14 +331,14 @@ def test_a_limit_lets_through_what_is_said_to_fit(monkeypatch: pytest.MonkeyPatc
     backend = TorchBackend(BalancedNet(width=8, blocks=1), "cpu", "fp32")
     per_pixel = backend.bytes_per_pixel()
     monkeypatch.setattr(TorchBackend, "used_and_free", lambda self: (500e6, 1e12))
-    giants = Giants(backend, "1GB")
+    budget = MemoryBudget(backend, "1GB")
     pixels = int((1e9 - 500e6 - 250e6) / per_pixel)
-    assert giants.fits(pixels)
-    assert not giants.fits(pixels + 10)
-    assert not giants.fits(pixels, beside=15)
+    assert budget.fits(pixels)
+    assert not budget.fits(pixels + 10)
+    assert not budget.fits(pixels, beside=15)
     # Without a limit, most of what is free.
-    assert Giants(backend).fits(int(0.7e12 / per_pixel))
-    assert not Giants(backend).fits(int(0.9e12 / per_pixel))
+    assert MemoryBudget(backend).fits(int(0.7e12 / per_pixel))
+    assert not MemoryBudget(backend).fits(int(0.9e12 / per_pixel))
 
 
 def test_a_backend_without_tiles_takes_no_limit_and_says_which_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +346,7 @@ def test_a_backend_without_tiles_takes_no_limit_and_says_which_one_does(monkeypa
     monkeypatch.setattr(TorchBackend, "tiled", Backend.tiled)
     backend = TorchBackend(LightNet(width=4, blocks=1), "cpu", "fp32")
     with pytest.raises(ConfigError, match=r"^memory needs backend=torch or compile"):
-        Giants(backend, "2GB")
+        MemoryBudget(backend, "2GB")
 
     def fails(self: Backend, images: Tensor, style: np.ndarray) -> Tensor:
         raise MemoryError
@@ -409,7 +410,7 @@ def test_the_script_keeps_to_a_limit_and_names_the_picture_that_does_not(
 
 def test_tiles_are_exact_or_fast(stylizer: Stylizer) -> None:
     with pytest.raises(ConfigError, match=r"^tiles must be one of exact, fast, not 'auto'$"):
-        Giants(stylizer.backend, tiles="auto")
+        Stylizer(stylizer.backend, stylizer.metadata, tiles="auto")
 
 
 def write_files(root: Path, files: dict[str, str]) -> None:

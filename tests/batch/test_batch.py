@@ -21,13 +21,15 @@ from small_networks import varied
 
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.batch import FolderWork, Job, Member, Report, folder_jobs, pictures_in, stylize_files
-from fast_style.batch.waiting import PATIENCE, Room, Waiting
+from fast_style.batch.job_queue import Opened
+from fast_style.batch.queues import PATIENCE, PixelBudget, ShapeQueue
 from fast_style.errors import ConfigError, DataError, ImageError
-from fast_style.images.kept import Kept
+from fast_style.images.metadata import ImageMetadata
 from fast_style.images.picture import open_picture, write_image
 from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
+from fast_style.system.pipeline import Inbox
 from fast_style.zoo.saving import Metadata
 
 
@@ -110,8 +112,8 @@ def test_batches_are_of_one_shape_and_no_larger_than_asked_for(
     all_read = threading.Event()
 
     class Signalling(FolderWork):
-        def _read_pictures(self) -> None:
-            super()._read_pictures()
+        def _read(self, nothing: Inbox[Any]) -> Iterator[Opened]:
+            yield from super()._read(nothing)
             all_read.set()
 
     # The first may go alone; all others wait by then.
@@ -123,7 +125,7 @@ def test_batches_are_of_one_shape_and_no_larger_than_asked_for(
 
 
 def test_a_full_batch_goes_first_then_the_last_shape_and_none_waits_for_ever() -> None:
-    waiting: Waiting[str] = Waiting()
+    waiting: ShapeQueue[str] = ShapeQueue()
     for shape, name in [("wide", "w1"), ("tall", "t1"), ("tall", "t2"), ("wide", "w2"), ("square", "s1")]:
         waiting.add(shape, name)
     assert waiting.take(lambda shape: 2) == ["w1", "w2"]
@@ -146,7 +148,7 @@ def test_a_full_batch_goes_first_then_the_last_shape_and_none_waits_for_ever() -
 
 
 def test_a_picture_that_is_larger_than_all_the_room_is_alone() -> None:
-    room, stopped, order = Room(100, 10), threading.Event(), []
+    room, stopped, order = PixelBudget(100, 10), threading.Event(), []
     assert room.take(30, stopped) == 30
     giant = threading.Thread(target=lambda: order.append(room.take(1000, stopped)))
     giant.start()
@@ -170,7 +172,7 @@ def test_a_picture_that_is_too_large_to_be_read_beside_others_comes_out_the_same
 ) -> None:
     list(FolderWork(stylizer, folder_jobs(photos, tmp_path / "new")))
     # Room for 1000 pixels.
-    monkeypatch.setattr("fast_style.batch.work._MOST_BYTES", 16_000)
+    monkeypatch.setattr("fast_style.batch.folder_work._MOST_BYTES", 16_000)
     reports = list(FolderWork(stylizer, folder_jobs(photos, tmp_path / "each")))
     assert {report.size for report in reports} == {(40, 36), (36, 40), (64, 33)}
     new, each = tmp_path / "new", tmp_path / "each"
@@ -183,7 +185,7 @@ def test_size_depth_and_opacity_are_those_of_one_picture(stylizer: Stylizer, tmp
     clear.putalpha(Image.linear_gradient("L").resize(clear.size))
     clear.save(tmp_path / "in/clear.png")
     deep = np.random.default_rng(0).integers(0, 65536, (36, 40, 3), np.uint16)
-    write_image(deep, tmp_path / "in/deep.png", kept=Kept(dpi=(300, 300)))
+    write_image(deep, tmp_path / "in/deep.png", metadata=ImageMetadata(dpi=(300, 300)))
     picture(32, 32).save(tmp_path / "in/icon.ico", sizes=[(32, 32)])
     jobs = folder_jobs(tmp_path / "in", tmp_path / "out")
     assert {report.status for report in stylize_files(stylizer, jobs, "waves", size=80)} == {"done"}
@@ -383,14 +385,14 @@ def test_a_batch_that_fails_is_tried_picture_by_picture(
     (tmp_path / "in").mkdir()
     for index in range(6):
         Image.new("RGB", (40, 40), (index * 40, 0, 0)).save(tmp_path / f"in/{index}.png")
-    stylize = stylizer.stylize_originals
+    stylize = stylizer.stylize_pictures
 
     def fails_with_one(originals: Any, controls: Controls) -> Any:
-        if any(original.picture.rgb.getpixel((0, 0))[0] == 80 for original in originals):
+        if any(original.rgb.getpixel((0, 0))[0] == 80 for original in originals):
             raise ImageError("40x40 pixels do not fit into memory, not even in tiles")
         return stylize(originals, controls)
 
-    monkeypatch.setattr(stylizer, "stylize_originals", fails_with_one)
+    monkeypatch.setattr(stylizer, "stylize_pictures", fails_with_one)
     with FolderWork(stylizer, folder_jobs(tmp_path / "in", tmp_path / "new"), batch=6) as work:
         errors = [report.error for report in work if report.error]
     assert errors == [f"{tmp_path}/in/2.png: 40x40 pixels do not fit into memory, not even in tiles"]

@@ -22,7 +22,7 @@ from small_networks import varied
 from small_runs import ROOT, Run
 
 import fast_style
-from fast_style.batch.ray import RETRIES, Job, Outcome, stylize_files
+from fast_style.batch.ray import RETRIES, stylize_on_ray
 from fast_style.batch.ray_cluster import Workers, cluster
 from fast_style.cli import stylize_distributed
 from fast_style.cli.hydra_app import run
@@ -30,6 +30,7 @@ from fast_style.cli.overrides import CONFIGS, read_arguments
 from fast_style.errors import ConfigError, ImageError
 from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.files import remove_leftovers
 from fast_style.zoo.saving import Metadata, save_network
@@ -98,15 +99,16 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
 
     def here(
         jobs: list[Job], load: Callable[[], Stylizer], pool: Workers, *, batch: int, **how: object
-    ) -> Iterator[Outcome]:
+    ) -> Iterator[Report]:
         stylizer = load()
-        for source, target in jobs:
-            error = None
+        for job in jobs:
+            assert isinstance(job.source, Path)
             try:
-                stylizer.stylize_file(source, target, **how)  # type: ignore[arg-type]  # as the script gives them
+                stylizer.stylize_file(job.source, job.target, **how)  # type: ignore[arg-type]  # as the script gives them
             except ImageError as problem:
-                error = str(problem)
-            yield Outcome(source, target, error, "here:1")
+                yield Report.failed(job, problem, worker="here:1")
+            else:
+                yield Report(job, "done", worker="here:1")
 
     def call(*arguments: str) -> tuple[object, str, str]:
         monkeypatch.setattr(
@@ -114,7 +116,7 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
         )
         monkeypatch.setattr(stylize_distributed, "cluster", contextlib.nullcontext)
         monkeypatch.setattr(stylize_distributed, "count_workers", lambda *wanted: TWO)
-        monkeypatch.setattr(stylize_distributed, "stylize_files", here)
+        monkeypatch.setattr(stylize_distributed, "stylize_on_ray", here)
         status: object = 0
         try:
             run(stylize_distributed.main, "stylize_distributed")
@@ -173,17 +175,17 @@ def test_a_process_killed_in_the_middle_costs_no_picture_and_has_none_made_twice
     out.mkdir()
     ledger.mkdir()
     network = folder / "checkpoints/two.safetensors"
-    jobs = [(file, out / file.name) for file in [*files, broken]]
+    jobs = [Job(file, out / file.name) for file in [*files, broken]]
     night = Controls(style="night")
     outcomes, in_the_making = [], ""
-    for outcome in stylize_files(jobs, recording(Recorder, network, ledger), TWO, controls=night, batch=3):
+    for outcome in stylize_on_ray(jobs, recording(Recorder, network, ledger), TWO, controls=night, batch=3):
         outcomes.append(outcome)
         if not in_the_making:
             in_the_making = kill_in_the_middle(outcome.worker.rpartition(":")[2], ledger, out)
     begun, ended = (Counter(name for what, name in noted(ledger) if what == wanted) for wanted in ("begun", "ended"))
     assert begun == Counter([file.name for file in [*files, broken]] + [in_the_making])
     assert ended == Counter(file.name for file in files)
-    assert sorted((outcome.source, outcome.target) for outcome in outcomes) == jobs
+    assert Counter(outcome.job for outcome in outcomes) == Counter(jobs)
     (error,) = [outcome.error for outcome in outcomes if outcome.error]
     assert error.startswith(f"{broken}: not a readable picture (")
     assert len({outcome.worker for outcome in outcomes}) == len(list(ledger.iterdir())) == 3
@@ -245,13 +247,13 @@ def test_a_picture_that_kills_its_processes_is_named_and_the_others_are_made(fol
 
     ledger = folder / "ledger"
     ledger.mkdir()
-    jobs = [(file, folder / "out" / file.name) for file in files]
+    jobs = [Job(file, folder / "out" / file.name) for file in files]
     network = folder / "checkpoints/two.safetensors"
-    outcomes = list(stylize_files(jobs, recording(Fragile, network, ledger), TWO, batch=4))
+    outcomes = list(stylize_on_ray(jobs, recording(Fragile, network, ledger), TWO, batch=4))
     (failed,) = [outcome for outcome in outcomes if outcome.error]
     assert failed.error == f"{files[3]}: {RETRIES + 1} processes that began it died, perhaps for want of memory"
     assert Counter(name for what, name in noted(ledger) if what == "begun")["03.png"] == RETRIES + 1
-    assert sorted((folder / "out").iterdir()) == [target for source, target in jobs if source != files[3]]
+    assert sorted((folder / "out").iterdir()) == [job.target for job in jobs if job.source != files[3]]
 
 
 @pytest.mark.nightly
@@ -260,7 +262,7 @@ def test_a_worker_that_cannot_load_the_network_ends_the_run_in_one_line(folder: 
         return fast_style.load(folder / "moved.safetensors")
 
     with pytest.raises(ConfigError, match=r"^.*:\d+: .*moved.safetensors"):
-        list(stylize_files([(folder / "a.png", folder / "b.png")], load, TWO))
+        list(stylize_on_ray([Job(folder / "a.png", folder / "b.png")], load, TWO))
 
 
 @pytest.mark.nightly

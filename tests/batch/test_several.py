@@ -24,14 +24,14 @@ from fast_style.batch.names import apart
 from fast_style.cli.hydra_app import find_pictures, matches
 from fast_style.cli.inputs import find_inputs
 from fast_style.cli.overrides import read_arguments
-from fast_style.cli.stylize_videos import _Outcome, _Videos
+from fast_style.cli.stylize_videos import VideosWork
 from fast_style.errors import ImageError
 from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
+from fast_style.stylizing.jobs import Report
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.file_locks import FileLocks, locked_part_file
 from fast_style.system.files import append_to_name, natural_sort_key
-from fast_style.video import VideoReport
 from fast_style.zoo.saving import Metadata
 
 #: The picture as it is.
@@ -378,27 +378,27 @@ def test_what_another_process_came_to_nothing_with_is_made(stylizer: Stylizer, t
 
 
 def test_two_that_resume_videos_make_each_once(tmp_path: Path) -> None:
-    jobs: list[Any] = [(tmp_path / f"{index}.avi", tmp_path / "out" / f"{index}.mp4") for index in range(4)]
-    for source, _ in jobs:
-        source.touch()
+    jobs = [Job(tmp_path / f"{index}.avi", tmp_path / "out" / f"{index}.mp4") for index in range(4)]
+    for job in jobs:
+        Path(str(job.source)).touch()
     made: list[Path] = []
-    other: list[_Outcome] = []
+    other: list[Report] = []
 
-    def make(source: Any, target: Path) -> VideoReport:
-        made.append(target)
+    def make(job: Job) -> Report:
+        made.append(job.target)
         if not other:
             # While the first is being made, another process does all that there is, and waits for it in vain.
-            thread = threading.Thread(target=lambda: other.extend(itertools.islice(_Videos(jobs, make, True), 3)))
-            other.append(_Outcome(jobs[0], "done"))
+            thread = threading.Thread(target=lambda: other.extend(itertools.islice(VideosWork(jobs, make, True), 3)))
+            other.append(Report(jobs[0], "done"))
             thread.start()
             thread.join(30)
-        target.touch()
-        return VideoReport(1, 1, 1.0, {}, None)  # type: ignore[arg-type]
+        job.target.touch()
+        return Report(job, "done", frames=1)
 
-    outcomes = list(_Videos(jobs, make, True))
+    outcomes = list(VideosWork(jobs, make, True))
     assert Counter(outcome.status for outcome in outcomes) == {"done": 1, "skipped": 3}
     assert [outcome.status for outcome in other] == ["done"] * 4
-    assert sorted(made) == sorted(target for _, target in jobs)
+    assert sorted(made) == sorted(job.target for job in jobs)
 
 
 def test_names_as_long_as_file_systems_take(stylizer: Stylizer, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from fast_style.cli import data as prepare_data
 from fast_style.cli.hydra_app import run
-from fast_style.cli.progress import Amount
+from fast_style.cli.progress import ProgressBar
 from fast_style.data.photographs import Photographs
 from fast_style.data.prepare.check import check_images, group_by_reason, list_images, map_images
 from fast_style.data.prepare.download import COCO, PublishedFile
@@ -365,7 +365,7 @@ def test_an_interrupted_download_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Amount, "update", interrupt)
+        patched.setattr(ProgressBar, "update", interrupt)
         status, out, err = prepare("coco=val2017", "root=.", f"mirror={mirror}")
     assert (status, err) == (130, "prepare_data.py: interrupted\n")
     assert out == "val2017.zip.part is kept: the same command goes on from there\n"
@@ -485,35 +485,35 @@ def test_help_shows_examples_and_settings(prepare: Prepare) -> None:
 
 
 def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with Amount("bytes", every_n_seconds=0) as amount:
+    with ProgressBar("bytes", every_n_seconds=0) as bar:
         for done in (0, 500_000, 1_000_000):
-            amount.update("downloading", done, 1_000_000)
-        amount.say("that is all")
+            bar.update("downloading", done, 1_000_000)
+        bar.say("that is all")
     half, last = capsys.readouterr().out.splitlines()
     assert half.startswith("downloading  500.0 kB of 1.0 MB, ")
     assert half.endswith("/s, 0:00 left")
     assert last == "that is all"
-    with Amount("pictures", every_n_seconds=0) as amount:
-        amount.update("looking", 0, 2000)
-        amount.update("looking", 1000, 2000)
+    with ProgressBar("pictures", every_n_seconds=0) as bar:
+        bar.update("looking", 0, 2000)
+        bar.update("looking", 1000, 2000)
     assert capsys.readouterr().out.startswith("looking  1,000 of 2,000 pictures, ")
 
 
 def test_progress_of_what_has_no_known_end_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with Amount("frames", every_n_seconds=0) as amount:
-        amount.update("clip.mkv", 0, None)
-        amount.update("clip.mkv", 20, None)
+    with ProgressBar("frames", every_n_seconds=0) as bar:
+        bar.update("clip.mkv", 0, None)
+        bar.update("clip.mkv", 20, None)
     assert re.fullmatch(r"clip\.mkv  20 frames, [\d,.]+/s", capsys.readouterr().out.splitlines()[-1])
 
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with Amount("bytes") as amount:
-        amount.update("downloading", 250_000, 1_000_000)  # what was there already
-        amount.say("a connection broke")
-        amount.update("downloading", 1_000_000, 1_000_000)
-    bar = capsys.readouterr().out
-    assert "a connection broke\n" in bar
-    assert "downloading" in bar
-    assert "1.0 MB of 1.0 MB, " in bar
+    with ProgressBar("bytes") as bar:
+        bar.update("downloading", 250_000, 1_000_000)  # what was there already
+        bar.say("a connection broke")
+        bar.update("downloading", 1_000_000, 1_000_000)
+    shown = capsys.readouterr().out
+    assert "a connection broke\n" in shown
+    assert "downloading" in shown
+    assert "1.0 MB of 1.0 MB, " in shown

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from fast_style.cli import stylize
 from fast_style.cli.hydra_app import run
-from fast_style.cli.progress import Amount
+from fast_style.cli.progress import ProgressBar
 from fast_style.networks import LightNet
 from fast_style.zoo.saving import Metadata, save_network
 
@@ -315,6 +315,33 @@ def test_stylizing_starts_without_the_libraries_of_training(folder: Path) -> Non
     assert {path.name for path in folder.iterdir()} == {"checkpoints", "a=b.png", "a=b_day+night.png"}
 
 
+def test_one_picture_needs_no_thread_no_video_and_no_tiles(folder: Path) -> None:
+    picture().save("a.jpg")
+    program = """
+import json, sys, threading
+begun, start = [], threading.Thread.start
+def noted(self):
+    begun.append(self._target.__module__ if self._target else type(self).__module__)
+    start(self)
+threading.Thread.start = noted
+import fast_style.cli.stylize as s
+s.entry_point()
+print(json.dumps([begun, [*sys.modules]]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, "-c", program, "ckpt=two", "input=a.jpg", "json=true"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    said, found = map(json.loads, done.stdout.splitlines())
+    assert (said["output"], said["status"]) == ("a_day+night.jpg", "done")
+    threads, modules = found
+    assert [module for module in threads if (module or "").startswith("fast_style")] == []
+    entered = [module for module in modules if module.startswith("fast_style.video")]
+    entered += {"fast_style.batch.folder_work", "fast_style.system.pipeline", "fast_style.images.pages"} & {*modules}
+    entered += {"fast_style.stylizing.tiling", "rich.progress"} & {*modules}
+    assert entered == []
+
+
 def made(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
@@ -511,18 +538,49 @@ def test_a_full_disk_and_a_folder_that_cannot_be_made_get_one_line(
 def test_progress_goes_aside_where_results_are_on_standard_output(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Amount("pictures", every_n_seconds=0, aside=True) as amount:
-        amount.update("stylizing", 0, 2000)
-        amount.update("stylizing", 1000, 2000)
+    with ProgressBar("pictures", every_n_seconds=0, aside=True) as bar:
+        bar.update("stylizing", 0, 2000)
+        bar.update("stylizing", 1000, 2000)
     out, errors = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"stylizing  1,000 of 2,000 pictures, [\d,.]+/s, \d+:\d\d left\n", errors)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
-    with Amount("pictures", aside=True) as amount:
-        amount.update("stylizing", 0, 10)
+    with ProgressBar("pictures", aside=True) as bar:
+        bar.update("stylizing", 0, 10)
         print("a result")
-        amount.update("stylizing", 10, 10)
+        bar.update("stylizing", 10, 10)
     out, errors = capsys.readouterr()
     assert out == "a result\n"
     assert "10 of 10 pictures, " in errors
+
+
+def test_the_progress_of_tiles_is_told_pass_by_pass(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passes = [(number, done, 3) for number in (1, 2) for done in (1, 2, 3)]
+    with ProgressBar("tiles", every_n_seconds=0, aside=True, leave=False) as bar:
+        for each in passes:
+            bar.update_pass(*each)
+    out, errors = capsys.readouterr()
+    assert out == ""
+    lines = errors.splitlines()
+    assert [re.sub(r", [\d,.]+/s, \d+:\d\d left$", "", line) for line in lines] == [
+        "pass 1  2 of 3 tiles",
+        "pass 2  2 of 3 tiles",
+    ]
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    # Below another bar there are lines; by itself it is a bar.
+    with ProgressBar("pictures", aside=True) as outer, ProgressBar("tiles", every_n_seconds=0, aside=True) as bar:
+        outer.update("stylizing", 0, 10)
+        for each in passes:
+            bar.update_pass(*each)
+        print("a result")
+    out, errors = capsys.readouterr()
+    assert out == "a result\n"
+    assert re.search(r"pass 2  2 of 3 tiles, [\d,.]+/s, \d+:\d\d left\n", errors)
+    with ProgressBar("tiles", aside=True) as bar:
+        for each in passes:
+            bar.update_pass(*each)
+    assert "3 of 3 tiles, " in capsys.readouterr().err

@@ -10,10 +10,9 @@ import pytest
 import tifffile
 from PIL import Image, IptcImagePlugin, PngImagePlugin
 
-from fast_style.images import captions, notes
-from fast_style.images.copies import read_original
-from fast_style.images.kept import Kept
-from fast_style.images.picture import open_picture, write_image
+from fast_style.images import metadata, notes
+from fast_style.images.metadata import ImageMetadata
+from fast_style.images.picture import open_picture, read_original, write_image
 
 IPTC = b"\x1c\x02\x05\x00\x07Big day" + b"\x1c\x02\x19\x00\x03one"
 XMP = (
@@ -32,8 +31,8 @@ PLAIN = XMP.format(more="")
 def test_a_copy_says_what_its_picture_says(tmp_path: Path, suffix: str, deep: bool) -> None:
     path = tmp_path / f"a.{suffix}"
     pixels = np.full((24, 32, 3), 90, np.uint16 if deep else np.uint8)
-    write_image(pixels if deep else Image.fromarray(pixels), path, None, None, Kept(xmp=PLAIN, iptc=IPTC))
-    kept = open_picture(path, deep=True).kept
+    write_image(pixels if deep else Image.fromarray(pixels), path, None, None, ImageMetadata(xmp=PLAIN, iptc=IPTC))
+    kept = open_picture(path, deep=True).metadata
     assert "Grüße" in kept.xmp
     assert "Rating" in kept.xmp
     assert not re.search("Orientation|ImageWidth", kept.xmp)
@@ -48,11 +47,11 @@ def test_what_has_no_place_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notes, "_told", set())
-    write_image(Image.new("RGB", (16, 16)), tmp_path / "a.jpg", None, None, Kept(xmp=PLAIN, iptc=IPTC))
+    write_image(Image.new("RGB", (16, 16)), tmp_path / "a.jpg", None, None, ImageMetadata(xmp=PLAIN, iptc=IPTC))
     assert capsys.readouterr().err == ""
     for name in ("b.webp", "b.gif", "c.gif"):
         original = read_original(tmp_path / "a.jpg", tmp_path / name)
-        original.write(original.picture.rgb, tmp_path / name)
+        original.write_copy(original.rgb, tmp_path / name)
     lines = ["b.webp: its IPTC has no place in a WEBP", "b.gif: its XMP has no place in a GIF"]
     lines.append("b.gif: its IPTC has no place in a GIF")
     assert capsys.readouterr().err == "".join(f"{tmp_path}/{line}: left out\n" for line in lines)
@@ -66,7 +65,7 @@ def test_what_describes_the_file_goes_whatever_it_is_called() -> None:
         " xmlns:n='http://ns.adobe.com/xmp/note/' n:HasExtendedXMP='ABC'"
     )
     image.info["xmp"] = XMP.format(more=more).encode()
-    found = captions.xmp_of(image)
+    found = metadata.xmp_of(image)
     assert "e:FNumber='28/10'" in found
     assert not re.search("g:Version|ColorSpace|PixelX|HasExtended|Orientation=|ImageWidth", found)
 
@@ -78,22 +77,22 @@ def test_iptc_is_found_where_photoshop_and_imagemagick_leave_it(tmp_path: Path) 
     for order in orders:
         tags = [(33723, 4, len(whole) // 4, np.frombuffer(whole, f"{order}u4").tolist(), True)]
         tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=tags, byteorder=order, metadata=None)
-        assert open_picture(tmp_path / "a.tif").kept.iptc.startswith(IPTC)
-    block = b"8BIM\x03\xed\0\0\0\0\0\2ab" + captions.resource(IPTC)
+        assert open_picture(tmp_path / "a.tif").metadata.iptc.startswith(IPTC)
+    block = b"8BIM\x03\xed\0\0\0\0\0\2ab" + metadata.resource(IPTC)
     tags = [(34377, 7, len(block), block, True)]
     tifffile.imwrite(tmp_path / "b.tif", pixels, photometric="rgb", extratags=tags, metadata=None)
-    assert open_picture(tmp_path / "b.tif").kept.iptc == IPTC
+    assert open_picture(tmp_path / "b.tif").metadata.iptc == IPTC
     info = PngImagePlugin.PngInfo()
     info.add_text("Raw profile type iptc", f"\nIPTC profile\n{len(block):8d}\n{block.hex()}\n", zip=True)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", pnginfo=info)
     file.seek(0)
-    assert open_picture(file).kept.iptc == IPTC
+    assert open_picture(file).metadata.iptc == IPTC
 
 
 @pytest.mark.parametrize("xmp", [b"\xff\xfe<\0x\0", b"none", b"<a" * 1000, b""])
 def test_damaged_xmp_costs_no_picture(tmp_path: Path, xmp: bytes) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", xmp=xmp)
     picture = open_picture(tmp_path / "a.jpg")
-    write_image(picture.rgb, tmp_path / "b.png", None, None, picture.kept)
+    write_image(picture.rgb, tmp_path / "b.png", None, None, picture.metadata)
     assert open_picture(tmp_path / "b.png").rgb.size == (8, 8)

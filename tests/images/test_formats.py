@@ -20,15 +20,13 @@ from small_networks import varied
 
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import ImageError
-from fast_style.images import copies, deep, formats, jpeg2000, kept, raw
+from fast_style.images import deep, formats, jpeg2000, raw
 from fast_style.images.boxes import box
-from fast_style.images.copies import read_original
 from fast_style.images.deep import encode_deep, reduced
+from fast_style.images.disk_image import DiskImage
 from fast_style.images.formats import FORMATS, PICTURE_SUFFIXES, WITH_ALPHA, WRITABLE_SUFFIXES, copy_suffix
-from fast_style.images.kept import NOTHING, Kept
-from fast_style.images.large import open_large
-from fast_style.images.picture import open_picture, write_image
-from fast_style.images.rasters import Raster
+from fast_style.images.metadata import NOTHING, ImageMetadata
+from fast_style.images.picture import open_on_disk, open_picture, read_original, write_image
 from fast_style.networks import LightNet
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.optional_packages import how_to_install
@@ -115,11 +113,11 @@ def test_exif_is_kept_but_what_holds_of_the_file_only(tmp_path: Path, suffix: st
     picture = open_picture(tmp_path / "photo.jpg")
     assert picture.rgb.size == (32, 48)
     pixels = np.asarray(picture.rgb).astype(np.uint16) * np.uint16(257)
-    write_image(pixels if deep else picture.rgb, tmp_path / f"copy.{suffix}", kept=picture.kept)
+    write_image(pixels if deep else picture.rgb, tmp_path / f"copy.{suffix}", metadata=picture.metadata)
     copy = open_picture(tmp_path / f"copy.{suffix}")
     assert copy.rgb.size == (32, 48)  # It is not turned again.
     found = Image.Exif()
-    found.load(copy.kept.exif)
+    found.load(copy.metadata.exif)
     assert (found[TAGS.Make], found[TAGS.Copyright]) == ("Maker", "Nobody")
     assert found.get(TAGS.Orientation, 1) == 1
     taken, place = found.get_ifd(IFD.Exif), found.get_ifd(IFD.GPSInfo)
@@ -127,15 +125,15 @@ def test_exif_is_kept_but_what_holds_of_the_file_only(tmp_path: Path, suffix: st
     assert place[ExifTags.GPS.GPSLatitude] == (59.0, 54.0, 36.0)
     assert TAGS.MakerNote not in taken
     assert TAGS.ExifImageWidth not in taken
-    assert copy.kept.dpi == pytest.approx((300, 200), abs=0.1)
+    assert copy.metadata.dpi == pytest.approx((300, 200), abs=0.1)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "jp2"])
 def test_dots_per_inch_are_kept(tmp_path: Path, suffix: str) -> None:
     gradient().save(tmp_path / "scan.png", dpi=(600, 600))
     scan = open_picture(tmp_path / "scan.png")
-    assert scan.kept.exif == b""
-    write_image(scan.rgb, tmp_path / f"copy.{suffix}", kept=scan.kept)
+    assert scan.metadata.exif == b""
+    write_image(scan.rgb, tmp_path / f"copy.{suffix}", metadata=scan.metadata)
     with Image.open(tmp_path / f"copy.{suffix}") as copy:
         assert copy.info["dpi"] == pytest.approx((600, 600), abs=0.1)
 
@@ -144,18 +142,18 @@ def test_dots_per_inch_are_kept(tmp_path: Path, suffix: str) -> None:
 def test_what_is_no_resolution_is_not_kept(dpi: Any) -> None:
     image = gradient()
     image.info["dpi"] = dpi
-    assert Kept.of(image) == NOTHING
+    assert ImageMetadata.of(image) == NOTHING
 
 
 def test_damaged_or_huge_metadata_costs_no_picture(tmp_path: Path) -> None:
     gradient().save(tmp_path / "odd.jpg", exif=b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x09broken", dpi=(300, 300))
     odd = open_picture(tmp_path / "odd.jpg")
-    write_image(odd.rgb, tmp_path / "copy.jpg", kept=odd.kept)
+    write_image(odd.rgb, tmp_path / "copy.jpg", metadata=odd.metadata)
     exif = Image.Exif()
     exif[TAGS.ImageDescription] = "long" * 20_000
     gradient().save(tmp_path / "long.png", exif=exif)
     long = open_picture(tmp_path / "long.png")
-    write_image(long.rgb, tmp_path / "copy.jpg", kept=long.kept)
+    write_image(long.rgb, tmp_path / "copy.jpg", metadata=long.metadata)
     assert open_picture(tmp_path / "copy.jpg").rgb.size == (48, 32)
 
 
@@ -166,7 +164,7 @@ def test_files_of_16_bits_are_what_other_readers_find(tmp_path: Path, clear: boo
     alpha = Image.linear_gradient("L").resize((40, 30)) if clear else None
     exif = photograph_exif()
     del exif[TAGS.Orientation]
-    path.write_bytes(encode_deep(fine(), alpha, FORMATS[f".{suffix}"], Kept(exif.tobytes(), (300, 200))))
+    path.write_bytes(encode_deep(fine(), alpha, FORMATS[f".{suffix}"], ImageMetadata(exif.tobytes(), (300, 200))))
     found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert found is not None
     assert found.dtype == np.uint16
@@ -209,7 +207,7 @@ def test_16_bits_are_read_and_written_to_the_last(tmp_path: Path, kind: str) -> 
     assert picture.deep is not None
     assert np.array_equal(picture.deep, fine())
     assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(fine())).max() <= 1
-    write_image(picture.deep, path, None, picture.format, picture.kept)
+    write_image(picture.deep, path, None, picture.format, picture.metadata)
     again = open_picture(path, deep=True).deep
     assert again is not None
     assert np.array_equal(again, fine())
@@ -219,19 +217,19 @@ def test_16_bits_are_read_and_written_to_the_last(tmp_path: Path, kind: str) -> 
 def test_avif_and_heic_keep_the_10_bits_that_they_have(tmp_path: Path, suffix: str) -> None:
     alpha, exif = Image.linear_gradient("L").resize((1200, 24)), Image.Exif()
     exif[TAGS.Make] = "Maker"
-    write_image(smooth(), tmp_path / f"a.{suffix}", alpha, kept=Kept(exif.tobytes()))
+    write_image(smooth(), tmp_path / f"a.{suffix}", alpha, metadata=ImageMetadata(exif.tobytes()))
     original = read_original(tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}")
-    first = original.picture.deep
+    first = original.deep
     assert first is not None
     assert len(np.unique(first[:, :, 0])) > 1000
     assert np.abs(first.astype(int) - smooth()).max() <= 8 * 64
-    original.write(first, tmp_path / f"b.{suffix}")
+    original.write_copy(first, tmp_path / f"b.{suffix}")
     second = open_picture(tmp_path / f"b.{suffix}", deep=True)
     assert second.deep is not None
     assert second.alpha is not None
     assert np.abs(second.deep.astype(int) - smooth()).max() <= 8 * 64
     assert distance(second.alpha, alpha) <= 2
-    assert b"Maker" in second.kept.exif
+    assert b"Maker" in second.metadata.exif
     # What Pillow makes of it, which has never more than 8 bits.
     with Image.open(tmp_path / f"b.{suffix}") as image:
         assert np.abs(np.asarray(image)[:, :, :3].astype(int) - reduced(smooth())).max() <= 3
@@ -292,12 +290,12 @@ def test_a_cut_or_lying_file_of_16_bits_is_one_line(kind: str) -> None:
 @pytest.mark.parametrize("suffix", ["ppm", "jp2", "avif", "heic"])
 def test_16_bits_on_disk_become_the_same_file_as_in_memory(tmp_path: Path, suffix: str) -> None:
     alpha = Image.linear_gradient("L").resize((1200, 24))
-    disk, opacity = Raster((1200, 24), dtype=np.uint16), Raster.of(alpha)
+    disk, opacity = DiskImage((1200, 24), dtype=np.uint16), DiskImage.of(alpha)
     disk.write(0, 0, smooth())
     write_image(smooth(), tmp_path / f"a.{suffix}", alpha)
     write_image(disk, tmp_path / f"b.{suffix}", opacity)
     assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-    found = open_large(tmp_path / f"a.{suffix}", deep=True, room=1e9).rgb
+    found = open_on_disk(tmp_path / f"a.{suffix}", deep=True, room=1e9).rgb
     expected = open_picture(tmp_path / f"a.{suffix}", deep=True).deep
     assert expected is not None
     assert np.array_equal(found.read((0, 0, 1200, 24)), expected)
@@ -352,7 +350,7 @@ def test_opacity_and_gray_go_with_16_bits(tmp_path: Path) -> None:
 def test_every_orientation_of_16_bits_comes_out_upright_as_of_8(orientation: int, format: str) -> None:
     exif = Image.Exif()
     exif[TAGS.Orientation] = orientation
-    picture = open_picture(io.BytesIO(encode_deep(fine(), None, format, Kept(exif.tobytes()))), deep=True)
+    picture = open_picture(io.BytesIO(encode_deep(fine(), None, format, ImageMetadata(exif.tobytes()))), deep=True)
     assert picture.deep is not None
     assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(picture.deep)).max() <= 1
     assert picture.rgb.size == ((30, 40) if 5 <= orientation <= 8 else (40, 30))
@@ -390,24 +388,24 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
     write_image(fine(), tmp_path / "a.avif")
     for module in (deep, jpeg2000):
         monkeypatch.setattr(module, "HAS_CODECS", False)
-    monkeypatch.setattr(copies, "DEEP", ("PNG", "TIFF", "PPM", "HEIF"))
+    monkeypatch.setattr(formats, "DEEP", ("PNG", "TIFF", "PPM", "HEIF"))
     monkeypatch.setattr(deep, "_told", threading.Lock())
     (tmp_path / "a.png").write_bytes(encoded("png", fine()))
     (tmp_path / "a.ppm").write_bytes(encoded("ppm", fine()))
     (tmp_path / "gray.png").write_bytes(encoded("png", fine(1)[:, :, 0]))
     # Nothing is lost: what reads these is there, and a JPEG has 8 bits.
     for name, target in (("a.ppm", "b.png"), ("gray.png", "b.tif"), ("a.png", "b.jpg")):
-        assert (read_original(tmp_path / name, tmp_path / target).picture.deep is None) == (target == "b.jpg")
+        assert (read_original(tmp_path / name, tmp_path / target).deep is None) == (target == "b.jpg")
     assert capsys.readouterr().err == ""
     for name in ("a.png", "a.avif", "a.png"):
-        picture = read_original(tmp_path / name, tmp_path / f"b{name[1:]}").picture
+        picture = read_original(tmp_path / name, tmp_path / f"b{name[1:]}")
         assert (picture.deep, picture.reduced) == (None, True)
         assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(fine())).max() <= (9 if name == "a.avif" else 1)
     line = f"has more than 8 bits of each color, and its copy has 8; to keep them: {how_to_install('formats')}"
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     # On disk, it is said as well; and Pillow makes black of what is white in JPEG 2000.
     monkeypatch.setattr(deep, "_told", threading.Lock())
-    assert open_large(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
+    assert open_on_disk(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     with pytest.raises(
         ImageError, match=r"of 16 bits, which needs the package imagecodecs; uv pip install -e '.*\[formats\]'"
@@ -465,7 +463,7 @@ def test_a_raw_file_is_developed_with_16_bits(tmp_path: Path, monkeypatch: pytes
     assert np.ptp(bright) < 12
     assert (bright > dark + 50).all()
     exif = Image.Exif()
-    exif.load(picture.kept.exif)
+    exif.load(picture.metadata.exif)
     assert exif[TAGS.Make] == "Maker"
     (tmp_path / "cut.dng").write_bytes((tmp_path / "a.dng").read_bytes()[:300])
     with pytest.raises(ImageError, match=r"cut\.dng: not a readable picture \("):
@@ -477,4 +475,4 @@ def test_a_raw_file_is_developed_with_16_bits(tmp_path: Path, monkeypatch: pytes
 
 def test_nothing_kept_is_nothing_written() -> None:
     assert all(NOTHING.options(format) == {} for format in FORMATS.values())
-    assert kept.Kept.of(gradient()) == NOTHING
+    assert ImageMetadata.of(gradient()) == NOTHING

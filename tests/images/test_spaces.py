@@ -16,10 +16,8 @@ from PIL import Image, ImageCms
 from fast_style.errors import ImageError
 from fast_style.images import notes
 from fast_style.images.boxes import box
-from fast_style.images.copies import read_original
-from fast_style.images.gain_maps import has_gain_map
-from fast_style.images.large import open_large
-from fast_style.images.picture import Picture, open_picture
+from fast_style.images.opening import has_gain_map
+from fast_style.images.picture import Picture, open_on_disk, open_picture, read_original
 from fast_style.images.spaces import PRIMARIES, Space, numbered, to_linear_srgb
 
 COLOR = (200, 120, 60)
@@ -169,7 +167,7 @@ def test_chunks_that_are_too_short_say_nothing(tmp_path: Path) -> None:
         for length in range(4):
             assert color_of(png({name: bytes(length)}))[0] == [*COLOR]
     (tmp_path / "a.png").write_bytes(png({b"gAMA": b"\0"}))
-    assert open_large(tmp_path / "a.png", deep=True, room=1e9).rgb.read((0, 0, 1, 1)).tolist() == [[[*COLOR]]]
+    assert open_on_disk(tmp_path / "a.png", deep=True, room=1e9).rgb.read((0, 0, 1, 1)).tolist() == [[[*COLOR]]]
 
 
 @pytest.mark.parametrize(("primaries", "transfer"), [(3, 13), (1, 3), (200, 200)])
@@ -203,7 +201,7 @@ def test_nclx_in_avif_and_heic(tmp_path: Path, primaries: int, transfer: int, ex
         )
     )
     (tmp_path / "a.avif").write_bytes(deep)
-    picture, large = open_picture(tmp_path / "a.avif", deep=True), open_large(tmp_path / "a.avif", True, 1e9)
+    picture, large = open_picture(tmp_path / "a.avif", deep=True), open_on_disk(tmp_path / "a.avif", True, 1e9)
     assert picture.deep is not None
     assert np.array_equal(picture.deep, large.rgb.read((0, 0, 64, 64)))
     if expected is not None:

@@ -15,10 +15,8 @@ from small_networks import varied
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import ImageError
 from fast_style.images import notes, tiff
-from fast_style.images.copies import read_original
-from fast_style.images.large import open_large
 from fast_style.images.opening import open_image
-from fast_style.images.picture import Picture, open_picture
+from fast_style.images.picture import Picture, open_on_disk, open_picture, read_original
 from fast_style.networks import LightNet
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.stylizer import Stylizer
@@ -77,7 +75,7 @@ def file_of(data: bytes, tags: Mapping[int, Sequence[int]], order: str = "<") ->
 def require(path: Path, expected: NDArray[np.float64], alpha: NDArray[np.float64] | None = None) -> Picture:
     """The picture of a file, which is as expected, with 8 bits, with 16 and on disk; where it is hardly clear."""
     picture = open_picture(path, deep=True)
-    large = open_large(path, deep=True, room=PLENTY)
+    large = open_on_disk(path, deep=True, room=PLENTY)
     expected = expected if expected.ndim == 3 else np.stack([expected] * 3, axis=2)
     seen = np.full(expected.shape[:2], True) if alpha is None else alpha > 60
     on_disk = large.rgb.read((0, 0, *large.rgb.size)) / (257 if large.rgb.white == 65535 else 1)
@@ -296,7 +294,8 @@ def test_without_strength_the_picture_comes_back(tmp_path: Path, in_tiles: bool)
         tmp_path / "a.tif", numbers(255 - levels()[:, :, 0], "u2"), photometric="miniswhite", metadata=None
     )
     if in_tiles:
-        stylizer.giants.file(tmp_path / "a.tif", tmp_path / "b.tif", [np.ones(1, np.float32)], Controls(strength=0))
+        row = np.ones(1, np.float32)
+        stylizer.tiling.stylize_file(tmp_path / "a.tif", tmp_path / "b.tif", [row], Controls(strength=0))
     else:
         stylizer.stylize_file(tmp_path / "a.tif", tmp_path / "b.tif", strength=0)
     found = tifffile.imread(tmp_path / "b.tif")

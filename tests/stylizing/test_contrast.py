@@ -9,10 +9,10 @@ from small_networks import varied
 from torch import Tensor
 
 from fast_style.backends.pytorch import TorchBackend
-from fast_style.images.rasters import Box
+from fast_style.images.disk_image import Box
 from fast_style.networks import BalancedNet
-from fast_style.stylizing.contrast import CONTENT, calmed, calmed_parts
-from fast_style.stylizing.large_images import Giants
+from fast_style.stylizing.contrast import CONTENT, blend_by_contrast, blend_parts_by_contrast
+from fast_style.stylizing.memory_budget import MemoryBudget
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.zoo.network_file import Metadata
 
@@ -88,8 +88,8 @@ def test_each_picture_of_a_batch_is_judged_alone(stylizer: Stylizer) -> None:
 
 def test_arrays_of_numpy_and_of_torch_are_calmed_alike() -> None:
     images, made = 0.05 * photograph(), torch.rand(1, 3, 96, 128)
-    found: NDArray[np.float32] = calmed(images.numpy(), made.numpy().copy())
-    torch.testing.assert_close(torch.from_numpy(found), calmed(images, made.clone()))
+    found: NDArray[np.float32] = blend_by_contrast(images.numpy(), made.numpy().copy())
+    torch.testing.assert_close(torch.from_numpy(found), blend_by_contrast(images, made.clone()))
 
 
 @pytest.mark.parametrize("light", [0.0, 0.06, 1.0])
@@ -99,7 +99,7 @@ def test_in_parts_it_is_what_it_is_as_a_whole(monkeypatch: pytest.MonkeyPatch, l
     images = light * photograph()
     images[..., 64:] = light
     made = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
-    expected, found = calmed(images, made.clone()), torch.zeros(1, 3, 96, 128)
+    expected, found = blend_by_contrast(images, made.clone()), torch.zeros(1, 3, 96, 128)
 
     def read(box: Box) -> Tensor:
         left, top, right, bottom = box
@@ -109,7 +109,7 @@ def test_in_parts_it_is_what_it_is_as_a_whole(monkeypatch: pytest.MonkeyPatch, l
         left, top, right, bottom = box
         found[:, :, top:bottom, left:right] = tile
 
-    take = calmed_parts(read, write, (128, 96))
+    take = blend_parts_by_contrast(read, write, (128, 96))
     for box in ((0, 0, 70, 96), (70, 0, 128, 96)):
         take(box, made[:, :, box[1] : box[3], box[0] : box[2]])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
@@ -119,8 +119,8 @@ def test_in_parts_it_is_what_it_is_as_a_whole(monkeypatch: pytest.MonkeyPatch, l
 def test_what_does_not_fit_into_memory_stays_calm_too(stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
     faint = photograph(300, 320) * (0.6 * CONTENT / 0.2)
     expected = stylizer(faint)
-    monkeypatch.setattr("fast_style.stylizing.large_images._SMALL", 0)
-    monkeypatch.setattr(Giants, "_room", lambda self: 256**2 * (stylizer.backend.bytes_per_pixel() + 15))
+    monkeypatch.setattr("fast_style.stylizing.memory_budget._SMALL", 0)
+    monkeypatch.setattr(MemoryBudget, "left", lambda self: 256**2 * (stylizer.backend.bytes_per_pixel() + 15))
     assert (stylizer(faint) - expected).abs().max() < 2 / 255
     page = Image.new("RGB", (320, 300), (250, 240, 230))
     assert stylizer(page).tobytes() == page.tobytes()

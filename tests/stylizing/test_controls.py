@@ -19,7 +19,7 @@ from fast_style.errors import ConfigError, ImageError
 from fast_style.networks import LightNet
 from fast_style.stylizing.colors import blurred, color_transfer, joined, light, recolored
 from fast_style.stylizing.controls import PRESERVE_COLOR, Controls, Settings
-from fast_style.stylizing.finish import REACH, finished, grain
+from fast_style.stylizing.effects import REACH, apply_effects, grain
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.zoo.saving import Metadata
 
@@ -286,12 +286,12 @@ def test_sharpening_raises_edges_and_leaves_flat_ground_and_color(photograph: to
     flat = torch.full((1, 3, 20, 20), 0.4)
     flat[:, :, :, 10:] = 0.6
     cover = torch.ones(1, 1, 1, 1)
-    sharp = finished(flat, flat, cover, Controls(sharpen=1), torch.from_numpy)
+    sharp = apply_effects(flat, flat, cover, Controls(sharpen=1), torch.from_numpy)
     torch.testing.assert_close(sharp[..., :7], flat[..., :7])
     torch.testing.assert_close(sharp[..., 13:], flat[..., 13:])
     assert sharp[0, 0, 5, 9] < 0.4
     assert sharp[0, 0, 5, 10] > 0.6
-    result = finished(photograph, photograph, cover, Controls(sharpen=0.3), torch.from_numpy)
+    result = apply_effects(photograph, photograph, cover, Controls(sharpen=0.3), torch.from_numpy)
     torch.testing.assert_close(result - light(result), photograph - light(photograph), atol=1e-5, rtol=0)
 
 
@@ -313,11 +313,11 @@ def test_grain_is_of_the_seed_and_of_nothing_else(stylizer: Stylizer, photograph
     assert noise.std() == pytest.approx(1, abs=0.02)
     assert np.array_equal(grain(1, 120, 50, 400), noise[:, :, 120:170])
     gray = torch.full((2, 3, 51, 64), 0.5)
-    result = finished(gray, gray, torch.ones(1, 1, 1, 1), Controls(grain=1, seed=1), torch.from_numpy)
+    result = apply_effects(gray, gray, torch.ones(1, 1, 1, 1), Controls(grain=1, seed=1), torch.from_numpy)
     assert torch.equal(result[0], result[1])
     assert torch.equal(result[:, 0], result[:, 2])
     ends = torch.stack([torch.zeros(3, 51, 64), torch.ones(3, 51, 64)])
-    result = finished(ends, ends, torch.ones(1, 1, 1, 1), Controls(grain=1, seed=1), torch.from_numpy)
+    result = apply_effects(ends, ends, torch.ones(1, 1, 1, 1), Controls(grain=1, seed=1), torch.from_numpy)
     assert torch.equal(result, ends)
 
 
@@ -335,13 +335,13 @@ def test_strips_are_finished_as_the_whole_is(stylizer: Stylizer, photograph: tor
     stylized = stylizer(photograph, "stars")
     cover = torch.from_numpy(controls.cover(51, 64))
     place = stylizer.backend.place
-    whole = finished(photograph, stylized, cover, controls, place)
+    whole = apply_effects(photograph, stylized, cover, controls, place)
     transfer = color_transfer(stylized, photograph, cover)
     strips = []
     for first, last in ((0, 20), (20, 37), (37, 51)):
         top, bottom = max(0, first - REACH), min(51, last + REACH)
         images, drawn, shown = (part[:, :, top:bottom] for part in (photograph, stylized, cover))
-        strip = finished(images, drawn, shown, controls, place, top, transfer)
+        strip = apply_effects(images, drawn, shown, controls, place, top, transfer)
         strips.append(strip[:, :, first - top : last - top])
     torch.testing.assert_close(torch.cat(strips, 2), whole, atol=1e-6, rtol=0)
 

@@ -1,6 +1,5 @@
 """Pictures on disk: read, brought to another size, stylized and written in parts, and the same as in memory."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,19 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from small_networks import varied
 
-import fast_style.stylizing.large_images
+import fast_style.stylizing.memory_budget
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import ImageError
-from fast_style.images import rasters
+from fast_style.images import disk_image
 from fast_style.images.deep import encode_deep, encode_tiff, reduced
-from fast_style.images.kept import NOTHING, Kept
-from fast_style.images.large import open_large, picture_size
-from fast_style.images.picture import open_picture, write_image
-from fast_style.images.rasters import Raster
+from fast_style.images.disk_image import DiskImage
+from fast_style.images.metadata import NOTHING, ImageMetadata
+from fast_style.images.opening import picture_size
+from fast_style.images.picture import open_on_disk, open_picture, write_image
 from fast_style.images.upright import upright, upright_part, upright_size
 from fast_style.networks import BalancedNet
 from fast_style.stylizing.controls import Controls
-from fast_style.stylizing.large_images import Giants
+from fast_style.stylizing.memory_budget import MemoryBudget
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.zoo.network_file import Metadata
 
@@ -35,7 +34,7 @@ PLENTY = 1e12
 @pytest.fixture(autouse=True)
 def narrow_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several strips of even a small picture."""
-    monkeypatch.setattr(rasters.Raster.strips, "__defaults__", (800,))
+    monkeypatch.setattr(disk_image.DiskImage.strips, "__defaults__", (800,))
 
 
 def levels(height: int = 61, width: int = 83, channels: int = 3, dtype: Any = np.uint8) -> NDArray[Any]:
@@ -45,8 +44,8 @@ def levels(height: int = 61, width: int = 83, channels: int = 3, dtype: Any = np
     return ((np.stack(planes, axis=2) + 3) / 6 * top).round().astype(dtype)
 
 
-def on_disk(pixels: NDArray[Any]) -> Raster:
-    raster = Raster((pixels.shape[1], pixels.shape[0]), pixels.shape[2], pixels.dtype)
+def on_disk(pixels: NDArray[Any]) -> DiskImage:
+    raster = DiskImage((pixels.shape[1], pixels.shape[0]), pixels.shape[2], pixels.dtype)
     raster.write(0, 0, pixels)
     return raster
 
@@ -60,7 +59,7 @@ def difference(a: Any, b: Any) -> int:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_written_in_parts_is_read_in_others(dtype: Any, channels: int) -> None:
     pixels = levels(channels=channels, dtype=dtype)
-    raster = Raster((83, 61), channels, dtype)
+    raster = DiskImage((83, 61), channels, dtype)
     for left, top in ((0, 0), (40, 0), (0, 30), (40, 30)):
         right, bottom = (left + 40 if left == 0 else 83), (top + 30 if top == 0 else 61)
         raster.write(left, top, pixels[top:bottom, left:right])
@@ -75,11 +74,11 @@ def test_what_is_written_in_parts_is_read_in_others(dtype: Any, channels: int) -
 def test_a_raster_is_resized_as_pillow_resizes_a_picture(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rasters, "_STRIP", 800)
-    monkeypatch.setattr(rasters, "_COLUMNS", 800)
+    monkeypatch.setattr(disk_image, "_STRIP", 800)
+    monkeypatch.setattr(disk_image, "_COLUMNS", 800)
     image = Image.fromarray(levels())
     expected = image.resize(size, Image.Resampling.LANCZOS)
-    assert difference(Raster.of(image).resized(size).image(), expected) == 0
+    assert difference(DiskImage.of(image).resized(size).image(), expected) == 0
     deep = on_disk(levels(dtype=np.uint16)).resized(size)
     # Pillow rounds 8 bits after the rows and after the columns.
     assert difference(deep.image(), expected) <= 2
@@ -93,10 +92,10 @@ def test_without_room_on_disk_one_line_says_where(
     with pytest.raises(
         ImageError, match=r"disk: no room for 0\.1 GB \(No space left on device\); set TMPDIR to a folder"
     ):
-        Raster((5000, 5000))
+        DiskImage((5000, 5000))
     monkeypatch.setenv("TMPDIR", "/nowhere")
     with pytest.raises(ImageError, match=r"^/nowhere: nothing can be written there \(No such file"):
-        Raster((5000, 5000))
+        DiskImage((5000, 5000))
 
 
 @pytest.mark.parametrize("orientation", range(1, 10))
@@ -127,7 +126,7 @@ def write_samples(folder: Path) -> None:
     image.quantize(9).save(folder / "palette.png", transparency=3)
     Image.fromarray(levels(channels=1)[:, :, 0]).save(folder / "gray.webp", lossless=True)
     deep = levels(dtype=np.uint16)
-    (folder / "deep.png").write_bytes(encode_deep(deep, None, "PNG", Kept(exif.tobytes())))
+    (folder / "deep.png").write_bytes(encode_deep(deep, None, "PNG", ImageMetadata(exif.tobytes())))
     clear_deep = np.concatenate([deep, levels(channels=1, dtype=np.uint16)], axis=2)
     (folder / "deep.tif").write_bytes(encode_tiff(clear_deep, NOTHING))
     Image.fromarray(levels(channels=1, dtype=np.uint16)[:, :, 0]).save(folder / "deep_gray.png")
@@ -144,19 +143,19 @@ SAMPLES = (
 def test_a_picture_is_on_disk_what_it_is_in_memory(tmp_path: Path, name: str) -> None:
     write_samples(tmp_path)
     picture = open_picture(tmp_path / name, deep=True)
-    large = open_large(tmp_path / name, deep=True, room=PLENTY)
+    large = open_on_disk(tmp_path / name, deep=True, room=PLENTY)
     assert sorted(picture_size(tmp_path / name) or ()) == sorted(picture.rgb.size)
     assert difference(large.rgb.image(), picture.rgb) <= (1 if picture.deep is not None else 0)
     assert (large.alpha is None) == (picture.alpha is None)
     if large.alpha is not None and picture.alpha is not None:
         assert difference(large.alpha.image(), picture.alpha) == 0
-    assert (large.format, large.kept, large.reduced) == (picture.format, picture.kept, False)
+    assert (large.format, large.metadata, large.reduced) == (picture.format, picture.metadata, False)
     assert (large.rgb.white == 65535) == (picture.deep is not None) == name.startswith("deep")
     if picture.deep is not None:
         assert difference(large.rgb.read((0, 0, *large.rgb.size)), picture.deep) == 0
     # Without room, or where nobody asks for more, there are 8 bits.
     for settings in ({"deep": True, "room": 1000.0}, {"deep": False, "room": PLENTY}):
-        few = open_large(tmp_path / name, **settings)  # type: ignore[arg-type]
+        few = open_on_disk(tmp_path / name, **settings)  # type: ignore[arg-type]
         assert (few.rgb.white, few.reduced) == (255, name.startswith("deep") and settings["deep"])
         assert difference(few.rgb.image(), picture.rgb) == 0
 
@@ -169,14 +168,14 @@ def test_a_raster_is_written_as_a_picture_is(tmp_path: Path, suffix: str, alpha:
     opacity = Image.linear_gradient("L").resize((83, 61)) if alpha else None
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "Maker"
-    kept = Kept(exif.tobytes(), (300.0, 300.0))
+    kept = ImageMetadata(exif.tobytes(), (300.0, 300.0))
     image = Image.fromarray(pixels) if dtype is np.uint8 else pixels
-    write_image(image, tmp_path / f"a.{suffix}", opacity, kept=kept)
-    write_image(on_disk(pixels), tmp_path / f"b.{suffix}", opacity and Raster.of(opacity), kept=kept)
+    write_image(image, tmp_path / f"a.{suffix}", opacity, metadata=kept)
+    write_image(on_disk(pixels), tmp_path / f"b.{suffix}", opacity and DiskImage.of(opacity), metadata=kept)
     a, b = (open_picture(tmp_path / f"{name}.{suffix}", deep=True) for name in "ab")
     # On white, the last bit is rounded in another way, and a JPEG makes more of it.
     assert difference(a.rgb, b.rgb) <= (4 if alpha and suffix in ("jpg", "bmp") else 0)
-    assert (a.kept, a.alpha is None, a.deep is None) == (b.kept, b.alpha is None, b.deep is None)
+    assert (a.metadata, a.alpha is None, a.deep is None) == (b.metadata, b.alpha is None, b.deep is None)
     if a.alpha is not None and b.alpha is not None:
         assert difference(a.alpha, b.alpha) == 0
     if a.deep is not None and b.deep is not None:
@@ -192,8 +191,8 @@ def stylizer() -> Stylizer:
 
 
 def too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_style.stylizing.large_images, "_SMALL", 0)
-    monkeypatch.setattr(Giants, "_room", lambda self: 0.0)
+    monkeypatch.setattr(fast_style.stylizing.memory_budget, "_SMALL", 0)
+    monkeypatch.setattr(MemoryBudget, "left", lambda self: 0.0)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +225,7 @@ def test_a_file_that_does_not_fit_becomes_what_it_does_whole(
     a, b = (open_picture(path, deep=True) for path in (whole, parts))
     # What a JPEG makes of two levels.
     assert difference(a.rgb, b.rgb) <= (8 if name.endswith("jpg") else 2)
-    assert (a.kept, a.format) == (b.kept, b.format)
+    assert (a.metadata, a.format) == (b.metadata, b.format)
     if a.alpha is not None and b.alpha is not None:
         assert difference(a.alpha, b.alpha) <= 1
     assert (a.deep is None) == (b.deep is None) == (not name.startswith("deep"))
@@ -239,7 +238,7 @@ def test_where_16_bits_do_not_fit_one_line_says_so(
 ) -> None:
     write_samples(tmp_path)
     too_large(monkeypatch)
-    monkeypatch.setattr("fast_style.stylizing.large_images.free_memory", lambda: 0.0)
+    monkeypatch.setattr("fast_style.stylizing.tiling.free_memory", lambda: 0.0)
     stylizer.stylize_file(tmp_path / "deep.png", tmp_path / "a.png")
     assert open_picture(tmp_path / "a.png", deep=True).deep is None
     assert capsys.readouterr().err == f"{tmp_path}/deep.png: no memory for 16 bits of each color; going on with 8\n"
@@ -251,17 +250,17 @@ def test_a_limit_counts_what_controls_and_reading_take(
     Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
     per_pixel = stylizer.backend.bytes_per_pixel()
     room = 400 * 300 * (per_pixel + 20)
-    monkeypatch.setattr(fast_style.stylizing.large_images, "_SMALL", 0)
-    monkeypatch.setattr(Giants, "_room", lambda self: room)
-    takes = stylizer.giants.takes
-    assert not takes(tmp_path / "a.png", None, Controls())
+    monkeypatch.setattr(fast_style.stylizing.memory_budget, "_SMALL", 0)
+    monkeypatch.setattr(MemoryBudget, "left", lambda self: room)
+    fits = stylizer.budget.fits_file
+    assert fits(tmp_path / "a.png", None, Controls())
     # The network is shown four times as many pixels, or there are two results and two masks at a time.
-    assert takes(tmp_path / "a.png", None, Controls(brush=0.5))
+    assert not fits(tmp_path / "a.png", None, Controls(brush=0.5))
     white = Image.new("L", (1, 1), 255)
-    assert takes(tmp_path / "a.png", None, Controls(masks={"a": white, "b": white}))
+    assert not fits(tmp_path / "a.png", None, Controls(masks={"a": white, "b": white}))
     # What becomes small is large before.
     room = 400 * 300 * 10.0
-    assert takes(tmp_path / "a.png", 60, Controls())
+    assert not fits(tmp_path / "a.png", 60, Controls())
 
 
 def test_a_limit_counts_what_it_takes_to_read_a_file(stylizer: Stylizer, tmp_path: Path) -> None:
@@ -279,7 +278,7 @@ def test_what_cannot_be_read_or_written_is_named_once(
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     too_large(monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr("fast_style.stylizing.large_images.open_large", lambda *_: pytest.fail("was read for nothing"))
+        patch.setattr("fast_style.stylizing.tiling.open_on_disk", lambda *_: pytest.fail("was read for nothing"))
         with pytest.raises(ImageError, match=r"none/a\.png: cannot be written \(there is no folder "):
             stylizer.stylize_file(tmp_path / "clear.png", tmp_path / "none" / "a.png")
         patch.setattr("os.access", lambda *_: False)
@@ -291,12 +290,20 @@ def test_what_cannot_be_read_or_written_is_named_once(
     assert not (tmp_path / "a.png").exists()
 
 
-def test_without_a_terminal_lines_tell_the_progress(
+def test_who_wants_it_is_told_the_progress_of_tiles(
     stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fast_style.stylizing.tile_progress._SECONDS_BETWEEN_LINES", -1)
+    told: list[tuple[int, int, int]] = []
+    watched = Stylizer(stylizer.backend, stylizer.metadata, progress=lambda *each: told.append(each))
+    watched(Image.fromarray(levels(300, 400)))
+    assert told == []
     too_large(monkeypatch)
+    watched(Image.fromarray(levels(300, 400)))
+    number, done, total = zip(*told, strict=True)
+    assert (number[0], done[0]) == (1, 1)
+    assert len(set(total)) == 1
+    assert list(number) == sorted(number)
+    assert done == tuple(range(1, total[0] + 1)) * number[-1]
+    # The library shows nothing by itself.
     stylizer(Image.fromarray(levels(300, 400)))
-    said = capsys.readouterr().err.splitlines()
-    assert all(re.fullmatch(r"pass \d: \d+ of \d+ tiles", line) for line in said)
-    assert said[0].startswith("pass 1: 1 of ")
+    assert capsys.readouterr() == ("", "")

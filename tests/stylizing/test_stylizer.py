@@ -15,7 +15,7 @@ from small_networks import varied
 import fast_style
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import CheckpointError, ConfigError, ImageError
-from fast_style.images.kept import Kept
+from fast_style.images.metadata import ImageMetadata
 from fast_style.images.picture import open_picture, write_image
 from fast_style.images.tensors import read_image, to_pil, to_tensor
 from fast_style.networks import BalancedNet, LightNet, ResidualNet
@@ -189,14 +189,14 @@ def test_16_bits_in_give_16_bits_out(stylizer: Stylizer, tmp_path: Path) -> None
     fine = np.stack([across * 1300 + down, down * 1900 + across, across * down * 7], axis=2).astype(np.uint16)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Nobody"
-    write_image(fine, tmp_path / "a.png", kept=Kept(exif.tobytes(), (300.0, 300.0)))
+    write_image(fine, tmp_path / "a.png", metadata=ImageMetadata(exif.tobytes(), (300.0, 300.0)))
     for name in ("b.png", "b.tif"):
         stylizer.stylize_file(tmp_path / "a.png", tmp_path / name, strength=0)
         copy = open_picture(tmp_path / name, deep=True)
         assert copy.deep is not None
         assert np.array_equal(copy.deep, fine)
-        assert b"Nobody" in copy.kept.exif
-        assert copy.kept.dpi == pytest.approx((300, 300), abs=0.1)
+        assert b"Nobody" in copy.metadata.exif
+        assert copy.metadata.dpi == pytest.approx((300, 300), abs=0.1)
         stylizer.stylize_file(tmp_path / "a.png", tmp_path / name, "waves")
         made = open_picture(tmp_path / name, deep=True).deep
         assert made is not None

@@ -14,14 +14,14 @@ from small_videos import picture, times_of, write_video
 
 from fast_style.errors import ConfigError, VideoError
 from fast_style.live.camera import VideoCamera
-from fast_style.video import VIDEO_SUFFIXES, VideoReport, stylize_video
-from fast_style.video.extras import fitting_suffix
-from fast_style.video.kinds import kind_of
+from fast_style.video import VIDEO_SUFFIXES, Report, stylize_video
+from fast_style.video.container_info import fitting_suffix
+from fast_style.video.file_kinds import kind_of
 from fast_style.video.opening import FORMATS
 from fast_style.video.reader import VideoReader
 from fast_style.video.timeline import Timeline
 
-Copy = Callable[..., VideoReport]
+Copy = Callable[..., Report]
 _MS = Fraction(1, 1000)
 
 
@@ -36,7 +36,7 @@ class Same:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    def copy(source: Any, target: str, **settings: Any) -> VideoReport:
+    def copy(source: Any, target: str, **settings: Any) -> Report:
         return stylize_video(Same(), source, tmp_path / target, temporal=0, **settings)  # type: ignore[arg-type]
 
     return copy

@@ -18,15 +18,15 @@ from PIL import Image
 from small_videos import Pixels, packets_of, picture, pixels_of, times_of, write_video
 
 from fast_style.cli import stylize_videos as videos
-from fast_style.cli.video_jobs import Job
 from fast_style.errors import ConfigError, FastStyleError, VideoError
 from fast_style.stylizing.controls import Controls
-from fast_style.video import VideoReport, stylize_video
+from fast_style.stylizing.jobs import Job
+from fast_style.video import Report, stylize_video
 from fast_style.video import writer as video_writer
 from fast_style.video.reader import VideoReader
 from fast_style.video.timeline import Timeline
 
-Copy = Callable[..., VideoReport]
+Copy = Callable[..., Report]
 
 #: What the script hands over.
 SETTINGS: dict[str, Any] = {"temporal": 0, "codec": None, "crf": None, "start": 0, "end": None, "fps": None}
@@ -43,7 +43,7 @@ class Same:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    def copy(source: Any, target: str, **settings: Any) -> VideoReport:
+    def copy(source: Any, target: str, **settings: Any) -> Report:
         return stylize_video(Same(), source, tmp_path / target, temporal=0, **settings)  # type: ignore[arg-type]
 
     return copy
@@ -98,7 +98,7 @@ def test_a_video_that_changes_its_size_keeps_the_first(copy: Copy, tmp_path: Pat
 def test_what_8_bits_cannot_hold_is_said(copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = write_video(tmp_path / "a.mkv", [picture(0)] * 2, codec="ffv1", options={}, pix_fmt="yuv420p10le")
     assert copy(deep, "b.mp4").notes == ["more than 8 bits of each color: 8 are kept"]
-    videos.stylize_videos(Same(), [(deep, tmp_path / "c.mp4")], Controls(), None, SETTINGS)  # type: ignore[arg-type]
+    videos.stylize_videos(Same(), [Job(deep, tmp_path / "c.mp4")], Controls(), None, SETTINGS)  # type: ignore[arg-type]
     assert capsys.readouterr().err.splitlines()[1:] == [f"{deep}: more than 8 bits of each color: 8 are kept"]
 
 
@@ -474,7 +474,7 @@ def test_a_video_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pyt
     write_video(tmp_path / "good.mp4", [picture(0)] * 3)
     settings = {**SETTINGS, "audio": "copy"}
     names = ("text.mp4", "empty.mp4", "loud.mp4", "good.mp4")
-    jobs: list[Job] = [(tmp_path / name, (tmp_path / name).with_suffix(".webm")) for name in names]
+    jobs = [Job(tmp_path / name, (tmp_path / name).with_suffix(".webm")) for name in names]
     with pytest.raises(VideoError, match=r"^3 of 4 videos failed; the others are done$"):
         videos.stylize_videos(Same(), jobs, Controls(), None, settings)  # type: ignore[arg-type]
     out, errors = capsys.readouterr()
@@ -489,10 +489,10 @@ def test_a_video_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pyt
 
 def test_ctrl_c_among_videos_says_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[Job] = [
-        (write_video(tmp_path / f"{name}.mp4", [picture(0)]), tmp_path / f"{name}.mkv") for name in "abc"
+        Job(write_video(tmp_path / f"{name}.mp4", [picture(0)]), tmp_path / f"{name}.mkv") for name in "abc"
     ]
 
-    def stopped(stylizer: Any, source: Path, *arguments: Any, **settings: Any) -> VideoReport:
+    def stopped(stylizer: Any, source: Path, *arguments: Any, **settings: Any) -> Report:
         if source.name == "b.mp4":
             raise KeyboardInterrupt("interrupted; b.part.mkv holds the first 7 frames")
         return stylize_video(stylizer, source, *arguments, **settings)
@@ -510,7 +510,7 @@ def test_a_full_disk_ends_the_work_on_all_videos(tmp_path: Path, small_disk: Cal
     frames = [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(20)]
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={})
     disk = small_disk("128k")
-    jobs: list[Job] = [(source, disk / f"{name}.mkv") for name in "bc"]
+    jobs = [Job(source, disk / f"{name}.mkv") for name in "bc"]
     with pytest.raises(
         VideoError, match=r"^the disk is full; 0 of 2 videos are done; resume=true goes on with the oth"
     ):

@@ -8,9 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,7 @@ from fast_style.cli.hydra_app import run
 from fast_style.errors import ConfigError, FastStyleError, VideoError
 from fast_style.networks import LightNet
 from fast_style.stylizing.stylizer import Stylizer, load
-from fast_style.system.pipeline import Stages, ahead
-from fast_style.video import VideoReport, stylize_video
+from fast_style.video import Report, stylize_video
 from fast_style.video.frames import Frame, Shape
 from fast_style.video.reader import VideoReader
 from fast_style.video.writer import VideoWriter
@@ -54,10 +52,10 @@ def stylizer(network: Path) -> Stylizer:
 
 
 @pytest.fixture
-def copy(stylizer: Stylizer) -> Callable[..., VideoReport]:
+def copy(stylizer: Stylizer) -> Callable[..., Report]:
     """Everything but the painting: with a strength of 0, a frame is left as it was to the last bit."""
 
-    def copy(source: Any, target: Path, **settings: Any) -> VideoReport:
+    def copy(source: Any, target: Path, **settings: Any) -> Report:
         return stylize_video(stylizer, source, target, strength=0, temporal=0, **settings)
 
     return copy
@@ -74,7 +72,7 @@ class Slow:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm"])
-def test_every_frame_keeps_its_time(copy: Callable[..., VideoReport], tmp_path: Path, suffix: str) -> None:
+def test_every_frame_keeps_its_time(copy: Callable[..., Report], tmp_path: Path, suffix: str) -> None:
     frames = [picture(index) for index in range(len(UNEVEN))]
     source = write_video(tmp_path / "a.mp4", frames, [3600 * time for time in UNEVEN], Fraction(1, 90_000))
     report = copy(source, tmp_path / f"b.{suffix}")
@@ -124,7 +122,7 @@ def test_frames_are_what_the_stylizer_makes_of_them(stylizer: Stylizer, tmp_path
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_sound_is_copied_bit_for_bit(copy: Callable[..., VideoReport], tmp_path: Path, suffix: str) -> None:
+def test_sound_is_copied_bit_for_bit(copy: Callable[..., Report], tmp_path: Path, suffix: str) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(index) for index in range(24)], sound=True)
     copy(source, tmp_path / f"b.{suffix}")
     before, after = packets_of(source, "audio"), packets_of(tmp_path / f"b.{suffix}", "audio")
@@ -137,7 +135,7 @@ def test_sound_is_copied_bit_for_bit(copy: Callable[..., VideoReport], tmp_path:
     assert max(abs(other - late - one) for (one, _), (other, _) in zip(before, after, strict=True)) <= Fraction(1, 2000)
 
 
-def test_subtitles_are_copied_bit_for_bit(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_subtitles_are_copied_bit_for_bit(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mkv", [picture(index) for index in range(24)], sound=True, subtitles=True)
     copy(source, tmp_path / "b.mkv")
     for kind in ("audio", "subtitle"):
@@ -155,7 +153,7 @@ def test_subtitles_are_copied_bit_for_bit(copy: Callable[..., VideoReport], tmp_
     ],
 )
 def test_a_turned_video_comes_out_upright(
-    copy: Callable[..., VideoReport], tmp_path: Path, turn: tuple[float, bool], upright: Callable[[Pixels], Pixels]
+    copy: Callable[..., Report], tmp_path: Path, turn: tuple[float, bool], upright: Callable[[Pixels], Pixels]
 ) -> None:
     corner = np.full((48, 64, 3), 30, np.uint8)
     corner[:16, :24] = (240, 240, 30)
@@ -205,7 +203,7 @@ COLORS = [(200, 40, 60), (30, 180, 70), (40, 60, 210), (128, 128, 128), (250, 24
     ],
 )
 def test_colors_look_as_before(
-    copy: Callable[..., VideoReport], tmp_path: Path, matrix: str, full: bool, pixel_format: str, tags: dict[str, Any]
+    copy: Callable[..., Report], tmp_path: Path, matrix: str, full: bool, pixel_format: str, tags: dict[str, Any]
 ) -> None:
     frames = [flat(color, matrix, full, pixel_format) for color in COLORS]
     lossless: dict[str, Any] = {"codec": "ffv1", "options": {}}
@@ -229,7 +227,7 @@ def plane_mean(plane: Any) -> float:
     return float(rows[:, : plane.width].mean())
 
 
-def test_high_dynamic_range_becomes_the_usual_one(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_high_dynamic_range_becomes_the_usual_one(copy: Callable[..., Report], tmp_path: Path) -> None:
     tags: dict[str, Any] = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
     # In PQ (SMPTE ST 2084) 0.58 is 203 nits, the white of a page.
     gray = [flat((148, 148, 148), "2020", False, "yuv420p10le")] * 2
@@ -242,7 +240,7 @@ def test_high_dynamic_range_becomes_the_usual_one(copy: Callable[..., VideoRepor
         assert plane_mean(frame.planes[0]) > 220
 
 
-def test_odd_sizes_are_kept_or_get_one_line_more(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_odd_sizes_are_kept_or_get_one_line_more(copy: Callable[..., Report], tmp_path: Path) -> None:
     frames = [picture(index, 65, 47) for index in range(2)]
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={})
     copy(source, tmp_path / "b.mp4")
@@ -255,7 +253,7 @@ def test_odd_sizes_are_kept_or_get_one_line_more(copy: Callable[..., VideoReport
     assert np.abs(even[47].astype(int) - even[46]).mean() < 4
 
 
-def test_size_is_the_long_side(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_size_is_the_long_side(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(0)] * 2, turn=(90, False), sample_aspect_ratio=Fraction(4, 3))
     copy(source, tmp_path / "b.mp4", size=128)
     with av.open(str(tmp_path / "b.mp4")) as container:
@@ -264,7 +262,7 @@ def test_size_is_the_long_side(copy: Callable[..., VideoReport], tmp_path: Path)
         assert (stream.width, stream.height, stream.sample_aspect_ratio) == (96, 128, Fraction(3, 4))
 
 
-def test_a_part_of_a_video_begins_at_0_with_its_sound(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_a_part_of_a_video_begins_at_0_with_its_sound(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(index) for index in range(24)], sound=True, gop_size=5)
     report = copy(source, tmp_path / "b.mp4", start=0.3, end=0.7)
     begin = Fraction(8, 25)
@@ -291,7 +289,7 @@ def test_a_part_looks_as_it_does_in_the_whole(shared: Path) -> None:
     part.close()
 
 
-def test_what_can_be_read_of_a_damaged_video_is_kept(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_what_can_be_read_of_a_damaged_video_is_kept(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mkv", [picture(index) for index in range(40)], gop_size=10)
     content = bytearray(source.read_bytes())
     middle = slice(len(content) // 2, len(content) // 2 + 400)
@@ -304,7 +302,7 @@ def test_what_can_be_read_of_a_damaged_video_is_kept(copy: Callable[..., VideoRe
     assert report.warning.endswith(f"; {report.frames} frames were read")
 
 
-def test_what_can_be_read_of_a_video_cut_short_is_kept(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_what_can_be_read_of_a_video_cut_short_is_kept(copy: Callable[..., Report], tmp_path: Path) -> None:
     # With the index in front, as for the web.
     with av.open(str(tmp_path / "a.mp4"), "w", container_options={"movflags": "faststart"}) as container:
         stream: Any = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
@@ -378,9 +376,7 @@ def test_a_failure_in_the_middle_keeps_what_there_is(tmp_path: Path) -> None:
     assert not (tmp_path / "b.mp4").exists()
 
 
-def test_a_full_disk_is_told(
-    copy: Callable[..., VideoReport], small_disk: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_full_disk_is_told(copy: Callable[..., Report], small_disk: Callable[[str], Path], tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     frames = [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(40)]
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={})
@@ -414,7 +410,7 @@ def shown(path: Path) -> list[tuple[int, Image.Image]]:
 @pytest.mark.parametrize("suffix", ["gif", "webp", "apng"])
 @pytest.mark.parametrize("source", ["gif", "webp", "png"])
 def test_animations_keep_times_and_opacity(
-    copy: Callable[..., VideoReport], tmp_path: Path, source: str, suffix: str
+    copy: Callable[..., Report], tmp_path: Path, source: str, suffix: str
 ) -> None:
     durations = [100, 40, 250, 70, 1000]
     options: dict[str, Any] = {"disposal": 2} if source == "gif" else {"lossless": True} if source == "webp" else {}
@@ -431,7 +427,7 @@ def test_animations_keep_times_and_opacity(
 @pytest.mark.parametrize("suffix", ["gif", "webp", "apng", "webm"])
 @pytest.mark.parametrize("clear", [(0, 1, 1), (1, 0, 1), (1, 1, 1)])
 def test_opacity_may_come_and_go(
-    copy: Callable[..., VideoReport], tmp_path: Path, suffix: str, clear: tuple[int, ...]
+    copy: Callable[..., Report], tmp_path: Path, suffix: str, clear: tuple[int, ...]
 ) -> None:
     generator = np.random.default_rng(2)
     opacity = np.full((80, 96), 255, np.uint8)
@@ -452,7 +448,7 @@ def test_opacity_may_come_and_go(
 
 @pytest.mark.parametrize(("suffix", "longest"), [("gif", 655.35), ("apng", 65.535)])
 def test_what_stands_for_longer_than_an_animation_can_say_is_refused(
-    copy: Callable[..., VideoReport], tmp_path: Path, suffix: str, longest: float
+    copy: Callable[..., Report], tmp_path: Path, suffix: str, longest: float
 ) -> None:
     for index in range(2):
         Image.fromarray(picture(index)).save(tmp_path / f"{index}.png")
@@ -473,7 +469,7 @@ def test_an_apng_in_a_folder_is_a_video_as_a_gif_is(call: Callable[..., tuple[li
         assert [duration for duration, _ in shown(tmp_path / "out" / name)] == [100, 200]
 
 
-def test_places_may_be_text(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_places_may_be_text(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(index) for index in range(3)])
     assert copy(str(source), str(tmp_path / "f_*.png")).frames == 3
     assert copy([str(file) for file in sorted(tmp_path.glob("f_*.png"))], str(tmp_path / "b.mp4")).frames == 3
@@ -503,7 +499,7 @@ def test_grain_may_begin_with_the_last_seed_there_is(stylizer: Stylizer, tmp_pat
 
 
 def test_what_is_not_there_is_not_said_to_remain(
-    copy: Callable[..., VideoReport], tmp_path: Path, small_disk: Callable[[str], Path]
+    copy: Callable[..., Report], tmp_path: Path, small_disk: Callable[[str], Path]
 ) -> None:
     noise = np.random.default_rng(0)
     source = write_video(tmp_path / "a.mkv", [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(20)])
@@ -512,7 +508,7 @@ def test_what_is_not_there_is_not_said_to_remain(
 
 
 @pytest.mark.parametrize("loop", [0, 1, 3])
-def test_an_animation_is_played_as_often_as_before(copy: Callable[..., VideoReport], tmp_path: Path, loop: int) -> None:
+def test_an_animation_is_played_as_often_as_before(copy: Callable[..., Report], tmp_path: Path, loop: int) -> None:
     source = animation(tmp_path / "a.png", [100, 100], loop=loop)
     copy(source, tmp_path / "b.gif")
     with Image.open(tmp_path / "b.gif") as image:
@@ -520,9 +516,7 @@ def test_an_animation_is_played_as_often_as_before(copy: Callable[..., VideoRepo
         assert image.info.get("loop", 1) == loop
 
 
-def test_an_animation_becomes_a_video_and_a_video_an_animation(
-    copy: Callable[..., VideoReport], tmp_path: Path
-) -> None:
+def test_an_animation_becomes_a_video_and_a_video_an_animation(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = animation(tmp_path / "a.gif", [100, 40, 250, 70])
     copy(source, tmp_path / "b.mp4")
     assert times_of(tmp_path / "b.mp4") == [Fraction(time, 1000) for time in (0, 100, 140, 390)]
@@ -530,7 +524,7 @@ def test_an_animation_becomes_a_video_and_a_video_an_animation(
     assert [duration for duration, _ in shown(tmp_path / "c.webp")][:3] == [100, 40, 250]
 
 
-def test_a_gif_of_a_fast_video_keeps_its_pace(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_a_gif_of_a_fast_video_keeps_its_pace(copy: Callable[..., Report], tmp_path: Path) -> None:
     frames = [picture(5 * index) for index in range(60)]
     source = write_video(tmp_path / "a.mp4", frames, unit=Fraction(1, 60))
     copy(source, tmp_path / "b.gif")
@@ -540,7 +534,7 @@ def test_a_gif_of_a_fast_video_keeps_its_pace(copy: Callable[..., VideoReport], 
     assert sum(durations) == pytest.approx(1000, abs=30)
 
 
-def test_a_video_becomes_pictures_and_pictures_a_video(copy: Callable[..., VideoReport], tmp_path: Path) -> None:
+def test_a_video_becomes_pictures_and_pictures_a_video(copy: Callable[..., Report], tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(index) for index in range(5)])
     (tmp_path / "frames").mkdir()
     copy(source, tmp_path / "frames" / "*.png")
@@ -624,50 +618,6 @@ def test_each_frame_has_grain_of_its_own(stylizer: Stylizer, tmp_path: Path) -> 
     stylize_video(stylizer, source, tmp_path / "b.mkv", temporal=0, codec="ffv1", grain=1.0)
     first, second = (frame.astype(float) - frame.mean() for frame in pixels_of(tmp_path / "b.mkv"))
     assert abs((first * second).mean()) < 0.5 * (first**2).mean()
-
-
-def test_stages_work_at_the_same_time() -> None:
-    second_read = threading.Event()
-
-    def read() -> Iterator[int]:
-        yield 0
-        second_read.set()
-        yield 1
-
-    def paint(number: int) -> int:
-        # With one thread for both this would wait for ever.
-        assert second_read.wait(timeout=60)
-        return 10 * number
-
-    stages = Stages()
-    assert list(stages.then("paint", paint, stages.first("read", read()))) == [0, 10]
-    assert list(stages.busy) == ["read", "paint"]
-
-
-def test_an_error_comes_out_where_the_item_is_missing() -> None:
-    def read() -> Iterator[int]:
-        yield 1
-        raise ValueError("broken")
-
-    items = ahead(read())
-    assert next(items) == 1
-    with pytest.raises(ValueError, match="broken"):
-        next(items)
-
-
-def test_who_stops_taking_ends_the_work() -> None:
-    closed = threading.Event()
-
-    def read() -> Iterator[int]:
-        try:
-            yield from range(10**9)
-        finally:
-            closed.set()
-
-    items = ahead(read())
-    assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
-    items.close()
-    assert closed.is_set()
 
 
 @pytest.fixture

@@ -9,11 +9,70 @@ from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 
 from fast_style.errors import VideoError
-from fast_style.video.converted import ConvertedSound, ConvertedText, refusal
-from fast_style.video.extras import can_hold, codec_of, name_of
-from fast_style.video.frames import AS_USUAL, CONTAINERS, Besides
-from fast_style.video.lines import UNIT, Lines
+from fast_style.video.container_info import can_hold, codec_of, name_of
+from fast_style.video.converted_streams import ConvertedSound, ConvertedText, refusal
+from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
 from fast_style.video.reader import VideoReader
+
+#: In seconds. FFmpeg compares the times of subtitles with those of other streams as if all had one unit, and where its
+#: own guess ends a line that lasts, the program ends. In one finer than theirs it never guesses.
+UNIT = Fraction(1, 1_000_000)
+_MOMENT = 1000
+_NOTHING = b"\0\0"
+
+
+class Mp4Subtitles:
+    """Puts an empty line wherever there is none, and lets the last end where the video does."""
+
+    def __init__(self) -> None:
+        self._held: Any = None
+        self._reached = 0
+
+    def __call__(self, packet: Any) -> list[Any]:
+        """Return what is complete once this line is there; it is held until the next."""
+        begins, ends = (round(each * packet.time_base / UNIT) for each in (packet.pts, packet.pts + packet.duration))
+        begins = max(begins, 0)
+        ready = self._until(begins)
+        packet.time_base = UNIT
+        packet.pts = packet.dts = max(begins, self._reached)
+        packet.duration = max(ends - packet.pts, 1)
+        self._held = packet
+        return ready
+
+    def finish(self, length: Fraction) -> list[Any]:
+        """Return what is left of a video of some seconds."""
+        # Behind the last, FFmpeg puts an empty line as long as the one before it.
+        last = round(length / UNIT) - 2 * _MOMENT
+        if self._held is None and not self._reached:
+            return []
+        ready = self._until(max(last, self._begun + 1))
+        return [*ready, self._nothing(self._reached, self._reached + _MOMENT)]
+
+    @property
+    def _begun(self) -> int:
+        return self._reached if self._held is None else int(self._held.pts)
+
+    def _until(self, moment: int) -> list[Any]:
+        """Return what is seen until a moment."""
+        ready = []
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.duration = max(1, min(held.duration, moment - held.pts))
+            self._reached = held.pts + held.duration
+            ready.append(held)
+        if moment > self._reached:
+            ready.append(self._nothing(self._reached, moment))
+            self._reached = moment
+        return ready
+
+    @staticmethod
+    def _nothing(begins: int, ends: int) -> Any:
+        packet: Any = av.Packet(_NOTHING)
+        packet.time_base = UNIT
+        packet.pts = packet.dts = begins
+        packet.duration = ends - begins
+        return packet
+
 
 _CONVERT: dict[str, type[ConvertedSound | ConvertedText]] = {"audio": ConvertedSound, "subtitle": ConvertedText}
 
@@ -25,7 +84,7 @@ class CopiedStreams:
         path: what messages call the video.
         container: the video.
         source: the other.
-        besides: what becomes of sound and subtitles.
+        modes: what becomes of sound and subtitles.
 
     Attributes:
         left_out: what such a file cannot hold, each in a few words.
@@ -36,22 +95,22 @@ class CopiedStreams:
     """
 
     def __init__(
-        self, path: Path, container: OutputContainer, source: VideoReader, besides: Besides = AS_USUAL
+        self, path: Path, container: OutputContainer, source: VideoReader, modes: StreamModes = AS_USUAL
     ) -> None:
-        self._path, self._container, self._source, self._besides = path, container, source, besides
+        self._path, self._container, self._source, self._modes = path, container, source, modes
         self._filters: dict[int, BitStreamFilterContext] = {}
         self._latest: dict[int, int] = {}
         self.left_out: list[str] = []
         self.notes: list[str] = []
         self._copies: dict[int, Any] = {}
-        self._lines: dict[int, Lines] = {}
+        self._subtitles: dict[int, Mp4Subtitles] = {}
         self._converted: dict[int, ConvertedSound | ConvertedText] = {}
-        for other in (*source.others, *source.extras.attachments):
+        for other in (*source.others, *source.info.attachments):
             self._take(other)
         for index, copy in self._copies.items():
             if container.format.name in ("mp4", "mov") and codec_of(copy) == "mov_text":
                 copy.time_base = UNIT
-                self._lines[index] = Lines()
+                self._subtitles[index] = Mp4Subtitles()
 
     def __call__(self, packets: tuple[Any, ...]) -> None:
         """Write packets of the other video."""
@@ -69,15 +128,15 @@ class CopiedStreams:
                 ready = self._converted[index](packet)
             else:
                 ready = self._filters[index].filter(packet) if index in self._filters else [packet]
-            if index in self._lines:
-                ready = [each for line in ready for each in self._lines[index](line)]
+            if index in self._subtitles:
+                ready = [each for line in ready for each in self._subtitles[index](line)]
             self._mux(index, ready)
 
     def finish(self, length: Fraction) -> None:
         """Write what is still held, for a video of some seconds."""
         for index, convert in self._converted.items():
             self._mux(index, convert(None))
-        for index, lines in self._lines.items():
+        for index, lines in self._subtitles.items():
             self._mux(index, lines.finish(length))
 
     def _mux(self, index: int, packets: list[Any]) -> None:
@@ -103,7 +162,7 @@ class CopiedStreams:
     def _take(self, other: Any) -> None:
         """Decide what becomes of a stream."""
         holds = can_hold(self._container.format.name, other)
-        how = self._besides.how(other.type)
+        how = self._modes.how(other.type)
         if how == "none":
             return
         why = refusal(other) if other.type in _CONVERT else None

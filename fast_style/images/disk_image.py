@@ -28,7 +28,7 @@ def scratch_folder() -> str:
     return os.environ.get("TMPDIR") or usual
 
 
-class Raster:
+class DiskImage:
     """A picture on disk, written and read in parts, in a file that nobody else sees and that ends with the program.
 
     The file lies in the `scratch_folder`.
@@ -61,7 +61,7 @@ class Raster:
             ) from None
 
     @classmethod
-    def of(cls, image: Image.Image) -> "Raster":
+    def of(cls, image: Image.Image) -> "DiskImage":
         """Put an image of mode RGB or L on disk."""
         raster = cls(image.size, len(image.getbands()))
         for top, bottom in raster.strips():
@@ -114,15 +114,15 @@ class Raster:
         except OSError as error:
             raise ImageError(f"{scratch_folder()}: cannot be written ({error.strerror})") from None
 
-    def resized(self, size: tuple[int, int]) -> "Raster":
+    def resized(self, size: tuple[int, int]) -> "DiskImage":
         """Return the picture at another size, to the last bit as Pillow's Lanczos filter makes it."""
         width, height = size
         # Across and then down, as Pillow does it, and in parts that are whole along the way: in others, a pixel here
         # and there would be rounded to the next level, of which the network makes twenty.
-        wide = Raster((width, self.size[1]), self.channels, np.uint8 if self.white == 255 else np.float32)
+        wide = DiskImage((width, self.size[1]), self.channels, np.uint8 if self.white == 255 else np.float32)
         for top, bottom in self.strips(_STRIP * self.size[0] // max(width, self.size[0])):
             wide.write(0, top, _resized(self.read((0, top, self.size[0], bottom)), (width, bottom - top)))
-        made = Raster(size, self.channels, self.dtype)
+        made = DiskImage(size, self.channels, self.dtype)
         step = max(1, _COLUMNS // max(height, self.size[1]))
         for left in range(0, width, step):
             right = min(left + step, width)

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from fast_style.errors import VideoError
 from fast_style.system.text import printable
-from fast_style.video.frames import AS_USUAL, CONTAINERS, Besides
+from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
 from fast_style.video.opening import open_video
 
 # In which order they are tried, where nobody has chosen.
@@ -23,8 +23,8 @@ _OWN = ("major_brand", "minor_version", "compatible_brands", "encoder", "timecod
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
 
 
-class Extras:
-    """What a video holds besides.
+class ContainerInfo:
+    """What a video holds modes.
 
     Args:
         container: the video.
@@ -104,7 +104,7 @@ def can_hold(container: str, stream: Any) -> bool:
     return True
 
 
-def fitting_suffix(path: Path, besides: Besides = AS_USUAL) -> str:
+def fitting_suffix(path: Path, modes: StreamModes = AS_USUAL) -> str:
     """Return how the name of a copy of a video should end, so that it can hold the sound and subtitles of that video.
 
     That is as its own, .mp4, .mkv or .mov, whichever is the first to hold all that is to be copied, or else the most.
@@ -113,7 +113,7 @@ def fitting_suffix(path: Path, besides: Besides = AS_USUAL) -> str:
     suffixes = list(dict.fromkeys([*([own] if own in CONTAINERS else []), *_CHOICE]))
     try:
         with open_video(path) as container:
-            others = [each for each in container.streams if besides.how(each.type) in ("auto", "copy")]
+            others = [each for each in container.streams if modes.how(each.type) in ("auto", "copy")]
             others = [each for each in others if each.type in ("audio", "subtitle")]
             held = {suffix: sum(_suits(suffix, each) for each in others) for suffix in suffixes}
     except VideoError:  # What is wrong with it is said when it is read.

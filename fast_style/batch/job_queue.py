@@ -4,15 +4,18 @@ import errno
 import math
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fast_style.batch.jobs import Job, Member
+from PIL import Image
+
+from fast_style.archives import Member
 from fast_style.errors import ImageError
-from fast_style.images.copies import Original, read_original, size_in_header
-from fast_style.images.large import picture_size
-from fast_style.images.pages import Several, look_for_several
+from fast_style.images.deep import Deep
+from fast_style.images.opening import Contents, contents_of, picture_size, size_in_header
+from fast_style.images.picture import Picture, require_free
+from fast_style.stylizing.jobs import Job
 from fast_style.system.file_locks import FileLocks, remove_stale_locks
 from fast_style.system.files import BinaryFile, remove_leftovers
 
@@ -22,32 +25,39 @@ _PIXELS_OF_BYTE = 8
 _LOOKS_AGAIN = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass
 class Opened:
-    """A picture that is next.
+    """A picture under way: opened, then read, then stylized.
 
     Attributes:
         job: what is to be done.
         file: its path, or its content if it is in an archive.
         pixels: how many it has or, if that is more, its copy.
-        several: what pictures there are in the file.
+        contents: what pictures there are in the file.
+        taken: what it has of the PixelBudget.
+        picture: once it is read; None also if it is worked on beside no other.
+        stylized: once it is made.
+        seconds: how long it has been worked on.
     """
 
     job: Job
     file: Path | BinaryFile
     pixels: int
-    several: Several
+    contents: Contents
+    taken: int = 0
+    picture: Picture | None = None
+    stylized: Image.Image | Deep | None = None
+    seconds: float = 0.0
 
-    def read(self, size: int | None) -> Original:
-        """Read it. See `read_original`.
+    @property
+    def shape(self) -> Hashable:
+        """What pictures that go through the network together have alike."""
+        if self.picture is None or self.picture.deep is not None:
+            return self.job  # Nothing else has it.
+        return self.picture.size
 
-        Raises:
-            ImageError: if it is not a readable picture.
-        """
-        return read_original(self.file, self.job.target, size, str(self.job.source))
 
-
-class Intake:
+class JobQueue:
     """Hands out pictures in their order, to any thread.
 
     Args:
@@ -86,12 +96,13 @@ class Intake:
                     if self.appeared(job):
                         return job, None
                     self.require_free(job.target)
+                    assert isinstance(job.source, Path | Member)
                     file = job.source if isinstance(job.source, Path) else job.source.open()
                 except ImageError as error:
                     return job, error
                 break
         name = str(job.source)
-        return Opened(job, file, self._pixels(file, name), look_for_several(file, name))
+        return Opened(job, file, self._pixels(file, name), contents_of(file, name))
 
     def done_with(self, job: Job) -> None:
         """Let others make a picture, whatever has become of it."""
@@ -116,9 +127,8 @@ class Intake:
         Raises:
             ImageError: if it would.
         """
-        # A link that leads nowhere is a name that exists, too.
-        if not self._overwrite and os.path.lexists(target):
-            raise ImageError(f"{target}: exists already; choose overwrite or resume, or give another output")
+        if not self._overwrite:
+            require_free(target)
 
     def _prepare(self, job: Job) -> None:
         """Make sure, before the work and not after it, that a copy can be written."""
@@ -162,7 +172,9 @@ def is_made(job: Job) -> bool | None:
         return None
     try:
         written = job.target.stat().st_mtime
-        source = job.source.path if isinstance(job.source, Member) else job.source
-        return written >= source.stat().st_mtime
+        sources = [job.source] if isinstance(job.source, Path | Member) else job.source
+        return all(
+            written >= (source.path if isinstance(source, Member) else source).stat().st_mtime for source in sources
+        )
     except OSError:  # What is wrong is said when it is read or written.
         return None

@@ -11,7 +11,7 @@ T = TypeVar("T")
 PATIENCE = 64
 
 
-class Waiting(Generic[T]):
+class ShapeQueue(Generic[T]):
     """Pictures that wait, those of one shape together."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Waiting(Generic[T]):
         return left
 
 
-class Room:
+class PixelBudget:
     """How many pixels may be under way at a time; a picture of more is so alone.
 
     Args:

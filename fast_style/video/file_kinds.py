@@ -4,9 +4,8 @@ import importlib.util
 from pathlib import Path
 
 from fast_style.errors import VideoError
-from fast_style.images import formats
-from fast_style.images.opening import open_image
-from fast_style.system.input_limits import open_regular_file, pillow_limits
+from fast_style.images.opening import picture_format
+from fast_style.system.input_limits import open_regular_file
 
 #: How the names of videos end: FFmpeg's own list for the formats that are opened (a test compares them), and what else
 #: people call them. Not those of which many hold only sound or a picture, such as .ogg and .m4a: their content decides.
@@ -51,24 +50,6 @@ def holds_video(path: Path) -> bool:
             return bool(stream.width and stream.height and stream.codec_context.name)
     except (OSError, ValueError, VideoError):
         return False
-
-
-def picture_format(path: Path) -> str | None:
-    """Return Pillow's name for the format of a picture, still or moving; None: it is none."""
-    try:
-        with open_regular_file(path) as file, pillow_limits():
-            format = open_image(file).format
-    except Exception:  # Any: on what is no picture, decoders raise whatever comes up.
-        return None
-    # Nothing at its beginning tells it: half of all that is no picture looks like one.
-    return None if format == "TGA" and formats.FORMATS.get(path.suffix.lower()) != "TGA" else format
-
-
-def suffix_of(path: Path) -> str:
-    """Return how the name of a picture should end."""
-    format = picture_format(path)
-    format = "JPEG" if format == "MPO" else format
-    return next((suffix for suffix, name in formats.FORMATS.items() if name == format), ".png")
 
 
 def is_moving_picture(path: Path) -> bool:

@@ -1,14 +1,105 @@
-"""What a copy of a photograph keeps besides its pixels: EXIF of how it was taken, XMP, IPTC, and dots per inch."""
+"""What a copy of a photograph keeps beside its pixels: EXIF, dots per inch, XMP (ISO 16684) and IPTC."""
 
 import contextlib
 import math
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
-from fast_style.images import captions
+_UTF8_MARK = "\ufeff"
+_IPTC_RESOURCE, _XMP_RESOURCE = 0x0404, 0x0424
+_TIFF_XMP, _TIFF_IPTC, _TIFF_RESOURCES = 700, 33723, 34377
+_RAW_IPTC = "Raw profile type iptc"
+# By namespace, what describes the file: its pixels are now upright, of another size and in sRGB. Nothing: all of it.
+_XMP_OF_THE_FILE: dict[str, tuple[str, ...]] = {
+    "http://ns.adobe.com/tiff/1.0/": (
+        *("Orientation", "ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "PhotometricInterpretation"),
+        *("Compression", "PlanarConfiguration", "YCbCrSubSampling", "YCbCrPositioning"),
+    ),
+    "http://ns.adobe.com/exif/1.0/": ("PixelXDimension", "PixelYDimension", "ColorSpace"),
+    "http://ns.adobe.com/photoshop/1.0/": ("ICCProfile", "ColorMode"),
+    "http://ns.adobe.com/xmp/note/": ("HasExtendedXMP",),
+    "http://ns.adobe.com/hdr-gain-map/1.0/": (),
+    "http://ns.google.com/photos/1.0/container/": (),
+    "http://ns.google.com/photos/1.0/container/item/": (),
+    "http://ns.apple.com/HDRGainMap/1.0/": (),
+}
+
+
+def xmp_of(image: Image.Image) -> str:
+    """Return the XMP of a loaded image without what describes its file; empty: none.
+
+    Raises:
+        Exception: any, if it is damaged.
+    """
+    found: Any = image.info.get("xmp") or dict(_resources(image)).get(_XMP_RESOURCE) or b""
+    text = found if isinstance(found, str) else bytes(found).decode()
+    text = text.removeprefix(_UTF8_MARK).rstrip("\0")
+    return _of_the_photograph(text) if "<" in text else ""
+
+
+def iptc_of(image: Image.Image) -> bytes:
+    """Return the IPTC of a loaded image; empty: none.
+
+    Raises:
+        Exception: any, if it is damaged.
+    """
+    # As bytes, because Photoshop calls it a row of long numbers, of which Pillow gives the first.
+    tags: dict[int, bytes] = getattr(getattr(image, "tag_v2", None), "_tagdata", {})
+    resources: dict[Any, Any] = dict(_resources(image))
+    found = image.info.get("iptc") or resources.get(_IPTC_RESOURCE) or tags.get(_TIFF_IPTC)
+    if found is None and _TIFF_RESOURCES in tags:
+        found = _resource_in(tags[_TIFF_RESOURCES])
+    if found is None and isinstance(image, PngImagePlugin.PngImageFile) and _RAW_IPTC in image.text:
+        content = bytes.fromhex("".join(str(image.text[_RAW_IPTC]).split("\n")[3:]))
+        found = _resource_in(content) if content.startswith(b"8BIM") else content
+    # Its first record begins with this.
+    return bytes(found) if found and bytes(found).startswith(b"\x1c") else b""
+
+
+def resource(iptc: bytes) -> bytes:
+    """Return IPTC as one of Photoshop's image resources, as a JPEG has it."""
+    return b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+
+
+def raw_profile(iptc: bytes) -> tuple[str, str]:
+    """Return the key and the text in a PNG, where ImageMagick and ExifTool have IPTC."""
+    digits = resource(iptc).hex()
+    lines = [digits[place : place + 72] for place in range(0, len(digits), 72)]
+    return _RAW_IPTC, "\n".join(["", "iptc", f"{len(digits) // 2:8d}", *lines, ""])
+
+
+def _resources(image: Image.Image) -> Any:
+    """Return what Photoshop keeps in a JPEG or a PSD, by number."""
+    found = image.info.get("photoshop")
+    if isinstance(found, dict):
+        return found
+    return [(number, data) for number, _, data in getattr(image, "resources", ())]
+
+
+def _resource_in(content: bytes) -> bytes | None:
+    place = 0
+    while content[place : place + 4] == b"8BIM" and place + 12 <= len(content):
+        number, named = struct.unpack(">HB", content[place + 4 : place + 7])
+        start = place + 6 + (named + 2) // 2 * 2
+        (length,) = struct.unpack(">I", content[start : start + 4])
+        if number == _IPTC_RESOURCE:
+            return content[start + 4 : start + 4 + length]
+        place = start + 4 + (length + 1) // 2 * 2
+    return None
+
+
+def _of_the_photograph(text: str) -> str:
+    for namespace, names in _XMP_OF_THE_FILE.items():
+        for prefix in set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", text)):
+            name = f"{re.escape(prefix)}:(?:{'|'.join(names) or '[-.A-Za-z0-9_]+'})"
+            text = re.sub(rf"\s{name}\s*=\s*(?:\"[^\"]*\"|'[^']*')", "", text)
+            text = re.sub(rf"<({name})\b[^<>]*?(?:/>|>.*?</\1\s*>)", "", text, flags=re.DOTALL)
+    return text
+
 
 _TAGS = ExifTags.Base
 # The others describe the file, or how its pixels are to be turned or read.
@@ -30,7 +121,7 @@ _MAX_BYTES = 65_000
 
 
 @dataclass(frozen=True)
-class Kept:
+class ImageMetadata:
     """What a copy of a picture keeps besides its pixels.
 
     Attributes:
@@ -46,13 +137,13 @@ class Kept:
     iptc: bytes = b""
 
     @classmethod
-    def of(cls, image: Image.Image) -> "Kept":
+    def of(cls, image: Image.Image) -> "ImageMetadata":
         """Take it from a loaded image; damaged metadata is none."""
         xmp, iptc = "", b""
         with contextlib.suppress(Exception):  # Any: it comes from anyone, and no picture is lost for it.
-            xmp = captions.xmp_of(image)
+            xmp = xmp_of(image)
         with contextlib.suppress(Exception):
-            iptc = captions.iptc_of(image)
+            iptc = iptc_of(image)
         dpi = _dpi(image.info.get("dpi"))
         try:
             exif = image.getexif()
@@ -64,7 +155,7 @@ class Kept:
             return cls(b"", dpi, xmp, iptc)
 
     @classmethod
-    def of_tiff(cls, content: bytes) -> "Kept":
+    def of_tiff(cls, content: bytes) -> "ImageMetadata":
         """Take it from a file that is built as a TIFF is, as most of those are that cameras write."""
         exif = Image.Exif()
         try:
@@ -84,14 +175,14 @@ class Kept:
         if xmp and format in ("JPEG", "WEBP", "AVIF", "HEIF"):
             options["xmp"] = xmp.encode()
         if iptc and format == "JPEG":
-            content = b"Photoshop 3.0\0" + captions.resource(iptc)
+            content = b"Photoshop 3.0\0" + resource(iptc)
             options["extra"] = b"\xff\xed" + struct.pack(">H", len(content) + 2) + content
         if format == "PNG" and (xmp or iptc):
             options["pnginfo"] = info = PngImagePlugin.PngInfo()
             if xmp:
                 info.add_itxt(_PNG_XMP, xmp)
             if iptc:
-                info.add_text(*captions.raw_profile(iptc), zip=True)
+                info.add_text(*raw_profile(iptc), zip=True)
         return options
 
     def fitting(self, format: str) -> tuple[str, bytes]:
@@ -108,7 +199,7 @@ class Kept:
 
 
 #: No more than the pixels.
-NOTHING = Kept()
+NOTHING = ImageMetadata()
 
 
 def _dpi(found: Any) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""What is done to a stylized picture, pixel by pixel or among near ones: colors, edges, grain, and the photograph."""
+"""Color, sharpening and grain, applied after the network, and the photograph that shows through."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ _GAUSSIAN = np.exp(-0.5 * np.arange(-REACH, REACH + 1) ** 2)
 _SOFT = np.array([0.25, 0.5, 0.25])
 
 
-def finished(
+def apply_effects(
     images: Any,
     stylized: Any,
     cover: Any,
