@@ -1,7 +1,7 @@
 """Pictures that do not fit into memory: the network makes them in tiles, and effects are applied in strips."""
 
+import logging
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ _LARGEST_SIDE_ON_GPU = 4096
 LARGEST_SAMPLE = 2**22
 # The pixels of a strip.
 _STRIP = 2**20
+
+_log = logging.getLogger(__name__)
 
 
 def _tell_nobody(number: int, done: int, total: int) -> None:
@@ -139,7 +141,7 @@ class Tiling:
                 source, same or format in DEEP, self.budget.left() if self.budget.limit else free_memory()
             )
             if found.reduced:
-                print(f"{source}: no memory for 16 bits of each color; going on with 8", file=sys.stderr, flush=True)
+                _log.warning("%s: no memory for 16 bits of each color; going on with 8", source)
             rgb, alpha = found.rgb, found.alpha
             if long_side is not None:
                 size = resized_to(rgb.size, long_side)
@@ -202,7 +204,7 @@ class Tiling:
 
     @staticmethod
     def _say(width: int, height: int, what: str) -> None:
-        print(f"{width}x{height} pixels: {what}", file=sys.stderr, flush=True)
+        _log.info("%sx%s pixels: %s", width, height, what)
 
 
 def _to_levels(images: Array, image: DiskImage, backend: Backend) -> NDArray[Any]:
