@@ -245,7 +245,8 @@ def _quoted(argument: str, sweep: bool) -> str:
     key, equals, value = argument.partition("=")
     if not key:
         raise OverrideParseException(argument, f"{argument!r} has no key")
-    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES
+    # The benchmark's scale.styles are numbers of styles.
+    names = key.rpartition(".")[2].lstrip("+") in ONE_NAME | NAMES and not key.startswith("scale.")
     if names and (literal := _literal(value)) != value:
         return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
     quoted = f"{key}={QuotedString(os.path.expanduser(value), Quote.single).with_quotes()}"
