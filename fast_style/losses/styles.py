@@ -22,7 +22,8 @@ class Style:
         image: the picture's file.
         size: short side in pixels at which the picture is seen; larger makes larger strokes.
         layers: how much each layer of the loss network counts for the style loss.
-        artist, work, year, note: the credit, kept in every network trained on it.
+        artist, work, year, note: the credit, kept in every network trained on it. Without a title, the work is called
+            after the file.
     """
 
     name: str
@@ -30,7 +31,7 @@ class Style:
     size: int = 512
     layers: Mapping[str, float] = field(default_factory=lambda: dict(LAYERS))
     artist: str = "unknown"
-    work: str = "untitled"
+    work: str = ""
     year: int | None = None
     note: str = ""
 
@@ -59,4 +60,4 @@ class Style:
     @property
     def credit(self) -> dict[str, str | int | None]:
         """Who made it: plain values, for a network file's metadata."""
-        return {"artist": self.artist, "work": self.work, "year": self.year, "note": self.note}
+        return {"artist": self.artist, "work": self.work or self.image.stem, "year": self.year, "note": self.note}

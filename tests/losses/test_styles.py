@@ -29,7 +29,7 @@ def test_at_its_own_size_the_picture_is_as_in_the_file(style: Style) -> None:
 
 
 def test_the_credit_says_whose_work_it_is(style: Style) -> None:
-    assert style.credit == {"artist": "nobody", "work": "untitled", "year": 2024, "note": ""}
+    assert style.credit == {"artist": "nobody", "work": "waves", "year": 2024, "note": ""}
 
 
 def test_the_picture_may_be_given_as_text() -> None:

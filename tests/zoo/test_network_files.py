@@ -207,7 +207,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_reported(tmp_path: Path) -> None:
-    assert message(tmp_path) == "cannot be read (Is a directory)"
+    assert message(tmp_path).startswith("is a folder; ")
 
 
 @pytest.mark.parametrize("data", [b"<!DOCTYPE html>", b"\xff" * 100, b"\x00" * 100, (2).to_bytes(8, "little") + b"[]"])
@@ -269,6 +269,16 @@ def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
 def test_only_a_network_of_ours_is_made(path: Path, name: object) -> None:
     rewrite(path, lambda description: description["network"].update({"class": name}))
     assert message(path).startswith(f"its network, {name!r}, is unknown here; ")
+
+
+def test_a_network_from_before_an_argument_is_what_it_was(path: Path) -> None:
+    network = BalancedNet(styles=2, width=4, blocks=3, dilation=1).eval()
+    save_network(path, network, METADATA)
+    rewrite(path, lambda description: description["network"]["arguments"].pop("dilation"))
+    loaded, _ = load_network(path)
+    assert loaded.arguments == network.arguments
+    images, style = torch.rand(1, 3, 32, 32), torch.tensor([[0.5, 0.5]])
+    assert torch.equal(loaded(images, style), network(images, style))
 
 
 @pytest.mark.parametrize(
