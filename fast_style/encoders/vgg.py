@@ -56,12 +56,12 @@ class VGGEncoder(Encoder):
     Args:
         architecture: `vgg16` or `vgg19`.
         weights: `oxford` (VGG19 only; embedded, no download), `torchvision` (from torchvision's hub, cached
-            and checked by hash) or the path of a .safetensors or .pth file in torchvision's names.
+            and checked by hash) or the path of a .safetensors or .pth file with torchvision's names of tensors.
         normalization: the input that the weights of a *file* expect, which cannot be told from the file:
             `imagenet` (ImageNet's mean and standard deviation, as torchvision), `caffe` (0 to 255 less the mean,
             in RGB order) or `none` (RGB in [0, 1] as it is). The other two sources know their own.
-        padding: what stands around a feature map. VGG was trained with `zeros`; around a picture they are an edge
-            that a stylized picture answers with a frame, which `replicate` avoids.
+        padding: how feature maps are padded. VGG was trained with `zeros`, but zeros look like an edge around the
+            picture, and the network learns to paint a frame there; `replicate` avoids it.
         scale: how large the activations are. None: as the weights make them. `oxford`: those of each layer are
             multiplied by a constant, so that their mean on a few photographs is that of the Oxford weights (relu3_3 of
             VGG16: 169). Published weights of losses are for that scale; the activations of torchvision's weights are

@@ -1,4 +1,4 @@
-"""All the losses of one stylization, from one look at each picture."""
+"""PerceptualLoss: several losses on features that are computed once for each picture."""
 
 from collections.abc import Mapping, Sequence
 

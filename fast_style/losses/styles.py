@@ -1,4 +1,4 @@
-"""What the user asks a picture to look like."""
+"""Style: the painting to learn, how it is seen, and the credit for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ LAYERS = {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5
 
 @dataclass(frozen=True)
 class Style:
-    """A picture whose look is to be learnt, and whose work it is.
+    """A painting whose look is to be learned, and the credit for it.
 
     Attributes:
         name: one word, as it stands in configs, file names and `styles={...}`; a number, which YAML makes of

@@ -207,7 +207,7 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_reported(tmp_path: Path) -> None:
-    assert message(tmp_path).startswith("is a folder; ")
+    assert message(tmp_path).startswith("is a folder; give the .safetensors file of a network, or the name of one")
 
 
 @pytest.mark.parametrize("data", [b"<!DOCTYPE html>", b"\xff" * 100, b"\x00" * 100, (2).to_bytes(8, "little") + b"[]"])
