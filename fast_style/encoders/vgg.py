@@ -259,7 +259,7 @@ def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
             f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
-            f"{checksum}, in {path.parent}, or use encoder=vgg19 encoder.weights=oxford, which needs no download"
+            f"{checksum}, in {path.parent}, or use vgg19 with weights=oxford, which needs no download"
         ) from None
     # Torchvision checks a download only, and what lies in its cache may be cut short or another's.
     if not digest.startswith(checksum):
@@ -273,7 +273,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file; encoder.weights is oxford, torchvision or a path") from None
+        raise WeightsError(f"{path}: no such file; weights is oxford, torchvision or a path") from None
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable weight file ({error})") from None
     except Exception:
