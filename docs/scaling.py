@@ -13,6 +13,7 @@ from fast_style.losses import ContentLoss, GridLoss, PerceptualLoss, StyleLoss, 
 from fast_style.losses.styles import Style
 from fast_style.networks import BalancedNet, ResidualNet, TransformNet
 
+LAYERS = {f"relu{block}_1": 1.0 for block in range(1, 5)}
 PICTURE = Path(__file__).parent.parent / "configs/style/images/starry_night.jpg"
 BATCH, NODE = 32, 8  # pictures a step of each GPU, 256 pixels square; GPUs of a machine
 BF16 = 989e12  # FLOP/s of an H100 SXM, without sparsity
@@ -42,14 +43,15 @@ def count(network: TransformNet, encoder: VGGEncoder, size: int) -> list[int]:
     Of the network forward, the loss forward, the loss backward, the network backward and, within the loss's, Gram.
     """
     losses = (ContentLoss(), StyleLoss(), TotalVariationLoss(), GridLoss())
-    loss = PerceptualLoss(encoder, {type(each).__name__: each for each in losses}, [Style("any", PICTURE, size=32)])
+    style = Style("any", PICTURE, size=32, layers=LAYERS)
+    loss = PerceptualLoss(encoder, {type(each).__name__: each for each in losses}, [style])
     parts = [FlopCounterMode(display=False) for _ in range(4)]
     # Of a small picture: but for a handful, they grow as its area does.
-    content, style = torch.rand(1, 3, 64, 64), torch.ones(1, 1)
+    content, weights = torch.rand(1, 3, 64, 64), torch.ones(1, 1)
     with parts[0]:
-        output = network(content, style)
+        output = network(content, weights)
     with parts[1]:
-        total = loss.total(loss(content, output, style))
+        total = loss.total(loss(content, output, weights))
     with parts[2]:
         (gradient,) = torch.autograd.grad(total, output)
     with parts[3]:

@@ -1,8 +1,11 @@
 """How a run goes on after it was stopped: the command line and settings that it began with, and its folder's lock."""
 
+import inspect
 import os
+import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import MISSING
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -182,7 +185,7 @@ def _check_settings(folder: Path, config: DictConfig) -> None:
             with atomic_write(record) as file:
                 file.write(OmegaConf.to_yaml(node).encode())
         return
-    before, now = (flat(OmegaConf.to_container(node)) for node in (OmegaConf.load(path), settings))
+    before, now = (_settled(flat(OmegaConf.to_container(node))) for node in (OmegaConf.load(path), settings))
     given = {text.partition("=")[0].lstrip("+") for text in HydraConfig.get().overrides.task}
     for key in sorted(before.keys() | now.keys()):
         free = any(f"{key}.".startswith(f"{name}.") for name in FREE)
@@ -192,6 +195,34 @@ def _check_settings(folder: Path, config: DictConfig) -> None:
                 f"{key} was {before.get(key)} when the run in {os.path.relpath(folder)} began, and is {now.get(key)}; "
                 "leave it, or start a new run without resume, and in a cluster with another FAST_STYLE_RUN_ID"
             )
+
+
+def _settled(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with what our constructors take where nothing is said.
+
+    A run goes on that began before there was a setting, or when a file said what is a constructor's default now.
+    """
+    settled = dict(settings)
+    for key, target in settings.items():
+        if key.rpartition(".")[2] != "_target_" or not str(target).startswith("fast_style."):
+            continue
+        for name, value in _defaults(str(target)).items():
+            place = key.removesuffix("_target_") + name
+            if not any(f"{known}.".startswith(f"{place}.") for known in settings):
+                settled |= flat({place: value})
+    return settled
+
+
+def _defaults(target: str) -> dict[str, Any]:
+    try:
+        cls = pkgutil.resolve_name(target)
+    except (ImportError, AttributeError):  # which is told where it is to be made
+        return {}
+    fields = {field.name: field.default_factory for field in getattr(cls, "__dataclass_fields__", {}).values()}
+    parameters = inspect.signature(cls).parameters.values()
+    found = {one.name: one.default for one in parameters if one.default is not one.empty}
+    found |= {name: make() for name, make in fields.items() if make is not MISSING}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def flat(node: Any) -> dict[str, Any]:

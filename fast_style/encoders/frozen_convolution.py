@@ -1,4 +1,4 @@
-"""A frozen convolution: it keeps nothing for the gradient of its weights, and so takes less memory and time."""
+"""A 3x3 convolution with frozen weights, which keeps no input for the backward pass."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from torch.nn.grad import conv2d_input
 
 
 class FrozenConv(nn.Conv2d):
-    """A 3x3 convolution with frozen weights, padded by one pixel, and often ReLU.
+    """A 3x3 convolution with frozen weights, padded by one pixel, with an optional ReLU.
 
-    Replication is done by copies that leave the channels last in memory: torch's own padding on CUDA puts them first,
-    and the convolution puts them last again. For the backward nothing of the input is kept, padded or not.
+    Padding by replication keeps the memory format channels_last: torch's own padding on CUDA converts to channels
+    first, and the convolution would convert back. The input is not kept for the backward pass, padded or not.
     """
 
     def forward(
@@ -54,7 +54,7 @@ class _ReplicatedConv(torch.autograd.Function):
         if result:
             gradient = torch.ops.aten.threshold_backward(gradient, result[0], 0)
         padded = conv2d_input(ctx.shape, weight, gradient)  # type: ignore[no-untyped-call]
-        # What fell on a copy falls on what was copied.
+        # The gradient of a copy belongs to the pixel that was copied.
         padded[:, :, :, 1] += padded[:, :, :, 0]
         padded[:, :, :, -2] += padded[:, :, :, -1]
         padded[:, :, 1] += padded[:, :, 0]

@@ -56,12 +56,12 @@ class VGGEncoder(Encoder):
     Args:
         architecture: `vgg16` or `vgg19`.
         weights: `oxford` (VGG19 only; embedded, no download), `torchvision` (from torchvision's hub, cached
-            and checked by hash) or the path of a .safetensors or .pth file in torchvision's names.
+            and checked by hash) or the path of a .safetensors or .pth file with torchvision's names of tensors.
         normalization: the input that the weights of a *file* expect, which cannot be told from the file:
             `imagenet` (ImageNet's mean and standard deviation, as torchvision), `caffe` (0 to 255 less the mean,
             in RGB order) or `none` (RGB in [0, 1] as it is). The other two sources know their own.
-        padding: what stands around a feature map. VGG was trained with `zeros`; around a picture they are an edge
-            that a stylized picture answers with a frame, which `replicate` avoids.
+        padding: how feature maps are padded. VGG was trained with `zeros`, but zeros look like an edge around the
+            picture, and the network learns to paint a frame there; `replicate` avoids it.
         scale: how large the activations are. None: as the weights make them. `oxford`: those of each layer are
             multiplied by a constant, so that their mean on a few photographs is that of the Oxford weights (relu3_3 of
             VGG16: 169). Published weights of losses are for that scale; the activations of torchvision's weights are
@@ -259,7 +259,7 @@ def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
             f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
-            f"{checksum}, in {path.parent}, or use encoder=vgg19 encoder.weights=oxford, which needs no download"
+            f"{checksum}, in {path.parent}, or use vgg19 with weights=oxford, which needs no download"
         ) from None
     # Torchvision checks a download only, and what lies in its cache may be cut short or another's.
     if not digest.startswith(checksum):
@@ -273,7 +273,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file; encoder.weights is oxford, torchvision or a path") from None
+        raise WeightsError(f"{path}: no such file; weights is oxford, torchvision or a path") from None
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable weight file ({error})") from None
     except Exception:

@@ -1,4 +1,4 @@
-"""The picture must still show what it showed."""
+"""Content loss: the stylized picture must still show what the photograph shows."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args

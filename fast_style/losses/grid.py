@@ -1,4 +1,4 @@
-"""The picture must not show the lattice that it was upsampled on."""
+"""Grid loss: against the mesh that upsampling leaves."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,18 +10,17 @@ from fast_style.losses.loss import Loss, Stylization
 class GridLoss(Loss):
     """Variance of the mean level over the places of a lattice, within windows of the picture.
 
-    A network that upsamples can treat the pixels of each period x period square differently, and style
-    losses, which look at textures, hardly mind: the picture then carries a faint mesh. In a picture without
-    one, the pixels at each place of the lattice have the same mean. Within windows, because a mesh that
-    changes sign from dark to bright areas has no mean over the whole picture.
+    A network that upsamples can treat the pixels of each period x period square differently, and style losses,
+    which compare textures, barely notice: the picture then has a faint mesh. Without a mesh, the pixels at each
+    place of the lattice have the same mean. The loss is measured within windows, because a mesh whose sign
+    changes from dark to bright areas cancels out over the whole picture.
 
     Args:
         weight: how much the loss counts in the total.
         period: side of the lattice's square in pixels: the factor by which the network upsamples in all, or a multiple
             of it. 8 sees lattices of 2 and of 4 as well.
-        window: side of a window in pixels, a multiple of the period. Texture alone leaves an error that
-            falls with the square of it, and grows with that of the period. Pictures smaller than a
-            window are looked at whole.
+        window: side of a window in pixels, a multiple of the period. Texture without any mesh gives an error
+            proportional to (period / window)^2. A picture smaller than a window is one window.
     """
 
     def __init__(self, weight: float = 500.0, period: int = 8, window: int = 96) -> None:

@@ -1,4 +1,4 @@
-"""What is flat in the photograph must not be hatched."""
+"""Hatch loss: against a stroke that is repeated where the photograph is flat."""
 
 import math
 
@@ -19,13 +19,13 @@ _PEAK = 2 * math.pi / math.sqrt(4 * math.log(2) / 3)
 class HatchLoss(Loss):
     """Energy of what is painted at one scale where the photograph has nothing of that scale.
 
-    Where a photograph is flat, a network has nothing to go by, and some repeat one stroke there, side by side, as
-    a wallpaper does. Style losses do not mind: they ask how often there are strokes, not where. The scale is that of a
-    difference of Gaussians (Marr & Hildreth 1980, https://doi.org/10.1098/rspb.1980.0020), one twice as wide as the
-    other, of brightness and of two differences of colors, for a hatching can be in colors alone.
+    Where a photograph is flat, some networks repeat one stroke side by side. Style losses do not prevent that: they
+    measure how frequent strokes are, not where. The energy is that of a difference of Gaussians (Marr & Hildreth 1980,
+    https://doi.org/10.1098/rspb.1980.0020), one twice as wide as the other, applied to brightness and to two color
+    differences, because the hatching may be in color alone.
 
-    It takes shapes of that scale from flat areas with the hatching, so it is for paintings of planes, and for
-    a network that has the fault.
+    The loss also removes other shapes of that scale from flat areas. Use it for paintings of flat planes, and for a
+    network that shows the fault.
 
     Args:
         weight: how much the loss counts in the total.

@@ -1,4 +1,4 @@
-"""What a loss sees, and what it promises."""
+"""Loss, the base class of all losses, and Stylization, the record that each takes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from fast_style.types import Features, Images, StyleWeights
 
 @dataclass(frozen=True)
 class Stylization:
-    """One batch of pictures, stylized, and all that is known of it.
+    """One batch of photographs, stylized, with what the loss network sees of them.
 
     Attributes:
-        content: the pictures as they were.
-        output: the pictures as they are now.
-        style: the style weights of each.
-        content_features: of `content`, at the layers that any loss asked for. Without gradient.
-        output_features: likewise of `output`.
+        content: the photographs, shape (batch, 3, height, width), in [0, 1].
+        output: the stylized pictures, of the same shape.
+        style: the style weights, shape (batch, styles), rows that sum to 1.
+        content_features: activations of `content` by layer, for all layers that a loss needs. Without gradient.
+        output_features: activations of `output`, likewise, with gradient.
     """
 
     content: Images
@@ -37,7 +37,7 @@ class Loss(nn.Module, ABC):
 
     Attributes:
         weight: how much the loss counts in the total.
-        content_layers, output_layers: the layers it needs of the pictures before and after.
+        content_layers, output_layers: the layers it needs of the photographs and of the stylized pictures.
     """
 
     content_layers: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Loss(nn.Module, ABC):
         self.weight = weight
 
     def prepare(self, encoder: Encoder, styles: Sequence[Style]) -> None:
-        """Measure once, before the first call, what the loss has to know of the styles."""
+        """Measure what the loss needs of the styles, once, before the first call."""
 
     def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
         """Return what each layer adds to the loss of each picture; nothing from a loss that sees no layers."""

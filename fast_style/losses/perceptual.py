@@ -1,4 +1,4 @@
-"""All the losses of one stylization, from one look at each picture."""
+"""PerceptualLoss: several losses on features that are computed once for each picture."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +32,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         names = [style.name for style in styles]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two styles are called {twice[0]}; give each a name of its own: style.KEY.name=...")
+            raise ConfigError(f"two styles are called {twice[0]}; give each a name of its own")
         self.encoder = encoder
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if loss.weight > 0})
         if not self.losses:

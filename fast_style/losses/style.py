@@ -1,4 +1,4 @@
-"""The picture must look like the painting."""
+"""Style loss: the textures of the stylized picture must be those of the painting."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args

@@ -1,4 +1,4 @@
-"""What the user asks a picture to look like."""
+"""Style: the painting to learn, how it is seen, and the credit for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ LAYERS = {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5
 
 @dataclass(frozen=True)
 class Style:
-    """A picture whose look is to be learnt, and whose work it is.
+    """A painting whose look is to be learned, and the credit for it.
 
     Attributes:
         name: one word, as it stands in configs, file names and `styles={...}`; a number, which YAML makes of
@@ -21,7 +21,8 @@ class Style:
         image: the picture's file.
         size: short side in pixels at which the picture is seen; larger makes larger strokes.
         layers: how much each layer of the loss network counts for the style loss.
-        artist, work, year, note: the credit, kept in every network trained on it.
+        artist, work, year, note: the credit, kept in every network trained on it. Without a title, the work is called
+            after the file.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Style:
     size: int = 512
     layers: Mapping[str, float] = field(default_factory=lambda: dict(LAYERS))
     artist: str = "unknown"
-    work: str = "untitled"
+    work: str = ""
     year: int | None = None
     note: str = ""
 
@@ -60,4 +61,4 @@ class Style:
     @property
     def credit(self) -> dict[str, str | int | None]:
         """Who made it: plain values, for a network file's metadata."""
-        return {"artist": self.artist, "work": self.work, "year": self.year, "note": self.note}
+        return {"artist": self.artist, "work": self.work or self.image.stem, "year": self.year, "note": self.note}

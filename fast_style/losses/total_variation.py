@@ -1,4 +1,4 @@
-"""The picture must not be noisy."""
+"""Total variation loss: against noise."""
 
 from jaxtyping import Float
 from torch import Tensor

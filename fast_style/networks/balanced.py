@@ -1,5 +1,8 @@
 """A network between Johnson's and the fastest."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import nn
 
@@ -32,6 +35,8 @@ class BalancedNet(TransformNet):
     Raises:
         ConfigError: if an argument is not a whole number from 1 to 4096, or the dilation is above LARGEST_DILATION.
     """
+
+    earlier: ClassVar[Mapping[str, int]] = {"dilation": 1}
 
     def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5, dilation: int = 2) -> None:
         super().__init__(styles=styles, width=width, blocks=blocks, dilation=dilation)

@@ -1,6 +1,8 @@
 """What every image transformation network promises."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import nn
 
@@ -12,8 +14,11 @@ class TransformNet(nn.Module, ABC):
     """An image transformation network: a picture and its style weights in, the stylized picture out.
 
     Attributes:
-        arguments: what the constructor was given; a saved network is rebuilt from it.
+        arguments: what the constructor was given, whole numbers; a saved network is rebuilt from it.
+        earlier: arguments that the first networks of the class did not have, and what stands for them in their files.
     """
+
+    earlier: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, **arguments: int) -> None:
         super().__init__()

@@ -90,7 +90,7 @@ def build_network(file: NetworkFile) -> TransformNet:
     try:
         # On the meta device nothing is allocated, whatever sizes the file claims.
         with torch.device("meta"):
-            network = cls(**arguments)
+            network = cls(**{**cls.earlier, **arguments})
         network.load_state_dict(load(file.data), assign=True)
     except (ConfigError, RuntimeError, TypeError, KeyError) as error:
         # It may name every tensor of a large network.

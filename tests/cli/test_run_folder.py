@@ -222,6 +222,26 @@ def test_what_a_run_did_not_have_it_does_not_get_when_it_goes_on(call: Call) -> 
             call(begin, "hydra.run.dir=r", "name=mine", more)
 
 
+@pytest.mark.parametrize("key", ["loss.grid.window", "loss.content.layers", "network.dilation", "encoder.scale"])
+def test_a_run_goes_on_that_did_not_say_what_is_the_default(call: Call, key: str) -> None:
+    call(begin, "hydra.run.dir=run")
+    settings = OmegaConf.load("run/settings.yaml")
+    parent, _, name = key.rpartition(".")
+    del OmegaConf.select(settings, parent)[name]
+    OmegaConf.save(settings, "run/settings.yaml")
+    call(begin, "hydra.run.dir=run")
+    before = {
+        "loss.grid.window": 48,
+        "loss.content.layers": ["relu3_1"],
+        "network.dilation": 1,
+        "encoder.scale": "oxford",
+    }
+    OmegaConf.update(settings, key, before[key])
+    OmegaConf.save(settings, "run/settings.yaml")
+    with pytest.raises(SystemExit, match=rf"^train.py: {key} was .* when the run in run began"):
+        call(begin, "hydra.run.dir=run")
+
+
 def test_a_start_that_is_refused_leaves_the_record_of_the_run(call: Call) -> None:
     call(begin, "hydra.run.dir=r", "seed=1")
     with pytest.raises(SystemExit):

@@ -291,7 +291,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors"):
         with pytest.raises(WeightsError) as error:
             VGGEncoder("vgg16", tmp_path / name, normalization="imagenet")
-        assert message(error) == f"{tmp_path / name}: no such file; encoder.weights is oxford, torchvision or a path"
+        assert message(error) == f"{tmp_path / name}: no such file; weights is oxford, torchvision or a path"
 
 
 @pytest.mark.parametrize("length", [0, 5, 8, 100, 5000, -1])
@@ -421,4 +421,4 @@ def test_offline_the_message_says_which_file_to_put_where(
     text = message(error)
     assert standin.name in text
     assert f"SHA-256 begins with {standin.stem[-8:]}" in text
-    assert f"in {tmp_path / 'home' / 'hub' / 'checkpoints'}, or use encoder=vgg19 encoder.weights=oxford" in text
+    assert f"in {tmp_path / 'home' / 'hub' / 'checkpoints'}, or use vgg19 with weights=oxford" in text

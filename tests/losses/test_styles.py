@@ -29,7 +29,7 @@ def test_at_its_own_size_the_picture_is_as_in_the_file(style: Style) -> None:
 
 
 def test_the_credit_says_whose_work_it_is(style: Style) -> None:
-    assert style.credit == {"artist": "nobody", "work": "untitled", "year": 2024, "note": ""}
+    assert style.credit == {"artist": "nobody", "work": "waves", "year": 2024, "note": ""}
 
 
 def test_the_picture_may_be_given_as_text() -> None:
@@ -42,8 +42,10 @@ def test_two_styles_do_not_share_their_layers() -> None:
     assert first.layers is not second.layers
 
 
-def test_the_default_layers_are_those_of_gatys() -> None:
-    assert list(Style("a", Path("a.png")).layers) == ["relu1_1", "relu2_1", "relu3_1", "relu4_1"]
+def test_the_default_layers_are_one_of_each_scale_and_the_deepest_counts_least() -> None:
+    layers = Style("a", Path("a.png")).layers
+    assert list(layers) == [f"relu{block}_1" for block in range(1, 6)]
+    assert min(layers, key=lambda layer: layers[layer]) == "relu5_1"
 
 
 @pytest.mark.parametrize("size", [0, 15, 4097, -1])

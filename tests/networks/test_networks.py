@@ -247,7 +247,7 @@ def test_exported_for_a_range_of_sizes_it_gives_the_same(network: TransformNet) 
 @pytest.mark.parametrize("cls", NETWORKS)
 def test_the_arguments_rebuild_the_network(cls: Callable[..., TransformNet]) -> None:
     network = cls(styles=2, **SMALL)
-    assert network.arguments == {"styles": 2, **SMALL} | ({"dilation": 1} if cls is BalancedNet else {})
+    assert network.arguments == {"styles": 2, **SMALL} | ({"dilation": 2} if cls is BalancedNet else {})
     assert network.styles == 2
     cls(**network.arguments).load_state_dict(network.state_dict())
 

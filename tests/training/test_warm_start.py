@@ -213,7 +213,7 @@ def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         candidates(str(path), BalancedNet(2, 8, 1))
     assert str(error.value) == (
-        "init must be a network of the kind that is to be trained, BalancedNet(width=8, blocks=1, dilation=1), and "
+        "init must be a network of the kind that is to be trained, BalancedNet(width=8, blocks=1, dilation=2), and "
         f"{path} is LightNet(width=12, blocks=1); choose network and its settings alike, or init=auto"
     )
     with pytest.raises(CheckpointError, match="nowhere: no such file, and no such name"):

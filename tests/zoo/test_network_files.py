@@ -271,6 +271,16 @@ def test_only_a_network_of_ours_is_made(path: Path, name: object) -> None:
     assert message(path).startswith(f"its network, {name!r}, is unknown here; ")
 
 
+def test_a_network_from_before_an_argument_is_what_it_was(path: Path) -> None:
+    network = BalancedNet(styles=2, width=4, blocks=3, dilation=1).eval()
+    save_network(path, network, METADATA)
+    rewrite(path, lambda description: description["network"]["arguments"].pop("dilation"))
+    loaded, _ = load_network(path)
+    assert loaded.arguments == network.arguments
+    images, style = torch.rand(1, 3, 32, 32), torch.tensor([[0.5, 0.5]])
+    assert torch.equal(loaded(images, style), network(images, style))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
