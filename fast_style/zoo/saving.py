@@ -107,7 +107,7 @@ def require_loadable(network: object) -> None:
     if not isinstance(network, TransformNet) or getattr(networks, cls.__name__, None) is not cls:
         known = [name for name in networks.__all__ if _is_network(getattr(networks, name))]
         raise ConfigError(
-            f"network._target_ must be a class that fast_style.networks exports ({', '.join(known)}), for a network "
+            f"network must be of a class that fast_style.networks exports ({', '.join(known)}), for a network "
             f"file is loaded into nothing else; {cls.__module__}.{cls.__qualname__} is none: move it to "
             "fast_style/networks/ and add it to __init__.py there"
         )
