@@ -73,7 +73,8 @@ def test_what_objects_of_others_do_not_promise_is_there(name: str) -> None:
 
 def private_names(path: Path) -> set[str]:
     """Return what a module imports, or takes as an attribute of an imported module, of others' private names."""
-    tree, modules, found = ast.parse(path.read_text()), {}, set()
+    tree, found = ast.parse(path.read_text()), set()
+    modules: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules |= {
