@@ -13,6 +13,7 @@ import pytest
 
 import fast_style
 from fast_style import errors
+from fast_style.cli.overrides import explain
 
 ROOT = Path(__file__).parent.parent
 # Training from Python is there where the command has it.
@@ -102,6 +103,23 @@ def test_nothing_prints_but_the_command_line() -> None:
         if name not in spared and not name.startswith(("cli/", "__main__")):
             calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
             assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls), name
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "a.zip: exists already; add overwrite=True to replace it",
+            "a.zip: exists already; add overwrite=true to repl",
+        ),
+        ("max_steps must be given", "trainer.max_steps must be given"),
+        ("lower lr, or use precision=32-true", "lower optimizer.lr, or use trainer.precision=32-true"),
+        ("network must be of a class that", "network._target_ must be of a class that"),
+        ("trainer.max_steps must be 1", "trainer.max_steps must be 1"),
+    ],
+)
+def test_the_command_line_says_in_settings_what_the_library_says_in_parameters(text: str, told: str) -> None:
+    assert explain(errors.ConfigError(text), "train").startswith(told)
 
 
 def test_importing_the_package_costs_nothing() -> None:

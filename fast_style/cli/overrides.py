@@ -34,7 +34,7 @@ from fast_style.cli import called, program
 from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
 from fast_style.cli.moved_names import require_present_name
 from fast_style.cli.signatures import written_parameters
-from fast_style.errors import CheckpointError, ConfigError
+from fast_style.errors import CheckpointError, ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
 from fast_style.stylizing.memory_budget import TILES
@@ -278,6 +278,17 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, OSError) and error.filename:
         remedy = "; choose another place, or let it be used" if isinstance(error, PermissionError) else ""
         return f"{error.filename}: {error.strerror}{remedy}"
+    return _in_settings(text, config_name) if isinstance(error, FastStyleError) else text
+
+
+def _in_settings(text: str, config_name: str) -> str:
+    """Return what the library says of its parameters in the words of the command line."""
+    text = re.sub(r"(?<==)(True|False|None)\b", lambda found: {"None": "null"}.get(found[0], found[0].lower()), text)
+    if config_name == "train":
+        text = re.sub(r"(?<![\w.])(max_steps|max_time|gradient_clip_val|precision=32-true)", r"trainer.\1", text)
+        text = text.replace("lower lr", "lower optimizer.lr")
+        text = re.sub(r"^network (?=must be of a class)", "network._target_ ", text)
+        text = text.replace("architecture=vgg19 weights=oxford", "encoder=vgg19 encoder.weights=oxford")
     return text
 
 

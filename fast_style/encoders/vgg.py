@@ -259,7 +259,7 @@ def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
             f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
-            f"{checksum}, in {path.parent}, or use vgg19 with weights=oxford, which needs no download"
+            f"{checksum}, in {path.parent}, or use architecture=vgg19 weights=oxford, which needs no download"
         ) from None
     # Torchvision checks a download only, and what lies in its cache may be cut short or another's.
     if not digest.startswith(checksum):

@@ -183,7 +183,7 @@ def check_recording(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() not in CONTAINERS:
         raise ConfigError(f"{path}: no kind of video that can be recorded; end it in one of {', '.join(CONTAINERS)}")
     if path.exists() and not overwrite:
-        raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another name")
+        raise ConfigError(f"{path}: exists already; add overwrite=True to replace it, or give another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

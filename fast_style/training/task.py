@@ -74,13 +74,13 @@ class StyleTransferTask(LightningModule):
             return optimizer
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
-            raise ConfigError("trainer.max_steps must be given: the learning rate's schedule has to know the end")
+            raise ConfigError("max_steps must be given: the learning rate's schedule has to know the end")
         self._steps = int(steps)
         try:
             schedule = self._schedule(optimizer, total_steps=int(steps))
         except ZeroDivisionError:
             # OneCycleLR, where its rise ends with the very first step.
-            raise ConfigError(f"trainer.max_steps must be more than {int(steps)} for this schedule to rise") from None
+            raise ConfigError(f"max_steps must be more than {int(steps)} for this schedule to rise") from None
         self._rates = [group["initial_lr"] for group in optimizer.param_groups]
         name = "speed/learning_rate"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": name}}

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from fast_style.errors import CheckpointError
-from fast_style.zoo.names import ZOO, networks, own_networks, user_networks
+from fast_style.zoo import names
 from fast_style.zoo.network_file import NetworkFile, read_network_file
 
 _log = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ def list_networks() -> NetworkList:
         [('starry_night',)]
     """
     found: dict[str, NetworkRecord] = {}
-    for place in (own_networks(), user_networks(), networks()):
+    ships = names.networks()
+    for place in (names.own_networks(), names.user_networks(), ships):
         for name, path in place.items():
             try:
                 file = read_network_file(path)
@@ -74,8 +75,8 @@ def list_networks() -> NetworkList:
                 _log.warning("%s", error)
                 continue
             hidden = name in found
-            if not hidden or place == networks():
-                called = f"{ZOO}/{name}" if hidden else name
+            if not hidden or place is ships:
+                called = f"{names.ZOO}/{name}" if hidden else name
                 found[called] = _record(called, path, file)
     return NetworkList(found.values())
 

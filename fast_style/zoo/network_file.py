@@ -148,10 +148,10 @@ def _description(path: Path, data: bytes) -> dict[str, Any]:
     # Only now: a safetensors file may begin with the same bytes, as the length of its header.
     if header is None and data[:2] in (b"PK", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
         raise CheckpointError(
-            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that train.py wrote"
+            f"{path}: a pickled file, which could run code when loaded; give the .safetensors that training wrote"
         )
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: damaged, or not a safetensors file; give the one that train.py wrote")
+        raise CheckpointError(f"{path}: damaged, or not a safetensors file; give the one that training wrote")
     metadata = header.get("__metadata__")
     text = metadata.get(KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):

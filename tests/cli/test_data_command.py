@@ -246,7 +246,7 @@ def test_a_strip_that_would_be_too_large_at_the_size_of_a_crop_is_left_out(photo
 def test_nothing_is_replaced_unasked(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "packed.zip"
     output.write_text("mine")
-    with pytest.raises(ConfigError, match=r"packed\.zip: exists already; add overwrite=true to replace it, or give an"):
+    with pytest.raises(ConfigError, match=r"packed\.zip: exists already; add overwrite=True to replace it, or give an"):
         pack(photos, output, 64)
     assert output.read_text() == "mine"
     assert pack(photos, output, 64, overwrite=True).pictures == 4

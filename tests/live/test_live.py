@@ -349,7 +349,7 @@ def test_a_recording_that_cannot_be_written_ends_what_is_for_nothing_else(tmp_pa
 
 def test_where_a_recording_may_not_go_is_said_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "there.mp4").touch()
-    with pytest.raises(ConfigError, match=r"exists already; add overwrite=true to replace it"):
+    with pytest.raises(ConfigError, match=r"exists already; add overwrite=True to replace it"):
         check_recording(tmp_path / "there.mp4", overwrite=False)
     check_recording(tmp_path / "there.mp4", overwrite=True)
     with pytest.raises(ConfigError, match=r"out\.gif: no kind of video that can be recorded; end it in one of \.mp4, "):

@@ -384,13 +384,13 @@ def test_weights_are_checked_by_name(task: StyleTransferTask, data: ContentData,
 
 
 def test_a_schedule_needs_to_know_the_end(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trainer\.max_steps must be given"):
+    with pytest.raises(ConfigError, match=r"^max_steps must be given"):
         fit(task, data, tmp_path, max_steps=-1, max_epochs=-1)
 
 
 def test_a_schedule_without_time_to_rise_is_refused(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
     task._schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02, pct_start=0.25)
-    with pytest.raises(ConfigError, match=r"^trainer\.max_steps must be more than 4 for this schedule to rise$"):
+    with pytest.raises(ConfigError, match=r"^max_steps must be more than 4 for this schedule to rise$"):
         fit(task, data, tmp_path, max_steps=4)
 
 

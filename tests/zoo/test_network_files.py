@@ -213,7 +213,7 @@ def test_a_folder_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"<!DOCTYPE html>", b"\xff" * 100, b"\x00" * 100, (2).to_bytes(8, "little") + b"[]"])
 def test_a_file_of_another_kind_is_reported(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    assert message(path) == "damaged, or not a safetensors file; give the one that train.py wrote"
+    assert message(path) == "damaged, or not a safetensors file; give the one that training wrote"
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])

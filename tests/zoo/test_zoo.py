@@ -89,7 +89,7 @@ def test_networks_that_have_names_are_listed_with_what_their_files_say(
     named: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ships = {name: trained(named, name) for name in ("great_wave", "starry_night")}
-    monkeypatch.setattr("fast_style.zoo.listing.networks", lambda: ships)
+    monkeypatch.setattr("fast_style.zoo.names.networks", lambda: ships)
     shutil.copy(ships["great_wave"], "checkpoints")
     found = fast_style.list()
     assert [network.name for network in found] == ["great_wave", "zoo/great_wave", "starry_night"]

@@ -127,7 +127,7 @@ def check_output(source: Path, output: Path, overwrite: bool) -> None:
     if source.suffix.lower() == SUFFIX:
         raise ConfigError(f"source must not be pixels already, as {source} is; give the pictures it was made from")
     if output.is_dir() or (output.exists() and not overwrite):
-        raise ConfigError(f"{output}: exists already; add overwrite=true to replace it, or give another output")
+        raise ConfigError(f"{output}: exists already; add overwrite=True to replace it, or give another output")
 
 
 def loading_rates(sources: Collection[Path], size: int, seconds: float = 4.0) -> list[float]:
