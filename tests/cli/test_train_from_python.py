@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from small_runs import EXACT, SMALL, Train
 
 import fast_style
+import fast_style.cli.safety  # what libraries do to a process when they are imported is not looked at
 from fast_style.cli.train_from_python import train as fast_train
 from fast_style.errors import FastStyleError
 from fast_style.losses.styles import Style
