@@ -87,12 +87,17 @@ def train(
         ):
             raise ConfigError("trainer.devices must be 1, or a list of one, in Python; use the command for several")
         # Only now: it takes seconds to import them.
+        import torch
         from lightning.pytorch.utilities.seed import isolate_rng
 
         from fast_style.cli.safety import safe_run
 
-        with isolate_rng(), safe_run(config, lambda folder: f'fast_style.train(resume="{folder}")') as run:
-            trained = train_network(config, run, getLogger("fast_style").info)
+        deterministic = torch.are_deterministic_algorithms_enabled()  # which trainer.deterministic changes
+        try:
+            with isolate_rng(), safe_run(config, lambda folder: f'fast_style.train(resume="{folder}")') as run:
+                trained = train_network(config, run, getLogger("fast_style").info)
+        finally:
+            torch.use_deterministic_algorithms(deterministic)
     assert trained is not None, "there is but one process"
     return trained
 

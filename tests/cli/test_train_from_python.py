@@ -41,6 +41,7 @@ def process_state() -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)],
         "environment": dict(os.environ),
         "hydra": (GlobalHydra.instance().hydra, HydraConfig.instance().cfg),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "hook": threading.excepthook,
         "warnings": list(warnings.filters),
         "random": (random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()),
