@@ -23,10 +23,10 @@ from omegaconf import DictConfig, read_write
 from fast_style.cli import program, words
 from fast_style.errors import Interrupted
 
-#: What Lightning leaves in the environment for the processes that it starts.
+#: What Lightning leaves in the environment, most of it for the processes that it starts.
 _LEFT_BEHIND = (
     *("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
-    *("PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
+    *("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG"),
 )
 
 

@@ -109,7 +109,7 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
         styles: to show in previews.
         step: where the run goes on; None: it is new.
     """
-    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 
     from fast_style.training.callbacks import Preview
     from fast_style.training.checkpoints import AtomicCheckpointIO
@@ -123,11 +123,15 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
         # What a run that was killed has logged after its last checkpoint comes again.
         options = {} if finished else {"purge_step": step or 0}
     logger: Logger = build(config.logger, **options)
+    # Without a logger, Lightning refuses the one that only logs.
+    callbacks = [
+        each for each in build(config.callback).values() if logger or not isinstance(each, LearningRateMonitor)
+    ]
     trainer: Trainer = build(
         config.trainer,
         max_time=time_limit(config),
         logger=logger,
-        callbacks=[*build(config.callback).values(), preview, LambdaCallback(on_train_batch_end=note_progress)],
+        callbacks=[*callbacks, preview, LambdaCallback(on_train_batch_end=note_progress)],
         plugins=[AtomicCheckpointIO()],
         default_root_dir=run.folder,
     )

@@ -52,7 +52,8 @@ def train(
         data: `procedural`, or a folder, zip or tar of photographs.
         max_steps: how many steps it takes, 3000 by default: `trainer.max_steps`.
         minutes: how long it takes at most; by default 30, unless `max_steps` is given.
-        overrides: other settings as the command takes them, such as "loss.style.weight=25".
+        overrides: other settings as the command takes them, such as "loss.style.weight=25"; what has a name of its own
+            here counts more.
         settings: those that have no dot in their names, such as network="light", batch_size=4, seed=1, name="mine",
             logger="csv", init="none" or resume="last".
 
@@ -70,11 +71,11 @@ def train(
     given = [] if settings.get("resume") else _style_overrides(style)  # a run that goes on has its styles
     if data != "procedural":
         given += ["data=photos", *([] if data == "photos" else [f"data.source={_written(data)}"])]
+    given += read_arguments(list(overrides))
     limits = {"trainer.max_steps": max_steps, "minutes": minutes}
     for key, value in {**settings, **{key: value for key, value in limits.items() if value is not None}}.items():
         choice = (CONFIGS / key).is_dir() and not isinstance(value, Mapping)
         given.append(f"{key}={value if choice and isinstance(value, str) else _written(value)}")
-    given += read_arguments(list(overrides))
     if not any(text.partition("=")[0] == "trainer.devices" for text in given):
         given.append("trainer.devices=1")
     with _composed(given) as config:
@@ -86,12 +87,17 @@ def train(
         ):
             raise ConfigError("trainer.devices must be 1, or a list of one, in Python; use the command for several")
         # Only now: it takes seconds to import them.
+        import torch
         from lightning.pytorch.utilities.seed import isolate_rng
 
         from fast_style.cli.safety import safe_run
 
-        with isolate_rng(), safe_run(config, lambda folder: f'fast_style.train(resume="{folder}")') as run:
-            trained = train_network(config, run, getLogger("fast_style").info)
+        deterministic = torch.are_deterministic_algorithms_enabled()  # which trainer.deterministic changes
+        try:
+            with isolate_rng(), safe_run(config, lambda folder: f'fast_style.train(resume="{folder}")') as run:
+                trained = train_network(config, run, getLogger("fast_style").info)
+        finally:
+            torch.use_deterministic_algorithms(deterministic)
     assert trained is not None, "there is but one process"
     return trained
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from small_runs import EXACT, SMALL, Train
 
 import fast_style
+import fast_style.cli.safety  # what libraries do to a process when they are imported is not looked at
 from fast_style.cli.train_from_python import train as fast_train
 from fast_style.errors import FastStyleError
 from fast_style.losses.styles import Style
@@ -40,6 +41,7 @@ def process_state() -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)],
         "environment": dict(os.environ),
         "hydra": (GlobalHydra.instance().hydra, HydraConfig.instance().cfg),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "hook": threading.excepthook,
         "warnings": list(warnings.filters),
         "random": (random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()),
