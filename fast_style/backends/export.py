@@ -12,9 +12,9 @@ import torch
 from torch.export import Dim
 
 from fast_style.backends import load_model
+from fast_style.backends.automatic import BYTES_PER_PIXEL
 from fast_style.backends.backend import SMALLEST
 from fast_style.backends.conversions import TOLD
-from fast_style.backends.fastest import BYTES_PER_PIXEL
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import CheckpointError, FastStyleError
 from fast_style.networks import TransformNet
