@@ -1,6 +1,7 @@
 """Shapes are checked while tests run, and what most tests need is made once."""
 
 import functools
+import importlib.util
 import os
 import signal
 import subprocess
@@ -55,6 +56,18 @@ from fast_style.losses.styles import Style  # noqa: E402
 
 # Tests see what the package logs as a person does.
 log_to_standard_error()
+
+
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Install, by uv if it has started the tests, what they need and the first training does not: all extras."""
+    needed = ("av", "cv2", "imagecodecs", "importlinter", "mypy", "onnx", "onnxruntime", "openvino", "pygame", "ray")
+    if not (uv := os.environ.get("UV")) or "FAST_STYLE_TESTS" in os.environ or hasattr(config, "workerinput"):
+        return
+    if all(importlib.util.find_spec(package) for package in needed):
+        return
+    config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
+    os.environ["FAST_STYLE_TESTS"] = "installed"  # once, whatever comes of it
+    os.execv(uv, [uv, "run", "--all-extras", "--group=dev", "pytest", *config.invocation_params.args])
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -5,8 +5,8 @@ import gc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from fast_style.backends.automatic import BYTES_PER_PIXEL, RUNTIMES, Fastest, fastest
 from fast_style.backends.backend import Array, Backend
-from fast_style.backends.fastest import BYTES_PER_PIXEL, RUNTIMES, Fastest, fastest
 from fast_style.backends.onnx_cache import converted_to_onnx, require_packages
 from fast_style.errors import ConfigError, require_choice
 from fast_style.system.devices import PRECISIONS
@@ -43,10 +43,13 @@ def make_backend(
     """
     require_choice("backend", name, (AUTO, *BACKENDS))
     require_choice("precision", precision, PRECISIONS)
-    if name == AUTO and (name := fastest(file, device, precision)) in RUNTIMES:
-        runtime = _runtime(file, name, precision)
-        size = float(runtime.metadata().get(BYTES_PER_PIXEL, 0))
-        return Fastest(runtime, size, lambda: make_backend(file, "cpu", "torch", precision))
+    if name == AUTO:
+        name = fastest(file, device, precision)
+        require_choice("FAST_STYLE_BACKEND", name, BACKENDS)
+        if name in RUNTIMES:
+            runtime = _runtime(file, name, precision)
+            size = float(runtime.metadata().get(BYTES_PER_PIXEL, 0))
+            return Fastest(runtime, size, lambda: make_backend(file, "cpu", "torch", precision))
     if name in ("torch", "compile"):
         with _no_collection():
             from fast_style.backends.pytorch import TorchBackend

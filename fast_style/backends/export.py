@@ -12,8 +12,8 @@ import torch
 from torch.export import Dim
 
 from fast_style.backends import load_model
+from fast_style.backends.automatic import BYTES_PER_PIXEL
 from fast_style.backends.backend import SMALLEST
-from fast_style.backends.fastest import BYTES_PER_PIXEL
 from fast_style.backends.onnx_cache import TOLD
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import CheckpointError, FastStyleError

@@ -54,8 +54,8 @@ class OpenVinoBackend(NumpyBackend):
 
     def metadata(self) -> dict[str, str]:
         """Return what was written into the model. See fast_style.backends.export."""
-        kept: dict[str, Any] = self._model.get_rt_info().get("framework", {})
-        return {key: str(value.value) for key, value in dict(kept).items()}
+        kept: dict[str, Any] = dict(self._model.get_rt_info().items())
+        return {key: str(value.value) for key, value in kept.get("framework", {}).items()}
 
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """See Backend."""

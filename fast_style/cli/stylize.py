@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import fast_style
-from fast_style.backends.fastest import prepare_fastest
+from fast_style.backends.automatic import prepare_fastest
 from fast_style.batch.jobs import is_archive
 from fast_style.cli.hydra_app import checked_controls, one_network, plain, run
 from fast_style.cli.inputs import Found, find_inputs, is_video

@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import fast_style
-from fast_style.backends.fastest import prepare_fastest
+from fast_style.backends.automatic import prepare_fastest
 from fast_style.cli.hydra_app import plain, require_writable, run
 from fast_style.errors import ConfigError
 from fast_style.live.keys import help_lines

@@ -24,20 +24,32 @@ from fast_style.errors import ConfigError
 from fast_style.zoo import networks
 
 CONFIGURED = [name for name, command in COMMANDS.items() if command.config]
-#: The program, as it is called; without PyTorch, Lightning and Hydra where they are named.
-PROGRAM = "import sys; sys.modules |= dict.fromkeys({without}); from fast_style.cli import main; main()"
+#: The program, which says in the end if it has imported one of some packages.
+PROGRAM = """
+import atexit, sys
+atexit.register(lambda: [print("imported", name, file=sys.stderr) for name in {without} if name in sys.modules])
+from fast_style.cli import main
+main()
+"""
 
 
 def fast_style_command(
     *arguments: str, folder: Path, without: tuple[str, ...] = (), **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `fast-style` in a folder, in a process that cannot import some packages."""
+    """Run `fast-style` in a folder, and see that some packages are not imported."""
     program = [sys.executable, "-c", PROGRAM.format(without=without)]
     if not without:
         program = [sys.executable, "-m", "fast_style"]
     return subprocess.run(
         [*program, *arguments], cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=600
     )
+
+
+@pytest.fixture(autouse=True)
+def as_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves the word behind by which it has called the program."""
+    monkeypatch.setattr(cli, "_word", "")
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
 
 
 @pytest.fixture
@@ -47,7 +59,6 @@ def called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fast-style"])
     monkeypatch.setattr(shutil, "which", lambda name: sys.argv[0])
     monkeypatch.setattr(os.path, "samefile", lambda one, two: str(one) == str(two))
-    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
 
 
 def test_the_bare_command_names_all_others_without_what_takes_long_to_import(tmp_path: Path) -> None:
@@ -153,8 +164,12 @@ def test_help_shows_the_settings_of_what_is_chosen() -> None:
 
 def test_help_reads_defaults_units_and_titles(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("# What the file is for\ndefaults:\n  - _self_\n\n# Size\nside: 8 # in pixels;\n  # goes on\nname: ${a}\n"
-                    "part: # has parts\n  deep: {a: 1} # more\n_target_: x\n# Files\nout: ??? # where\nnone: null\n")  # fmt: skip
+    lines = [
+        *("# What the file is for", "defaults:", "  - _self_", "", "# Size", "side: 8 # in pixels;", "  # goes on"),
+        *("name: ${a}", "part: # has parts", "  deep: {a: 1} # more", "_target_: x", "# Files", "out: ??? # where"),
+        "none: null",
+    ]
+    file.write_text("\n".join(lines))
     assert [tuple(each) for each in help.settings_of(file)] == [
         ("side", "8", "in pixels; goes on", "Size"), ("name", "", "", "Size"), ("part", "", "has parts", "Size"),
         ("part.deep", "{a: 1}", "more", "Size"), ("out", "...", "where", "Files"), ("none", "null", "", "Files"),
