@@ -4,7 +4,7 @@ import re
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def how_to_install(extra: str) -> str:
