@@ -129,11 +129,10 @@ def as_called(text: str) -> str:
     """Return a text in which commands are written `fast-style WORD`, with them in the way this program was called."""
 
     def spelled(found: re.Match[str]) -> str:
-        if found[1] not in COMMANDS:
-            return found[0]
-        if _word and Path(sys.argv[0]).name != "__main__.py":
+        called = COMMANDS.get(found[1])
+        if called and _word and Path(sys.argv[0]).name != "__main__.py":
             return " ".join([*_uv(), found[0]])
-        return command(f"{COMMANDS[found[1]].script}.py")
+        return command(f"{called.script}.py") if called and called.script else found[0]
 
     return re.sub(r"\bfast-style ([a-z-]+)", spelled, text)
 
