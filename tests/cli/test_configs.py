@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fast_style.cli.hydra_app import build, plain, register_resolvers
-from fast_style.cli.overrides import CONFIGS
+from fast_style.cli.overrides import CONFIGS, own_painting
 from fast_style.encoders.vgg import CHANNELS, CONVOLUTIONS
 from fast_style.losses import Loss
 from fast_style.losses.styles import Style
@@ -174,3 +174,15 @@ def test_a_swatch_is_as_large_as_its_style_is_seen(compose: Compose) -> None:
 
 def test_the_precision_is_what_the_hardware_has(compose: Compose) -> None:
     assert compose("train").trainer.precision in ("bf16-mixed", "32-true")
+
+
+def test_a_painting_of_ones_own_has_a_credit_by_key_or_is_called_after_its_file(
+    compose: Compose, tmp_path: Path
+) -> None:
+    Image.new("RGB", (48, 48)).save(tmp_path / "poppies.png")
+    image = f"style.image={tmp_path / 'poppies.png'}"
+    for given, artist, work in ((("style.artist=me", "style.work=Field"), "me", "Field"), ((), "unknown", "poppies")):
+        config = compose("train", *own_painting([image, *given]))
+        config.style.painting.image = str(tmp_path / "poppies.png")
+        (style,) = build(config.style).values()
+        assert (style.name, style.credit["artist"], style.credit["work"]) == ("poppies", artist, work)
