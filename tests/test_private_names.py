@@ -19,7 +19,7 @@ PRIVATE = {
         "hydra.main parses sys.argv itself, and offers no parser that a program can ask what is an override.",
     ),
     "PIL._imaging": (
-        "system/untrusted.py",
+        "system/input_limits.py",
         "libtiff's messages: PIL.features tells its version, and nothing public sets its error handler.",
     ),
     "PIL.ImageFile._Tile": (

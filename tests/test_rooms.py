@@ -14,25 +14,67 @@ PACKAGE = ROOT / "fast_style"
 
 #: The modules of each room that other rooms may import; an empty name is the room itself. A room that is one file
 #: offers all of it, and nothing imports from `cli`.
-OFFERED = {
-    "backends": {"", "backend"},
-    "batch": {"", "intake", "jobs", "names", "ray", "ray_cluster"},
-    "cli": set[str](),
-    "data": {"batches", "datamodule", "photographs", "pixel_archive", "procedural"}
-    | {"prepare.check", "prepare.download", "prepare.pack"},
-    "encoders": {"", "vgg"},
+OFFERED: dict[str, set[str]] = {
+    "backends": {"", "automatic", "backend", "export", "onnx_cache", "pytorch"},
+    "batch": {"folder_work", "job_queue", "jobs", "names", "ray", "ray_cluster"},
+    "cli": {""},
+    "data": {
+        "batches",
+        "datamodule",
+        "photographs",
+        "pixel_archive",
+        "prepare.check",
+        "prepare.download",
+        "prepare.pack",
+        "procedural",
+    },
+    "encoders": {"encoder", "vgg"},
     "evaluation": {"visible_faults", "yardstick"},
-    "images": {"arrays", "copies", "deep", "formats", "large", "opening", "pages", "picture", "rasters", "tensors"}
-    | {"upright"},
+    "images": {
+        "arrays",
+        "deep",
+        "disk_image",
+        "formats",
+        "opening",
+        "pages",
+        "photographs",
+        "picture",
+        "tensors",
+        "upright",
+    },
     "live": {"camera", "keys", "recorder", "session", "stylizer", "virtual_camera", "window"},
     "losses": {"", "styles"},
-    "networks": {""},
-    "stylizing": {"blends", "controls", "large_images", "pages", "stylizer"},
-    "system": {"cache", "devices", "file_locks", "files", "input_limits", "memory", "optional_packages", "pipeline"}
-    | {"processes", "text"},
-    "training": {"callbacks", "checkpoints", "task", "warm_start"},
-    "video": {"", "animations", "extras", "frames", "kinds", "moving", "opening", "pixels", "reader", "stylize"}
-    | {"temporal", "writer"},
+    "networks": {"", "registry"},
+    "stylizing": {"blends", "controls", "jobs", "memory_budget", "stylizer"},
+    "system": {
+        "cache",
+        "devices",
+        "file_locks",
+        "files",
+        "input_limits",
+        "lazy",
+        "memory",
+        "optional_packages",
+        "pipeline",
+        "plugins",
+        "processes",
+        "text",
+    },
+    "training": {"callbacks", "checkpoints", "loggers", "run", "task"},
+    "video": {
+        "",
+        "animations",
+        "container_info",
+        "file_kinds",
+        "frames",
+        "opening",
+        "pixels",
+        "reader",
+        "stylize",
+        "temporal",
+        "work",
+        "writer",
+    },
     "zoo": {"", "network_file", "saving"},
 }
 

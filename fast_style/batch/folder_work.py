@@ -305,10 +305,6 @@ def stylize_files(
 ) -> FolderWork:
     """Stylize many files into others, and iterate over what becomes of them.
 
-        with stylize_files(stylizer, folder_jobs("photos", "stylized"), "great_wave", resume=True) as reports:
-            for report in reports:
-                print(report.job.target, report.error or report.status)
-
     With `with`, the work stops where the loop is left before its end, as by an error; without it all is made.
 
     Args:
@@ -322,9 +318,17 @@ def stylize_files(
         controls: as for a call of `stylizer`.
         settings: likewise.
 
+    Returns:
+        What yields a report for each job, in the order in which they end.
+
     Raises:
         ConfigError: if a setting does not fit.
         ImageError: if that of a mask is not a readable picture.
+
+    Example:
+        with stylize_files(stylizer, folder_jobs("photos", "stylized"), "great_wave", resume=True) as reports:
+            for report in reports:
+                print(report.job.target, report.error or report.status)
     """
     given: Any = settings if style is None else {"style": style, **settings}
     chosen = replace(controls or Controls(), **given) if given else controls

@@ -171,7 +171,7 @@ def test_the_number_of_threads_is_that_of_openmp(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        ({"backend": "tensorflow"}, "backend must be one of torch, compile, onnx, openvino, not 'tensorflow'"),
+        ({"backend": "tensorflow"}, "backend must be one of auto, torch, compile, onnx, openvino, not 'tensorflow'"),
         ({"precision": "int8"}, "precision must be one of auto, fp32, bf16, not 'int8'"),
         ({"backend": "openvino", "device": "cuda"}, "device must be cpu with backend=openvino, not cuda; "),
         ({"backend": "onnx", "precision": "bf16"}, "precision must be auto or fp32 with backend=onnx, "),

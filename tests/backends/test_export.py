@@ -40,7 +40,7 @@ def test_what_gives_another_picture_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float
 ) -> None:
     save_network(tmp_path / "net.safetensors", LightNet(styles=1, width=4, blocks=1), Metadata({"waves": {}}))
-    monkeypatch.setattr(export, "to_onnx", lambda network: b"model")
+    monkeypatch.setattr(export, "to_onnx", lambda network, metadata: b"model")
     monkeypatch.setattr(export, "distance", lambda network, model, backend: difference)
     with pytest.raises(CheckpointError, match=r"net\.safetensors: backend=onnx gives another picture") as error:
         export.export(read_network_file(tmp_path / "net.safetensors"), "onnx")

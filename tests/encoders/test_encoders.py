@@ -421,4 +421,4 @@ def test_offline_the_message_says_which_file_to_put_where(
     text = message(error)
     assert standin.name in text
     assert f"SHA-256 begins with {standin.stem[-8:]}" in text
-    assert f"in {tmp_path / 'home' / 'hub' / 'checkpoints'}, or use vgg19 with weights=oxford" in text
+    assert f"in {tmp_path / 'home' / 'hub' / 'checkpoints'}, or use architecture=vgg19 weights=oxford" in text

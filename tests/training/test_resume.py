@@ -255,7 +255,7 @@ def test_a_sweep_of_runs_with_two_processes_each(train: Train, tmp_path: Path) -
     assert swept.returncode == 0, swept.stderr
     for number, name in enumerate(("first", "second")):
         assert (tmp_path / "checkpoints" / f"{name}.safetensors").exists()
-        only(tmp_path, f"runs/sweep/*/{number}_{name}/checkpoints/last.ckpt")
+        only(tmp_path, f"runs/sweep/*/{number}_name={name}/checkpoints/last.ckpt")
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["sweep"]
 
 

@@ -125,7 +125,7 @@ def test_what_is_converted_for_other_runtimes_is_float32_too(tmp_path: Path, mon
     path = tmp_path / "net.safetensors"
     save_network(path, LightNet(styles=2, width=4, blocks=1), METADATA, torch.float16)
     converted: list[TransformNet] = []
-    monkeypatch.setattr(export, "to_onnx", converted.append)
+    monkeypatch.setattr(export, "to_onnx", lambda network, metadata: converted.append(network))
     monkeypatch.setattr(export, "distance", lambda *_: 0.0)
     export.export(read_network_file(path), "onnx")
     assert {weight.dtype for weight in converted[0].state_dict().values()} == {torch.float32}
