@@ -166,7 +166,9 @@ def report(config: DictConfig, run: Run, trained: Trained) -> None:
     print(f"time      {duration(trained.seconds)}, {trained.steps} steps{short}")
     see = how_to_view(run.trainers[0].logger, folder)
     use = command("stylize.py", f"ckpt={trained.path}", "input=photo.jpg")
-    print(f"see it    {shlex.join(see)}; use it: {use}" if see else f"use it    {use}")
+    if see:
+        print(f"see it    {shlex.join(see)}")
+    print(f"use it    {use}")
 
 
 def entry_point() -> None:
