@@ -13,7 +13,7 @@ from fast_style.system.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fast_style.batch.folder_work import stylize_files
-    from fast_style.cli.train import train  # type: ignore[attr-defined, unused-ignore]
+    from fast_style.cli.train_from_python import train
     from fast_style.encoders import VGGEncoder
     from fast_style.errors import (
         ArrayError,
@@ -48,7 +48,7 @@ else:
         __name__,
         {
             "batch.folder_work": "stylize_files",
-            "cli.train": "train",
+            "cli.train_from_python": "train",
             "encoders": "VGGEncoder",
             "errors": "ArrayError CameraError CheckpointError ConfigError DataError FastStyleError ImageError "
             "TrainingError VideoError WeightsError",

@@ -10,7 +10,7 @@ MOVED = {
     "fast_style.task.StyleTransferTask": "fast_style.training.task.StyleTransferTask",
     "fast_style.callbacks.StepProgress": "fast_style.training.callbacks.StepProgress",
     "fast_style.callbacks.Throughput": "fast_style.training.callbacks.Throughput",
-    "fast_style.bad_pictures.BadPictures": "fast_style.training.bad_images.BadPictures",
+    "fast_style.bad_pictures.BadPictures": "fast_style.training.callbacks.BadPictures",
     "fast_style.recovery.Recovery": "fast_style.training.recovery.Recovery",
     "fast_style.data.module.ContentData": "fast_style.data.datamodule.ContentData",
 }

@@ -32,6 +32,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from fast_style.backends import AUTO, BACKENDS
 from fast_style.cli import called, program
 from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
+from fast_style.cli.help import all_settings
 from fast_style.cli.moved_names import require_present_name
 from fast_style.cli.signatures import written_parameters
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
@@ -106,7 +107,7 @@ def _is_path(text: str, key: str, config_name: str) -> bool:
     exists, name = os.path.lexists(text), text.partition("=")[0].split(".")[0].lstrip("+~")
     if text[:1] in ("-", "+", "~") and not exists:
         return False
-    is_setting = name in OmegaConf.load(CONFIGS / f"{config_name}.yaml") or bool(_group(name))
+    is_setting = name in _own_settings(config_name) or bool(_group(name))
     if "=" in text or is_setting:
         return exists and not is_setting
     # Of a painting, any other word is rather a setting that has lost its value.
@@ -146,15 +147,12 @@ def own_painting(arguments: list[str]) -> list[str]:
             "style.starry_night.image"
         )
     spelt_out = [re.sub(r"^style\.title=", "style.work=", argument) for argument in arguments]
-    spelt_out = [re.sub(r"^(\+?style)\.(image|size|layers)(?=[.=])", r"\1.painting.\2", text) for text in spelt_out]
-    # What the file of a painting leaves at its default is added.
-    spelt_out = [re.sub(r"^\+?style\.(artist|work|year|note)=", r"+style.painting.\1=", text) for text in spelt_out]
+    settings = "image|size|layers|artist|work|year|note"
+    spelt_out = [re.sub(rf"^(\+?style)\.({settings})(?=[.=])", r"\1.painting.\2", text) for text in spelt_out]
     # Of a value that may stand in quotes.
     stem = Path(given["style.image"].strip("'\"")).stem
     name = re.sub(r"\W+", "_", stem).strip("_") or "painting"
     names = [f"{key}='{name}'" for key in ("style.painting.name", "name") if key not in given]
-    if not any(text.startswith("+style.painting.work=") for text in spelt_out):
-        names.append(f"+style.painting.work={QuotedString(stem, Quote.single).with_quotes()}")
     return ["style=painting", *names, *spelt_out]
 
 
@@ -268,7 +266,7 @@ def explain(error: Exception, config_name: str) -> str:
         if foreign := re.match(r"In 'experiment/(\w+)': Could not override '(\w+)'", text):
             return f"experiment={foreign[1]} is for another command: {program()} has no setting {foreign[2]!r}"
         if unused := re.match(r"Could not override '(\w+)'", text):
-            return _no_setting(unused[1], OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
+            return _no_setting(unused[1], _own_settings(config_name))
     if isinstance(error, InstantiationException):
         return f"{full_key(error)}: {' '.join(str(error.__cause__ or error).split())}"
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
@@ -279,6 +277,12 @@ def explain(error: Exception, config_name: str) -> str:
         remedy = "; choose another place, or let it be used" if isinstance(error, PermissionError) else ""
         return f"{error.filename}: {error.strerror}{remedy}"
     return _in_settings(text, config_name) if isinstance(error, FastStyleError) else text
+
+
+def _own_settings(config_name: str) -> DictConfig:
+    """Return the settings at the top of a configuration, with those of the parts that it shares with others."""
+    own = {setting.key.partition(".")[0] for group, of in all_settings(config_name) if group is None for setting in of}
+    return OmegaConf.create(dict.fromkeys(own))
 
 
 def _in_settings(text: str, config_name: str) -> str:

@@ -93,7 +93,10 @@ class SweepReport(Callback):
         pairs = (override.partition("=") for override in job_return.overrides or [])
         overrides = {key.lstrip("+"): value for key, _, value in pairs}
         self.members.append(Member(overrides, Path(hydra.runtime.output_dir), job_return.return_value))
-        (Path(hydra.sweep.dir) / "table.txt").write_text("\n".join(table(self.members)) + "\n", "utf-8")
+        folder = Path(hydra.sweep.dir)
+        # Of a run that fails at its start nothing is left, and of a sweep that is nothing but such runs neither.
+        if folder.is_dir():
+            (folder / "table.txt").write_text("\n".join(table(self.members)) + "\n", "utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table, and put the previews on one sheet."""

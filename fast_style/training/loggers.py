@@ -1,13 +1,18 @@
 """Lightning's loggers: what each is shown of a training, and how a person looks at it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 from fast_style.images.tensors import to_pil
+
+
+def no_logger() -> Literal[False]:
+    """Return what a trainer takes for having no logger: without one, Lightning would make its own."""
+    return False
 
 
 def lay_out(logger: Logger | None, terms: Sequence[str], settings: Mapping[str, Any]) -> None:

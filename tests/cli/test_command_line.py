@@ -95,9 +95,9 @@ def test_a_name_may_look_like_a_number(call: Call, name: str) -> None:
 def test_a_painting_of_ones_own_is_a_style_called_after_its_file(name: str) -> None:
     found = own_painting([f"style.image=art/{name}" if name[0] != "'" else f"style.image={name}", "style.size=300"])
     names = ["style.painting.name='my_painting_1'", "name='my_painting_1'"]
-    assert found[:4] == ["style=painting", *names, "+style.painting.work='my painting (1)'"]
-    assert found[4].startswith("style.painting.image=")
-    assert found[5:] == ["style.painting.size=300"]
+    assert found[:3] == ["style=painting", *names]
+    assert found[3].startswith("style.painting.image=")
+    assert found[4:] == ["style.painting.size=300"]
 
 
 def test_a_painting_of_ones_own_gets_title_and_artist_by_key(call: Call) -> None:
@@ -111,7 +111,7 @@ def test_a_painting_of_ones_own_gets_title_and_artist_by_key(call: Call) -> None
 def test_a_painting_of_ones_own_may_have_another_name() -> None:
     given = ["style.image=a.jpg", "name=other", "+style.layers.relu5_2=1", "style.painting.name=mine"]
     assert own_painting(given) == [
-        *("style=painting", "+style.painting.work='a'", "style.painting.image=a.jpg", "name=other"),
+        *("style=painting", "style.painting.image=a.jpg", "name=other"),
         *("+style.painting.layers.relu5_2=1", "style.painting.name=mine"),
     ]
 
@@ -282,9 +282,21 @@ def test_mistakes_are_told_before_pytorch_is_imported(tmp_path: Path) -> None:
 
 
 def test_a_start_that_fails_leaves_nothing_behind(mistake: Callable[..., str], tmp_path: Path) -> None:
-    for wrong in (("seed=-1",), ("network.width=-3",), ("-m", "network.width=-3,8")):
+    for wrong in (("seed=-1",), ("network.width=-3",)):
         mistake(*wrong)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_whose_starts_all_fail_leaves_nothing_behind(
+    call: Call, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=r"^train\.py: 2 of the sweep's runs failed"):
+        call(train.main, "train", "-m", "network.width=-3,-8", *QUIET)
+    table, errors = capfd.readouterr()
+    expected = [f"network.width must be a whole number from 1 to 4096, not {width}" for width in (-3, -8)]
+    assert errors.splitlines() == [f"train.py: {reason}" for reason in expected]
+    assert [line.partition("failed: ")[2] for line in table.strip().splitlines()] == ["", *expected]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_start_that_fails_leaves_what_was_there(mistake: Callable[..., str], tmp_path: Path) -> None:

@@ -67,10 +67,20 @@ def vgg16_file(folder: Path) -> Path:
     return folder / "vgg16.safetensors"
 
 
+def is_part(option: str) -> bool:
+    """Return whether an option is a part that several configurations share, and describes no object."""
+    group, name = option.split("=")
+    return group != "experiment" and (CONFIGS / group / f"{name}.yaml").read_text().startswith("# @package _global_\n")
+
+
 def script_of(option: str) -> str:
-    """Return the script that an option is for; an experiment's header shows the command."""
+    """Return the script that an option is for; an experiment's header shows the command, and a part has its users."""
     group, name = option.split("=")
     text = (CONFIGS / group / f"{name}.yaml").read_text()
+    if is_part(option):
+        return next(
+            script for script in SCRIPTS if {group: name} in OmegaConf.load(CONFIGS / f"{script}.yaml").defaults
+        )
     return re.findall(r"python scripts/(\w+)\.py experiment=", text)[0] if group == "experiment" else "train"
 
 
@@ -145,7 +155,12 @@ def test_a_file_of_a_choose_many_group_has_one_key_its_own_name(group: str) -> N
 def test_every_other_file_of_a_choice_makes_one_object() -> None:
     for path in CONFIGS.glob("*/*.yaml"):
         if path.parent.name not in (*CHOOSE_MANY, "experiment"):
-            assert "_target_" in OmegaConf.load(path), path
+            assert ("_target_" in OmegaConf.load(path)) != is_part(f"{path.parent.name}={path.stem}"), path
+
+
+def test_settings_are_shared_by_the_commands_that_stylize_and_are_the_only_part() -> None:
+    parts = {option: script_of(option) for option in OPTIONS if is_part(option)}
+    assert parts == {"controls=default": "webcam", "controls=pictures": "stylize"}
 
 
 @pytest.mark.parametrize("script", ["train", "optimize"])

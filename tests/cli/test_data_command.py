@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fast_style import cli
 from fast_style.cli import data as prepare_data
 from fast_style.cli.hydra_app import run
 from fast_style.cli.progress import ProgressBar
@@ -476,12 +477,14 @@ def test_a_mistake_gets_one_line(prepare: Prepare, arguments: list[str], answer:
     assert list(Path().iterdir()) == []
 
 
-def test_help_shows_examples_and_settings(prepare: Prepare) -> None:
-    status, out, err = prepare("--help")
-    assert (status, err) == (0, "")
+def test_help_shows_examples_and_settings(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["scripts/prepare_data.py", "--help"])
+    cli.script("prepare_data")
+    out, err = capfd.readouterr()
+    assert err == ""
     assert out.startswith("prepare_data.py: ")
-    assert "\n  python scripts/prepare_data.py check source=" in out
-    assert "\nmax_bad: 0.01\n" in out
+    assert re.search(r"^  .*python scripts/prepare_data\.py check photos/", out, re.MULTILINE)
+    assert re.search(r"^  max_bad=0\.01 +the part of the pictures", out, re.MULTILINE)
 
 
 def test_progress_is_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

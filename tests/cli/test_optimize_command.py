@@ -57,7 +57,7 @@ def photos(tmp_path: Path) -> Path:
         ("precision=32", "precision must be one of bf16-mixed, 32-true, not 32"),
         ("preview_every_n_steps=-1", "preview_every_n_steps must be 0, for none, or more, not -1"),
         ("patience=0", "patience must be at least 1, not 0; min_delta=0 never stops early"),
-        ("experiment=johnson2016", "experiment=johnson2016 is for another script: optimize.py has no setting 'netw"),
+        ("experiment=johnson2016", "experiment=johnson2016 is for another command: optimize.py has no setting 'netw"),
     ],
 )
 def test_a_mistake_gets_one_line(call: Callable[..., None], photos: Path, setting: str, answer: str) -> None:

@@ -204,7 +204,7 @@ def test_a_damaged_picture_does_not_stop_the_others(call: Call, capfd: pytest.Ca
         ("fps=30", "fps is for videos, and here pictures are stylized; leave it out"),
         ("codec=264", "codec is for videos, and here pictures are stylized; leave it out"),
         ("styles={day: -1, night: 2}", "style weights must not be negative"),
-        ("backend=tensorflow", "backend must be one of torch, compile, onnx, openvino, not 'tensorflow'"),
+        ("backend=tensorflow", "backend must be one of auto, torch, compile, onnx, openvino, not 'tensorflow'"),
         ("precision=fp16", "precision must be one of auto, fp32, bf16, not 'fp16'"),
         ("style=day", "there is no setting 'style'; did you mean styles? Choose from audio, "),
         ("ckpt=three", "three: no such file, and no such name in checkpoints/, which has two"),

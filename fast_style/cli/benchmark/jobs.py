@@ -161,7 +161,8 @@ def vgg16() -> dict[str, torch.Tensor]:
 def _as_peers(overrides: list[str], weights: Path) -> list[str]:
     """Return the settings of a training of the peers' network with the peers' loss."""
     ours = ["network=residual", "experiment=johnson2016", "loss.total_variation.weight=0"]
-    ours += [f"encoder.weights='{weights}'", "encoder.normalization=imagenet"]
+    # Not scaled: peers take the activations as the weights make them, and those of a few layers here are all 0.
+    ours += [f"encoder.weights='{weights}'", "encoder.normalization=imagenet", "encoder.scale=null"]
     # Whatever else was chosen instead, and its settings, would not fit.
     contrary = re.compile(r"[+~]*(network=|(experiment|loss|encoder)[.=])")
     return [*(text for text in overrides if not contrary.match(text)), *ours]
