@@ -17,7 +17,7 @@ PACKAGE = ROOT / "fast_style"
 OFFERED: dict[str, set[str]] = {
     "backends": {"", "automatic", "backend", "export", "onnx_cache", "pytorch"},
     "batch": {"folder_work", "job_queue", "jobs", "names", "ray", "ray_cluster"},
-    "cli": {"", "train_from_python"},
+    "cli": {""},
     "data": {
         "batches",
         "datamodule",
