@@ -369,3 +369,23 @@ def test_content_decides_what_is_a_video(copy: Copy, tmp_path: Path) -> None:
             assert kind_of(tmp_path / name) is None
             with pytest.raises(VideoError, match="not a readable video"):
                 VideoReader(tmp_path / name)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (96, 64), (320, 240)])
+def test_jpegs_one_behind_the_other_are_a_video_if_they_are_called_so(tmp_path: Path, width: int, height: int) -> None:
+    pictures = [np.full((height, width, 3), 20 * index, np.uint8) for index in range(10)]
+    files = []
+    for pixels in pictures:
+        Image.fromarray(pixels).save(tmp_path / "one.jpg", exif=b"Exif\0\0" + b"\xff\xd9\xff\xd8\xff")
+        files.append((tmp_path / "one.jpg").read_bytes())
+    for name in ("a.mjpeg", "a.mjpg", "a.jpg", "a.jpeg"):
+        (tmp_path / name).write_bytes(b"".join(files))
+        # Such as a preview behind a photograph.
+        assert kind_of(tmp_path / name) == ("video" if name[2] == "m" else "picture")
+    for name in ("one.mjpeg", "one.mjpg"):
+        (tmp_path / name).write_bytes(files[0])
+        assert kind_of(tmp_path / name) == "picture"
+    reader = VideoReader(tmp_path / "a.mjpg")
+    levels = [int(frame.pixels.mean().round()) for frame in reader.frames()]
+    reader.close()
+    assert levels == pytest.approx([20 * index for index in range(10)], abs=2)
