@@ -12,6 +12,7 @@ from fast_style.batch.job_queue import JobQueue, Opened, is_made, tidy
 from fast_style.batch.queues import PixelBudget, ShapeQueue
 from fast_style.errors import ConfigError, FastStyleError, ImageError, VideoError
 from fast_style.images.formats import ANIMATIONS
+from fast_style.images.notes import gathered
 from fast_style.images.opening import is_paged, size_in_header
 from fast_style.images.picture import read_original, require_size
 from fast_style.stylizing.controls import Controls, Settings, Style
@@ -143,7 +144,8 @@ class FolderWork:
             try:
                 if not (too_large or _holds_all(opened)):
                     name = str(opened.job.source)
-                    opened.picture = read_original(opened.file, opened.job.target, self._size, name)
+                    with gathered() as opened.notes:
+                        opened.picture = read_original(opened.file, opened.job.target, self._size, name)
             except ImageError as error:
                 self._fail(opened.job, error, opened.seconds + time.perf_counter() - began, opened.taken)
                 continue
@@ -228,8 +230,9 @@ class FolderWork:
                 made = replace(made, notes=[*made.notes, *warning], warning=None)
             case "pages":
                 how = {"size": self._size, "name": name, "stop": self._require_going_on}
-                notes = self._stylizer.stylize_pages(source, job.target, opened.contents, self._controls, **how)
-                made = Report(job, "done", size_in_header(job.target), notes=notes)
+                with gathered() as told:
+                    notes = self._stylizer.stylize_pages(source, job.target, opened.contents, self._controls, **how)
+                made = Report(job, "done", size_in_header(job.target), notes=[*notes, *told])
             case None:
                 assert isinstance(source, Path)
                 made = self._stylizer.stylize_file(source, job.target, size=self._size, controls=self._controls)
@@ -257,12 +260,13 @@ class FolderWork:
                 self._skip(job, opened.taken)
                 return
             self._jobs.require_free(job.target)
-            opened.picture.write_copy(opened.stylized, job.target)
+            with gathered() as told:
+                opened.picture.write_copy(opened.stylized, job.target)
         except ImageError as error:
             self._fail(job, error, opened.seconds + time.perf_counter() - began, opened.taken)
             return
         seconds = opened.seconds + time.perf_counter() - began
-        notes = opened.contents.left_out(job.target)
+        notes = [*opened.contents.left_out(job.target), *opened.notes, *told]
         self._report(Report(job, "done", opened.picture.size, seconds, notes=notes), opened.taken)
 
     def _skip(self, job: Job, taken: int = 0) -> None:

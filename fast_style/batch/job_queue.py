@@ -5,7 +5,7 @@ import math
 import os
 import threading
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -38,6 +38,7 @@ class Opened:
         picture: once it is read; None also if it is worked on beside no other.
         stylized: once it is made.
         seconds: how long it has been worked on.
+        notes: what there is to say of it as it was read.
     """
 
     job: Job
@@ -48,6 +49,7 @@ class Opened:
     picture: Picture | None = None
     stylized: Image.Image | Deep | None = None
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def shape(self) -> Hashable:

@@ -14,6 +14,7 @@ from typing import Any
 from fast_style.batch.ray_cluster import Workers
 from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images.formats import ANIMATIONS
+from fast_style.images.notes import tell
 from fast_style.images.opening import contents_of
 from fast_style.stylizing.controls import Controls
 from fast_style.stylizing.jobs import Job, Report, one_line
@@ -130,7 +131,8 @@ class _Worker:
                 if contents_of(source).kind == "frame" and target.suffix.lower() in ANIMATIONS:
                     stylize_animation(self.stylizer, source, target, self.controls, size=self.size)
                 else:
-                    self.stylizer.stylize_file(source, target, size=self.size, controls=self.controls)
+                    report = self.stylizer.stylize_file(source, target, size=self.size, controls=self.controls)
+                    tell(str(source), report.notes)
             # Else it was made by a process that died before it could say so.
         except Exception as error:  # Any: the others are not to be lost for it.
             return one_line(error) if isinstance(error, FastStyleError) else f"{source}: {one_line(error)}"

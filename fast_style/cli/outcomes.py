@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -88,7 +89,8 @@ def follow(
         seconds = time.monotonic() - began
         # Of videos, each has said its own.
         rate = f", {work.done / seconds:,.1f}/s" if work.done and kind == "pictures" else ""
-        print(f"{work.done:,} {kind} in {duration(seconds)}{rate}{skipped}", file=sys.stderr)
+        made = f"{work.done:,} {kind if work.done != 1 else kind.removesuffix('s')}"
+        print(f"{made} in {duration(seconds)}{rate}{skipped}", file=sys.stderr)
 
 
 def tell_stopped(stopped: SystemExit, *said: str) -> None:
@@ -97,7 +99,9 @@ def tell_stopped(stopped: SystemExit, *said: str) -> None:
     print(f"{Path(sys.argv[0]).name}: {'; '.join(['stopped', *said])}", file=sys.stderr)
 
 
-def say_report(report: Report, output: Output, several: bool = False, video: bool = False) -> None:
+def say_report(
+    report: Report, output: Output, several: bool = False, video: bool = False, known: Counter[str] | None = None
+) -> None:
     """Say what became of a picture or a video.
 
     Args:
@@ -105,6 +109,7 @@ def say_report(report: Report, output: Output, several: bool = False, video: boo
         output: what standard output gets.
         several: whether it is one of several, of which each says by itself what is wrong with it.
         video: whether it says of frames, too.
+        known: how many others each note has been of, to be counted on; what has been said is not said again.
     """
     source, target = report.job.source, report.job.target
     sources = [*source] if isinstance(source, Sequence) else [source]
@@ -135,8 +140,19 @@ def say_report(report: Report, output: Output, several: bool = False, video: boo
     if report.warning:
         print(report.warning, file=sys.stderr)
     for note in report.notes:
+        if known is not None:
+            known[note] += 1
+            if known[note] > 1:
+                continue
         name = target if isinstance(source, Sequence) else source
         print(printable(f"{name}: {note}"), file=sys.stderr, flush=True)
+
+
+def say_how_many(known: Counter[str]) -> None:
+    """Say of how many pictures each note is that has been said of the first of them only."""
+    for note, count in known.items():
+        if count > 1:
+            print(printable(f"{count:,} pictures: {note}"), file=sys.stderr, flush=True)
 
 
 def _so_far(work: Work, kind: str, total: int) -> str:

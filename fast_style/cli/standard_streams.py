@@ -74,10 +74,12 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
         try:
             # What libraries print must not end up in the picture.
             with contextlib.redirect_stdout(sys.stderr):
-                stylizer.stylize_file(file, place, controls=controls, size=settings["size"])
+                report = stylizer.stylize_file(file, place, controls=controls, size=settings["size"])
         except ImageError as error:
             text = str(error).replace(str(file), "standard input") if source == STREAM else str(error)
             raise ImageError(text.replace(str(place), "standard output") if to_stream else text) from None
+        for note in report.notes:
+            print(printable(f"{'standard input' if source == STREAM else source}: {note}"), file=sys.stderr)
         if to_stream:
             with open(place, "rb") as made:
                 shutil.copyfileobj(made, sys.stdout.buffer)
@@ -97,6 +99,11 @@ def _received(folder: Path) -> Path:
     suffix = next((suffix for suffix, name in FORMATS.items() if name == format), "")
     file = folder / f"standard_input{suffix}"
     file.write_bytes(received)
+    if not suffix and received:
+        # Here: pictures need not wait for it.
+        from fast_style.video.file_kinds import holds_video
+
+        return file.rename(file.with_suffix(".mp4")) if holds_video(file) else file
     return file
 
 

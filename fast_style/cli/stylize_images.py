@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from fast_style.archives import Member
 from fast_style.cli import called
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import Found, is_video, results
-from fast_style.cli.outcomes import Output, follow, say_report, tell_stopped
+from fast_style.cli.outcomes import Output, follow, say_how_many, say_report, tell_stopped
 from fast_style.cli.progress import ProgressBar
 from fast_style.errors import ConfigError, ImageError
 from fast_style.images.formats import copy_suffix
@@ -109,11 +110,13 @@ def stylize_pictures(
     output: Output = "json" if as_json else None if several and one_terminal else "name"
     with contextlib.ExitStack() as held:
         work = held.enter_context(FolderWork(stylizer, jobs, controls, size=size, **settings))
+        known: Counter[str] = Counter()
+        held.callback(say_how_many, known)
         bar = held.enter_context(ProgressBar("pictures", aside=True))
 
         def show(report: Report | None = None) -> None:
             if report is not None:
-                say_report(report, output, several)
+                say_report(report, output, several, known=known)
             if several and not (as_json and one_terminal):
                 bar.update("stylizing", work.done + work.failed, max(1, work.total))
 

@@ -67,7 +67,8 @@ def video_jobs(
     videos: Found = {source: place for source, place in found.items() if isinstance(source, Path) and is_video(place)}
     pictures = [source for source in found if isinstance(source, Path) and source not in videos]
     if videos and (pictures or archives):
-        counts = f"{len(videos)} videos and {len(found) - len(videos) - len(closed)} pictures"
+        still = len(found) - len(videos) - len(closed)
+        counts = f"{len(videos)} video{'s' * (len(videos) != 1)} and {still} picture{'s' * (still != 1)}"
         raise ConfigError(f"input: {counts}; take them one after the other, such as input='clips/**/*.mp4'")
     # Among still pictures, an animation is one as well: its first.
     if pictures and not archives and all(map(is_animation, pictures)):
@@ -88,7 +89,11 @@ def video_jobs(
         if archives:
             raise ConfigError(f"{archives[0]}: a video is made of pictures in a folder; unpack it, and give that")
         # Of a folder, those that lie in it: what is below may be another video.
-        return _checked([Job(find_pictures(inputs), target)], overwrite, resume)
+        ours = find_pictures(inputs)
+        if left := len({source.resolve() for source in pictures} - {each.resolve() for each in ours}):
+            are = "1 picture in a folder below is" if left == 1 else f"{left:,} pictures in folders below are"
+            print(f"{are} left out; name that folder as input, or give a glob, such as '**/*.png'", file=sys.stderr)
+        return _checked([Job(ours, target)], overwrite, resume)
     if folder:
 
         def rename(source: Path | Member, path: Path) -> Path:
@@ -194,7 +199,9 @@ def stylize_videos(
         assert not isinstance(job.source, Member)
         if isinstance(job.source, Sequence):
             first, last = (printable(str(job.source[place])) for place in (0, -1))
-            print(f"{len(job.source):,} pictures, in this order: {first} to {last}", file=sys.stderr, flush=True)
+            count = f"{len(job.source):,} pictures, in this order" if len(job.source) > 1 else "1 picture"
+            order = f"{first} to {last}" if len(job.source) > 1 else first
+            print(f"{count}: {order}", file=sys.stderr, flush=True)
         with ProgressBar("frames", aside=True) as bar:
 
             def progress(done: int, total: int) -> None:

@@ -114,6 +114,7 @@ _OF_THE_FILE = (
 )
 _RESOLUTION = (_TAGS.XResolution, _TAGS.YResolution, _TAGS.ResolutionUnit)
 _PNG_XMP = "XML:com.adobe.xmp"
+_WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
 _WITH_XMP = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
 _WITH_IPTC = ("JPEG", "PNG", "TIFF", "JPEG2000")
 # More than a JPEG has room for.
@@ -193,8 +194,8 @@ class ImageMetadata:
 
     def notes(self, format: str) -> list[str]:
         """Return what there is to say of what a copy in a format cannot keep."""
-        kept = self.fitting(format)
-        found = zip(("XMP", "IPTC"), (self.xmp, self.iptc), kept, strict=True)
+        kept = (self.exif if format in _WITH_EXIF else b"", *self.fitting(format))
+        found = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), kept, strict=True)
         return [f"its {name} has no place in a {format}: left out" for name, had, has in found if had and not has]
 
 

@@ -31,6 +31,8 @@ _SUBFILE, _OLD_SUBFILE = 254, 255
 _MP_ENTRIES = 0xB002
 # How gain maps are told of.
 _ADOBE, _APPLE, _ISO = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"aux:hdrgainmap", b"urn:iso:std:iso:ts:21496:-1"
+# How the parts of XMP begin that has no room in one segment of a JPEG.
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _MOST_OF_BOX = 2**22
 
 
@@ -48,6 +50,8 @@ def open_image(file: BinaryFile) -> Image.Image:
         raise ValueError("the file is empty")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise ValueError("it holds a web page or other markup")
+    if head.removeprefix(b"\xef\xbb\xbf").startswith((b"#EXTM3U", b"ffconcat version")):
+        raise ValueError("it is a playlist, which only names other files; give those, or the video made of them")
     if head[4:8] == b"ftyp":
         if not formats.HAS_HEIF and head[8:11] in (b"hei", b"hev"):
             raise ValueError(f"HEIC, which needs the package pillow-heif; {how_to_install('formats')}")
@@ -74,6 +78,8 @@ def open_image(file: BinaryFile) -> Image.Image:
     colors.find_colors(image, file)
     if has_gain_map(image, file):
         notes_of(image).append("a gain map, which brightens it on some screens: left out")
+    if any(part.startswith(_EXTENDED_XMP) for _, part in getattr(image, "applist", ())):
+        notes_of(image).append("what there is of its XMP beyond 64 KB: left out")
     file.seek(place)
     return image
 

@@ -27,6 +27,8 @@ _UNSPECIFIED, _PREMULTIPLIED, _OPACITY = 0, 1, 2
 _OF_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 # Larger pictures of so many channels are measurements.
 _MOST_EXTRA = 4
+# Above it, most of what is light would be white; from 0 to 255 no picture is as dark.
+_MOST_LIGHT = 16
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,17 @@ class Kind:
     def __str__(self) -> str:
         return f"{FORMATS[self.format]} numbers of {self.bits} bits"
 
-    def ends(self, lowest: float, highest: float, notes: list[str]) -> tuple[float, float]:
+    def ends(
+        self, lowest: float, highest: float, notes: list[str], above: float = 1, whole: bool = True
+    ) -> tuple[float, float]:
         """Return which numbers are black and white, where the type does not say it.
 
         Args:
             lowest: of those that there are.
             highest: likewise; below `lowest`: there are none.
             notes: where to say what is taken.
+            above: of floating point, the share of those above 1 among those above 0.
+            whole: likewise, whether all are whole numbers.
 
         Raises:
             ValueError: if they are none of a picture.
@@ -136,8 +142,9 @@ class Kind:
         if lowest > highest:
             return 0.0, 1.0
         if self.format == FLOAT:
-            # The filters that pictures are resized with overshoot.
-            most = next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
+            # The filters that pictures are resized with overshoot. And what is light has peaks above white.
+            light = highest > 2 and not whole and (above <= 0.5 or highest <= _MOST_LIGHT)
+            most = 1 if light else next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
             # Filters that sharpen leave some below black; measurements have as many.
             if most is None or lowest < (-2 if most == 1 else -highest / 4):
                 raise ValueError(
@@ -146,7 +153,7 @@ class Kind:
             if lowest < 0:
                 notes.append("floating point levels below 0 taken as black")
             if highest > 1:
-                notes.append(f"floating point levels above 1: taken as 0 to {most}")
+                notes.append(f"floating point levels above 1: taken as {'white' if most == 1 else f'0 to {most}'}")
             return 0.0, float(most)
         full = 2.0 ** (self.bits - (self.format == SIGNED)) - 1
         if lowest < -full / 64:
@@ -354,13 +361,20 @@ def _spread(found: NDArray[Any], black: float, white: float) -> NDArray[np.uint1
 def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
     """Return which numbers are black and white: programs use only a part of what such ones can hold, and do not say."""
     lowest, highest = np.inf, -np.inf
+    positive, above, whole, unknown = 0, 0, True, False
     for first, part, _ in _segments(page):
         wanted = [channel - first for channel in channels if first <= channel < first + part.shape[2]]
         found = part[:, :, wanted]
-        found = found[np.isfinite(found)] if kind.format == FLOAT else found
+        if kind.format == FLOAT:
+            unknown = unknown or bool(np.isnan(found).any())
+            found = found[np.isfinite(found)]
+            positive, above = positive + int((found > 0).sum()), above + int((found > 1).sum())
+            whole = whole and bool((found == np.rint(found)).all())
         if found.size:
             lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
-    return kind.ends(lowest, highest, notes)
+    if unknown:
+        notes.append("floating point levels that are no numbers (NaN): taken as black")
+    return kind.ends(lowest, highest, notes, above / max(positive, 1), whole)
 
 
 def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:

@@ -19,6 +19,7 @@ from fast_style.backends.backend import enlarged
 from fast_style.errors import ConfigError, ImageError, require_choice
 from fast_style.images.arrays import InMemory, Pixels, is_tensor
 from fast_style.images.deep import Deep
+from fast_style.images.notes import gathered
 from fast_style.images.opening import Contents, contents_of, is_paged, size_in_header
 from fast_style.images.picture import Picture, flatten, open_picture, read_original, require_free, require_size
 from fast_style.images.upright import resized_to
@@ -174,21 +175,22 @@ class Stylizer:
         contents = contents_of(source)
         if not overwrite:
             require_free(target)
-        if is_paged(source, target, contents):
-            notes = self.stylize_pages(source, target, contents, controls, size)
-            made = size_in_header(target)
-        elif self.budget.fits_file(source, size, controls):
-            picture = read_original(source, target, size)
-            with _named(source):
-                (stylized,) = self.stylize_pictures([picture], controls)
-            if not overwrite:
-                require_free(target)
-            picture.write_copy(stylized, target)
-            notes, made = contents.left_out(target), picture.size
-        else:
-            self.tiling.stylize_file(source, target, controls.rows(self.styles), controls, size)
-            notes, made = contents.left_out(target), size_in_header(target)
-        return Report(Job(source, target), "done", made, time.perf_counter() - began, notes=notes)
+        with gathered() as told:
+            if is_paged(source, target, contents):
+                notes = self.stylize_pages(source, target, contents, controls, size)
+                made = size_in_header(target)
+            elif self.budget.fits_file(source, size, controls):
+                picture = read_original(source, target, size)
+                with _named(source):
+                    (stylized,) = self.stylize_pictures([picture], controls)
+                if not overwrite:
+                    require_free(target)
+                picture.write_copy(stylized, target)
+                notes, made = contents.left_out(target), picture.size
+            else:
+                self.tiling.stylize_file(source, target, controls.rows(self.styles), controls, size)
+                notes, made = contents.left_out(target), size_in_header(target)
+        return Report(Job(source, target), "done", made, time.perf_counter() - began, notes=[*notes, *told])
 
     def stylize_pictures(self, pictures: Sequence[Picture], controls: Controls) -> list[Image.Image | Deep]:
         """Stylize pictures of one size: in one pass, unless memory is short or one has 16 bits of each color.

@@ -2,12 +2,14 @@
 
 import io
 import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-from av.container import InputContainer
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -20,6 +22,10 @@ from fast_style.video.opening import open_video
 _CHOICE = (".mp4", ".mkv", ".mov")
 # What describes a file itself, and not the video in it.
 _OWN = ("major_brand", "minor_version", "compatible_brands", "encoder", "timecode")
+#: Samples as they are, in an order that only discs have: a .mkv has them in the usual one.
+UNCOMPRESSED = ("pcm_dvd", "pcm_bluray")
+# Of one sample: 16 bits, mono.
+_WAV = b"RIFF&\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data\2\0\0\0\0\0"
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
 
 
@@ -97,11 +103,31 @@ def can_hold(container: str, stream: Any) -> bool:
     options = {"movflags": "empty_moov"} if codec_of(stream).startswith("pcm_") else {}
     try:
         with av.open(io.BytesIO(), "w", format=container, container_options=options) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
+            add_copy(trial, stream)
             trial.start_encoding()
     except (OSError, ValueError, AttributeError, av.FFmpegError):
         return False
     return True
+
+
+def add_copy(container: OutputContainer, stream: Any) -> Any:
+    """Return a new stream of a video for the packets of another, as they are.
+
+    Raises:
+        ValueError: if the video cannot hold them.
+    """
+    try:
+        return container.add_stream_from_template(stream, opaque=True)
+    except ValueError:
+        if container.format.name != "matroska" or stream.type != "audio":
+            raise
+    # All that a WAV can hold, but PyAV believes the list of those that have a name of their own. So it gets one of
+    # them, and then the parameters of the other; the header is refused if there is no number for it either.
+    with av.open(io.BytesIO(_WAV)) as usual:
+        copy: Any = container.add_stream_from_template(usual.streams.audio[0], opaque=True)
+    BitStreamFilterContext("null", stream, copy)
+    copy.codec_context.codec_tag, copy.time_base = "\0\0\0\0", stream.time_base
+    return copy
 
 
 def fitting_suffix(path: Path, modes: StreamModes = AS_USUAL) -> str:
@@ -124,7 +150,8 @@ def fitting_suffix(path: Path, modes: StreamModes = AS_USUAL) -> str:
 def _suits(suffix: str, stream: Any) -> bool:
     # Few players know samples as they are in MP4, which has them since 2021.
     unusual = suffix in (".mp4", ".m4v") and codec_of(stream).startswith("pcm_")
-    return not unusual and can_hold(CONTAINERS[suffix][0], stream)
+    lossless = suffix == ".mkv" and codec_of(stream) in UNCOMPRESSED
+    return lossless or (not unusual and can_hold(CONTAINERS[suffix][0], stream))
 
 
 def codec_of(stream: Any) -> str:

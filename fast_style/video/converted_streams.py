@@ -9,6 +9,8 @@ from av.container import OutputContainer
 from av.filter import Graph
 from av.subtitles.codeccontext import SubtitleCodecContext
 
+from fast_style.video.container_info import UNCOMPRESSED, codec_of
+
 # By FFmpeg's name of the format. What any player of it plays.
 _SOUND = {"webm": "libopus"}
 _TEXT = {"mp4": "mov_text", "mov": "mov_text"}
@@ -32,6 +34,8 @@ def refusal(stream: Any) -> str | None:
 class ConvertedSound:
     """Converts sound to AAC, or to Opus for WebM; gaps become silence, so that it stays with the pictures.
 
+    What is uncompressed stays so in Matroska.
+
     Args:
         container: the video that gets it.
         stream: the sound.
@@ -48,11 +52,14 @@ class ConvertedSound:
     def __init__(self, container: OutputContainer, stream: Any, part: tuple[bool, Fraction | None]) -> None:
         self._decoder, self._part = stream.codec_context, part
         encoder = _SOUND.get(container.format.name, _USUAL_SOUND)
-        self.name = "Opus" if encoder == "libopus" else "AAC"
+        if container.format.name == "matroska" and codec_of(stream) in UNCOMPRESSED:
+            encoder = "pcm_s16le" if self._decoder.format.name.startswith("s16") else "pcm_s24le"
+        self.name = {"libopus": "Opus", "aac": "AAC"}.get(encoder, encoder)
         self._rate = _rate(encoder, self._decoder.sample_rate or 48_000)
         self._layout = _layout(encoder, self._rate, self._decoder)
         copy: Any = container.add_stream(encoder, rate=self._rate, layout=self._layout)
-        copy.bit_rate = _BITS * copy.layout.nb_channels
+        if not encoder.startswith("pcm_"):
+            copy.bit_rate = _BITS * copy.layout.nb_channels
         self.copy = copy
         self._graph: Graph | None = None
         self._kind: Any = None

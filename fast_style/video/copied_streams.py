@@ -9,7 +9,7 @@ from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 
 from fast_style.errors import VideoError
-from fast_style.video.container_info import can_hold, codec_of, name_of
+from fast_style.video.container_info import add_copy, can_hold, codec_of, name_of
 from fast_style.video.converted_streams import ConvertedSound, ConvertedText, refusal
 from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
 from fast_style.video.reader import VideoReader
@@ -196,7 +196,7 @@ class CopiedStreams:
             self.notes.append(note)
 
     def _add(self, other: Any) -> Any:
-        copy: Any = self._container.add_stream_from_template(other, opaque=True)
+        copy = add_copy(self._container, other)
         adts = codec_of(other) == "aac" and not other.codec_context.extradata
         if adts and self._container.format.name in ("mp4", "mov"):
             # Broadcasts have a header before each packet, which such a file has once.

@@ -1,6 +1,7 @@
 """Files of videos, opened: one file each, with moving pictures in it."""
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from fast_style.errors import VideoError
-from fast_style.system.input_limits import MAX_PIXELS
+from fast_style.system.input_limits import MAX_PIXELS, open_regular_file
 
 #: FFmpeg's names for the formats that are opened: one file each, with moving pictures. What is not here is refused:
 #: playlists and their like lead to other files and addresses, and text would become pictures of letters.
@@ -24,6 +25,10 @@ FORMATS = (
 
 # FFmpeg's own decoders pass over the opacity in WebM.
 _WITH_OPACITY = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+_JPEG, _END_OF_JPEG = b"\xff\xd8\xff", re.compile(rb"\xff\xd9[\0\xff]*?\xff\xd8\xff")
+# No frame is as long.
+_MOST_OF_FRAME = 2**25
 
 
 def open_video(path: Path) -> InputContainer:
@@ -40,9 +45,26 @@ def open_video(path: Path) -> InputContainer:
             raise OSError("the file is empty")
         # As an address: a name with a colon would otherwise be taken for one.
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-        return av.open(f"file:{path.resolve()}", "r", container_options=options, metadata_errors="replace")
+        # FFmpeg takes some of them, depending on their frames, for a single picture.
+        format = "mjpeg" if is_row_of_jpegs(path) else None
+        address = f"file:{path.resolve()}"
+        return av.open(address, "r", format, container_options=options, metadata_errors="replace")
     except (OSError, ValueError, av.FFmpegError) as error:
         raise VideoError(f"{path}: not a readable video ({reason(error)})") from None
+
+
+def is_row_of_jpegs(path: Path) -> bool:
+    """Return whether a file is nothing but pictures of JPEG, of which one begins where another ends."""
+    with open_regular_file(path, float("inf")) as file:
+        if file.read(3) != _JPEG:
+            return False
+        head = _JPEG + file.read(_MOST_OF_FRAME)
+    place = 2
+    # What is between is read over by its length: previews in it are pictures, too.
+    while place + 4 <= len(head) and head[place] == 0xFF and head[place + 1] != 0xDA:
+        filling = head[place + 1] == 0xFF
+        place += 1 if filling else 2 + int.from_bytes(head[place + 2 : place + 4], "big")
+    return _END_OF_JPEG.search(head, place) is not None
 
 
 def moving_pictures(path: Path, container: InputContainer) -> VideoStream:

@@ -1,6 +1,7 @@
 """Thousands of pictures: what is made of them, what fails, and what remains when the work is stopped."""
 
 import io
+import json
 import os
 import struct
 import tarfile
@@ -8,6 +9,7 @@ import tempfile
 import threading
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from fast_style.backends.pytorch import TorchBackend
 from fast_style.batch import FolderWork, Job, Member, Report, folder_jobs, pictures_in, stylize_files
 from fast_style.batch.job_queue import Opened
 from fast_style.batch.queues import PATIENCE, PixelBudget, ShapeQueue
+from fast_style.cli.outcomes import say_how_many, say_report
 from fast_style.errors import ConfigError, DataError, ImageError
 from fast_style.images.metadata import ImageMetadata
 from fast_style.images.picture import open_picture, write_image
@@ -472,3 +475,30 @@ def test_an_archive_that_is_cut_short_gets_one_line(photos: Path, tmp_path: Path
     with pytest.raises(DataError, match=r"a\.\S+: neither a folder nor a whole \.zip or \.tar \(") as error:
         pictures_in(archive)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("room", [10**9, 1])
+def test_every_report_has_the_notes_of_its_picture(
+    stylizer: Stylizer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    room: int,
+) -> None:
+    monkeypatch.setattr("fast_style.batch.folder_work._MOST_BYTES", room)
+    xmp = b'<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture().save(tmp_path / name, xmp=xmp)
+    note = "a gain map, which brightens it on some screens: left out"
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    with FolderWork(stylizer, jobs, Controls()) as work:
+        reports = [*work]
+    assert [report.notes for report in reports] == [[note]] * 3
+    assert capsys.readouterr().err == ""
+    known: Counter[str] = Counter()
+    for report in reports:
+        say_report(report, "json", several=True, known=known)
+    say_how_many(known)
+    said = capsys.readouterr()
+    assert [json.loads(line)["notes"] for line in said.out.splitlines()] == [[note]] * 3
+    assert said.err == f"{reports[0].job.source}: {note}\n3 pictures: {note}\n"

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,12 @@ def test_what_streams_cannot_do_is_told_in_one_line(call: Call, folder: Path) ->
     frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
     Path("clip.mp4").touch()
+    with av.open("film.mp4", "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 64, 48
+        for _ in range(6):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
     for arguments, received, says in (
         (("input=-",), given, "input=-: has no name to call the result by; give output=-"),
         (("input=-", "output=a.png"), given, "a.png: exists already"),
@@ -113,6 +121,8 @@ def test_what_streams_cannot_do_is_told_in_one_line(call: Call, folder: Path) ->
         (("input=photos", "output=-"), b"", "output=-: photos is 2 pictures"),
         (("input=clip.mp4", "output=-"), b"", "output=-: videos and animations"),
         (("input=-", "output=-"), Path("moving.gif").read_bytes(), "output=-: videos and animations"),
+        (("input=-", "output=-"), Path("film.mp4").read_bytes(), "output=-: videos and animations"),
+        (("input=-", "output=-"), b"#EXTM3U\n", "standard input: not a readable picture (it is a playlist"),
         (("input=-", "output=-"), b"", "standard input: not a readable picture (the file is empty)"),
         (("input=-", "output=-"), b"hello", "standard input: not a readable picture (none of JPEG"),
     ):

@@ -2,13 +2,14 @@
 
 import io
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, IptcImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, IptcImagePlugin, PngImagePlugin
 
 from fast_style.images import metadata, notes
 from fast_style.images.metadata import ImageMetadata
@@ -96,3 +97,22 @@ def test_damaged_xmp_costs_no_picture(tmp_path: Path, xmp: bytes) -> None:
     picture = open_picture(tmp_path / "a.jpg")
     write_image(picture.rgb, tmp_path / "b.png", None, None, picture.metadata)
     assert open_picture(tmp_path / "b.png").rgb.size == (8, 8)
+
+
+def test_exif_without_a_place_and_xmp_of_several_segments_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_told", set())
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Nobody"
+    extended = b"http://ns.adobe.com/xmp/extension/\0" + b"A" * 32 + struct.pack(">II", 70_000, 0) + b"<x/>"
+    segment = b"\xff\xe1" + struct.pack(">H", len(extended) + 2) + extended
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.jpg", exif=exif, xmp=PLAIN.encode(), extra=segment)
+    for name in ("b.bmp", "b.png"):
+        original = read_original(tmp_path / "a.jpg", tmp_path / name)
+        original.write_copy(original.rgb, tmp_path / name)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == f"{tmp_path}/a.jpg: what there is of its XMP beyond 64 KB: left out"
+    assert others == [f"{tmp_path}/b.bmp: its {name} has no place in a BMP: left out" for name in ("EXIF", "XMP")]
+    with Image.open(tmp_path / "b.png") as image:
+        assert metadata.xmp_of(image)

@@ -151,7 +151,7 @@ def test_an_extra_channel_is_what_it_is_said_to_be(tmp_path: Path, kind: str, dt
         ((levels() * 257).astype(np.uint32), "0 to 65535 taken"),
         (np.rint(levels() * 32767 / 255).astype(np.int16), "0 to 32767 taken"),
         ((levels() * 257 - 32768).astype(np.int16), "-32768 taken as black"),
-        (np.where(levels() == 0, np.nan, levels() / 255).astype(np.float32), ""),
+        (np.where(levels() == 0, np.nan, levels() / 255).astype(np.float32), "(NaN): taken as black"),
     ],
 )
 def test_which_numbers_are_black_and_white_is_found_and_said(tmp_path: Path, stored: Any, words: str) -> None:
@@ -310,3 +310,31 @@ def test_what_is_guessed_is_said_once(
         tifffile.imwrite(tmp_path / name, levels().astype(np.float32), photometric="rgb", metadata=None)
         read_original(tmp_path / name, tmp_path / "c.png")
     assert capsys.readouterr().err == f"{tmp_path}/a.tif: floating point levels above 1: taken as 0 to 255\n"
+
+
+@pytest.mark.parametrize(
+    ("levels", "white", "said"),
+    [
+        # Light, with a peak, or a few.
+        ([0, 0.25, 0.5, 3], 1, "taken as white"),
+        ([0.25, 0.5, 0.75, 900.5], 1, "taken as white"),
+        ([0, 1.5, 3.5, 12.5], 1, "taken as white"),
+        ([0, 1, 2, 3], 255, "taken as 0 to 255"),
+        ([0.5, 63.75, 127.5, 254.5], 255, "taken as 0 to 255"),
+    ],
+)
+def test_peaks_of_light_make_no_picture_black(tmp_path: Path, levels: list[float], white: int, said: str) -> None:
+    data = np.repeat(np.array(levels, np.float32).reshape(2, 2, 1), 3, axis=2)
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", metadata=None)
+    picture = open_picture(tmp_path / "a.tif")
+    assert np.abs(np.asarray(picture.rgb) - (data / white).clip(0, 1) * 255).max() <= 1
+    assert list(dict.fromkeys(picture.notes)) == [f"floating point levels above 1: {said}"]
+
+
+def test_what_is_no_number_is_said(tmp_path: Path) -> None:
+    data = np.full((2, 2, 3), 0.5, np.float32)
+    data[0, 0] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", metadata=None)
+    picture = open_picture(tmp_path / "a.tif")
+    assert np.asarray(picture.rgb)[:, :, 0].tolist() == [[0, 128], [128, 128]]
+    assert set(picture.notes) == {"floating point levels that are no numbers (NaN): taken as black"}

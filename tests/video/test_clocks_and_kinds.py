@@ -77,6 +77,8 @@ def loud(path: Path, codec: str = "aac", rate: int = 16_000, subtitles: bool = F
         video: Any = container.add_stream("libx264" if path.suffix != ".avi" else "mpeg4", rate=10, options=plain)
         video.width, video.height, video.gop_size = 64, 48, 5
         sound: Any = container.add_stream(codec, rate=rate, layout="mono")
+        if codec.startswith("wma"):
+            sound.bit_rate = 64_000
         written: Any = container.add_mux_stream("subrip") if subtitles else None
         chapters = [(0, 800, "one"), (800, 2000, "two")]
         if path.suffix == ".mkv":
@@ -192,7 +194,11 @@ def test_a_line_of_subtitles_goes_by_the_time_of_the_others() -> None:
     [
         ("a.avi", "pcm_u8", 11_025, ".mkv"),
         ("a.flv", "nellymoser", 22_050, ".mov"),
-        ("a.avi", "adpcm_ms", 22_050, ".mp4"),
+        ("a.avi", "adpcm_ms", 22_050, ".mkv"),
+        ("a.avi", "adpcm_ima_wav", 22_050, ".mkv"),
+        ("a.avi", "adpcm_yamaha", 22_050, ".mkv"),
+        ("a.avi", "wmav1", 22_050, ".mkv"),
+        ("a.avi", "wmav2", 22_050, ".mkv"),
     ],
 )
 def test_sound_is_kept_or_converted(copy: Copy, tmp_path: Path, name: str, codec: str, rate: int, suffix: str) -> None:
@@ -203,14 +209,49 @@ def test_sound_is_kept_or_converted(copy: Copy, tmp_path: Path, name: str, codec
         assert report.notes == [f"audio: {codec} became {called}, since a .{target[2:]} cannot hold it"]
         assert report.frames == 20
         begins, pitch = heard(tmp_path / target)
-        assert begins - lengths(tmp_path / target)["video"][0] == pytest.approx(1, abs=0.03)
+        # 1024 samples of WMA are the delay of its encoder, which no file tells.
+        late = 0.05 if codec.startswith("wma") else 0
+        assert begins - lengths(tmp_path / target)["video"][0] == pytest.approx(1 + late, abs=0.03)
         assert pitch == pytest.approx(440, abs=4)
         with av.open(str(tmp_path / target)) as container:
             assert container.streams.audio[0].codec_context.codec.canonical_name == become
-    if suffix != ".mp4":
-        assert copy(source, f"c{suffix}").notes == []
-        with av.open(str(tmp_path / f"c{suffix}")) as container:
-            assert container.streams.audio[0].codec_context.codec.canonical_name == codec
+    assert copy(source, f"c{suffix}").notes == []
+    with av.open(str(tmp_path / f"c{suffix}")) as container:
+        assert container.streams.audio[0].codec_context.codec.canonical_name == codec
+    packed = [sound_of(path) for path in (source, tmp_path / f"c{suffix}")]
+    assert packed[0][0] == packed[1][0]
+    assert np.array_equal(packed[0][1], packed[1][1])
+
+
+def sound_of(path: Path) -> tuple[list[bytes], np.ndarray[Any, Any]]:
+    """The packets of sound, and what is heard."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        frames: list[Any] = [frame for packet in packets for frame in packet.decode()]
+        return [bytes(packet) for packet in packets], np.concatenate([frame.to_ndarray() for frame in frames], 1)
+
+
+def test_uncompressed_sound_of_discs_stays_uncompressed(copy: Copy, tmp_path: Path) -> None:
+    times = np.arange(96_000) / 48_000
+    samples = np.rint(8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+    with av.open(str(tmp_path / "a.vob"), "w", format="vob") as container:
+        video: Any = container.add_stream("mpeg2video", rate=25)
+        video.width, video.height = 64, 48
+        sound: Any = container.add_stream("pcm_dvd", rate=48_000, layout="stereo")
+        for index in range(50):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), "rgb24")))
+            part = np.repeat(samples[1920 * index : 1920 * (index + 1)], 2)[None]
+            frame = av.AudioFrame.from_ndarray(part, "s16", "stereo")
+            frame.sample_rate, frame.pts = 48_000, 1920 * index
+            container.mux(sound.encode(frame))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    assert fitting_suffix(tmp_path / "a.vob") == ".mkv"
+    notes = copy(tmp_path / "a.vob", "b.mkv").notes
+    assert notes == ["audio: pcm_dvd became pcm_s16le, since a .mkv cannot hold it"]
+    wanted, found = (sound_of(tmp_path / name)[1] for name in ("a.vob", "b.mkv"))
+    assert np.array_equal(wanted[:, : found.shape[1]], found)
+    assert found.shape[1] > 2 * 90_000
 
 
 def test_a_part_is_heard_to_the_sample_if_its_sound_is_converted(copy: Copy, tmp_path: Path) -> None:
@@ -369,3 +410,23 @@ def test_content_decides_what_is_a_video(copy: Copy, tmp_path: Path) -> None:
             assert kind_of(tmp_path / name) is None
             with pytest.raises(VideoError, match="not a readable video"):
                 VideoReader(tmp_path / name)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (96, 64), (320, 240)])
+def test_jpegs_one_behind_the_other_are_a_video_if_they_are_called_so(tmp_path: Path, width: int, height: int) -> None:
+    pictures = [np.full((height, width, 3), 20 * index, np.uint8) for index in range(10)]
+    files = []
+    for pixels in pictures:
+        Image.fromarray(pixels).save(tmp_path / "one.jpg", exif=b"Exif\0\0" + b"\xff\xd9\xff\xd8\xff")
+        files.append((tmp_path / "one.jpg").read_bytes())
+    for name in ("a.mjpeg", "a.mjpg", "a.jpg", "a.jpeg"):
+        (tmp_path / name).write_bytes(b"".join(files))
+        # Such as a preview behind a photograph.
+        assert kind_of(tmp_path / name) == ("video" if name[2] == "m" else "picture")
+    for name in ("one.mjpeg", "one.mjpg"):
+        (tmp_path / name).write_bytes(files[0])
+        assert kind_of(tmp_path / name) == "picture"
+    reader = VideoReader(tmp_path / "a.mjpg")
+    levels = [int(frame.pixels.mean().round()) for frame in reader.frames()]
+    reader.close()
+    assert levels == pytest.approx([20 * index for index in range(10)], abs=2)

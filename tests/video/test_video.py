@@ -650,6 +650,12 @@ def test_the_script_takes_videos_animations_and_pictures(call: Callable[..., tup
     assert call("input=a.mp4", "output=frames/*.png")[0] == ["frames/*.png"]
     assert call("input=frames", "output=d.mp4", "fps=10")[0] == ["d.mp4"]
     assert times_of(Path("d.mp4")) == [Fraction(index, 10) for index in range(5)]
+    Path("frames/below").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(picture(0)).save(Path("frames/below") / name)
+    said = call("input=frames", "output=f.mp4", "fps=10")[1]
+    assert said.startswith("2 pictures in folders below are left out; name that folder as input, or give a glob")
+    assert len(times_of(Path("f.mp4"))) == 5
     animation(Path("e.gif"), [100, 200])
     assert call("input=e.gif")[0] == ["e_day.gif"]
     assert call("input=e.gif", "output=still.jpg")[0] == ["still.jpg"]
@@ -666,8 +672,8 @@ def test_the_script_takes_videos_animations_and_pictures(call: Callable[..., tup
             "b.jpg: one picture cannot take a video; end it in .mp4, or in /*.jpg for its",
         ),
         (("input=[a.mp4,b.mp4]", "output=c.mp4"), "c.mp4: cannot take 2 videos; give a folder as output"),
-        (("input=[a.mp4,f/1.png]",), "input: 1 videos and 1 pictures; take them one after the other, such as input="),
-        (("input=both", "output=new"), "input: 1 videos and 1 pictures; take them one after the other, such as input="),
+        (("input=[a.mp4,f/1.png]",), "input: 1 video and 1 picture; take them one after the other, such as input="),
+        (("input=both", "output=new"), "input: 1 video and 1 picture; take them one after the other, such as input="),
         (
             ("input=f.zip", "output=new"),
             "f.zip: videos in an archive cannot be read in place; unpack it, and give the f",
