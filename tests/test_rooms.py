@@ -35,6 +35,7 @@ OFFERED: dict[str, set[str]] = {
         "deep",
         "disk_image",
         "formats",
+        "notes",
         "opening",
         "pages",
         "photographs",

@@ -50,11 +50,12 @@ class Recorder:
     def __init__(self, network: Path, ledger: Path) -> None:
         self.stylizer, self.ledger = fast_style.load(network, device="cpu", precision="fp32"), ledger
 
-    def stylize_file(self, source: Path, target: Path, *, size: int | None, controls: Controls) -> None:
+    def stylize_file(self, source: Path, target: Path, *, size: int | None, controls: Controls) -> Report:
         self.note("begun", source)
         time.sleep(0.1)
-        self.stylizer.stylize_file(source, target, size=size, controls=controls)
+        report = self.stylizer.stylize_file(source, target, size=size, controls=controls)
         self.note("ended", source)
+        return report
 
     def note(self, what: str, source: Path) -> None:
         with open(self.ledger / str(os.getpid()), "a") as file:

@@ -804,7 +804,7 @@ def test_videos_that_are_there_are_not_made_again(
     capfd.readouterr()
     out, errors = call(*settings, "resume=true")
     assert out == ["new/b.mp4"]
-    assert re.search(r"1 videos in \d s; 1 there already\n$", errors)
+    assert re.search(r"1 video in \d s; 1 there already\n$", errors)
     os.utime("clips/a.mp4", (2e9, 2e9))
     out, errors = call(*settings, "resume=true", "json=true")
     older = "0 videos in 0 s; 2 there already, 1 of them older than their videos: overwrite=true makes them again\n"
