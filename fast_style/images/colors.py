@@ -1,6 +1,7 @@
 """What a file says of its colors where it has no profile: AVIF, HEIC, JPEG 2000, PNG, EXIF and TIFF."""
 
 import contextlib
+import io
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from fast_style.images.bitstreams import av1_colors, hevc_colors
 from fast_style.images.boxes import boxes, find
 from fast_style.images.notes import notes_of
 from fast_style.images.spaces import (
@@ -29,6 +31,8 @@ _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"sBIT"
 _LENGTHS |= {b"hIST": 2, b"mDCV": 24, b"cLLI": 8}
 _EXIF_SRGB, _EXIF_ADOBE, _EXIF_OTHER = 1, 2, 65535
 _WHITE, _PRIMARIES = 318, 319
+# In bytes, what the header of a stream has room in.
+_HEADER = 1024
 
 
 def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
@@ -80,8 +84,7 @@ def find_colors(image: Image.Image, file: Any) -> None:
             elif image.format == "AVIF":
                 space = _of_avif(file)
             elif image.format == "HEIF":
-                found = image.info.get("nclx_profile") or {}
-                space = numbered(int(found.get("color_primaries", 2)), int(found.get("transfer_characteristics", 2)))
+                space = _of_heif(file, image.info.get("nclx_profile"))
             elif image.format == "TIFF":
                 space = _of_tiff(image)
     except UnknownColorsError as error:
@@ -175,7 +178,39 @@ def _of_avif(file: Any) -> Space | None:
     for index in _properties(file, *inner[b"ipma"], shown):
         if index in spaces:
             return numbered(*spaces[index])
-    return None
+    file.seek(_place_of(file, *parts[b"iloc"], shown))
+    return numbered(*(av1_colors(file.read(_HEADER)) or ()))
+
+
+def _of_heif(file: Any, found: dict[str, Any] | None) -> Space | None:
+    if found:
+        return numbered(int(found["color_primaries"]), int(found["transfer_characteristics"]))
+    start, end = find(file, b"meta", b"iprp", b"ipco", b"hvcC")
+    file.seek(start)
+    return numbered(*(hevc_colors(file.read(min(end - start, _HEADER))) or ()))
+
+
+def _place_of(file: Any, start: int, end: int, shown: int) -> int:
+    """Return where the first piece of an item is in the file, from the box "iloc"."""
+    file.seek(start)
+    content = io.BytesIO(file.read(min(end - start, 2**20)))
+
+    def number(size: int) -> int:
+        return int.from_bytes(content.read(size))
+
+    version, _, sizes = number(1), number(3), number(2)
+    of_place, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    wide = 4 if version == 2 else 2
+    for _ in range(number(wide)):
+        item, method, _ = number(wide), number(2 if version else 0), number(2)
+        base, pieces = number(of_base), number(2)
+        for piece in range(pieces):
+            number(of_index if version else 0)
+            place = base + number(of_place)
+            number(of_length)
+            if item == shown and not piece and not method:
+                return place
+    raise ValueError("an item without a place in the file")
 
 
 def _properties(file: Any, start: int, end: int, shown: int) -> list[int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from fast_style.errors import ImageError
-from fast_style.images import notes
+from fast_style.images import bitstreams, notes
 from fast_style.images.boxes import box
 from fast_style.images.opening import has_gain_map
 from fast_style.images.picture import Picture, open_on_disk, open_picture, read_original
@@ -189,7 +189,9 @@ def test_nclx_in_avif_and_heic(tmp_path: Path, primaries: int, transfer: int, ex
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(
         heic, quality=100, chroma=444, save_nclx_profile=True, matrix_coefficients=6, **numbers
     )
-    for content in (avif, heic.getvalue()):
+    # And without the box: the pictures' own headers say the same.
+    boxed = (avif, heic.getvalue())
+    for content in (*boxed, *(each.replace(b"colrnclx", b"freenclx") for each in boxed)):
         found, said = color_of(content)
         assert said == ((HDR,) if transfer == 16 else ())
         if expected is not None:
@@ -206,6 +208,21 @@ def test_nclx_in_avif_and_heic(tmp_path: Path, primaries: int, transfer: int, ex
     assert np.array_equal(picture.deep, large.rgb.read((0, 0, 64, 64)))
     if expected is not None:
         assert np.abs(picture.deep[32, 32] / 257 - expected).max() <= 3
+
+
+def test_the_headers_of_other_encoders_are_read() -> None:
+    # Display P3 (12, 13), by ffmpeg with libaom, SVT-AV1 and x265: of films, which say more before.
+    for header in ("0a0d00000002afff9fff32181a0c08", "0a0d00000002afff9f7f22181a0c08", "12000a0938157ffd8430341a40"):
+        assert bitstreams.av1_colors(bytes.fromhex(header) + bytes(9)) == (12, 13)
+    sps = bytes.fromhex(
+        "42010102200000030090000003000003003ca0208127c8d96566924caf016a181a0c08000003000800000300cb00a4b2f0007a12000f4244"
+    )
+    vps = b"\x20\0\1\0\3abc"
+    config = bytes(22) + b"\2" + vps + b"\x21\0\1" + struct.pack(">H", len(sps)) + sps
+    assert bitstreams.hevc_colors(config) == (12, 13)
+    for length in range(len(config) - 30):
+        with pytest.raises((LookupError, ValueError)):
+            bitstreams.hevc_colors(config[:length])
 
 
 def test_adobe_rgb_by_exif_is_what_littlecms_makes_of_its_profile(tmp_path: Path) -> None:
