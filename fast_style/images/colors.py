@@ -1,4 +1,4 @@
-"""What a file says of its colors where it has no profile: AVIF, HEIC, JPEG 2000, PNG, EXIF and TIFF."""
+"""What a file says of its colors where it has no profile: AVIF, HEIC, PNG, BMP, EXIF and TIFF."""
 
 import contextlib
 import io
@@ -87,6 +87,8 @@ def find_colors(image: Image.Image, file: Any) -> None:
                 space = _of_heif(file, image.info.get("nclx_profile"))
             elif image.format == "TIFF":
                 space = _of_tiff(image)
+            elif image.format == "BMP":
+                space = _of_bmp(file, image)
     except UnknownColorsError as error:
         notes_of(image).append(str(error))
     _declare(image, space)
@@ -159,6 +161,30 @@ def _of_tiff(image: Image.Image) -> Space | None:
     if image.mode not in ("RGB", "RGBA") or _PRIMARIES not in tags or tags.get(262) not in (2, 3):
         return None
     return _space([float(each) for each in (*tags[_PRIMARIES], *tags.get(_WHITE, (0.3127, 0.3290)))])
+
+
+def _of_bmp(file: Any, image: Image.Image) -> Space | None:
+    """Return what a header of version 4 or 5 says (Microsoft's BITMAPV5HEADER), and note the profile that is in it."""
+    file.seek(14)
+    header = file.read(124)
+    size = int.from_bytes(header[:4], "little")
+    kind = header[56:60][::-1] if size in (108, 124) else b""
+    if kind == b"MBED":
+        place, length = struct.unpack("<2I", header[112:120])
+        file.seek(14 + place)
+        image.info["icc_profile"] = file.read(length)
+    elif kind == b"LINK":
+        raise UnknownColorsError("its color profile is another file, which is not read: taken as sRGB")
+    elif kind == bytes(4):
+        ends = np.array(struct.unpack("<9i", header[60:96])).reshape(3, 3)
+        # Some write the exponent of the way back. Of white nothing is said, and browsers take that of sRGB.
+        gammas = [max(each, 65536**2 / each) / 65536 for each in struct.unpack("<3I", header[96:108])]
+        if np.ptp(gammas) > 0.01:
+            raise UnknownColorsError("a gamma of its own for each color, which is not used: taken as sRGB")
+        if (ends.sum(axis=1) > 0).all():
+            each = (ends[:, :2] / ends.sum(axis=1, keepdims=True)).ravel()
+            return _space([*each.tolist(), 0.3127, 0.3290], gammas[0])
+    return None
 
 
 def _of_avif(file: Any) -> Space | None:

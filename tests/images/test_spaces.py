@@ -170,6 +170,39 @@ def test_chunks_that_are_too_short_say_nothing(tmp_path: Path) -> None:
     assert open_on_disk(tmp_path / "a.png", deep=True, room=1e9).rgb.read((0, 0, 1, 1)).tolist() == [[[*COLOR]]]
 
 
+def bmp(kind: bytes, ends: Any = (0,) * 9, gammas: Any = (0,) * 3, data: bytes = b"") -> bytes:
+    """A BMP with a header of version 5, the kind of its colors as Microsoft has it, and a profile."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), COLOR).save(file, "BMP")
+    content = file.getvalue()
+    more = kind[::-1] + struct.pack("<9i3I", *ends, *(round(each * 65536) for each in gammas))
+    more = bytes(16) + more + struct.pack("<4I", 4, 124 + 768, len(data), 0)
+    start = content[:10] + struct.pack("<2I", 14 + 124, 124) + content[18:54]
+    return start + more + content[54:] + data
+
+
+def test_a_bmp_is_in_the_colors_that_its_header_says() -> None:
+    # Display P3 as XYZ of each primary: chromaticities times 2^30, as only their proportion counts.
+    xyz = [(0.68, 0.32, 0), (0.265, 0.69, 0.045), (0.15, 0.06, 0.79)]
+    p3 = [round(part * 2**30) for each in xyz for part in each]
+    to_srgb = np.array([[1.2249, -0.2249, 0], [-0.0420, 1.0420, 0], [-0.0197, -0.0786, 1.0983]])
+    light = to_srgb @ (np.array(COLOR) / 255) ** 2.2
+    expected = np.rint((1.055 * light ** (1 / 2.4) - 0.055) * 255).tolist()
+    assert color_of(bmp(bytes(4), p3, (2.2, 2.2, 2.2))) == (expected, ())
+    assert color_of(bmp(bytes(4), p3, (1 / 2.2,) * 3))[0] == expected
+    for kind in (b"sRGB", b"Win ", bytes(4)):
+        assert color_of(bmp(kind)) == ([*COLOR], ())
+    # As a PNG with the same profile.
+    colorants = [(0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)]
+    content = profile(colorants).tobytes()
+    assert color_of(bmp(b"MBED", data=content)) == color_of(png({}, icc_profile=content))
+    assert color_of(bmp(b"MBED", data=content))[0] == [213, 115, 42]
+    assert color_of(bmp(b"MBED", data=content[:50])) == ([*COLOR], ())
+    for content, words in ((bmp(b"LINK", data=b"a.icc\0"), "another file"), (bmp(bytes(4), p3, (1, 2, 3)), "gamma")):
+        found, (said,) = color_of(content)
+        assert (found, words in said) == ([*COLOR], True)
+
+
 @pytest.mark.parametrize(("primaries", "transfer"), [(3, 13), (1, 3), (200, 200)])
 def test_an_unknown_number_is_said(primaries: int, transfer: int) -> None:
     found, (said,) = color_of(png({b"cICP": bytes([primaries, transfer, 0, 1])}))
