@@ -13,7 +13,7 @@ from PIL import Image
 from fast_style.errors import VideoError
 from fast_style.images.boxes import find
 from fast_style.images.formats import ANIMATIONS
-from fast_style.images.opening import reason_of
+from fast_style.images.opening import STILL_LEFT_OUT, reason_of
 from fast_style.images.picture import Picture
 from fast_style.system.files import BinaryFile, atomic_write
 from fast_style.system.input_limits import open_regular_file, pillow_limits
@@ -134,7 +134,7 @@ class AnimationReader:
             self._open.close()
             raise VideoError(f"{path}: not a readable animation ({reason_of(error)})") from None
         self.damage: str | None = None
-        self.notes: tuple[str, ...] = ()
+        self.notes = (STILL_LEFT_OUT,) * bool(getattr(self._image, "default_image", False))
         self._frames = self._read(count or _MOST_FRAMES)
         self._first = next(self._frames, None)
         if self._first is None:
