@@ -222,20 +222,20 @@ def _place_of(file: Any, start: int, end: int, shown: int) -> int:
     content = io.BytesIO(file.read(min(end - start, 2**20)))
 
     def number(size: int) -> int:
-        return int.from_bytes(content.read(size))
+        if len(found := content.read(size)) < size:
+            raise ValueError("a box that is cut short")
+        return int.from_bytes(found)
 
     version, _, sizes = number(1), number(3), number(2)
     of_place, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-    wide = 4 if version == 2 else 2
+    of_index, wide = of_index if version else 0, 4 if version == 2 else 2
     for _ in range(number(wide)):
         item, method, _ = number(wide), number(2 if version else 0), number(2)
         base, pieces = number(of_base), number(2)
-        for piece in range(pieces):
-            number(of_index if version else 0)
-            place = base + number(of_place)
-            number(of_length)
-            if item == shown and not piece and not method:
-                return place
+        if item == shown and pieces and not method:
+            number(of_index)
+            return base + number(of_place)
+        content.seek(pieces * (of_index + of_place + of_length), 1)
     raise ValueError("an item without a place in the file")
 
 

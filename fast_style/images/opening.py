@@ -36,6 +36,8 @@ _ADOBE, _APPLE, _ISO = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"aux:hdrgainma
 # How the parts of XMP begin that has no room in one segment of a JPEG.
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _MOST_OF_BOX = 2**22
+# Of a TIFF that has more, one is made to keep its reader busy.
+_MOST_BELOW = 1000
 
 
 def open_image(file: BinaryFile) -> Image.Image:
@@ -296,7 +298,7 @@ def _below(image: Any) -> int:
         file.seek(0)
         header = file.read(8)
         header += file.read(8) if 43 in header[2:4] else b""  # BigTIFF.
-        for place in found if isinstance(found, tuple) else (found,):
+        for place in found[:_MOST_BELOW] if isinstance(found, tuple) else (found,):
             directory = TiffImagePlugin.ImageFileDirectory_v2(header)
             file.seek(place)
             directory.load(file)
