@@ -32,6 +32,7 @@ OFFERED: dict[str, set[str]] = {
     "evaluation": {"visible_faults", "yardstick"},
     "images": {
         "arrays",
+        "boxes",
         "deep",
         "disk_image",
         "formats",

@@ -1,6 +1,7 @@
-"""What a file says of its colors where it has no profile: AVIF, HEIC, JPEG 2000, PNG, EXIF and TIFF."""
+"""What a file says of its colors where it has no profile: AVIF, HEIC, PNG, BMP, EXIF and TIFF."""
 
 import contextlib
+import io
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from fast_style.images.bitstreams import av1_colors, hevc_colors
 from fast_style.images.boxes import boxes, find
 from fast_style.images.notes import notes_of
 from fast_style.images.spaces import (
@@ -29,6 +31,8 @@ _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"sBIT"
 _LENGTHS |= {b"hIST": 2, b"mDCV": 24, b"cLLI": 8}
 _EXIF_SRGB, _EXIF_ADOBE, _EXIF_OTHER = 1, 2, 65535
 _WHITE, _PRIMARIES = 318, 319
+# In bytes, what the header of a stream has room in.
+_HEADER = 1024
 
 
 def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
@@ -80,10 +84,11 @@ def find_colors(image: Image.Image, file: Any) -> None:
             elif image.format == "AVIF":
                 space = _of_avif(file)
             elif image.format == "HEIF":
-                found = image.info.get("nclx_profile") or {}
-                space = numbered(int(found.get("color_primaries", 2)), int(found.get("transfer_characteristics", 2)))
+                space = _of_heif(file, image.info.get("nclx_profile"))
             elif image.format == "TIFF":
                 space = _of_tiff(image)
+            elif image.format == "BMP":
+                space = _of_bmp(file, image)
     except UnknownColorsError as error:
         notes_of(image).append(str(error))
     _declare(image, space)
@@ -158,6 +163,30 @@ def _of_tiff(image: Image.Image) -> Space | None:
     return _space([float(each) for each in (*tags[_PRIMARIES], *tags.get(_WHITE, (0.3127, 0.3290)))])
 
 
+def _of_bmp(file: Any, image: Image.Image) -> Space | None:
+    """Return what a header of version 4 or 5 says (Microsoft's BITMAPV5HEADER), and note the profile that is in it."""
+    file.seek(14)
+    header = file.read(124)
+    size = int.from_bytes(header[:4], "little")
+    kind = header[56:60][::-1] if size in (108, 124) else b""
+    if kind == b"MBED":
+        place, length = struct.unpack("<2I", header[112:120])
+        file.seek(14 + place)
+        image.info["icc_profile"] = file.read(length)
+    elif kind == b"LINK":
+        raise UnknownColorsError("its color profile is another file, which is not read: taken as sRGB")
+    elif kind == bytes(4):
+        ends = np.array(struct.unpack("<9i", header[60:96])).reshape(3, 3)
+        # Some write the exponent of the way back. Of white nothing is said, and browsers take that of sRGB.
+        gammas = [max(each, 65536**2 / each) / 65536 for each in struct.unpack("<3I", header[96:108])]
+        if np.ptp(gammas) > 0.01:
+            raise UnknownColorsError("a gamma of its own for each color, which is not used: taken as sRGB")
+        if (ends.sum(axis=1) > 0).all():
+            each = (ends[:, :2] / ends.sum(axis=1, keepdims=True)).ravel()
+            return _space([*each.tolist(), 0.3127, 0.3290], gammas[0])
+    return None
+
+
 def _of_avif(file: Any) -> Space | None:
     """Return what the box "colr" says of the picture that is shown (ISO 23008-12, 6.5.5)."""
     start, end = find(file, b"meta")
@@ -175,7 +204,39 @@ def _of_avif(file: Any) -> Space | None:
     for index in _properties(file, *inner[b"ipma"], shown):
         if index in spaces:
             return numbered(*spaces[index])
-    return None
+    file.seek(_place_of(file, *parts[b"iloc"], shown))
+    return numbered(*(av1_colors(file.read(_HEADER)) or ()))
+
+
+def _of_heif(file: Any, found: dict[str, Any] | None) -> Space | None:
+    if found:
+        return numbered(int(found["color_primaries"]), int(found["transfer_characteristics"]))
+    start, end = find(file, b"meta", b"iprp", b"ipco", b"hvcC")
+    file.seek(start)
+    return numbered(*(hevc_colors(file.read(min(end - start, _HEADER))) or ()))
+
+
+def _place_of(file: Any, start: int, end: int, shown: int) -> int:
+    """Return where the first piece of an item is in the file, from the box "iloc"."""
+    file.seek(start)
+    content = io.BytesIO(file.read(min(end - start, 2**20)))
+
+    def number(size: int) -> int:
+        if len(found := content.read(size)) < size:
+            raise ValueError("a box that is cut short")
+        return int.from_bytes(found)
+
+    version, _, sizes = number(1), number(3), number(2)
+    of_place, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    of_index, wide = of_index if version else 0, 4 if version == 2 else 2
+    for _ in range(number(wide)):
+        item, method, _ = number(wide), number(2 if version else 0), number(2)
+        base, pieces = number(of_base), number(2)
+        if item == shown and pieces and not method:
+            number(of_index)
+            return base + number(of_place)
+        content.seek(pieces * (of_index + of_place + of_length), 1)
+    raise ValueError("an item without a place in the file")
 
 
 def _properties(file: Any, start: int, end: int, shown: int) -> list[int]:

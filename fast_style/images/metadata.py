@@ -168,11 +168,11 @@ class ImageMetadata:
     def options(self, format: str) -> dict[str, Any]:
         """Return what to hand to Pillow's `save`, for a format that it names."""
         options: dict[str, Any] = {}
-        if self.exif and format in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF"):
-            options["exif"] = self.exif
+        exif, xmp, iptc = self.fitting(format)
+        if exif and format in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF"):
+            options["exif"] = exif
         if self.dpi and format in ("JPEG", "PNG", "BMP"):
             options["dpi"] = self.dpi
-        xmp, iptc = self.fitting(format)
         if xmp and format in ("JPEG", "WEBP", "AVIF", "HEIF"):
             options["xmp"] = xmp.encode()
         if iptc and format == "JPEG":
@@ -186,17 +186,21 @@ class ImageMetadata:
                 info.add_text(*raw_profile(iptc), zip=True)
         return options
 
-    def fitting(self, format: str) -> tuple[str, bytes]:
-        """Return XMP and IPTC, each only if a format, as Pillow names it, has room for it."""
-        fits = format != "JPEG" or len(self.xmp.encode()) <= _MAX_BYTES
-        xmp = self.xmp if format in _WITH_XMP and fits else ""
-        return xmp, self.iptc if format in _WITH_IPTC and len(self.iptc) <= _MAX_BYTES else b""
+    def fitting(self, format: str) -> tuple[bytes, str, bytes]:
+        """Return EXIF, XMP and IPTC, each only if a format, as Pillow names it, has room for it."""
+
+        def fits(content: bytes, places: tuple[str, ...]) -> bool:
+            return format in places and (format != "JPEG" or len(content) <= _MAX_BYTES)
+
+        exif = self.exif if fits(self.exif, _WITH_EXIF) else b""
+        xmp = self.xmp if fits(self.xmp.encode(), _WITH_XMP) else ""
+        return exif, xmp, self.iptc if fits(self.iptc, _WITH_IPTC) else b""
 
     def notes(self, format: str) -> list[str]:
         """Return what there is to say of what a copy in a format cannot keep."""
-        kept = (self.exif if format in _WITH_EXIF else b"", *self.fitting(format))
-        found = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), kept, strict=True)
-        return [f"its {name} has no place in a {format}: left out" for name, had, has in found if had and not has]
+        found = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), self.fitting(format), strict=True)
+        reason = "is longer than a JPEG can hold" if format == "JPEG" else f"has no place in a {format}"
+        return [f"its {name} {reason}: left out" for name, had, has in found if had and not has]
 
 
 #: No more than the pixels.
@@ -226,5 +230,4 @@ def _exif(found: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
         return b""
     if dpi:
         exif.update(zip(_RESOLUTION, (*dpi, 2), strict=True))
-    written = exif.tobytes()
-    return written if len(written) < _MAX_BYTES else b""
+    return exif.tobytes()

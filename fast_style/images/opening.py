@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from fast_style.images import colors, formats, jpeg2000, netpbm, tiff
 from fast_style.images.boxes import find
@@ -26,7 +26,9 @@ DEEP_BYTES = 20
 #: What can hold pages of any size.
 _PAGED = ("TIFF", "HEIF")
 # Of a TIFF: whether a page is another one made smaller (1), or a mask (4); and the older tag, where 2 is the first.
-_SUBFILE, _OLD_SUBFILE = 254, 255
+_SUBFILE, _OLD_SUBFILE, _BELOW = 254, 255, 330
+#: Of a PNG that begins with a picture for programs that show no animation.
+STILL_LEFT_OUT = "its still picture, for programs that show no animation, is left out"
 # Of a JPEG: what is behind it, in the order of the file.
 _MP_ENTRIES = 0xB002
 # How gain maps are told of.
@@ -34,6 +36,8 @@ _ADOBE, _APPLE, _ISO = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"aux:hdrgainma
 # How the parts of XMP begin that has no room in one segment of a JPEG.
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _MOST_OF_BOX = 2**22
+# Of a TIFF that has more, one is made to keep its reader busy.
+_MOST_BELOW = 1000
 
 
 def open_image(file: BinaryFile) -> Image.Image:
@@ -119,12 +123,14 @@ class Contents:
         kind: what they are to one another: frames of an animation, pages, or views of one thing.
         smaller: how many more there are that are the same made smaller, or masks.
         primary: the place of the one that is to be seen where only one is.
+        below: how many more there are in directories below the pages of a TIFF, other than the same made smaller.
     """
 
     places: tuple[int, ...] = (0,)
     kind: Kind = "page"
     smaller: int = 0
     primary: int = 0
+    below: int = 0
 
     @property
     def count(self) -> int:
@@ -144,7 +150,8 @@ class Contents:
 
     def masks_left_out(self) -> list[str]:
         """Return what no copy holds, in a few words."""
-        return [f"{self.smaller:,} smaller copies or masks of its pages are left out"] * bool(self.smaller)
+        notes = [f"{self.smaller:,} smaller copies or masks of its pages are left out"] * bool(self.smaller)
+        return notes + [f"{self.below:,} pictures below its pages, SubIFDs, are left out"] * bool(self.below)
 
 
 def contents_of(source: Path | BinaryFile, name: str = "") -> Contents:
@@ -265,7 +272,7 @@ def _contents(image: Any) -> Contents:
 
 
 def _tiff_pages(image: Any) -> Contents:
-    places, smaller = [0], 0
+    places, smaller, below = [0], 0, _below(image)
     for index in itertools.count(1):
         try:
             image.seek(index)
@@ -279,4 +286,21 @@ def _tiff_pages(image: Any) -> Contents:
             smaller += 1
         else:
             places.append(index)
-    return Contents(tuple(places), "page", smaller)
+            below += _below(image)
+    return Contents(tuple(places), "page", smaller, below=below)
+
+
+def _below(image: Any) -> int:
+    """Return how many pictures are below a page of a TIFF that are neither that made smaller nor a mask."""
+    found, file = image.tag_v2.get(_BELOW, ()), image.fp
+    count = 0
+    with contextlib.suppress(Exception):  # Any: damaged metadata makes no picture unreadable.
+        file.seek(0)
+        header = file.read(8)
+        header += file.read(8) if 43 in header[2:4] else b""  # BigTIFF.
+        for place in found[:_MOST_BELOW] if isinstance(found, tuple) else (found,):
+            directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+            file.seek(place)
+            directory.load(file)
+            count += not directory.get(_SUBFILE, 0) & 0b101
+    return count

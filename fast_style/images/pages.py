@@ -14,7 +14,7 @@ from fast_style.errors import FastStyleError, ImageError
 from fast_style.images.deep import Deep
 from fast_style.images.formats import FORMATS
 from fast_style.images.heif import heif_levels
-from fast_style.images.opening import Contents, reason_of
+from fast_style.images.opening import STILL_LEFT_OUT, Contents, reason_of
 from fast_style.images.picture import Picture, read_original
 from fast_style.images.streams import write_tiff
 from fast_style.system.files import BinaryFile, atomic_write
@@ -87,7 +87,8 @@ def stylized_pages(
                 notes.append(f"{found.kind} {number} of {found.count} is left out: {reason}")
                 continue
             pages.add(stylize(original), original)
-    return notes + found.masks_left_out()
+    still = [STILL_LEFT_OUT] * (found.kind == "frame" and found.places[0] > 0)
+    return notes + found.masks_left_out() + still
 
 
 class _TiffPages:

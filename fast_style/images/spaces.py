@@ -114,7 +114,7 @@ def declared(image: Image.Image) -> Space | None:
     return space
 
 
-def numbered(primaries: int, transfer: int, limited: bool = False) -> Space | None:
+def numbered(primaries: int = _UNSPECIFIED, transfer: int = _UNSPECIFIED, limited: bool = False) -> Space | None:
     """Return what H.273 calls so; None: nothing is said.
 
     Raises:

@@ -21,7 +21,7 @@ from fast_style.images.arrays import InMemory, Pixels, is_tensor
 from fast_style.images.deep import Deep
 from fast_style.images.notes import gathered
 from fast_style.images.opening import Contents, contents_of, is_paged, size_in_header
-from fast_style.images.picture import Picture, flatten, open_picture, read_original, require_free, require_size
+from fast_style.images.picture import Picture, open_picture, read_original, require_free, require_size
 from fast_style.images.upright import resized_to
 from fast_style.stylizing.contrast import blend_by_contrast
 from fast_style.stylizing.controls import Controls, Settings, Style
@@ -109,9 +109,10 @@ class Stylizer:
         """Stylize a picture.
 
         Args:
-            image: a file's path or a PIL image, answered with an upright PIL image in RGB; or a tensor of shape
-                (3, height, width), an array of (height, width, 3) or a batch of either, answered with its like: RGB,
-                never BGR, as uint8, as uint16 from 0 to 65535, or as floats in [0, 1].
+            image: a file's path or a PIL image, answered with an upright PIL image in RGB, or in RGBA if it has an
+                opacity, which is kept; or a tensor of shape (3, height, width), an array of (height, width, 3) or a
+                batch of either, answered with its like: RGB, never BGR, as uint8, as uint16 from 0 to 65535, or as
+                floats in [0, 1].
             style: a style's name, or weights by name for a blend (any positive numbers: they are scaled to sum
                 to 1), which may be called `styles`, too. Nothing: all styles alike, which for a network of one style
                 is that style.
@@ -130,15 +131,17 @@ class Stylizer:
             (32, 48, 3)
         """
         controls = _chosen(style, controls, settings)
-        if size is not None:
-            image = self._resized(image, size)
+        require_size(size)
         if isinstance(image, np.ndarray) or is_tensor(image):
-            given = InMemory(image)
+            given = InMemory(image if size is None else self._resized(image, size))
             made: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
             return made
         picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
-        (stylized,) = self.stylize_pictures([Picture(flatten(picture), None, picture.format)], controls)
+        picture = picture if size is None else picture.resized(size)
+        (stylized,) = self.stylize_pictures([picture], controls)
         assert isinstance(stylized, Image.Image)
+        if picture.alpha is not None:
+            stylized.putalpha(picture.alpha)
         return stylized
 
     def stylize_file(
@@ -380,11 +383,7 @@ class Stylizer:
         made: Iterable[Any] = self(stack(group), size=size, controls=controls)
         return made
 
-    def _resized(self, image: "Image.Image | str | Path | Tensor | NDArray[Any]", size: int) -> Any:
-        require_size(size)
-        if not (isinstance(image, np.ndarray) or is_tensor(image)):
-            picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
-            return flatten(picture.resized(size))
+    def _resized(self, image: "Tensor | NDArray[Any]", size: int) -> Any:
         given = InMemory(image)
         height, width = given.batch.shape[2:]
         width, height = resized_to((width, height), size)

@@ -1,6 +1,7 @@
 """Animated GIF, WebP, AVIF and PNG as videos."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from fast_style.errors import VideoError
+from fast_style.images.boxes import find
 from fast_style.images.formats import ANIMATIONS
-from fast_style.images.opening import reason_of
+from fast_style.images.opening import STILL_LEFT_OUT, reason_of
 from fast_style.images.picture import Picture
 from fast_style.system.files import BinaryFile, atomic_write
 from fast_style.system.input_limits import open_regular_file, pillow_limits
@@ -32,6 +34,8 @@ _LONGEST["AVIF"] = Fraction(2**32 - 1, 1000)
 _NO_COLOR = 255
 #: More than any has.
 _MOST_FRAMES = 2**31
+#: How an AVIF says that it has no end.
+_ENDLESS = 2**64 - 1
 #: What Pillow writes as an animation is in memory until it is whole, in bytes.
 _MAX_BYTES = 2_000_000_000
 
@@ -49,6 +53,48 @@ def is_animation(path: Path) -> bool:
             return bool(getattr(image, "is_animated", False))
     except Exception:  # Any: whoever opens it as a picture learns what is wrong with it.
         return False
+
+
+def avif_loop(file: BinaryFile) -> int:
+    """Return how often an animated AVIF is played; 0: without end, also if it does not say.
+
+    Args:
+        file: at any position; it is left there.
+    """
+    place = file.tell()
+    try:
+        once, whole = _avif_durations(file)
+        return 0 if whole == _ENDLESS else max(1, -(-whole // once))
+    except (ValueError, LookupError, ArithmeticError):
+        return 0
+    finally:
+        file.seek(place)
+
+
+def limit_avif(file: Any, loop: int) -> None:
+    """Have an animated AVIF, as libavif writes it to be played without end, be played so often."""
+    once, _ = _avif_durations(file)
+    start, end = find(file, b"moov")
+    file.seek(start)
+    header = file.read(end - start).replace(_ENDLESS.to_bytes(8), (loop * once).to_bytes(8))
+    file.seek(start)
+    file.write(header)
+
+
+def _avif_durations(file: Any) -> tuple[int, int]:
+    """Return how long an animated AVIF is when played once, and in all (ISO 14496-12, 8.3.2 and 8.6.6)."""
+    found = []
+    for box, short, long in ((b"tkhd", 20, 28), (b"edts", 16, 16)):
+        start, _ = find(file, b"moov", b"trak", box)
+        file.seek(start)
+        header = file.read(36)
+        # By its version, of 32 bits or of 64; "edts" holds one box and nothing else.
+        is_long = header[8 if box == b"edts" else 0] == 1
+        place, size = (long, 8) if is_long else (short, 4)
+        number = int.from_bytes(header[place : place + size])
+        found.append(_ENDLESS if number == 2 ** (8 * size) - 1 else number)
+    whole, once = found
+    return once, whole if header[11] & 1 else once
 
 
 class AnimationReader:
@@ -82,11 +128,13 @@ class AnimationReader:
             self._open.enter_context(pillow_limits())
             self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
             count = self._counted()
+            # Of AVIF, Pillow does not say it.
+            loop = avif_loop(file) if self._image.format == "AVIF" else self._image.info.get("loop", 1)
         except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
             self._open.close()
             raise VideoError(f"{path}: not a readable animation ({reason_of(error)})") from None
         self.damage: str | None = None
-        self.notes: tuple[str, ...] = ()
+        self.notes = (STILL_LEFT_OUT,) * bool(getattr(self._image, "default_image", False))
         self._frames = self._read(count or _MOST_FRAMES)
         self._first = next(self._frames, None)
         if self._first is None:
@@ -94,7 +142,6 @@ class AnimationReader:
             raise VideoError(self.damage or f"{path}: no frame from {start:g} s on")
         height, width = self._first.pixels.shape[:2]
         rate = 1 / self._first.duration
-        loop = self._image.info.get("loop", 1)
         loop = loop if isinstance(loop, int) else 0
         self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop, alpha=self._first.alpha is not None)
 
@@ -214,8 +261,12 @@ class AnimationWriter:
             options["loop"] = self._loop
         first, *others = self._pictures
         try:
+            made = io.BytesIO()
+            first.save(made, self._format, save_all=True, append_images=others, duration=durations, **options)
+            if self._format == "AVIF" and self._loop:
+                limit_avif(made, self._loop)
             with atomic_write(self._part) as file:
-                first.save(file, self._format, save_all=True, append_images=others, duration=durations, **options)
+                file.write(made.getbuffer())
         except (OSError, ValueError) as error:
             raise VideoError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 

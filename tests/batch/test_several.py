@@ -238,6 +238,26 @@ def test_what_a_copy_cannot_hold_is_counted(stylizer: Stylizer, tmp_path: Path) 
     assert len(frames(tmp_path / "b.tif")) == 4
 
 
+def test_what_lies_beside_frames_and_below_pages_is_said(stylizer: Stylizer, tmp_path: Path) -> None:
+    first, *others = [picture(index) for index in range(3)]
+    first.save(tmp_path / "a.png", save_all=True, append_images=others, default_image=True, duration=100)
+    pixels = np.asarray(first)
+    with tifffile.TiffWriter(tmp_path / "b.tif") as tiff:
+        # Of three below the first page, one is that made smaller.
+        tiff.write(pixels, photometric="rgb", subifds=3)
+        tiff.write(pixels[::2, ::2], photometric="rgb", subfiletype=1)
+        for _ in range(3):
+            tiff.write(pixels, photometric="rgb")
+    jobs = [Job(tmp_path / source, tmp_path / target) for source, target in (("a.png", "c.png"), ("b.tif", "c.tif"))]
+    jobs.append(Job(tmp_path / "a.png", tmp_path / "d.tif"))
+    found = {name: report.notes for name, report in reports(FolderWork(stylizer, jobs, AS_IT_IS, temporal=0)).items()}
+    still = "its still picture, for programs that show no animation, is left out"
+    assert found["c.png"] == found["d.tif"] == [still]
+    assert len(frames(tmp_path / "c.png")) == len(frames(tmp_path / "d.tif")) == 2
+    assert found["c.tif"] == ["2 pictures below its pages, SubIFDs, are left out"]
+    assert len(frames(tmp_path / "c.tif")) == 2
+
+
 def test_pictures_of_a_heic_stay_together(stylizer: Stylizer, tmp_path: Path) -> None:
     pillow_heif = pytest.importorskip("pillow_heif")
     heif = pillow_heif.HeifFile()

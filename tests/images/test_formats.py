@@ -20,7 +20,7 @@ from small_networks import varied
 
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import ImageError
-from fast_style.images import deep, formats, jpeg2000, raw
+from fast_style.images import deep, formats, jpeg2000, notes, raw
 from fast_style.images.boxes import box
 from fast_style.images.deep import encode_deep, reduced
 from fast_style.images.disk_image import DiskImage
@@ -145,16 +145,29 @@ def test_what_is_no_resolution_is_not_kept(dpi: Any) -> None:
     assert ImageMetadata.of(image) == NOTHING
 
 
-def test_damaged_or_huge_metadata_costs_no_picture(tmp_path: Path) -> None:
+def test_damaged_metadata_costs_no_picture(tmp_path: Path) -> None:
     gradient().save(tmp_path / "odd.jpg", exif=b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x09broken", dpi=(300, 300))
     odd = open_picture(tmp_path / "odd.jpg")
     write_image(odd.rgb, tmp_path / "copy.jpg", metadata=odd.metadata)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif", "heic", "jp2"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_exif_above_64_kb_is_kept_or_said(
+    tmp_path: Path, suffix: str, deep: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "_told", set())
     exif = Image.Exif()
-    exif[TAGS.ImageDescription] = "long" * 20_000
+    exif[TAGS.ImageDescription] = words = "long" * 20_000
     gradient().save(tmp_path / "long.png", exif=exif)
     long = open_picture(tmp_path / "long.png")
-    write_image(long.rgb, tmp_path / "copy.jpg", metadata=long.metadata)
-    assert open_picture(tmp_path / "copy.jpg").rgb.size == (48, 32)
+    pixels = np.asarray(long.rgb).astype(np.uint16) * np.uint16(257)
+    write_image(pixels if deep else long.rgb, tmp_path / f"copy.{suffix}", metadata=long.metadata)
+    found = Image.Exif()
+    found.load(open_picture(tmp_path / f"copy.{suffix}").metadata.exif)
+    assert found.get(TAGS.ImageDescription) == (None if suffix == "jpg" else words)
+    said = f"{tmp_path}/copy.jpg: its EXIF is longer than a JPEG can hold: left out\n"
+    assert capsys.readouterr().err == (said if suffix == "jpg" else "")
 
 
 @pytest.mark.parametrize("clear", [False, True])

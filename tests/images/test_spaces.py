@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from fast_style.errors import ImageError
-from fast_style.images import notes
+from fast_style.images import bitstreams, notes
 from fast_style.images.boxes import box
 from fast_style.images.opening import has_gain_map
 from fast_style.images.picture import Picture, open_on_disk, open_picture, read_original
@@ -170,6 +170,39 @@ def test_chunks_that_are_too_short_say_nothing(tmp_path: Path) -> None:
     assert open_on_disk(tmp_path / "a.png", deep=True, room=1e9).rgb.read((0, 0, 1, 1)).tolist() == [[[*COLOR]]]
 
 
+def bmp(kind: bytes, ends: Any = (0,) * 9, gammas: Any = (0,) * 3, data: bytes = b"") -> bytes:
+    """A BMP with a header of version 5, the kind of its colors as Microsoft has it, and a profile."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), COLOR).save(file, "BMP")
+    content = file.getvalue()
+    more = kind[::-1] + struct.pack("<9i3I", *ends, *(round(each * 65536) for each in gammas))
+    more = bytes(16) + more + struct.pack("<4I", 4, 124 + 768, len(data), 0)
+    start = content[:10] + struct.pack("<2I", 14 + 124, 124) + content[18:54]
+    return start + more + content[54:] + data
+
+
+def test_a_bmp_is_in_the_colors_that_its_header_says() -> None:
+    # Display P3 as XYZ of each primary: chromaticities times 2^30, as only their proportion counts.
+    xyz = [(0.68, 0.32, 0), (0.265, 0.69, 0.045), (0.15, 0.06, 0.79)]
+    p3 = [round(part * 2**30) for each in xyz for part in each]
+    to_srgb = np.array([[1.2249, -0.2249, 0], [-0.0420, 1.0420, 0], [-0.0197, -0.0786, 1.0983]])
+    light = to_srgb @ (np.array(COLOR) / 255) ** 2.2
+    expected = np.rint((1.055 * light ** (1 / 2.4) - 0.055) * 255).tolist()
+    assert color_of(bmp(bytes(4), p3, (2.2, 2.2, 2.2))) == (expected, ())
+    assert color_of(bmp(bytes(4), p3, (1 / 2.2,) * 3))[0] == expected
+    for kind in (b"sRGB", b"Win ", bytes(4)):
+        assert color_of(bmp(kind)) == ([*COLOR], ())
+    # As a PNG with the same profile.
+    colorants = [(0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)]
+    content = profile(colorants).tobytes()
+    assert color_of(bmp(b"MBED", data=content)) == color_of(png({}, icc_profile=content))
+    assert color_of(bmp(b"MBED", data=content))[0] == [213, 115, 42]
+    assert color_of(bmp(b"MBED", data=content[:50])) == ([*COLOR], ())
+    for content, words in ((bmp(b"LINK", data=b"a.icc\0"), "another file"), (bmp(bytes(4), p3, (1, 2, 3)), "gamma")):
+        found, (said,) = color_of(content)
+        assert (found, words in said) == ([*COLOR], True)
+
+
 @pytest.mark.parametrize(("primaries", "transfer"), [(3, 13), (1, 3), (200, 200)])
 def test_an_unknown_number_is_said(primaries: int, transfer: int) -> None:
     found, (said,) = color_of(png({b"cICP": bytes([primaries, transfer, 0, 1])}))
@@ -189,7 +222,9 @@ def test_nclx_in_avif_and_heic(tmp_path: Path, primaries: int, transfer: int, ex
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(
         heic, quality=100, chroma=444, save_nclx_profile=True, matrix_coefficients=6, **numbers
     )
-    for content in (avif, heic.getvalue()):
+    # And without the box: the pictures' own headers say the same.
+    boxed = (avif, heic.getvalue())
+    for content in (*boxed, *(each.replace(b"colrnclx", b"freenclx") for each in boxed)):
         found, said = color_of(content)
         assert said == ((HDR,) if transfer == 16 else ())
         if expected is not None:
@@ -206,6 +241,21 @@ def test_nclx_in_avif_and_heic(tmp_path: Path, primaries: int, transfer: int, ex
     assert np.array_equal(picture.deep, large.rgb.read((0, 0, 64, 64)))
     if expected is not None:
         assert np.abs(picture.deep[32, 32] / 257 - expected).max() <= 3
+
+
+def test_the_headers_of_other_encoders_are_read() -> None:
+    # Display P3 (12, 13), by ffmpeg with libaom, SVT-AV1 and x265: of films, which say more before.
+    for header in ("0a0d00000002afff9fff32181a0c08", "0a0d00000002afff9f7f22181a0c08", "12000a0938157ffd8430341a40"):
+        assert bitstreams.av1_colors(bytes.fromhex(header) + bytes(9)) == (12, 13)
+    sps = bytes.fromhex(
+        "42010102200000030090000003000003003ca0208127c8d96566924caf016a181a0c08000003000800000300cb00a4b2f0007a12000f4244"
+    )
+    vps = b"\x20\0\1\0\3abc"
+    config = bytes(22) + b"\2" + vps + b"\x21\0\1" + struct.pack(">H", len(sps)) + sps
+    assert bitstreams.hevc_colors(config) == (12, 13)
+    for length in range(len(config) - 30):
+        with pytest.raises((LookupError, ValueError)):
+            bitstreams.hevc_colors(config[:length])
 
 
 def test_adobe_rgb_by_exif_is_what_littlecms_makes_of_its_profile(tmp_path: Path) -> None:

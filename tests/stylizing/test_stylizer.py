@@ -133,12 +133,19 @@ def test_a_pil_image_on_its_side_comes_out_upright(stylizer: Stylizer, tmp_path:
         assert distance(stylizer(image), stylizer(path)) == 0
 
 
-def test_a_transparent_pil_image_is_seen_on_white(stylizer: Stylizer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [None, 30])
+def test_a_pil_image_and_a_path_keep_their_opacity_as_a_file_does(
+    stylizer: Stylizer, tmp_path: Path, size: int | None
+) -> None:
     image = picture().convert("RGBA")
-    image.putalpha(0)
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
     image.save(tmp_path / "clear.png")
-    assert distance(stylizer(image, strength=0), Image.new("RGB", image.size, "white")) == 0
-    assert distance(stylizer(image), stylizer(tmp_path / "clear.png")) == 0
+    stylizer.stylize_file(tmp_path / "clear.png", tmp_path / "out.png", size=size)
+    with Image.open(tmp_path / "out.png") as expected:
+        for given in (image, tmp_path / "clear.png"):
+            made = stylizer(given, size=size)
+            assert made.mode == "RGBA"
+            assert np.array_equal(np.asarray(made), np.asarray(expected))
 
 
 @pytest.mark.parametrize(("suffix", "format"), [("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP"), ("tif", "TIFF")])

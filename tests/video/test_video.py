@@ -514,6 +514,14 @@ def test_an_animation_is_played_as_often_as_before(copy: Callable[..., Report], 
     with Image.open(tmp_path / "b.gif") as image:
         # A GIF that does not say is played once.
         assert image.info.get("loop", 1) == loop
+    copy(tmp_path / "b.gif", tmp_path / "c.avif")
+    # Of what is played without end, an AVIF has no length (ISO 14496-12, 8.3.2): here 200 of 1000 to the second.
+    content = (tmp_path / "c.avif").read_bytes()
+    whole = int.from_bytes(content[(place := content.index(b"tkhd") + 32) : place + 8])
+    assert whole == (loop * 200 or 2**64 - 1)
+    copy(tmp_path / "c.avif", tmp_path / "d.png")
+    with Image.open(tmp_path / "d.png") as image:
+        assert image.info["loop"] == loop
 
 
 def test_an_animation_becomes_a_video_and_a_video_an_animation(copy: Callable[..., Report], tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+"""What AV1 (5.5) and HEVC (ITU-T H.265, 7.3.2.2) say of their colors, which holds where the box "colr" is missing."""
+
+from fast_style.images.spaces import UnknownColorsError
+
+_SEQUENCE_HEADER, _SEQUENCE_PARAMETERS = 1, 33
+
+
+class _Bits:
+    """Bits of bytes, the highest first.
+
+    Raises:
+        ValueError: when there are no more.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._whole, self._left = int.from_bytes(content), 8 * len(content)
+
+    def __call__(self, count: int = 1) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("a header that is cut short")
+        return self._whole >> self._left & (1 << count) - 1
+
+    def numbers(self, count: int = 1) -> int:
+        """Return the last of numbers in Exp-Golomb code."""
+        number = 0
+        for _ in range(count):
+            zeros = 0
+            while not self():
+                zeros += 1
+            number = (1 << zeros) - 1 + self(zeros)
+        return number
+
+
+def av1_colors(content: bytes) -> tuple[int, int] | None:
+    """Return primaries and transfer, as H.273 numbers them; None: they are not said.
+
+    Args:
+        content: the beginning of the stream.
+
+    Raises:
+        Exception: ValueError or LookupError if it is damaged, UnknownColorsError if it has what is not read here.
+    """
+    place = 0
+    while content[place] >> 3 & 15 != _SEQUENCE_HEADER:
+        place, length = _payload(content, place)
+        place += length
+    place, length = _payload(content, place)
+    bits = _Bits(content[place : place + length])
+    profile, _, reduced = bits(3), bits(), bits()
+    if reduced:
+        bits(5)
+    else:
+        _skip_operation(bits)
+    width, height = bits(4), bits(4)
+    bits(width + height + 2)
+    if not reduced and bits():
+        bits(7)
+    bits(3)
+    if not reduced:
+        bits(4)
+        ordered = bits()
+        bits(2 * ordered)
+        if (bits() or bits()) and not bits():
+            bits()
+        bits(3 * ordered)
+    bits(3)
+    if bits() and profile == 2:
+        bits()
+    if profile != 1:
+        bits()
+    return (bits(8), bits(8)) if bits() else None
+
+
+def hevc_colors(config: bytes) -> tuple[int, int] | None:
+    """Return what `av1_colors` does, of the content of the box "hvcC"; raises as that does."""
+    place, kind, count = 23, config[23] & 63, 0
+    while kind != _SEQUENCE_PARAMETERS or not count:
+        kind, count = config[place] & 63, int.from_bytes(config[place + 1 : place + 3])
+        place += 3
+        if kind != _SEQUENCE_PARAMETERS:
+            for _ in range(count):
+                place += 2 + int.from_bytes(config[place : place + 2])
+    length = int.from_bytes(config[place : place + 2])
+    bits = _Bits(config[place + 4 : place + 2 + length].replace(b"\0\0\3", b"\0\0"))
+    bits(4)
+    layers = bits(3)
+    bits(97)
+    if layers:
+        raise _unread("HEVC")
+    bits.numbers()
+    if bits.numbers() == 3:
+        bits()
+    bits.numbers(2)
+    bits.numbers(4 * bits())
+    bits.numbers(3)
+    bits()
+    bits.numbers(9)
+    if bits() and bits():
+        raise _unread("HEVC")
+    bits(2)
+    if bits():
+        bits(8)
+        bits.numbers(2)
+        bits()
+    # Of the pictures that others are predicted from, a still one has none.
+    if bits.numbers() or bits():
+        raise _unread("HEVC")
+    bits(2)
+    if not bits():
+        return None
+    if bits() and bits(8) == 255:
+        bits(32)
+    if bits():
+        bits()
+    if not bits():
+        return None
+    bits(4)
+    return (bits(8), bits(8)) if bits() else None
+
+
+def _payload(content: bytes, place: int) -> tuple[int, int]:
+    """Return where one of AV1's OBUs has its content, and how long that is."""
+    head = content[place]
+    place, length = place + 1 + (head >> 2 & 1), 0
+    if not head & 2:
+        return place, len(content) - place
+    for shift in range(0, 56, 7):
+        place += 1
+        length |= (content[place - 1] & 127) << shift
+        if content[place - 1] < 128:
+            break
+    return place, length
+
+
+def _skip_operation(bits: _Bits) -> None:
+    """Skip what an AV1 of more than one picture says of its times and of its layers."""
+    if bits():
+        bits(64)
+        if bits():
+            bits.numbers()
+        if bits():
+            raise _unread("AV1")
+    delayed = bits()
+    for _ in range(bits(5) + 1):
+        bits(12)
+        if bits(5) > 7:
+            bits()
+        if delayed and bits():
+            bits(4)
+
+
+def _unread(kind: str) -> UnknownColorsError:
+    return UnknownColorsError(f"no colors in its boxes, and none that can be read in its {kind}: taken as sRGB")
