@@ -47,7 +47,7 @@ class FolderWork:
         overwrite: whether copies replace files; otherwise a file that is there is an error.
         resume: whether pictures are skipped that have a copy. Copies are only ever there whole. Several processes may
             do that with the same pictures at a time: each is made by one of them, and skipped by the others.
-        temporal: of animations, how much of the flicker to take away; see `Smoother`.
+        temporal: of animations, how much of the flicker to take away; see `stylize_video`.
 
     Attributes:
         total: how many pictures are to be made: all but those that are skipped.
@@ -71,7 +71,7 @@ class FolderWork:
         batch: int | str = "auto",
         overwrite: bool = False,
         resume: bool = False,
-        temporal: float = 0.5,
+        temporal: float | None = None,
     ) -> None:
         if batch != "auto" and (type(batch) is not int or batch < 1):
             raise ConfigError(f"batch must be auto or a whole number of pictures, such as 8, not {batch!r}")

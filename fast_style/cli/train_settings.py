@@ -1,8 +1,10 @@
 """Checks of a training's settings that need no PyTorch, which takes seconds to import."""
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,20 @@ LOGGER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wa
 TELLING = ("name", "seed", "init", "batch_size", "data.size", "optimizer.lr", "trainer.max_steps")
 #: ... and of what was given does not.
 SILENT = ("resume", "checkpoint", "overwrite", "workers")
+#: The least that numbers may be, of which some constructors would say so only when PyTorch has been imported.
+LEAST = {
+    "batch_size": (1, "at least 1"),
+    "workers": (0, "at least 0"),
+    "preview.every_n_*": (1, "at least 1"),
+    "style.*.size": (16, "at least 16 pixels"),
+    "*.size": (32, "at least 32 pixels"),
+    "loss.*.weight": (0, "at least 0"),
+    "network.width": (1, "at least 1"),
+    "optimizer.lr": (1e-12, "above 0"),
+    "trainer.max_steps": (-1, "at least 1, or -1 for no limit"),
+    "trainer.val_check_interval": (1e-12, "above 0"),
+    "trainer.gradient_clip_val": (0, "at least 0, or null for no limit"),
+}
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _UNIT = r"\s*(\d+(?:\.\d+)?)\s*(d|h|m|s)(?:ays?|ours?|r|rs|in|ins|inutes?|ec|ecs|econds?)?"
 
@@ -44,12 +60,11 @@ def check_settings(config: DictConfig) -> None:
     check_names_of_files(config)
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
-    for key, least in (("batch_size", 1), ("workers", 0), ("preview.every_n_steps", 1), ("preview.every_n_seconds", 1)):
-        if (value := OmegaConf.select(config, key)) < least:
-            raise ConfigError(f"{key} must be at least {least}, not {value}")
-    for key in ("preview.size", "heldout.size"):
-        if (value := OmegaConf.select(config, key)) < 32:
-            raise ConfigError(f"{key} must be at least 32 pixels, not {value}")
+    for key, value in flat(OmegaConf.to_container(config)).items():
+        least, words = next((least for pattern, least in LEAST.items() if fnmatchcase(key, pattern)), (-math.inf, ""))
+        none = key == "trainer.max_steps" and value == 0  # -1 is no limit, and 0 no training
+        if isinstance(value, int | float) and (none or not least <= value < math.inf):
+            raise ConfigError(f"{key} must be {words or 'finite'}, not {value}")
     if not OmegaConf.is_interpolation(config.trainer, "precision"):  # which would ask PyTorch
         require_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
     _check_limits(config)

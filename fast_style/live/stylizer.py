@@ -13,7 +13,7 @@ from fast_style.errors import ConfigError
 from fast_style.live.keys import Action
 from fast_style.stylizing.controls import PRESERVE_COLOR, Controls
 from fast_style.video.frames import Bytes
-from fast_style.video.temporal import Smoother
+from fast_style.video.temporal import make_smoother
 
 if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
@@ -97,7 +97,7 @@ class LiveStylizer:
             f"{style} ({name})" if styles.count(style) > 1 and style != name else style for style, name in names
         ]
         self._controls, self._temporal = controls or Controls(), temporal
-        self._smoother = Smoother(temporal) if temporal else None
+        self._smoother = make_smoother(temporal)
         self._before: tuple[Look, tuple[int, ...]] | None = None
         self._count = 0
 
@@ -125,12 +125,10 @@ class LiveStylizer:
             self._controls, style=style, strength=look.strength, preserve_color=look.preserve_color, seed=seed
         )
         stylized: Bytes = np.asarray(stylizer(Image.fromarray(pixels), controls=controls), np.uint8)
-        if self._smoother is None:
-            return stylized
         if self._before != (look, pixels.shape):
             # Smoothing over time must not mix two looks.
-            self._smoother, self._before = Smoother(self._temporal), (look, pixels.shape)
-        return self._smoother(pixels, stylized)
+            self._smoother, self._before = make_smoother(self._temporal), (look, pixels.shape)
+        return stylized if self._smoother is None else self._smoother(pixels, stylized)
 
 
 def resized(pixels: Bytes, width: int, height: int) -> Bytes:

@@ -19,7 +19,7 @@ from fast_style.video.animations import AnimationReader, AnimationWriter
 from fast_style.video.file_kinds import holds_video, is_moving_picture
 from fast_style.video.frames import CONTAINERS, Reader, StreamModes, Writer
 from fast_style.video.stills import PicturesReader, PicturesWriter
-from fast_style.video.temporal import Smoother
+from fast_style.video.temporal import make_smoother
 from fast_style.video.work import VideoWork, painter
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def stylize_video(
     style: Style | None = None,
     *,
     size: int | None = None,
-    temporal: float = 0.5,
+    temporal: float | None = None,
     codec: str | None = None,
     crf: int | None = None,
     start: float = 0.0,
@@ -58,7 +58,7 @@ def stylize_video(
             what else it can hold of it; what it cannot is in the notes of the report.
         style: as for a call of `stylizer`.
         size: long side of the output in pixels; nothing: that of the input.
-        temporal: how much of the flicker to take away, from 0 to 1. See `Smoother`.
+        temporal: how much of the flicker to take away, from 0 to 1 (`Smoother`); None: 0.5 where OpenCV is installed.
         codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1` or any encoder of FFmpeg's; nothing: what suits the suffix.
         crf: quality, lower is better; nothing: one at which strokes stay crisp.
         start: where to begin, in seconds.
@@ -90,7 +90,7 @@ def stylize_video(
     chosen = replace(controls or Controls(), **given)
     chosen.rows(stylizer.styles)
     modes = StreamModes(audio, subtitles)
-    smoother = Smoother(temporal) if temporal else None
+    smoother = make_smoother(temporal)
 
     with contextlib.ExitStack() as held:
         reader = _open_reader(frames, start, end, fps, size)

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from fast_style.errors import ConfigError
 from fast_style.system.optional_packages import how_to_install
 from fast_style.video.frames import Bytes
 
+_log = logging.getLogger(__name__)
 _Floats = NDArray[np.float32]
 
 #: The share of the frame before that `amount=1` keeps: all of it would be a still.
@@ -26,6 +28,15 @@ _BLUR = 1.5
 _TOLERANCE = 3.0
 #: Where no more of a frame is found in the one before, a new scene begins; what seems the same is so by chance.
 _CUT = 0.15
+
+
+def make_smoother(amount: float | None) -> "Smoother | None":
+    """Return a smoother; None as the amount: of 0.5 where OpenCV is installed, otherwise none, which is logged."""
+    if amount is None and importlib.util.find_spec("cv2") is None:
+        _log.warning("flicker is not smoothed, which needs OpenCV: %s", how_to_install("video"))
+        return None
+    amount = 0.5 if amount is None else amount
+    return Smoother(amount) if amount else None
 
 
 class Smoother:

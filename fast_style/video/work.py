@@ -19,7 +19,7 @@ from fast_style.system.files import BinaryFile, replace_file, temporary_path
 from fast_style.system.pipeline import Inbox, Pipeline
 from fast_style.video.animations import AnimationReader, AnimationWriter
 from fast_style.video.frames import Bytes, Frame, Reader, Writer
-from fast_style.video.temporal import Smoother
+from fast_style.video.temporal import make_smoother
 
 if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
@@ -144,7 +144,7 @@ def stylize_animation(
     controls: Controls,
     *,
     size: int | None = None,
-    temporal: float = 0.5,
+    temporal: float | None = None,
     stopped: threading.Event | None = None,
     name: str = "",
 ) -> Report:
@@ -176,7 +176,7 @@ def stylize_animation(
     try:
         writer = AnimationWriter(target, part, reader.shape.loop)
         job = Job(Path(name) if name or not isinstance(source, Path) else source, target)
-        report = VideoWork(job, reader, paint, Smoother(temporal) if temporal else None, writer).run()
+        report = VideoWork(job, reader, paint, make_smoother(temporal), writer).run()
         replace_file(part, target)
     except OSError as error:
         raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from error

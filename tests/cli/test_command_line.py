@@ -194,9 +194,12 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("preview=3", "preview must be a mapping, such as {"),
         ("name=${nam}", "hydra.run.dir: Interpolation key 'nam' not found"),
         # ranges
-        ("network.width=-3", "network.width must be a whole number from 1 to 4096, not -3"),
-        ("style.starry_night.size=-3", "style.starry_night.size must be from 16 to 4096 pixels, not -3"),
-        ("loss.style.weight=-1", "loss.style.weight must not be negative, not -1"),
+        ("network.width=-3", "network.width must be at least 1, not -3"),
+        ("style.starry_night.size=-3", "style.starry_night.size must be at least 16 pixels, not -3"),
+        ("loss.style.weight=-1", "loss.style.weight must be at least 0, not -1"),
+        ("optimizer.lr=0", "optimizer.lr must be above 0, not 0"),
+        ("trainer.max_steps=0", "trainer.max_steps must be at least 1, or -1 for no limit, not 0"),
+        ("trainer.val_check_interval=0", "trainer.val_check_interval must be above 0, not 0"),
         ("batch_size=0", "batch_size must be at least 1, not 0"),
         ("network.dilation=8", "network.dilation must be a whole number from 1 to 7, not 8"),
         ("data.seed=-1", "data.seed must not be negative, not -1"),
@@ -282,7 +285,7 @@ def test_mistakes_are_told_before_pytorch_is_imported(tmp_path: Path) -> None:
 
 
 def test_a_start_that_fails_leaves_nothing_behind(mistake: Callable[..., str], tmp_path: Path) -> None:
-    for wrong in (("seed=-1",), ("network.width=-3",)):
+    for wrong in (("seed=-1",), ("network.width=5000",)):
         mistake(*wrong)
         assert list(tmp_path.iterdir()) == []
 
@@ -291,9 +294,9 @@ def test_a_sweep_whose_starts_all_fail_leaves_nothing_behind(
     call: Call, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit, match=r"^train\.py: 2 of the sweep's runs failed"):
-        call(train.main, "train", "-m", "network.width=-3,-8", *QUIET)
+        call(train.main, "train", "-m", "network.width=5000,6000", *QUIET)
     table, errors = capfd.readouterr()
-    expected = [f"network.width must be a whole number from 1 to 4096, not {width}" for width in (-3, -8)]
+    expected = [f"network.width must be a whole number from 1 to 4096, not {width}" for width in (5000, 6000)]
     assert errors.splitlines() == [f"train.py: {reason}" for reason in expected]
     assert [line.partition("failed: ")[2] for line in table.strip().splitlines()] == ["", *expected]
     assert list(tmp_path.iterdir()) == []

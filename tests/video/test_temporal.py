@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fast_style.errors import ConfigError
-from fast_style.video.temporal import Smoother
+from fast_style.video.temporal import Smoother, make_smoother
 
 Pixels = NDArray[np.uint8]
 
@@ -96,3 +96,4 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"temporal needs opencv-python-headless: uv pip install -e '.*\[video\]'"):
         Smoother(0.5)
+    assert make_smoother(None) is None
