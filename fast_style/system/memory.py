@@ -1,7 +1,6 @@
 """Memory: how much an image takes, how large an image fits, and how much is free."""
 
 import ctypes
-import math
 import os
 import platform
 import re
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import linear_regression
+
+import psutil
 
 from fast_style.errors import ConfigError
 
@@ -84,12 +85,8 @@ def parse_memory(size: str | int) -> int:
 
 
 def process_memory() -> int:
-    """Return how many bytes this process has in memory; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """Return how many bytes this process has in memory."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def free_memory(root: Path = Path("/")) -> float:
@@ -98,10 +95,9 @@ def free_memory(root: Path = Path("/")) -> float:
     Args:
         root: where the file systems of the kernel are mounted.
 
-    Returns:
-        Infinity where the system does not tell.
     """
-    return max(0.0, min(_machines(root), *_groups(root), math.inf))
+    # psutil does not know the limits of control groups, by which containers and clusters share a machine.
+    return max(0.0, min(float(psutil.virtual_memory().available), *_groups(root)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -134,13 +130,6 @@ def keep_freed_memory() -> Iterator[None]:
         for name, default in (_M_MMAP_MAX, _M_TRIM_THRESHOLD):
             libc.mallopt(name, default)
         libc.malloc_trim(0)
-
-
-def _machines(root: Path) -> float:
-    for line in _lines(root / "proc/meminfo"):
-        if line[0] == "MemAvailable:":
-            return int(line[1]) * 1024
-    return math.inf
 
 
 def _groups(root: Path) -> Iterator[float]:
