@@ -120,8 +120,19 @@ def make(config: DictConfig) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 10, 11, 20])
 def test_the_default_schedule_fits_any_number_of_steps(compose: Compose, steps: int) -> None:
     config = compose("train", f"trainer.max_steps={steps}")
-    optimizer = build(config.optimizer)([nn.Parameter(torch.zeros(1))])
-    assert build(config.schedule)(optimizer, total_steps=steps).total_steps == steps
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], momentum=0.9)
+    schedule = build(config.schedule)(optimizer, total_steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    # Where there is time it rises to the rate that was set; it falls to almost nothing in any case.
+    assert 0 < rates[-1] < config.optimizer.lr / 20
+    assert max(rates) <= config.optimizer.lr
+    if steps > 10:
+        assert rates[0] < config.optimizer.lr / 20
+        assert max(rates) > 0.9 * config.optimizer.lr
 
 
 def test_a_training_takes_half_an_hour_at_most_unless_one_says_how_long(compose: Compose) -> None:
