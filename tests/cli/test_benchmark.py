@@ -364,7 +364,7 @@ def test_a_plot_shows_bars_and_curves(tmp_path: Path) -> None:
         plot(report, tmp_path / "plot.png")
         with Image.open(tmp_path / "plot.png") as picture:
             heights.append(picture.height)
-            colors = {color for _, color in picture.getcolors(1 << 20) or []}
+            colors = {color for _, color in picture.convert("RGB").getcolors(1 << 20) or []}
             assert (0x44, 0x77, 0xAA) in colors
     assert heights[0] < heights[1]
 

@@ -233,7 +233,7 @@ def test_the_tables_show_what_was_measured(capsys: pytest.CaptureFixture[str], t
     assert "1825x1825" in capsys.readouterr().out
     plot(report, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as picture:
-        colors = {color for _, color in picture.getcolors(1 << 20) or []}
+        colors = {color for _, color in picture.convert("RGB").getcolors(1 << 20) or []}
     assert (0xCC, 0x33, 0x11) in colors
 
 

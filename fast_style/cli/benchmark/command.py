@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from fast_style.cli.benchmark.scale_jobs import check, scale_jobs
 from fast_style.cli.hydra_app import duration, plain, run
 from fast_style.errors import ConfigError
 from fast_style.system.files import atomic_write
+from fast_style.system.optional_packages import how_to_install
 
 #: Raised when the meaning of a key of the output changes.
 FORMAT = 2
@@ -37,7 +39,11 @@ def main(config: DictConfig) -> None:
     if "scale" in settings["parts"]:
         check(settings["scale"])
     output = Path(settings["output"])
-    outputs = [output, output.with_suffix(".png")] if settings["plot"] else [output]
+    has_matplotlib = find_spec("matplotlib") is not None
+    if settings["plot"] and not has_matplotlib:
+        raise ConfigError(f"plot needs matplotlib: {how_to_install('plot')}; or plot=false")
+    plots = has_matplotlib and settings["plot"] is not False
+    outputs = [output, output.with_suffix(".png")] if plots else [output]
     if output.suffix != ".json":
         raise ConfigError(f"output must end in .json, such as benchmark.json, not {output}")
     for path in outputs:
@@ -88,7 +94,7 @@ def main(config: DictConfig) -> None:
             report["left_out"] += left_out
             write(str(case))
     show(report)
-    if settings["plot"]:
+    if plots:
         plot(report, outputs[1])
     print(*outputs, sep="\n")
 

@@ -1,99 +1,93 @@
-"""What a benchmark has shown, as a picture: bars for what takes turns, curves for trainings and for how cost grows.
+"""Charts of a benchmark: bars of speed, held-out losses over time, and time and memory over megapixels."""
 
-Drawn with Pillow, which is here anyway: one picture of this kind is not worth another dependency.
-"""
-
-import math
-from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw, ImageFont
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
 
-from fast_style.cli.benchmark.scale_plot import HEIGHT as HEIGHT_OF_SCALE
-from fast_style.cli.benchmark.scale_plot import draw_scale, lines
+_COLORS = ("#cc3311", "#4477aa", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#ee7733", "#009988")
 
-WIDTH, MARGIN, LINE, LABELS = 1200, 20, 26, 440
-HEIGHT_OF_CURVES = 420
-BLACK, GRAY, RED, BLUE = "#000000", "#dddddd", "#cc3311", "#4477aa"
-COLORS = ("#cc3311", "#4477aa", "#228833", "#aa3377", "#ccbb44")
-
-Spread = dict[str, float]
+Line = list[tuple[float, float]]
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw how many times as fast as its reference each candidate is, the loss of trainings over time, and scale."""
-    bars = list(_bars(report["cases"]))
-    candidates = report["quality"]["candidates"] if report["quality"] else {}
-    curves = {name: row["curve"] for name, row in candidates.items() if row["curve"]}
-    height = 2 * MARGIN + LINE * (len(bars) + 1) if bars else MARGIN
-    scale = report.get("scale")
-    has_scale = bool(scale and lines(scale, "seconds"))
-    below = height + (HEIGHT_OF_CURVES if curves else 0)
-    image = Image.new("RGB", (WIDTH, below + (HEIGHT_OF_SCALE if has_scale else 0)), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(15)
-    if bars:
-        _draw_bars(draw, font, bars)
-    if curves:
-        title = f"held-out loss ({report['quality']['loss']}) over minutes of training"
-        _draw_curves(draw, font, curves, title, height)
-    if scale and has_scale:
-        draw_scale(draw, font, scale, below)
-    image.save(path)
+    """Draw what a report holds, one panel below the other."""
+    # Here: matplotlib takes a second to import, and a mistake in the settings is told before that.
+    from matplotlib.figure import Figure
+
+    quality = report["quality"]["candidates"] if report["quality"] else {}
+    curves = {name: row["curve"] for name, row in quality.items() if row["curve"]}
+    bars = sum(1 + len(case["candidates"]) for case in report["cases"])
+    heights = {"bars": 0.3 * bars + 1 if bars else 0, "curves": 4.2 if curves else 0}
+    heights["scale"] = 4.6 if report.get("scale") and scaling_lines(report["scale"], "seconds") else 0
+    heights = {name: height for name, height in heights.items() if height} or {"nothing": 1}
+    figure = Figure(figsize=(12, sum(heights.values())), layout="constrained")
+    panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=list(heights.values()))[:, 0]
+    for name, panel in zip(heights, panels, strict=True):
+        if name == "bars":
+            _draw_bars(panel, report["cases"])
+        elif name == "curves":
+            _draw_curves(panel, curves, report["quality"]["loss"])
+        elif name == "scale":
+            _draw_scale(panel, report["scale"])
+    figure.savefig(path, dpi=100)
 
 
-def _bars(cases: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Spread | None, str]]:
-    """Yield text, length and unit of each bar; without a length, a heading."""
+def scaling_lines(scale: dict[str, Any], key: str) -> dict[str, Line]:
+    """Return for each candidate megapixels (of the whole batch) and seconds or, for `memory`, gigabytes."""
+    found: dict[str, Line] = {}
+    for point in scale["points"]:
+        if "size" in point["varies"]:
+            megapixels = point["batch"] * point["width"] * point["height"] / 1e6
+            value = point["memory"] / 1e9 if key == "memory" else point["seconds"]
+            found.setdefault(point["candidate"], []).append((megapixels, value))
+    return {name: sorted(line) for name, line in found.items() if len(line) > 1}
+
+
+def _draw_bars(panel: "SubFigure | Figure", cases: list[dict[str, Any]]) -> None:
+    axes = panel.subplots()
+    labels: list[str] = []
     for case in cases:
-        yield f"{case['part']}, {case['batch']} x {case['width']}x{case['height']}", None, ""
-        for name, row in case["candidates"].items():
-            if row["speed"] and name != case["reference"]:
-                yield name, row["speed"], case["reference"]
+        speeds = {name: row["speed"] for name, row in case["candidates"].items() if name != case["reference"]}
+        labels += (
+            [f"{case['part']}, {case['batch']} x {case['width']}x{case['height']}"] if any(speeds.values()) else []
+        )
+        for name, speed in speeds.items():
+            if speed:
+                low, middle, high = (speed[key] for key in ("lower_quartile", "median", "upper_quartile"))
+                axes.barh(len(labels), middle, 0.7, xerr=[[middle - low], [high - middle]], color=_COLORS[1])
+                axes.annotate(f"  {middle:.2f} x {case['reference']}", (high, len(labels)), va="center")
+                labels.append(name)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.15, y=0.01)
+    axes.axvline(1, color=_COLORS[0])
+    axes.set_title("times as fast as the reference: median and quartiles")
 
 
-def _draw_bars(draw: Any, font: Any, bars: Sequence[tuple[str, Spread | None, str]]) -> None:
-    longest = max([1.0, *(speed["upper_quartile"] for _, speed, _ in bars if speed)])
-    scale = (WIDTH - LABELS - 170) / longest
-    draw.text((MARGIN, MARGIN), "times as fast as the reference: median and quartiles", BLACK, font)
-    for number, (text, speed, reference) in enumerate(bars, start=1):
-        top = MARGIN + number * LINE
-        if speed is None:
-            draw.line((MARGIN, top, WIDTH - MARGIN, top), GRAY)
-            draw.text((MARGIN, top + 4), text, BLACK, font)
-            continue
-        draw.text((MARGIN + 220, top + 4), text, BLACK, font)
-        end = LABELS + scale * speed["median"]
-        draw.rectangle((LABELS, top + 4, end, top + LINE - 4), BLUE)
-        low, high = (LABELS + scale * speed[quartile] for quartile in ("lower_quartile", "upper_quartile"))
-        draw.line((low, top + LINE // 2, high, top + LINE // 2), BLACK, 2)
-        draw.text((max(end, high) + 8, top + 4), f"{speed['median']:.2f} x {reference}", BLACK, font)
-    one = LABELS + scale
-    draw.line((one, MARGIN + LINE, one, MARGIN + LINE * (len(bars) + 1)), RED, 1)
+def _draw_curves(panel: "SubFigure | Figure", curves: dict[str, list[dict[str, float]]], loss: str) -> None:
+    axes = panel.subplots()
+    for (name, curve), color in zip(curves.items(), cycle(_COLORS), strict=False):
+        minutes = [point["seconds"] / 60 for point in curve]
+        axes.semilogy(minutes, [point["loss"] for point in curve], "o-", color=color, label=name)
+    axes.set(title=f"held-out loss ({loss})", xlabel="minutes of training")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
 
 
-def _draw_curves(draw: Any, font: Any, curves: dict[str, list[dict[str, float]]], title: str, top: int) -> None:
-    left, right, upper, lower = MARGIN + 50, WIDTH - 200, top + 40, top + HEIGHT_OF_CURVES - 50
-    points = [point for curve in curves.values() for point in curve]
-    end = max(point["seconds"] for point in points)
-    # Each step up is the same ratio: losses fall by halves, not by amounts.
-    bottom, height = (math.log(limit(point["loss"] for point in points)) for limit in (min, max))
-    draw.text((MARGIN, top), title, BLACK, font)
-
-    def place(seconds: float, loss: float) -> tuple[float, float]:
-        up = (math.log(loss) - bottom) / max(height - bottom, 1e-9)
-        return left + (right - left) * seconds / end, lower - (lower - upper) * up
-
-    for part in range(6):
-        seconds, loss = end * part / 5, math.exp(bottom + (height - bottom) * part / 5)
-        (x, _), (_, y) = place(seconds, math.exp(bottom)), place(0, loss)
-        draw.line((x, upper, x, lower), GRAY)
-        draw.line((left, y, right, y), GRAY)
-        draw.text((x - 12, lower + 8), f"{seconds / 60:.3g}", BLACK, font)
-        draw.text((MARGIN, y - 8), f"{loss:.3g}", BLACK, font)
-    for number, (name, curve) in enumerate(curves.items()):
-        color = COLORS[number % len(COLORS)]
-        line = [place(point["seconds"], point["loss"]) for point in curve]
-        draw.line(line, color, 2)
-        for x, y in line:
-            draw.ellipse((x - 3, y - 3, x + 3, y + 3), color)
-        draw.text((line[-1][0] + 8, line[-1][1] - 8), name, color, font)
+def _draw_scale(panel: "SubFigure | Figure", scale: dict[str, Any]) -> None:
+    left, right = panel.subplots(1, 2)
+    memory = scaling_lines(scale, "memory")
+    for (name, line), color in zip(scaling_lines(scale, "seconds").items(), cycle(_COLORS), strict=False):
+        left.loglog(*zip(*line, strict=True), "o-", color=color, label=name)
+        sizes = [size for size, _ in memory[name]]
+        right.plot(sizes, [size for _, size in memory[name]], "o", color=color)
+        if model := scale["models"].get(name):
+            right.plot(sizes, [(model["fixed"] + 1e6 * x * model["per_pixel"]) / 1e9 for x in sizes], color=color)
+    left.set(title="time", xlabel="megapixels", ylabel="seconds")
+    right.set(title="peak memory: measured, and the line of the model", xlabel="megapixels", ylabel="GB")
+    for axes in (left, right):
+        axes.grid(which="both", alpha=0.3)
+    panel.legend(loc="outside lower center", ncols=4)
