@@ -72,6 +72,8 @@ def _draw_curves(panel: "SubFigure | Figure", curves: dict[str, list[dict[str, f
     for (name, curve), color in zip(curves.items(), cycle(_COLORS), strict=False):
         minutes = [point["seconds"] / 60 for point in curve]
         axes.semilogy(minutes, [point["loss"] for point in curve], "o-", color=color, label=name)
+    for format_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        format_ticks("{x:.3g}")  # not as powers of ten
     axes.set(title=f"held-out loss ({loss})", xlabel="minutes of training")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
