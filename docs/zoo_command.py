@@ -89,7 +89,8 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
         config = hydra.compose("train", overrides=read_arguments(list(overrides)))
     for key, value in _leaves(OmegaConf.to_container(config)):
         if isinstance(value, str) and "${hydra:" in value:
-            OmegaConf.update(config, key, value.rpartition("/")[2])
+            # The folder of a run, which there is not: of what is in it, the bare name.
+            OmegaConf.update(config, key, re.sub(r"\$\{hydra:[^}]*\}", "", value).rpartition("/")[2])
         elif isinstance(value, str) and value.startswith("${native_precision"):
             OmegaConf.update(config, key, _NATIVE_PRECISION)
     settings: dict[str, Any] = portable(OmegaConf.to_container(config, resolve=True))
