@@ -15,6 +15,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from settings_page import settings_page  # noqa: E402
+from sphinx.domains.python import PyObject  # noqa: E402
 
 import fast_style  # noqa: E402
 
@@ -66,13 +67,13 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#f2c14e", "color-brand-content": "#f2c14e"},
 }
 
-#: How jaxtyping writes a type, and what the package calls it (fast_style/types.py).
+#: What the package calls the tensors that jaxtyping describes (fast_style/types.py).
 SHAPES = {
-    r"Float\[Tensor, ?'batch 3 height width'\]": "Images",
-    r"Float\[Tensor, ?'batch styles'\]": "StyleWeights",
-    r"dict\[str, ?Float\[Tensor, ?'batch _channels _height _width'\]\]": "Features",
-    r"Float\[Tensor, ?' ?batch'\]": "Tensor",
-    r"Float\[Tensor, ?''\]": "Tensor",
+    "batch 3 height width": "Images",
+    "batch styles": "StyleWeights",
+    "batch _channels _height _width": "Activations",
+    " batch": "Tensor",
+    "": "Tensor",
 }
 
 
@@ -81,8 +82,9 @@ def _named_shapes(
 ) -> tuple[str | None, str | None]:
     """Write types of tensors in a signature as the package does."""
     texts = [signature, returned]
-    for pattern, alias in SHAPES.items():
-        texts = [text and re.sub(rf"(jaxtyping\.)?{pattern}", alias, text) for text in texts]
+    for shape, alias in SHAPES.items():
+        texts = [text and re.sub(rf"[~\w.]*Float\[[~\w.]*Tensor, '{shape}'\]", alias, text) for text in texts]
+    texts = [text and text.replace("dict[str, Activations]", "Features") for text in texts]
     return texts[0], texts[1]
 
 
@@ -101,6 +103,9 @@ def _changed(app: Sphinx, env: Any, added: Any, changed: Any, removed: Any) -> l
 
 def setup(app: Sphinx) -> None:
     """Connect what this file adds to Sphinx."""
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"  # as docstrings call them, not "Variables"
     app.connect("autodoc-process-signature", _named_shapes)
     app.connect("source-read", _completed)
     app.connect("env-get-outdated", _changed)
