@@ -34,7 +34,7 @@ myst_heading_anchors = 3
 nitpicky = True
 nitpick_ignore_regex = [
     # Of Python and other packages: the site builds without a network, so their inventories cannot be fetched.
-    (r"py:class", r"(collections|dataclasses|jaxtyping|numpy|pathlib|PIL|torch)\..+|Path|Tensor"),
+    (r"py:class", r"(collections|dataclasses|fractions|jaxtyping|numpy|pathlib|PIL|torch)\..+|Path|Tensor"),
     # What the page of the reference explains, and what users need not know by name.
     (r"py:class", r"Images|StyleWeights|Features"),
     (
@@ -72,7 +72,7 @@ SHAPES = {
     "batch 3 height width": "Images",
     "batch styles": "StyleWeights",
     "batch _channels _height _width": "Activations",
-    " batch": "Tensor",
+    " ?batch": "Tensor",
     "": "Tensor",
 }
 
@@ -84,7 +84,9 @@ def _named_shapes(
     texts = [signature, returned]
     for shape, alias in SHAPES.items():
         texts = [text and re.sub(rf"[~\w.]*Float\[[~\w.]*Tensor, '{shape}'\]", alias, text) for text in texts]
-    texts = [text and text.replace("dict[str, Activations]", "Features") for text in texts]
+    # What a dataclass makes for each object is no default that one could write down.
+    for written, better in (("dict[str, Activations]", "Features"), ("<factory>", "...")):
+        texts = [text and text.replace(written, better) for text in texts]
     return texts[0], texts[1]
 
 
