@@ -57,7 +57,7 @@ def command(config: Mapping[str, Any]) -> str:
         ConfigError: if there is no such command, for instance because a style has no file in configs/style.
     """
     config = fixed(config)
-    # What is learnt comes first.
+    # What is learned comes first.
     overrides = sorted(_choices(config), key=lambda choice: not choice.startswith("style="))
     before = None
     # One at a time: what is set may change what others default to.
