@@ -35,12 +35,12 @@ def card(
         f"# {titles(file)}",
         f"![Four photographs above their stylizations]({name}.jpg)",
         *(_painting(credit) for credit in metadata.styles.values()),
-        f"    python scripts/stylize.py ckpt={name} input=photo.jpg{_one_of(metadata.styles)}",
+        _shell(f"python scripts/stylize.py ckpt={name} input=photo.jpg{_one_of(metadata.styles)}"),
         "## Network",
         _table(_network(file, parameters)),
         "## Training",
         _table(_training(config)),
-        f"    {trained}",
+        _shell(trained),
         "## Losses",
         _table(_losses(config, metadata.losses)),
         "On held-out pictures, which the network was never trained on: "
@@ -63,18 +63,23 @@ def index(files: Sequence[NetworkFile]) -> str:
     shown = [
         f"## [{titles(file)}](zoo/{file.path.stem}.md)\n\n![{titles(file)}](zoo/{file.path.stem}.jpg)" for file in files
     ]
+    example = files[0].path.stem if files else "NAME"
     intro = (
         "# The zoo\n\n"
-        "Networks that ship with fast_style, trained by it on paintings in the public domain. "
-        "Their names are enough:\n\n"
-        f"    python scripts/stylize.py ckpt={files[0].path.stem if files else 'NAME'} input=photo.jpg\n"
-        "    python scripts/stylize.py ckpt=list\n\n"
-        "Each name leads to a card: the painting, the training and the command that repeats it, the losses, "
-        "the limits.\nThis page, the cards and the sheets are written by `python docs/zoo.py`.\n\n"
-        "All were trained side by side on one GPU (H100), five minutes each, and then, on two cores of a processor,\n"
-        "for some minutes more, of which the card tells. [What each brought](look.md#what-longer-training-brings)."
+        "Networks that ship with fast_style, trained by it on paintings in the public domain.\n\n"
+        "![Four photographs, and what the networks that ship make of them](zoo.jpg)\n\n"
+        "A name is enough to use a network; `list` shows all, and those that you trained:\n\n"
+        f"{_shell(f'fast-style stylize photo.jpg ckpt={example}', 'fast-style list')}\n\n"
+        "Each name in the table leads to a card: the painting, the training and the command that repeats it, the\n"
+        "losses, the limits. This page, the cards and the sheets are written by `python docs/zoo.py`.\n\n"
+        "All were trained side by side on one GPU (H100), five minutes each, and then for some minutes on two CPU\n"
+        "cores; the card says how. [What each stage brought](look.md#what-longer-training-brings)."
     )
     return "\n\n".join([intro, *([_table(rows)] if files else []), *shown]) + "\n"
+
+
+def _shell(*lines: str) -> str:
+    return "\n".join(("```bash", *lines, "```"))
 
 
 def _joined(credits: Iterable[Mapping[str, Any]], key: str) -> str:

@@ -57,7 +57,7 @@ def command(config: Mapping[str, Any]) -> str:
         ConfigError: if there is no such command, for instance because a style has no file in configs/style.
     """
     config = fixed(config)
-    # What is learnt comes first.
+    # What is learned comes first.
     overrides = sorted(_choices(config), key=lambda choice: not choice.startswith("style="))
     before = None
     # One at a time: what is set may change what others default to.
@@ -89,7 +89,8 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
         config = hydra.compose("train", overrides=read_arguments(list(overrides)))
     for key, value in _leaves(OmegaConf.to_container(config)):
         if isinstance(value, str) and "${hydra:" in value:
-            OmegaConf.update(config, key, value.rpartition("/")[2])
+            # The folder of a run, which there is not: of what is in it, the bare name.
+            OmegaConf.update(config, key, re.sub(r"\$\{hydra:[^}]*\}", "", value).rpartition("/")[2])
         elif isinstance(value, str) and value.startswith("${native_precision"):
             OmegaConf.update(config, key, _NATIVE_PRECISION)
     settings: dict[str, Any] = portable(OmegaConf.to_container(config, resolve=True))

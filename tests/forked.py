@@ -13,7 +13,9 @@ import sys
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from small_runs import command, environment
+from small_runs import ROOT, environment
+
+TRAIN = str(ROOT / "scripts" / "train.py")
 
 _context = multiprocessing.get_context("forkserver")
 # The last is what the first optimizer imports.
@@ -22,25 +24,35 @@ _context.set_forkserver_preload(
 )
 
 
-def start(folder: Path, *overrides: str, output: Path, errors: Path, **variables: str) -> ForkServerProcess:
-    """Start train.py in a folder, with more variables. What it writes goes to two files, which may be the same."""
+def start(
+    folder: Path,
+    *overrides: str,
+    output: Path,
+    errors: Path,
+    program: str = TRAIN,
+    **variables: str,
+) -> ForkServerProcess:
+    """Start train.py, or another program, in a folder, with more variables.
+
+    What it writes goes to two files, which may be the same.
+    """
     process = _context.Process(
         target=_run,
-        args=(command("train.py", *overrides)[1:], folder, environment(**variables), output, errors),
+        args=([program, *overrides], folder, environment(**variables), output, errors),
         daemon=False,  # that it may have processes itself
     )
     process.start()
     return process
 
 
-def run(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
-    """Run train.py in a folder.
+def run(folder: Path, *overrides: str, program: str = TRAIN) -> "subprocess.CompletedProcess[str]":
+    """Run train.py, or another program, in a folder.
 
     Raises:
         TimeoutExpired: after four minutes.
     """
     output, errors = folder / ".output", folder / ".errors"
-    process = start(folder, *overrides, output=output, errors=errors)
+    process = start(folder, *overrides, output=output, errors=errors, program=program)
     process.join(240)
     if process.exitcode is None:
         process.kill()

@@ -37,7 +37,8 @@ class Loss(nn.Module, ABC):
 
     Attributes:
         weight: how much the loss counts in the total.
-        content_layers, output_layers: the layers it needs of the photographs and of the stylized pictures.
+        content_layers: the layers it needs of the photographs.
+        output_layers: those it needs of the stylized pictures.
     """
 
     content_layers: tuple[str, ...] = ()

@@ -21,8 +21,10 @@ class Style:
         image: the picture's file.
         size: short side in pixels at which the picture is seen; larger makes larger strokes.
         layers: how much each layer of the loss network counts for the style loss.
-        artist, work, year, note: the credit, kept in every network trained on it. Without a title, the work is called
-            after the file.
+        artist: the credit; this and the next three are kept in every network trained on it.
+        work: the title; without one, the work is called after the file.
+        year: when it was made.
+        note: anything else.
     """
 
     name: str

@@ -438,8 +438,6 @@ def load(
 
     Returns:
         What stylizes pictures with it.
-        progress: is told after each tile the number of the pass, how many of its tiles are done, and how many there
-            are. What fits has no tiles.
 
     Raises:
         CheckpointError: if there is no such file, or it is damaged or not one of ours.

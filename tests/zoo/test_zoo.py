@@ -182,7 +182,7 @@ def test_every_network_that_ships_is_small_whole_free_of_paths_and_has_its_card_
         assert hashlib.sha256(path.read_bytes()).hexdigest() in card
         assert folders(card.splitlines()) == [], name
         # Otherwise a default has changed since: python docs/zoo.py fast_style/zoo/*.safetensors
-        (line,) = re.findall(r"^    python (scripts/train.py .*)$", card, re.MULTILINE)
+        (line,) = re.findall(r"^python (scripts/train.py .*)$", card, re.MULTILINE)
         wanted = fixed({**metadata.config, "name": name})
         assert list(differences(wanted, composed(shlex.split(line)[1:]))) == [], name
         sheet = zoo.ROOT / f"docs/zoo/{name}.jpg"
