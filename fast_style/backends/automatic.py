@@ -47,7 +47,7 @@ def fastest(file: NetworkFile, device: "str | torch.device | None" = None, preci
             _say(f"backend={name}, the fastest on this processor; backend=torch is another")
             return name
     if installed:
-        _say(f"backend=torch; backend={installed[0]} converts this network once, and is the default from then on")
+        _say(f"backend=torch; backend={installed[0]} is faster, and the default once it has converted this network")
     return "torch"
 
 

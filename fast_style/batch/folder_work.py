@@ -15,7 +15,7 @@ from fast_style.images.formats import ANIMATIONS
 from fast_style.images.notes import gathered
 from fast_style.images.opening import is_paged, size_in_header
 from fast_style.images.picture import read_original, require_size
-from fast_style.stylizing.controls import Controls, Settings, Style
+from fast_style.stylizing.controls import Controls, Settings, Style, chosen_controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.files import DISK_FULL
@@ -334,8 +334,9 @@ def stylize_files(
             for report in reports:
                 print(report.job.target, report.error or report.status)
     """
-    given: Any = settings if style is None else {"style": style, **settings}
-    chosen = replace(controls or Controls(), **given) if given else controls
+    if wrong := next((job for job in jobs if not isinstance(job, Job)), None):
+        raise ConfigError(f"jobs must be Job(source, target), such as folder_jobs makes, not {wrong!r}")
+    chosen = chosen_controls(style, controls, settings)
     return FolderWork(stylizer, jobs, chosen, size=size, batch=batch, overwrite=overwrite, resume=resume)
 
 

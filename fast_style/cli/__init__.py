@@ -55,6 +55,8 @@ _word = ""
 def main() -> None:
     """Run `fast-style`, or `python -m fast_style`."""
     global _word
+    if sys.argv[1:2] == ["help"] and sys.argv[2:3]:  # fast-style help train
+        sys.argv[1:] = [sys.argv[2], "--help"]
     word = next(iter(sys.argv[1:]), "--help")
     if word in ("-h", "--help", "help"):
         print(_usage())

@@ -19,7 +19,8 @@ from fast_style.errors import ConfigError
 from fast_style.system.cache import cache_folder
 from fast_style.system.memory import free_memory
 from fast_style.system.optional_packages import how_to_install
-from fast_style.zoo import OWN, networks, own_networks
+from fast_style.zoo import OWN, networks, own_networks, user_networks
+from fast_style.zoo.names import user_folder
 
 #: How this package is called where packages are installed from.
 DISTRIBUTION = "fast-style-transfer"
@@ -38,7 +39,11 @@ def found() -> dict[str, Any]:
         "backends": _backends,
         "pictures": _pictures,
         "videos": _videos,
-        "networks": lambda: {f"{OWN}{os.sep}": [*own_networks()], "shipped": [*networks()]},
+        "networks": lambda: {
+            f"{OWN}{os.sep}": [*own_networks()],
+            str(user_folder()): [*user_networks()],
+            "shipped": [*networks()],
+        },
         "cache": _cache,
         "extras": _extras,
     }

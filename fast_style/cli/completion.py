@@ -1,11 +1,12 @@
 """What completes commands and settings in a shell: eval "$(fast-style completion bash)"."""
 
+import re
 import sys
 
 from fast_style.cli import COMMANDS, errors_in_one_line
 from fast_style.cli.help import all_settings
 from fast_style.errors import ConfigError
-from fast_style.zoo import networks
+from fast_style.zoo import networks, own_networks, user_networks
 
 _BASH = """\
 _fast_style() {{
@@ -55,11 +56,17 @@ def choices() -> dict[str, list[str]]:
         for group, settings in all_settings(command.config) if command.config else ():
             words = [f"{setting.key}=" for setting in settings]
             if group is not None:
-                words += [f"{group.name}={choice}" for choice in group.choices]
+                # Its picture must be given, by style.image.
+                words += [f"{group.name}={choice}" for choice in group.choices if choice != "painting"]
             found[name] += words
+            for setting in settings:
+                written = re.match(r"[\w.-]+(?: \| [\w.-]+)+", setting.comment)  # such as auto | cpu | gpu
+                values = written[0].split(" | ") if written else []
+                values += ["true", "false"] if setting.default in ("true", "false") else []
+                found[name] += [f"{setting.key}={value}" for value in values]
         if "ckpt=" in found[name]:
-            found[name] += [f"ckpt={network}" for network in networks()]
-    found["list"], found["checks"], found["completion"] = [], ["json=true"], ["bash", "zsh", "fish"]
+            found[name] += [f"ckpt={network}" for network in networks() | user_networks() | own_networks()]
+    found["checks"], found["completion"] = ["json=true"], ["bash", "zsh", "fish"]
     return found
 
 

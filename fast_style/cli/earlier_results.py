@@ -10,7 +10,7 @@ from fast_style.cli.hydra_app import safe
 from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import CheckpointError
 from fast_style.system.text import printable
-from fast_style.zoo import networks, own_networks
+from fast_style.zoo import networks, own_networks, user_networks
 from fast_style.zoo.network_file import read_network_file
 
 #: Behind the style in the names of what scripts/optimize.py makes, so that they are not those of scripts/stylize.py.
@@ -23,7 +23,7 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     """Return those of some files that are named as results beside others of them, such as anna_great_wave.jpg.
 
     They have the name of a picture that is there, and behind it that of a style, or of several with plus signs, that
-    configs/style, the zoo, or a network in `checkpoints/` knows. A line on standard error says how many they are.
+    configs/style or a network with a name knows, or that of such a network. A line on standard error says how many.
 
     Args:
         files: what a folder or a glob stands for.
@@ -36,7 +36,7 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     labels = {file: found for file in files if (found := _labels(file.stem, stems[file.parent]))}
     if not labels:
         return set()
-    styles = _styles()
+    styles = _styles() | {safe(style)}
     results = {
         file
         for file, found in labels.items()
@@ -55,8 +55,9 @@ def _labels(stem: str, others: set[str]) -> list[str]:
 
 
 def _styles() -> set[str]:
-    names = {file.stem for file in (CONFIGS / "style").glob("*.yaml")} | set(networks())
-    for path in own_networks().values():
+    own = own_networks() | user_networks()
+    names = {file.stem for file in (CONFIGS / "style").glob("*.yaml")} | set(networks()) | set(own)
+    for path in own.values():
         with contextlib.suppress(CheckpointError):
             names |= read_network_file(path).metadata.styles.keys()
     return {safe(part) for name in names for part in name.split("+")}

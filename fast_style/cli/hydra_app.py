@@ -31,6 +31,7 @@ from fast_style.cli.run_folder import remove_failed_start, run_id, sweep_folder
 from fast_style.cli.sweep import exit_if_any_failed, survive
 from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
+from fast_style.images.picture import require_size
 from fast_style.stylizing.controls import Controls, Settings
 from fast_style.system.devices import torch_computes_bfloat16
 from fast_style.system.files import append_to_name, natural_sort_key
@@ -169,10 +170,8 @@ def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
     Raises:
         ConfigError: if a setting does not fit, or is not one of the styles that the network knows.
     """
-    style, size = settings["styles"], settings["size"]
-    if size is not None and type(size) is not int:
-        raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {size!r}")
-    controls = Controls(style=style, **{name: settings[name] for name in Settings.__annotations__})
+    require_size(settings["size"])
+    controls = Controls(style=settings["styles"], **{name: settings[name] for name in Settings.__annotations__})
     controls.rows(known)
     return controls
 

@@ -28,7 +28,7 @@ def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
     Args:
         inputs: one name or a list of them.
         output: where results go: what is below is the result of an earlier run, and not among them.
-        name: what the names of results get: that those are left out which there are goes without saying.
+        name: suffix of the names of results; earlier results with this suffix are skipped without a message.
 
     Raises:
         ConfigError: if one of the names stands for nothing, or the output is an archive.

@@ -1,61 +1,64 @@
-"""fast-style list: the trained networks that have names, and what their files say of them."""
+"""fast-style list: the trained networks that have names; with a photograph, a sheet of what each makes of it."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 
 from fast_style.cli import errors_in_one_line
-from fast_style.errors import CheckpointError, ConfigError
+from fast_style.errors import ConfigError
 from fast_style.system.text import printable
-from fast_style.zoo import OWN, ZOO, networks, own_networks
-from fast_style.zoo.network_file import NetworkFile, read_network_file
+from fast_style.zoo import NetworkList, list_networks
 
-HEADINGS = ("name", "from", "network", "KB", "held-out losses", "painting")
+_HELP = """\
+fast-style list: show the networks that there are: your own and those that ship.
+
+  fast-style list
+  fast-style list photo.jpg      write photo_networks.jpg: the photograph by each of them"""
+# Long side and columns of the images on a sheet.
+_SIZE, _COLUMNS = 480, 5
 
 
 def network_list() -> Iterator[str]:
     """Yield the lines of a table; a file that is damaged gets a line that says so."""
-    own, zoo = own_networks(), networks()
-    rows: list[tuple[str, ...]] = [HEADINGS]
-    damaged = []
-    for found, place in ((own, f"{OWN}/"), (zoo, "the zoo")):
-        for name, path in found.items():
-            try:
-                file = read_network_file(path)
-            except CheckpointError as error:
-                damaged.append(printable(str(error)))
-                continue
-            # Of two with one name, the name stands for one's own.
-            hidden = own.get(name, path) != path
-            rows.append(_row(f"{ZOO}/{name}" if hidden else name, place, file))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    yield from damaged
+    found = list_networks()
+    yield from str(found).splitlines()
+    yield from map(printable, found.damaged)
 
 
-def _row(name: str, place: str, file: NetworkFile) -> tuple[str, ...]:
-    # From a file that others made: its numbers need not be numbers.
-    numbers = {key: value for key, value in file.metadata.losses.items() if isinstance(value, int | float)}
-    losses = ", ".join(f"{key.removeprefix('heldout/')} {value:.3g}" for key, value in numbers.items())
-    cells = (
-        *(name, place, str(file.network.get("class")), f"{len(file.data) / 1000:.0f}", losses),
-        "; ".join(map(credit, file.metadata.styles.values())),
-    )
-    return tuple(map(printable, cells))
+def write_sheet(photo: Path, networks: NetworkList) -> Path:
+    """Stylize a photograph with each network of one style, and return the contact sheet's path.
 
+    Raises:
+        ConfigError: if there is a file of that name.
+        ImageError: if the photograph cannot be read.
+    """
+    from fast_style.cli.sheet import labeled_sheet
+    from fast_style.images.picture import flatten, open_picture
+    from fast_style.stylizing.stylizer import load
 
-def credit(style: Mapping[str, str | int | None]) -> str:
-    """Return what a style's picture is, whose and of when, as far as it is known."""
-    known = (style.get(key) for key in ("work", "artist", "year"))
-    return ", ".join(str(value) for value in known if value) or "untitled"
+    target = photo.with_name(f"{photo.stem}_networks.jpg")
+    if target.exists():
+        raise ConfigError(f"{target}: exists already; move it away")
+    image = flatten(open_picture(photo))
+    image.thumbnail((_SIZE, _SIZE))
+    # A network of several styles would show their mixture.
+    single = [network for network in networks if len(network.styles) == 1]
+    images = [(["photograph"], image)]
+    images += [([network.name], load(network.path, backend="torch")(image)) for network in single]
+    labeled_sheet(images, image.height, _COLUMNS).save(target, quality=90)
+    return target
 
 
 def entry_point() -> None:
     """Run the command."""
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print("fast-style list: show the networks that there are, your own and those that ship; it takes no settings.")
+        print(_HELP)
         return
     with errors_in_one_line():
-        if sys.argv[1:]:
-            raise ConfigError(f"{sys.argv[1]}: list takes no settings")
-        print(*network_list(), sep="\n")
+        arguments = sys.argv[1:]
+        if len(arguments) > 1 or any("=" in text and not Path(text).exists() for text in arguments):
+            raise ConfigError(f"{' '.join(arguments)}: list takes no settings, but a photograph if you like")
+        if not arguments:
+            print(*network_list(), sep="\n")
+            return
+        print(write_sheet(Path(arguments[0]), list_networks()))

@@ -6,7 +6,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from fast_style.cli import program
@@ -96,7 +95,7 @@ def follow(
 def tell_stopped(stopped: SystemExit, *said: str) -> None:
     """Say on standard error that the work was stopped from without, as by SIGTERM."""
     said = (*getattr(stopped, "__notes__", ()), *said)
-    print(f"{Path(sys.argv[0]).name}: {'; '.join(['stopped', *said])}", file=sys.stderr)
+    print(f"{program()}: {'; '.join(['stopped', *said])}", file=sys.stderr)
 
 
 def say_report(

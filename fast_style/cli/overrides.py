@@ -40,10 +40,10 @@ from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
 from fast_style.stylizing.memory_budget import TILES
 from fast_style.system.files import explain_url, is_url
-from fast_style.zoo import own_networks
+from fast_style.zoo import networks, own_networks, user_networks
 from fast_style.zoo.network_file import read_network_file
 
-#: The groups of which nothing may be chosen.
+#: Config groups that may be null.
 OPTIONAL = ("schedule",)
 #: The settings, by the last part of their keys, that name one thing: text, such as 2024 for a folder of that name.
 ONE_NAME = frozenset(
@@ -87,7 +87,9 @@ def with_paths(arguments: list[str], config_name: str) -> list[str]:
     # Not what belongs to an option, as job in --cfg job.
     known, rest = get_args_parser().parse_known_args(arguments)
     words = {*known.overrides, *rest}
-    paths = [text for text in arguments if text in words and _is_path(text, key, config_name)]
+    bare = [text for text in arguments if text in words]
+    paths = [text for text in bare if _is_path(text, key, config_name)]
+    _require_no_name(bare, config_name)
     if not paths:
         return arguments
     others = [text for text in arguments if text not in paths]
@@ -110,8 +112,18 @@ def _is_path(text: str, key: str, config_name: str) -> bool:
     is_setting = name in _own_settings(config_name) or bool(_group(name))
     if "=" in text or is_setting:
         return exists and not is_setting
-    # Of a painting, any other word is rather a setting that has lost its value.
+    # For train, a bare word that is no image file is probably a setting without its value.
     return exists or config_name != "train" or Path(text).suffix.lower() in PICTURE_SUFFIXES
+
+
+def _require_no_name(bare: list[str], config_name: str) -> None:
+    """Refuse the name of a style or of a network that stands where a path may stand, and is none."""
+    styles, named = set(_options("style")), set(networks()) | set(own_networks()) | set(user_networks())
+    for text in (text for text in bare if not os.path.lexists(text)):
+        if config_name == "train" and text in styles:
+            raise ConfigError(f"{text} is a style: write style={text}")
+        if config_name in ("stylize", "stylize_distributed", "evaluate") and text in named:
+            raise ConfigError(f"{text} is a network: write ckpt={text}")
 
 
 def read_arguments(arguments: list[str]) -> list[str]:
@@ -128,6 +140,11 @@ def read_arguments(arguments: list[str]) -> list[str]:
     sweep = sorted({"-m", "--multirun"}.intersection(arguments))
     others = [argument for argument in arguments if argument not in sweep]
     return sweep + [text if text[:1] in ("-", "~") else _quoted(text, bool(sweep)) for text in others]
+
+
+def style_name(painting: str | Path) -> str:
+    """Return the name of a style after the file of its painting."""
+    return re.sub(r"\W+", "_", Path(painting).stem).strip("_") or "painting"
 
 
 def own_painting(arguments: list[str]) -> list[str]:
@@ -149,9 +166,7 @@ def own_painting(arguments: list[str]) -> list[str]:
     spelt_out = [re.sub(r"^style\.title=", "style.work=", argument) for argument in arguments]
     settings = "image|size|layers|artist|work|year|note"
     spelt_out = [re.sub(rf"^(\+?style)\.({settings})(?=[.=])", r"\1.painting.\2", text) for text in spelt_out]
-    # Of a value that may stand in quotes.
-    stem = Path(given["style.image"].strip("'\"")).stem
-    name = re.sub(r"\W+", "_", stem).strip("_") or "painting"
+    name = style_name(given["style.image"].strip("'\""))  # which may stand in quotes
     names = [f"{key}='{name}'" for key in ("style.painting.name", "name") if key not in given]
     return ["style=painting", *names, *spelt_out]
 
@@ -166,7 +181,9 @@ def check(config: DictConfig, config_name: str) -> None:
     # As it is written: what stands for another value may ask PyTorch, which takes seconds to import.
     missing = sorted(_missing(OmegaConf.to_container(config)))
     if missing:
-        raise ConfigError(f"{' and '.join(missing)} must be given: add {' '.join(f'{key}=...' for key in missing)}")
+        example = ", such as ckpt=starry_night; ckpt=list shows them" if "ckpt" in missing else ""
+        wanted = " ".join(f"{key}=..." for key in missing)
+        raise ConfigError(f"{' and '.join(missing)} must be given: add {wanted}{example}")
     overrides = HydraConfig.get().overrides.task
     defaults = _defaults(config_name, tuple(override for override in overrides if _group(override)))
     for override in overrides:
@@ -262,13 +279,16 @@ def explain(error: Exception, config_name: str) -> str:
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-            return _no_setting(cause.full_key, cause.parent_node)
+            return _no_setting(cause.full_key, cause.parent_node, config_name)
         if foreign := re.match(r"In 'experiment/(\w+)': Could not override '(\w+)'", text):
             return f"experiment={foreign[1]} is for another command: {program()} has no setting {foreign[2]!r}"
         if unused := re.match(r"Could not override '(\w+)'", text):
-            return _no_setting(unused[1], _own_settings(config_name))
+            return _no_setting(unused[1], _own_settings(config_name), config_name)
     if isinstance(error, InstantiationException):
-        return f"{full_key(error)}: {' '.join(str(error.__cause__ or error).split())}"
+        text = " ".join(str(error.__cause__ or error).split())
+        if text.startswith("No supported gpu backend found"):
+            return "trainer.accelerator=gpu: PyTorch finds no GPU here; leave it out, or write trainer.accelerator=cpu"
+        return f"{full_key(error)}: {text}"
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
         return f"{error.full_key} must be given"
     if isinstance(error, OmegaConfBaseException) and error.full_key:
@@ -311,11 +331,10 @@ def _own_style(name: str) -> str:
         painting = next((file for file in files if file.is_file()), None)
     if painting is None and not of:
         return ""
-    stem = re.sub(r"\W+", "_", Path(name).stem).strip("_") or "painting"
     file = shlex.quote(f"style.image={painting or 'FILE'}")
     return (
         f"{of}to train on a painting of your own write {file}, or, to choose it by name and together with others, "
-        f"make configs/style/{stem}.yaml, like those that are there"
+        f"make configs/style/{style_name(name)}.yaml, like those that are there"
     )
 
 
@@ -366,7 +385,7 @@ def _quoted(argument: str, sweep: bool) -> str:
     is_file = os.path.exists(value) and not (is_number or chosen is None)
     # Such as input=true; but of what takes either, null stands for none, and ./null for the file.
     is_file |= key in NAMES and os.path.exists(value) and (isinstance(chosen, bool) or key == "input")
-    # Such as output=2024; but resume=true, which of videos and pictures is all that there is to say.
+    # Such as output=2024; but resume=true is a yes.
     is_text = names and is_number and not isinstance(chosen, bool)
     inner = value.strip()[1:-1]
     if names and isinstance(chosen, list) and not is_file and len(each := inner.split(",")) == len(chosen) > 0:
@@ -396,10 +415,11 @@ def _choices(known: Iterable[str], meant: str = "") -> str:
 
 
 def _closest(wrong: str, known: Iterable[str]) -> str:
-    return next(iter(get_close_matches(wrong, list(known), n=1)), "")
+    # Above 0.75, as similar as blend and end are.
+    return next(iter(get_close_matches(wrong, list(known), n=1, cutoff=0.76)), "")
 
 
-def _no_setting(full_key: str, node: Any) -> str:
+def _no_setting(full_key: str, node: Any, config_name: str = "") -> str:
     parent: Any = OmegaConf.to_container(node)
     prefix, dot, name = full_key.rpartition(".")
     known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
@@ -410,6 +430,10 @@ def _no_setting(full_key: str, node: Any) -> str:
     more = [parameter for parameter in parameters or () if parameter not in known]
     close = _closest(name, [*known, *more])
     meant = f"{'+' if close in more else ''}{prefix}{dot}{close}" if close else ""
+    if not meant and config_name and not prefix:
+        # Such as max_steps, for trainer.max_steps.
+        keys = [setting.key for _, settings in all_settings(config_name) for setting in settings]
+        meant = next((key for key in keys if key.rpartition(".")[2] == name), "")
     # Weights by name can be extended, such as style.starry_night.layers.
     is_open = bool(known) and all(isinstance(parent[key], float) for key in known)
     return f"there is no setting {full_key!r}; {_choices(known, meant)}" + (f", or add +{full_key}" if is_open else "")

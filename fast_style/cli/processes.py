@@ -37,17 +37,19 @@ def quiet() -> Iterator[None]:
     That is Lightning's advertisements, its use of what PyTorch deprecates, and threads that cannot write a file:
     TensorBoard's hands such an error to the main thread.
     """
-    logger, hook = logging.getLogger("lightning.pytorch"), threading.excepthook
-    level = logger.level
+    loggers, hook = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")], threading.excepthook
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        logger.setLevel(logging.WARNING)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
         threading.excepthook = lambda what: None if isinstance(what.exc_value, OSError) else hook(what)
         try:
             yield
         finally:
             threading.excepthook = hook
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def check_names_of_files(config: DictConfig) -> None:
     Raises:
         ConfigError: if not.
     """
-    # Of a remove_leftovers, or in a person's own configuration, it may look like a number.
+    # In a sweep, or in a user's own YAML, a name may look like a number.
     if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
         raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
     _check_checkpoint(Path(config.checkpoint), overwrite=config.overwrite)

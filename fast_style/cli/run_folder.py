@@ -41,7 +41,8 @@ def run_id(folder: str | None = None) -> str:
             no other run that begins in this second gets it, too.
     """
     given = os.environ.get("FAST_STYLE_RUN_ID") or _slurm_job() or os.environ.get("TORCHELASTIC_RUN_ID")
-    if given == "none":  # torchrun without --rdzv-id
+    by_itself = re.fullmatch(r"none|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", given or "")
+    if by_itself and given == os.environ.get("TORCHELASTIC_RUN_ID"):  # torchrun without --rdzv-id
         given = _first_process_time()
     if given is None:
         return _now() if folder is None else _made(Path(folder))

@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
-from fast_style.batch.jobs import is_archive
 from fast_style.cli.hydra_app import checked_controls, one_network, plain, run
 from fast_style.cli.inputs import Found, find_inputs, is_video
 from fast_style.cli.list import network_list
@@ -18,49 +17,69 @@ from fast_style.cli.stylize_images import picture_jobs, stylize_picture, stylize
 from fast_style.errors import ConfigError
 from fast_style.images.formats import WRITABLE_SUFFIXES
 from fast_style.images.opening import contents_of
-from fast_style.stylizing.controls import Controls
-from fast_style.stylizing.stylizer import Stylizer
+from fast_style.stylizing.jobs import Job
 from fast_style.zoo import find
-from fast_style.zoo.network_file import read_network_file
+from fast_style.zoo.network_file import NetworkFile, read_network_file
 
-#: Instead of a network: show those there are.
+#: `ckpt=list` prints the available networks.
 LIST = "list"
-#: The settings that only pictures have, and only videos.
+#: Settings for pictures only, and for videos only.
 PICTURE_SETTINGS = ("batch", "overwrite", "resume")
 VIDEO_SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps", "audio", "subtitles")
+#: What `fast_style.load` takes.
+MACHINE_SETTINGS = ("device", "backend", "precision", "memory", "tiles")
 
 
 def main(config: DictConfig) -> None:
-    """Stylize all that `input` names; a picture or video that fails does not stop the others."""
+    """Stylize all that `input` names; a picture or video that fails does not stop the others.
+
+    The settings, the network's file and the inputs are checked before the network is loaded, which takes seconds.
+    """
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
         return
     settings = plain(config)
     streams = check_streams(settings)
-    network = one_network(config.ckpt)
-    if (config.backend, config.memory, config.tiles) == ("auto", None, "exact") and _is_much(settings["input"]):
-        prepare_fastest(read_network_file(find(Path(network))))
-    with ProgressBar("tiles", aside=True, leave=False) as tiles:
-        machine = {name: config[name] for name in ("backend", "precision", "memory", "tiles")}
-        stylizer = fast_style.load(network, **machine, progress=tiles.update_pass)
-        controls = checked_controls(settings, stylizer.styles)
-        if streams:
-            _refuse_video_settings()
-            stylize_stream(stylizer, settings, controls)
-            return
-        style, masks = settings["styles"], settings["masks"]
-        name = style if isinstance(style, str) else "+".join(style or masks or stylizer.styles)
-        found = find_inputs(config.input, config.output, name)
-        one = _is_one_picture(found, config.output)
-        if not one and _stylized_videos(stylizer, found, controls, settings, name):
-            return
+    network = read_network_file(find(Path(one_network(config.ckpt))))
+    controls = checked_controls(settings, list(network.metadata.styles))
+    name = _label(settings, network.path)
+    found = {} if streams else find_inputs(config.input, config.output, name)
+    one = _is_one_picture(found, config.output)
+    videos = [] if one or streams else _video_jobs(found, settings, name)
+    if not videos:
         _refuse_video_settings()
-        jobs = picture_jobs(found, config.output, name, overwrite=config.overwrite, resume=config.resume)
-        if one and not config.resume:
-            stylize_picture(stylizer, jobs[0], controls, config.size, settings["overwrite"], as_json=config.json)
-            return
-        how = {key: settings[key] for key in PICTURE_SETTINGS}
-        stylize_pictures(stylizer, jobs, controls, config.size, how, as_json=config.json)
+    pictures = [] if videos or streams else picture_jobs(found, config.output, name, **_replacing(settings))
+    if videos or len(pictures) > 1:
+        _convert(network, settings)
+    with ProgressBar("tiles", aside=True, leave=False) as tiles:
+        machine = {key: settings[key] for key in MACHINE_SETTINGS}
+        stylizer = fast_style.load(network.path, **machine, progress=tiles.update_pass)
+        size, as_json, resume = settings["size"], settings["json"], settings["resume"]
+        if streams:
+            stylize_stream(stylizer, settings, controls)
+        elif videos:
+            # Imported lazily: slow, and only videos need it.
+            from fast_style.cli.stylize_videos import stylize_videos
+
+            how = {key: settings[key] for key in VIDEO_SETTINGS}
+            stylize_videos(stylizer, videos, controls, size, how, resume=resume, as_json=as_json)
+        elif one and not resume:
+            stylize_picture(stylizer, pictures[0], controls, size, settings["overwrite"], as_json=as_json)
+        else:
+            how = {key: settings[key] for key in PICTURE_SETTINGS}
+            stylize_pictures(stylizer, pictures, controls, size, how, as_json=as_json)
+
+
+def _label(settings: dict[str, Any], network: Path) -> str:
+    """Return what results are called after: the styles that are asked for, otherwise the network."""
+    asked = settings["styles"] or settings["masks"]
+    if isinstance(asked, str):
+        return asked
+    return "+".join(asked or [network.stem])
+
+
+def _replacing(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: settings[key] for key in ("overwrite", "resume")}
 
 
 def _is_one_picture(found: Found, output: str | None) -> bool:
@@ -75,27 +94,21 @@ def _is_one_picture(found: Found, output: str | None) -> bool:
     return Path(output).suffix.lower() in WRITABLE_SUFFIXES and "*" not in Path(output).name
 
 
-def _stylized_videos(stylizer: Stylizer, found: Found, controls: Controls, settings: dict[str, Any], name: str) -> bool:
-    """Stylize what is to be read or written as a video; False: pictures are to become pictures."""
-    # Here: pictures need not wait for it.
-    from fast_style.cli.stylize_videos import stylize_videos, video_jobs
+def _video_jobs(found: Found, settings: dict[str, Any], name: str) -> list[Job]:
+    """Return what is to be read or written as a video; nothing: pictures are to become pictures."""
+    # Imported lazily: slow, and only videos need it.
+    from fast_style.cli.stylize_videos import video_jobs
     from fast_style.video.frames import StreamModes
 
     modes = StreamModes(settings["audio"], settings["subtitles"])
-    how = {key: settings[key] for key in ("overwrite", "resume", "container")}
-    videos = video_jobs(found, settings["input"], settings["output"], name, **how, modes=modes)
-    if videos:
-        how = {key: settings[key] for key in VIDEO_SETTINGS}
-        resume, as_json = settings["resume"], settings["json"]
-        stylize_videos(stylizer, videos, controls, settings["size"], how, resume=resume, as_json=as_json)
-    return bool(videos)
+    how = {**_replacing(settings), "container": settings["container"]}
+    return video_jobs(found, settings["input"], settings["output"], name, **how, modes=modes)
 
 
-def _is_much(inputs: Any) -> bool:
-    """Return whether there is more to stylize than one picture."""
-    paths = [Path(str(name)) for name in (inputs if isinstance(inputs, list) else [inputs])]
-    one = paths[0]
-    return len(paths) > 1 or one.is_dir() or (one.exists() and (is_archive(one) or is_video(one)))
+def _convert(network: NetworkFile, settings: dict[str, Any]) -> None:
+    """Convert the network for the fastest backend if the choice is left to us."""
+    if [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]:
+        prepare_fastest(network)
 
 
 def _refuse_video_settings() -> None:

@@ -12,10 +12,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from fast_style.cli import program
-from fast_style.images.picture import contact_sheet
+from fast_style.cli.sheet import labeled_sheet
 
 #: What the table shows of the losses on held-out images, without their weights.
 SHOWN = ("heldout/content", "heldout/style")
@@ -133,20 +133,21 @@ def table(members: Sequence[Member]) -> list[str]:
 
 def preview_sheet(members: Sequence[Member]) -> Image.Image | None:
     """Return the last previews of all runs, each below its number and settings; None: there is none."""
-    keys, font = differing(members), ImageFont.load_default(size=16)
-    images = []
+    keys, images = differing(members), []
     for number, member in enumerate(members):
         if not (member.folder / PREVIEW).is_file():
             continue
         with Image.open(member.folder / PREVIEW) as preview:
-            width = max(160, round(preview.width * HEIGHT / preview.height))
-            image = preview.convert("RGB").resize((width, HEIGHT), Image.Resampling.LANCZOS)
-        lines = [f"run {number}", *(f"{key.rpartition('.')[2]}={member.overrides.get(key, '')}" for key in keys)]
-        labeled = Image.new("RGB", (width, HEIGHT + 20 * len(lines)), "white")
-        ImageDraw.Draw(labeled).text((0, 0), "\n".join(lines), "black", font)
-        labeled.paste(image, (0, 20 * len(lines)))
-        images.append(labeled)
-    if not images:
-        return None
-    rows = [images[start : start + COLUMNS] for start in range(0, len(images), COLUMNS)]
-    return contact_sheet(rows, height=images[0].height)
+            lines = [f"run {number}", *(f"{key.rpartition('.')[2]}={member.overrides.get(key, '')}" for key in keys)]
+            if member.result is not None and not isinstance(member.result, Failed):
+                lines.append(
+                    ", ".join(
+                        f"{name.removeprefix('heldout/')} {member.result.losses[name]:.3g}"
+                        for name in SHOWN
+                        if name in member.result.losses
+                    )
+                )
+            images.append((lines, preview.convert("RGB")))
+    most = max((len(lines) for lines, _ in images), default=0)
+    labeled = [([*lines, *[""] * (most - len(lines))], image) for lines, image in images]
+    return labeled_sheet(labeled, HEIGHT, COLUMNS) if labeled else None

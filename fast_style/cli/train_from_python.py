@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fast_style.cli.hydra_app import plain, register_resolvers
-from fast_style.cli.overrides import CONFIGS, check, explain, read_arguments
+from fast_style.cli.overrides import CONFIGS, check, explain, read_arguments, style_name
 from fast_style.cli.resume import resume_arguments
 from fast_style.cli.run_folder import remove_failed_start
 from fast_style.cli.train import train_network
@@ -140,8 +140,9 @@ def _style_overrides(styles: str | Path | Style | Sequence[str | Path | Style]) 
             continue
         if isinstance(style, str | Path):
             settings = plain(OmegaConf.load(CONFIGS / "style" / "painting.yaml").painting)
-            name = re.sub(r"\W+", "_", Path(style).stem).strip("_") or "painting"
-            settings |= {"name": name, "image": style, "work": Path(style).stem}
+            settings |= {"name": style_name(style), "image": style, "work": Path(style).stem}
+        elif not is_dataclass(style):
+            raise ConfigError(f"style must be a style's name, a painting's path or a Style, not {style!r}")
         else:
             cls = type(style)
             settings = {field.name: getattr(style, field.name) for field in fields(style)}

@@ -42,6 +42,7 @@ LEAST = {
     "network.width": (1, "at least 1"),
     "optimizer.lr": (1e-12, "above 0"),
     "trainer.max_steps": (-1, "at least 1, or -1 for no limit"),
+    "trainer.devices": (-1, "at least 1, or -1 or auto for all"),
     "trainer.val_check_interval": (1e-12, "above 0"),
     "trainer.gradient_clip_val": (0, "at least 0, or null for no limit"),
 }
@@ -62,7 +63,7 @@ def check_settings(config: DictConfig) -> None:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
     for key, value in flat(OmegaConf.to_container(config)).items():
         least, words = next((least for pattern, least in LEAST.items() if fnmatchcase(key, pattern)), (-math.inf, ""))
-        none = key == "trainer.max_steps" and value == 0  # -1 is no limit, and 0 no training
+        none = key in ("trainer.max_steps", "trainer.devices") and value == 0  # -1 is no limit, and 0 no training
         if isinstance(value, int | float) and (none or not least <= value < math.inf):
             raise ConfigError(f"{key} must be {words or 'finite'}, not {value}")
     if not OmegaConf.is_interpolation(config.trainer, "precision"):  # which would ask PyTorch

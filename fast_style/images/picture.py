@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import IO, Any
 
@@ -184,6 +185,8 @@ def require_size(size: int | None) -> None:
     Raises:
         ConfigError: if it is not.
     """
+    if size is not None and (isinstance(size, bool) or not isinstance(size, Integral)):
+        raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {size!r}")
     if size is not None and not 1 <= size <= 65_535:
         raise ConfigError(f"size must be from 1 to 65535 pixels, not {size}")
 

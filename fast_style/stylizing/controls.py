@@ -1,7 +1,8 @@
 """What a person sets, picture by picture, without another training."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, fields, replace
+from difflib import get_close_matches
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias, TypedDict, Union
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fast_style.errors import ConfigError, require_choice
+from fast_style.errors import ConfigError, ImageError, require_choice
 from fast_style.images.arrays import is_tensor, mask_levels
 from fast_style.images.picture import Picture, flatten, open_picture
 from fast_style.stylizing.blends import style_weights
@@ -86,7 +87,7 @@ class Controls:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if not isinstance(value, SupportsFloat) or not least <= float(value) <= most:
-                raise ConfigError(f"{name} must be from {least} to {most}, not {value}")
+                raise ConfigError(f"{name} must be from {least} to {most}, not {value!r}")
         require_choice("preserve_color", self.preserve_color, PRESERVE_COLOR)
         if not isinstance(self.seed, Integral) or not 0 <= self.seed < 2**64:
             raise ConfigError(f"seed must be a whole number from 0 to 2^64 - 1, not {self.seed!r}")
@@ -147,11 +148,32 @@ class Controls:
         return np.asarray(cover, np.float32)
 
 
+def chosen_controls(style: Style | None, controls: Controls | None, settings: Settings) -> Controls:
+    """Return `controls` with a style and with settings by name in place of theirs.
+
+    Raises:
+        TypeError: if there is no such setting, or `controls` is something else.
+        FastStyleError: as for `Controls`.
+    """
+    if controls is not None and not isinstance(controls, Controls):
+        raise TypeError(f"controls must be fast_style.Controls(...), not {controls!r}; or give settings by name")
+    known = [field.name for field in fields(Controls)] + ["styles"]
+    if unknown := next((name for name in settings if name not in known), None):
+        meant = get_close_matches(unknown, known, n=1)
+        raise TypeError(f"there is no setting {unknown}{f'; did you mean {meant[0]}?' if meant else ''}")
+    given = settings if style is None else {"style": style, **settings}
+    # A new one only if needed: it reads the files of masks.
+    return replace(controls or Controls(), **given) if given else controls or Controls()
+
+
 def _read_mask(name: str, mask: object) -> Image.Image:
     if isinstance(mask, Image.Image):
         return flatten(Picture.of(mask), background=(0, 0, 0)).convert("L")
     if isinstance(mask, str | Path):
-        return flatten(open_picture(mask), background=(0, 0, 0)).convert("L")
+        try:
+            return flatten(open_picture(mask), background=(0, 0, 0)).convert("L")
+        except ImageError as error:
+            raise ImageError(f"{name}={error}") from None
     if isinstance(mask, np.ndarray) or is_tensor(mask):
         return Image.fromarray(mask_levels(name, mask))
     raise ConfigError(f"{name} must be a picture or the path of one, not {mask!r}")

@@ -25,6 +25,12 @@ class Job:
     source: "Path | Member | Sequence[Path]"
     target: Path
 
+    def __post_init__(self) -> None:
+        """Take paths as text, too."""
+        if isinstance(self.source, str):
+            object.__setattr__(self, "source", Path(self.source))
+        object.__setattr__(self, "target", Path(self.target))
+
 
 @dataclass(frozen=True)
 class Report:
@@ -57,9 +63,9 @@ class Report:
     worker: str = ""
 
     @classmethod
-    def failed(cls, job: Job, error: Exception, seconds: float = 0.0, worker: str = "") -> "Report":
+    def failed(cls, job: Job, error: Exception, seconds: float = 0.0) -> "Report":
         """Report an error."""
-        return cls(job, "failed", None, seconds, one_line(error), worker=worker)
+        return cls(job, "failed", None, seconds, one_line(error))
 
 
 def one_line(error: BaseException) -> str:

@@ -1,11 +1,10 @@
-"""One forward pass, for whatever a person has in hand: read, through the network, effects, written."""
+"""Stylizer: read an image, run the network, apply effects, write the result."""
 
 import contextlib
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -24,7 +23,7 @@ from fast_style.images.opening import Contents, contents_of, is_paged, size_in_h
 from fast_style.images.picture import Picture, open_picture, read_original, require_free, require_size
 from fast_style.images.upright import resized_to
 from fast_style.stylizing.contrast import blend_by_contrast
-from fast_style.stylizing.controls import Controls, Settings, Style
+from fast_style.stylizing.controls import Controls, Settings, Style, chosen_controls
 from fast_style.stylizing.effects import apply_effects
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.memory_budget import TILES, MemoryBudget, can_be_tiled
@@ -45,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Stylizer:
-    """A trained network, and how to ask it.
+    """A trained network that stylizes images.
 
     Args:
         backend: the trained network, ready to run.
@@ -130,8 +129,10 @@ class Stylizer:
             >>> stylizer(np.zeros((64, 96, 3), np.uint8), strength=0.8, size=48).shape
             (32, 48, 3)
         """
-        controls = _chosen(style, controls, settings)
+        controls = chosen_controls(style, controls, settings)
         require_size(size)
+        if isinstance(image, list | tuple | Iterator):
+            raise ImageError(f"{type(image).__name__}: a call takes one image; stylizer.map(images) takes several")
         if isinstance(image, np.ndarray) or is_tensor(image):
             given = InMemory(image if size is None else self._resized(image, size))
             made: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
@@ -146,8 +147,8 @@ class Stylizer:
 
     def stylize_file(
         self,
-        source: Path,
-        target: Path,
+        source: str | Path,
+        target: str | Path,
         style: Style | None = None,
         *,
         size: int | None = None,
@@ -174,7 +175,9 @@ class Stylizer:
             ConfigError: if the network does not know the style, or a setting is out of range.
         """
         began = time.perf_counter()
-        controls = _chosen(style, controls, settings)
+        controls = chosen_controls(style, controls, settings)
+        require_size(size)
+        source, target = Path(source), Path(target)
         contents = contents_of(source)
         if not overwrite:
             require_free(target)
@@ -243,7 +246,7 @@ class Stylizer:
         Raises:
             ImageError: if no page can be read, or the copy cannot be written.
         """
-        # Here: a single picture need not wait for it.
+        # Imported lazily: most files have one page.
         from fast_style.images.pages import stylized_pages
 
         def stylize(page: Picture) -> Image.Image | Deep:
@@ -255,14 +258,14 @@ class Stylizer:
     @cached_property
     def tiling(self) -> "Tiling":
         """What makes the pictures that do not fit into memory."""
-        # Here: what fits need not wait for it.
+        # Imported lazily: most images fit.
         from fast_style.stylizing.tiling import Tiling
 
         return Tiling(self.backend, self.budget, self._tiles, self._progress)
 
     def _stylize_deep(self, deep: Deep, size: tuple[int, int], controls: Controls) -> Deep:
         planes = [Image.fromarray(plane) for plane in deep.transpose(2, 0, 1).astype(np.float32)]
-        # At the size that they have, they are not changed.
+        # No change if `size` is the current size.
         resized = np.stack([np.asarray(plane.resize(size, Image.Resampling.LANCZOS)) for plane in planes])
         stylized = self._stylize(self.backend.place(resized[None] / 65535).clip(0, 1), controls)
         (levels,) = self.backend.fetch((stylized * 65535).round(), np.uint16)
@@ -306,7 +309,7 @@ class Stylizer:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-            # Not in the handler, which holds what the attempt had made.
+            # Outside the except block: the traceback would keep the failed attempt's arrays alive.
             _log.info("%sx%s pixels: does not fit into memory; going on in tiles", width, height)
         return self.tiling.stylize_array(images, style)
 
@@ -368,7 +371,9 @@ class Stylizer:
         """
         if type(batch) is not int or batch < 1:
             raise ConfigError(f"batch must be a whole number from 1 on, not {batch!r}")
-        chosen = _chosen(style, controls, settings)
+        if isinstance(images, str | Path):
+            raise ConfigError(f"map takes several images; for one, write stylizer({str(images)!r})")
+        chosen = chosen_controls(style, controls, settings)
         return (made for group in _groups(images, batch) for made in self._group(group, size, chosen))
 
     def __repr__(self) -> str:
@@ -448,7 +453,7 @@ def load(
         <BalancedNet of starry_night: backend torch on cpu>
     """
     if network is not None:
-        # Here, not above: where torch does not compute, it is not imported.
+        # Imported lazily: other backends do without torch.
         from fast_style.networks.registry import register
 
         register(network)
@@ -456,12 +461,6 @@ def load(
     if backend == "auto" and (memory is not None or tiles != "exact"):
         backend = "torch"  # which alone makes tiles
     return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles, progress)
-
-
-def _chosen(style: Style | None, controls: Controls | None, settings: Settings) -> Controls:
-    given = settings if style is None else {"style": style, **settings}
-    # Anew only where something is given, because masks are read then.
-    return replace(controls or Controls(), **given) if given else controls or Controls()
 
 
 @contextlib.contextmanager
@@ -478,7 +477,7 @@ def _named(source: Path) -> Iterator[None]:
 
 
 def _groups(images: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Yield what there is in a row of one kind, as many as may be stylized at once."""
+    """Yield runs of arrays of one type and shape, at most `most` at a time; whatever is no array comes alone."""
     group: list[Any] = []
     before: Any = None
     for image in images:
@@ -488,7 +487,7 @@ def _groups(images: Iterable[Any], most: int) -> Iterator[list[Any]]:
             yield group
             group = []
         group.append(image)
-        # Not when the next is there, which may take a while.
+        # Yield a full group at once: the next image may arrive late.
         if len(group) == most or kind is None:
             yield group
             group = []

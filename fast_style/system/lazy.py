@@ -35,6 +35,8 @@ def lazy_names(
         return found
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *home_of})
+        found = vars(sys.modules[package])
+        # Not what the package itself imports.
+        return sorted({*found["__all__"], *(name for name in found if name.startswith("__"))})
 
     return get, names

@@ -3,14 +3,13 @@
 import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from fast_style.errors import ConfigError, VideoError
 from fast_style.images.formats import ANIMATIONS, PICTURE_SUFFIXES
-from fast_style.stylizing.controls import Controls, Settings, Style
+from fast_style.stylizing.controls import Controls, Settings, Style, chosen_controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.system.file_locks import locked_part_file
 from fast_style.system.files import append_to_name, replace_file
@@ -85,9 +84,7 @@ def stylize_video(
     part = part_of(place)
     _check(frames, place, size, start, end, fps)
     _check_places([frames] if isinstance(frames, Path) else frames, place, part)
-    given = settings if style is None else {"style": style, **settings}
-    # Once, because masks are read then.
-    chosen = replace(controls or Controls(), **given)
+    chosen = chosen_controls(style, controls, settings)
     chosen.rows(stylizer.styles)
     modes = StreamModes(audio, subtitles)
     smoother = make_smoother(temporal)

@@ -1,6 +1,5 @@
 """The trained networks that have names, and what their files say of them."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,6 @@ from textwrap import shorten
 from fast_style.errors import CheckpointError
 from fast_style.zoo import names
 from fast_style.zoo.network_file import NetworkFile, read_network_file
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,16 +34,17 @@ class NetworkRecord:
 
 
 class NetworkList(tuple[NetworkRecord, ...]):
-    """Networks, shown as a table."""
+    """Networks, shown as a table.
 
-    __slots__ = ()
+    Attributes:
+        damaged: why files are left out, in a line each.
+    """
+
+    damaged: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        rows = [("name", "styles", "network", "credit", "path")]
-        rows += [
-            (each.name, _short(", ".join(each.styles)), each.network, _short(each.credit), str(each.path))
-            for each in self
-        ]
+        rows = [("name", "network", "credit", "path")]
+        rows += [(_short(each.name), _short(each.network), _short(each.credit), str(each.path)) for each in self]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
         return "\n".join(lines)
@@ -55,7 +53,7 @@ class NetworkList(tuple[NetworkRecord, ...]):
 def list_networks() -> NetworkList:
     """Return the networks that `load` knows by name: in `checkpoints/`, in the user's folder, and those that ship.
 
-    A file that is damaged is left out, which is logged.
+    A file that is damaged is left out; the attribute `damaged` says why.
 
     Returns:
         A tuple, shown as a table.
@@ -66,23 +64,26 @@ def list_networks() -> NetworkList:
         [('starry_night',)]
     """
     found: dict[str, NetworkRecord] = {}
+    damaged: list[str] = []
     ships = names.networks()
     for place in (names.own_networks(), names.user_networks(), ships):
         for name, path in place.items():
             try:
                 file = read_network_file(path)
             except CheckpointError as error:
-                _log.warning("%s", error)
+                damaged.append(str(error))
                 continue
             hidden = name in found
             if not hidden or place is ships:
                 called = f"{names.ZOO}/{name}" if hidden else name
                 found[called] = _record(called, path, file)
-    return NetworkList(found.values())
+    networks = NetworkList(found.values())
+    networks.damaged = tuple(damaged)
+    return networks
 
 
 def credit(style: Mapping[str, str | int | None]) -> str:
-    """Return what a style's picture is, whose and of when, as far as it is known."""
+    """Return title, artist and year of a style's picture, as far as they are known."""
     known = (style.get(key) for key in ("work", "artist", "year"))
     return ", ".join(str(value) for value in known if value) or "untitled"
 

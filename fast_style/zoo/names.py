@@ -82,13 +82,13 @@ def find(path: Path) -> Path:
         if path.is_dir():  # which is said by who reads it
             return path
         closest = get_close_matches(name, known, n=1)
-        meant = f"; did you mean {closest[0]}?" if closest else ""
+        meant = f" (did you mean {closest[0]}?)" if closest else ""
         parts = [part.strip() for part in re.split(r"[+,]", name.strip("[]"))]
         if len(parts) > 1 and (knowing := who_knows(parts)):
-            meant = f"; {knowing}"
+            meant = f" ({knowing})"
         raise CheckpointError(
-            f"{path}: no such file, and no such name in {OWN}/, which has {_listed(own)}; "
-            f"the zoo has {_listed(shipped)}; {user_folder()} has {_listed(users)}{meant}"
+            f"{path}: no such file, and no such name{meant}; {OWN}/ has {_listed(own)}; "
+            f"the zoo has {_listed(shipped)}; {user_folder()} has {_listed(users)}"
         )
     if name in shipped and known[name] != shipped[name]:
         _say_hidden(name, known[name])

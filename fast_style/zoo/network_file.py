@@ -91,6 +91,8 @@ def parse_network_file(path: Path, data: bytes) -> NetworkFile:
     """
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy or train it again")
+    if path.suffix.lower() == ".onnx":
+        raise CheckpointError(f"{path}: ONNX is for other programs; give the .safetensors file that it was made of")
     description = _description(path, data)
     try:
         tensors = deserialize(data)  # type: ignore[no-untyped-call]

@@ -139,16 +139,16 @@ def test_a_converted_network_says_what_it_knows_and_takes(path: Path, model: byt
     assert chosen.bytes_per_pixel() == float(said[BYTES_PER_PIXEL])
 
 
-def test_only_more_than_a_picture_is_converted_for(path: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "a.mp4").touch()
-    one, folder, video = str(tmp_path / "a.jpg"), str(tmp_path), str(tmp_path / "a.mp4")
-    assert [stylize._is_much(each) for each in (one, "nowhere", [one], [one, one], folder, video)] == [
-        *(False, False, False, True, True, True)
-    ]
+def test_only_more_than_a_picture_is_converted_for(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one/a.png", "two/a.png", "two/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photograph(32, 24).save(name)
     file = read_network_file(path)
-    prepare_fastest(file)
-    assert onnx_cache.is_converted(file, "openvino")
+    for source, converted in (("one", False), ("two", True)):
+        monkeypatch.setattr("sys.argv", ["stylize.py", f"ckpt={path}", f"input={source}", "styles=waves"])
+        stylize.entry_point()
+        assert onnx_cache.is_converted(file, "openvino") == converted
     assert not onnx_cache.is_converted(file, "onnx")
 
 

@@ -107,7 +107,7 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
             try:
                 stylizer.stylize_file(job.source, job.target, **how)  # type: ignore[arg-type]  # as the script gives them
             except ImageError as problem:
-                yield Report.failed(job, problem, worker="here:1")
+                yield Report(job, "failed", error=str(problem), worker="here:1")
             else:
                 yield Report(job, "done", worker="here:1")
 

@@ -208,7 +208,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("logger=wandb", "logger=wandb needs the package wandb: uv pip install wandb, or choose another logger"),
         ("trainer.max_time=-10", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
         ("trainer.precision=foo", "trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, "),
-        ("init=starry_nigth", "starry_nigth: no such file, and no such name in checkpoints/, which has nothing yet; "),
+        ("init=starry_nigth", "starry_nigth: no such file, and no such name (did you mean starry_night?); chec"),
         ("encoder.weights=nowhere.pth", "nowhere.pth: no such file; encoder.weights is oxford, torchvision or a path"),
         ("seed=-1", "seed must be from 0 to 4294967295, not -1"),
         ("workers=-1", "workers must be at least 0, not -1"),
@@ -364,7 +364,7 @@ def test_an_interrupted_run_says_so(call: Call, capfd: pytest.CaptureFixture[str
 def test_the_shell_sees_status_1_and_one_line(tmp_path: Path) -> None:
     arguments = [sys.executable, str(ROOT / "scripts/stylize.py"), "ckpt=nowhere", "input=my photo (1).jpg"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    line = "stylize.py: nowhere: no such file, and no such name in checkpoints/, which has nothing yet; the zoo has "
+    line = "stylize.py: nowhere: no such file, and no such name; checkpoints/ has nothing yet; the zoo has "
     assert (done.returncode, done.stdout, done.stderr[: len(line)], done.stderr.count("\n")) == (1, "", line, 1)
     assert list(tmp_path.iterdir()) == []
 

@@ -322,7 +322,7 @@ def test_a_damaged_photograph_is_named_and_left_out(call: Call, capsys: pytest.C
     [
         (("ckpt=waves",), "data.source must be given: add data.source=..."),
         (("data.source=photos",), "ckpt or outputs must be given: add ckpt=..., a network, or outputs=..., a folder"),
-        (("data.source=photos", "ckpt=none"), "none: no such file, and no such name in checkpoints/, which has waves"),
+        (("data.source=photos", "ckpt=none"), "none: no such file, and no such name; checkpoints/ has waves"),
         (("data.source=none", "ckpt=waves"), "none: no such picture; give a file, a folder or a quoted glob"),
         (("data.source=photos", "outputs=photos"), "style.image must be given: the painting that"),
         (("data.source=photos", "outputs=none"), "outputs must be a folder of stylized pictures, and none is none"),

@@ -270,12 +270,11 @@ def test_a_wrong_name_lists_those_there_are(folder: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         fast_style.load("waev")
     assert str(error.value).startswith(
-        "waev: no such file, and no such name in checkpoints/, which has night, wave; the"
+        "waev: no such file, and no such name (did you mean wave?); checkpoints/ has night, wave; the zoo"
     )
-    assert str(error.value).endswith("; did you mean wave?")
     for file in (folder / "checkpoints").iterdir():
         file.unlink()
-    with pytest.raises(CheckpointError, match=r"which has nothing yet; the zoo has "):
+    with pytest.raises(CheckpointError, match=r"checkpoints/ has nothing yet; the zoo has "):
         fast_style.load("wave")
 
 

@@ -1,0 +1,28 @@
+"""Contact sheets: images in rows, each below its label."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from fast_style.images.picture import contact_sheet
+
+_LINE = 20  # pixels
+
+
+def labeled_sheet(images: Sequence[tuple[Sequence[str], Image.Image]], height: int, columns: int) -> Image.Image:
+    """Return a sheet of images.
+
+    Args:
+        images: each with the lines of its label; all have as many lines.
+        height: to which images are scaled, in pixels.
+        columns: how many stand side by side.
+    """
+    font, labeled = ImageFont.load_default(size=16), []
+    for lines, image in images:
+        width = max(160, round(image.width * height / image.height))
+        tile = Image.new("RGB", (width, height + _LINE * len(lines)), "white")
+        ImageDraw.Draw(tile).text((0, 0), "\n".join(lines), "black", font)
+        tile.paste(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (0, _LINE * len(lines)))
+        labeled.append(tile)
+    rows = [labeled[start : start + columns] for start in range(0, len(labeled), columns)]
+    return contact_sheet(rows, height=labeled[0].height)
