@@ -19,8 +19,7 @@ from fast_style.errors import ConfigError
 from fast_style.system.cache import cache_folder
 from fast_style.system.memory import free_memory
 from fast_style.system.optional_packages import how_to_install
-from fast_style.zoo import OWN, networks, own_networks, user_networks
-from fast_style.zoo.names import user_folder
+from fast_style.zoo import OWN, networks, own_networks, user_folder, user_networks
 
 #: How this package is called where packages are installed from.
 DISTRIBUTION = "fast-style-transfer"

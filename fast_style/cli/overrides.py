@@ -415,8 +415,7 @@ def _choices(known: Iterable[str], meant: str = "") -> str:
 
 
 def _closest(wrong: str, known: Iterable[str]) -> str:
-    # Above 0.75, as similar as blend and end are.
-    return next(iter(get_close_matches(wrong, list(known), n=1, cutoff=0.76)), "")
+    return next(iter(get_close_matches(wrong, list(known), n=1)), "")
 
 
 def _no_setting(full_key: str, node: Any, config_name: str = "") -> str:

@@ -9,13 +9,13 @@ from fast_style.system.lazy import lazy_names
 
 if TYPE_CHECKING:
     from fast_style.zoo.listing import NetworkList, NetworkRecord, list_networks
-    from fast_style.zoo.names import OWN, ZOO, find, networks, own_networks, user_networks, who_knows
+    from fast_style.zoo.names import OWN, ZOO, find, networks, own_networks, user_folder, user_networks, who_knows
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "listing": "NetworkList NetworkRecord list_networks",
-            "names": "OWN ZOO find networks own_networks user_networks who_knows",
+            "names": "OWN ZOO find networks own_networks user_folder user_networks who_knows",
         },
     )
 
@@ -28,6 +28,7 @@ __all__ = [
     "list_networks",
     "networks",
     "own_networks",
+    "user_folder",
     "user_networks",
     "who_knows",
 ]

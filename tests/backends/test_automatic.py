@@ -85,7 +85,7 @@ def test_which_one_and_why_is_told_once(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(automatic._log, "info", lambda text, *values: said.append(text % values))
     for _ in range(2):
         fastest(convert(path))
-    assert said == ["backend=torch; backend=openvino converts this network once, and is the default from then on"]
+    assert said == ["backend=torch; backend=openvino is faster, and the default once it has converted this network"]
     for _ in range(2):
         fastest(convert(path, "openvino"))
     assert said[1:] == ["backend=openvino, the fastest on this processor; backend=torch is another"]

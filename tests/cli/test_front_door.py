@@ -285,7 +285,7 @@ def test_checks_tell_what_there_is(tmp_path: Path) -> None:
     assert set(told["devices"]) >= {"cpu"}
     assert told["networks"]["shipped"] == [*networks()]
     assert told["cache"].startswith(f"{tmp_path}/cache: 0 bytes in 0 files")
-    assert set(told["extras"]) == {"openvino", "onnx", "formats", "video", "ray", "camera", "virtual-camera"}
+    assert set(told["extras"]) == {"openvino", "onnx", "formats", "plot", "video", "ray", "camera", "virtual-camera"}
     assert set(told["extras"].values()) == {"installed"}
 
 

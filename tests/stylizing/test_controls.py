@@ -384,7 +384,7 @@ def test_what_can_be_named_is_what_controls_have() -> None:
         ({"strength": 1.5}, "strength must be from 0 to 1, not 1.5"),
         ({"strength": float("nan")}, "strength must be from 0 to 1, not nan"),
         ({"brush": 0.4}, "brush must be from 0.5 to 2, not 0.4"),
-        ({"brush": "broad"}, "brush must be from 0.5 to 2, not broad"),
+        ({"brush": "broad"}, "brush must be from 0.5 to 2, not 'broad'"),
         ({"sharpen": -1}, "sharpen must be from 0 to 1, not -1"),
         ({"grain": 2}, "grain must be from 0 to 1, not 2"),
         ({"seed": -1}, "seed must be a whole number from 0 to 2^64 - 1, not -1"),

@@ -648,7 +648,7 @@ def call(
 def test_the_script_takes_videos_animations_and_pictures(call: Callable[..., tuple[list[str], str]]) -> None:
     write_video(Path("a.mp4"), [picture(index) for index in range(5)], sound=True)
     out, errors = call("input=a.mp4", "end=0.12")
-    assert out == ["a_day.mp4"]
+    assert out == ["a_tiny.mp4"]
     assert re.match(r"3 frames in \d s, ", errors)
     assert [word for word in errors.split() if word.isalpha()][-4:] == ["decode", "network", "smooth", "encode"]
     Path("clips").mkdir()
@@ -665,7 +665,7 @@ def test_the_script_takes_videos_animations_and_pictures(call: Callable[..., tup
     assert said.startswith("2 pictures in folders below are left out; name that folder as input, or give a glob")
     assert len(times_of(Path("f.mp4"))) == 5
     animation(Path("e.gif"), [100, 200])
-    assert call("input=e.gif")[0] == ["e_day.gif"]
+    assert call("input=e.gif")[0] == ["e_tiny.gif"]
     assert call("input=e.gif", "output=still.jpg")[0] == ["still.jpg"]
 
 
@@ -754,10 +754,10 @@ def test_folders_of_videos_keep_their_tree_and_json_tells_of_each(
     assert bad in errors.splitlines()
     # Beside them, and once more: neither results nor what a stopped run has left are videos to begin with.
     Path("clips/day/bad.mp4").unlink()
-    shutil.copy("clips/a.mp4", "clips/a_day.part.mp4")
+    shutil.copy("clips/a.mp4", "clips/a_tiny.part.mp4")
     for again in ("resume=true", "overwrite=true"):
         lines = [json.loads(line) for line in call(*settings, again)[0]]
-        assert [line["output"] for line in lines] == ["clips/a_day.mp4", "clips/day/a_day.mkv"]
+        assert [line["output"] for line in lines] == ["clips/a_tiny.mp4", "clips/day/a_tiny.mkv"]
 
 
 def test_a_folder_may_choose_the_kind_of_video_and_what_is_in_it_decides(
@@ -773,7 +773,7 @@ def test_a_folder_may_choose_the_kind_of_video_and_what_is_in_it_decides(
     out, errors = call("input=clips", "output=new", "temporal=0", "container=webm", "crf=60")
     assert sorted(out) == ["new/a.webm", "new/c.webm", "new/day/b.webm"]
     assert "clips/a.mp4: audio: aac became Opus, since a .webm cannot hold it" in errors.splitlines()
-    assert call("input=clips/day/b", "temporal=0", "audio=none")[0] == ["clips/day/b_day.mp4"]
+    assert call("input=clips/day/b", "temporal=0", "audio=none")[0] == ["clips/day/b_tiny.mp4"]
     # Beside pictures it is counted.
     Image.fromarray(picture(0)).save("clips/day/d.png")
     Path("photos").mkdir()
