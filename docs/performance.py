@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fast_style.cli.benchmark.scale_report import tables, time
+from fast_style.cli.benchmark.report import tables, time
 
 
 def together(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:

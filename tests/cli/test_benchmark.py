@@ -3,10 +3,11 @@
 import json
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -19,20 +20,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fast_style import cli
 from fast_style.cli.benchmark import command as benchmark
-from fast_style.cli.benchmark import judge as benchmark_judge
 from fast_style.cli.benchmark import quality as benchmark_quality
-from fast_style.cli.benchmark import training as benchmark_training
-from fast_style.cli.benchmark.cases import Case, Effort, Known, planned
-from fast_style.cli.benchmark.jobs import convert, jobs_for, stylizers, vgg16
-from fast_style.cli.benchmark.judge import Judge, OneStyle, PlainLoss
-from fast_style.cli.benchmark.machine import environment_for
+from fast_style.cli.benchmark.command import environment_for
+from fast_style.cli.benchmark.jobs import composed, jobs_for, planned, prepare, vgg16
 from fast_style.cli.benchmark.peers import LossNetwork, Training, johnson
-from fast_style.cli.benchmark.plot import plot
-from fast_style.cli.benchmark.processes import Worker, WorkerError
-from fast_style.cli.benchmark.quality import comparison, curves, passed
-from fast_style.cli.benchmark.report import show
-from fast_style.cli.benchmark.runs import measure, ratios, rotated, spread
-from fast_style.cli.benchmark.step import composed
+from fast_style.cli.benchmark.quality import PeersNet, PlainLoss, compare, comparison, judge, passed
+from fast_style.cli.benchmark.report import plot, show
+from fast_style.cli.benchmark.rounds import Budget, Case, Worker, WorkerError, measure, ratios, rotated, spread
+from fast_style.cli.benchmark.worker import measure_loader
 from fast_style.cli.hydra_app import build, run
 from fast_style.encoders.vgg import VGGEncoder
 from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
@@ -150,20 +145,17 @@ def test_our_loss_in_the_peers_way_is_our_loss(encoder: VGGEncoder, style: Style
 
 def test_a_judge_measures_what_a_training_measures(style: Style, monkeypatch: pytest.MonkeyPatch) -> None:
     config = composed(["encoder.weights=oxford"])
-    monkeypatch.setattr(benchmark_judge, "build", lambda node: {"s": style} if node == config.style else build(node))
+    monkeypatch.setattr(benchmark_quality, "build", lambda node: {"s": style} if node == config.style else build(node))
     pictures = [torch.rand(1, 3, 32, 40), torch.rand(1, 3, 48, 32)]
     torch.manual_seed(0)
-    network = OneStyle()
-    before = [parameter.stride() for parameter in network.parameters()]
-    measured = Judge(config, pictures, "cpu")(network)
+    network = PeersNet()
+    measured = judge(config, pictures, "cpu")(network)
     loss = PerceptualLoss(VGGEncoder(), {"content": ContentLoss(), "style": StyleLoss()}, [style])
     weights = torch.ones(1, 1)
     with torch.no_grad():
         each = [loss(picture, network(picture, weights).clamp(0, 1), weights) for picture in pictures]
     for term in ("content", "style"):
         assert measured[term] == pytest.approx(sum(float(terms[term]) for terms in each) / 2, rel=1e-4)
-    # And leaves the network as it was, also in memory.
-    assert [parameter.stride() for parameter in network.parameters()] == before
 
 
 def test_a_loss_is_passed_on_the_line_between_two_measurements() -> None:
@@ -184,7 +176,8 @@ class Here:
     """In place of a process: does the job at once, and in this one."""
 
     def __init__(self, job: dict[str, Any], environment: dict[str, str]) -> None:
-        self.job = job
+        self.answers: list[dict[str, Any]] = []
+        resolve_name(f"fast_style.cli.benchmark.{job['kind']}")(job, lambda **answer: self.answers.append(answer))
 
     def __enter__(self) -> "Here":
         return self
@@ -192,32 +185,27 @@ class Here:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def answers(self) -> Iterator[dict[str, Any]]:
-        path = Path(f"{self.job['folder']}.answers")
-        kinds = {"peers_quality": benchmark_training.peers, "ours_quality": benchmark_training.ours}
-        with path.open("w") as file:
-            kinds[self.job["kind"]](self.job, file.fileno())
-        yield from map(json.loads, path.read_text().splitlines())
-
 
 # Pictures of several sizes stand in one list, which a checked shape takes for several of one size.
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_two_trainings_are_measured_on_the_way_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_quality, "Worker", Here)
     monkeypatch.chdir(tmp_path)
-    settings = {"networks": ["light"], "train": f"{TINY} trainer.precision=32-true"}
+    settings: dict[str, Any] = {"networks": ["light"], "train": f"{TINY} trainer.precision=32-true"}
+    settings["quality"] = {"minutes": 0.005, "ours_minutes": 0.02, "points": 2}
     jobs = jobs_for(Case("quality", 48, 48, 1), settings, "cpu", tmp_path)
-    minutes = {"minutes": 0.005, "ours_minutes": 0.01, "points": 2}
-    measured = {name: curve for name, curve, reason in curves(jobs, minutes, {}) if reason is None}
-    assert list(measured) == ["peers", "light"]
-    for curve in measured.values():
-        assert len(curve) >= 2
-        for earlier, later in pairwise(curve):
+    report: dict[str, Any] = {}
+    assert list(compare(jobs, settings, {}, report)) == [("peers", None), ("light", None)]
+    for row in report["quality"]["candidates"].values():
+        assert len(row["curve"]) >= 2
+        for earlier, later in pairwise(row["curve"]):
             assert 0 < earlier["seconds"] < later["seconds"]
             assert 0 < earlier["step"] < later["step"]
-        for point in curve:
+        for point in row["curve"]:
             assert point["content"] > 0
             assert point["loss"] == pytest.approx(point["content"] + 10 * point["style"])
+    # The time of measurements, several of these seconds, does not count.
+    assert 1.2 <= report["quality"]["candidates"]["light"]["curve"][-1]["seconds"] < 2.5
     assert (tmp_path / "quality_0" / "network.safetensors").is_file()
 
 
@@ -240,39 +228,52 @@ def test_everyone_has_every_place_once() -> None:
     assert rotated(["a", "b", "c"], 4) == orders[1]
 
 
-def test_what_exceeds_the_budget_is_left_out_and_said() -> None:
-    effort = Effort(rounds=8, warmup=1, min_seconds=0.5, max_seconds=60, max_memory=4e9)
-    assert effort.refusal(seconds=6, memory=4e9) is None
-    assert effort.refusal(seconds=7, memory=1e9) == "would take 70 s (max_seconds=60)"
-    assert effort.refusal(seconds=1, memory=5e9) == "would take 5.0 GB (max_memory=4)"
-    # Ten times as many pixels: ten times as long, and ten times the memory that the pictures took.
-    case, small = Case("stylize", 640, 100, 1), Known(load=6400, seconds=0.4, base=10**9, memory=2 * 10**9)
-    assert effort.forecast(case, small) == "would take 11.0 GB (max_memory=4)"
-    assert effort.forecast(case, Known(6400, 0.4, 10**9, 12 * 10**8)) is None
-    assert effort.forecast(case, None) is None
+LIMITS = {"rounds": 8, "warmup": 1, "min_seconds": 0.5, "max_seconds": 60, "max_memory": 4}
+
+
+@pytest.mark.parametrize(
+    ("known", "load", "reason"),
+    [
+        ((6400, 6.0, 0, 4 * 10**9), 6400, None),
+        ((6400, 7.0, 0, 10**9), 6400, "would take 70 s (max_seconds=60)"),
+        ((6400, 1.0, 0, 5 * 10**9), 6400, "would take 5.0 GB (max_memory=4)"),
+        # Ten times as many pixels: ten times as long, and ten times the memory that the pictures took.
+        ((6400, 0.4, 10**9, 2 * 10**9), 64000, "would take 11.0 GB (max_memory=4)"),
+        ((6400, 0.4, 10**9, 12 * 10**8), 64000, None),
+        (None, 64000, None),
+    ],
+)
+def test_what_exceeds_the_budget_is_left_out_and_said(known: Any, load: int, reason: str | None) -> None:
+    budget = Budget(LIMITS, runs=10)
+    if known:
+        budget.note("light", *known)
+    with nullcontext() if reason is None else pytest.raises(WorkerError, match=f"^{re.escape(reason)}$"):
+        budget.check("light", load)
 
 
 def test_one_that_fails_is_named_and_the_others_go_on() -> None:
-    good, bad = [sys.executable, "-c", ""], [sys.executable, "-c", "raise MemoryError('not enough')"]
-    jobs = {name: {"kind": "command", "command": program} for name, program in (("good", good), ("bad", bad))}
-    effort = Effort(rounds=1, warmup=0, min_seconds=0, max_seconds=60, max_memory=1e9)
-    result, left_out = measure(Case("startup", 1, 1, 1), jobs, {}, effort, os.environ, {})
+    programs = {"good": "pass", "bad": "raise MemoryError('not enough')"}
+    jobs = {name: {"kind": "worker.command", "command": [program]} for name, program in programs.items()}
+    settings = {"rounds": 1, "warmup": 0, "min_seconds": 0, "max_seconds": 60, "max_memory": 1}
+    result, left_out = measure(Case("startup", 1, 1, 1), jobs, {}, Budget(settings, runs=2), settings, os.environ)
     assert list(result["candidates"]) == ["good"]
-    (left,) = left_out
-    assert (left["case"], left["candidate"]) == ("startup 1x1, batch 1", "bad")
-    assert "exit status 1" in left["reason"]
+    assert left_out == {"bad": "MemoryError: not enough"}
 
 
 def test_the_memory_of_a_program_is_its_own() -> None:
     # Less than this process has, which has loaded torch: a peak is not handed down.
-    program = [sys.executable, "-c", "x = bytearray(b'1') * 50_000_000"]
-    with Worker({"kind": "command", "command": program}, os.environ) as worker:
-        worker.begin().run(repeats=2)
+    program = ["x = bytearray(b'1') * 50_000_000"]
+    with Worker({"kind": "worker.command", "command": program}, os.environ) as worker:
+        worker.begin()
+        worker.run(repeats=2)
         assert 50e6 <= worker.memory <= 100e6
 
 
 def test_a_process_that_cannot_begin_says_why() -> None:
-    with Worker({"kind": "nothing"}, os.environ) as worker, pytest.raises(WorkerError, match="KeyError: 'nothing'"):
+    with (
+        Worker({"kind": "worker.nothing"}, os.environ) as worker,
+        pytest.raises(WorkerError, match="has no attribute 'nothing'"),
+    ):
         worker.begin()
 
 
@@ -313,16 +314,11 @@ def test_a_run_leaves_a_file_with_every_round_and_what_comes_of_it(
 
 
 def test_what_a_gpu_cannot_do_is_left_out_and_said(tmp_path: Path) -> None:
-    settings = {
-        **{"parts": ["stylize", "startup"], "networks": ["light"]},
-        **{"backends": ["torch", "openvino"], "precisions": ["bf16"]},
-    }
-    names = [name for name, _ in stylizers(settings, tmp_path)]
-    assert names == ["light bf16", "light openvino bf16"]
-    reasons = convert(settings, "cuda", tmp_path, {})
-    # A start takes the precision that stylize.py takes by itself.
-    expected = "backend=openvino computes on processors only; add device=cpu"
-    assert reasons == dict.fromkeys(["light openvino bf16", "light openvino"], expected)
+    settings = {"parts": ["stylize"], "networks": ["light"], "backends": ["openvino"], "precisions": ["bf16"]}
+    prepare({**settings, "train": ""}, tmp_path)
+    job = jobs_for(Case("stylize", 32, 32, 1), settings, "cuda", tmp_path)["light openvino bf16"]
+    with Worker(job, os.environ) as worker, pytest.raises(WorkerError, match="device must be cpu with backend=openvin"):
+        worker.begin()
 
 
 def test_processes_see_the_device_that_is_measured_and_no_other(
@@ -348,9 +344,8 @@ def test_a_start_up_is_that_of_the_script_itself(tmp_path: Path) -> None:
     assert list(jobs) == ["import torch", "light", "residual"]
     for name in settings["networks"]:
         program = jobs[name]["command"]
-        assert program[1] == "-c"
-        assert "fast_style.cli.stylize" in program[2]
-        assert f"ckpt={tmp_path}/{name}.safetensors" in program
+        assert "fast_style.cli.stylize" in program[0]
+        assert f"ckpt={tmp_path}/{name}_1.safetensors" in program
 
 
 def test_a_plot_shows_bars_and_curves(tmp_path: Path) -> None:
@@ -361,7 +356,7 @@ def test_a_plot_shows_bars_and_curves(tmp_path: Path) -> None:
     quality = comparison({"peers": curve, "light": curve[:1], "residual": []})
     heights = []
     for report in ({"cases": [case], "quality": None}, {"cases": [case], "quality": quality}):
-        plot(report, tmp_path / "plot.png")
+        plot({**report, "scale": None}, tmp_path / "plot.png")
         with Image.open(tmp_path / "plot.png") as picture:
             heights.append(picture.height)
             colors = {color for _, color in picture.convert("RGB").getcolors(1 << 20) or []}
@@ -369,11 +364,21 @@ def test_a_plot_shows_bars_and_curves(tmp_path: Path) -> None:
     assert heights[0] < heights[1]
 
 
+def test_every_source_of_the_loader_is_measured_as_often_and_nothing_is_left_changed() -> None:
+    threads, affinity = torch.get_num_threads(), os.sched_getaffinity(0)
+    rates = measure_loader(size=32, batch=2, seconds=0.01, rounds=2)
+    sources = ["source", "packed .zip", "packed .npz"]
+    assert set(rates) == {*sources, *(f"{name} by worker" for name in sources), "memory map", "procedural"}
+    assert {len(each) for each in rates.values()} == {2}
+    assert min(map(min, rates.values())) > 0
+    assert (torch.get_num_threads(), os.sched_getaffinity(0)) == (threads, affinity)
+
+
 def test_pictures_come_in_the_order_of_their_size_and_once() -> None:
     settings = {
-        **{"parts": ["stylize"], "networks": ["light"], "step": {"size": 256, "batch": 4}},
-        **{"sizes": ["100x200", 64, "64x64"], "batches": [8, 1], "backends": ["torch"], "precisions": ["auto"]},
-        **{"quality": {"minutes": 1, "ours_minutes": 1, "points": 1}, "loader": {"size": 64, "batch": 1, "seconds": 1}},
+        **{"parts": ["stylize"], "step": {"size": 256, "batch": 4}},
+        **{"sizes": ["100x200", 64, "64x64"], "batches": [8, 1]},
+        **{"loader": {"size": 64, "batch": 1}},
     }
     cases = [str(case).removeprefix("stylize ") for case in planned(settings)]
     assert cases == ["64x64, batch 1", "100x200, batch 1", "64x64, batch 8", "100x200, batch 8"]
@@ -382,7 +387,7 @@ def test_pictures_come_in_the_order_of_their_size_and_once() -> None:
 def test_a_table_shows_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     machine = {"processor": "a processor", "device": "cpu", "threads": 1, "torch": "2"}
     left = {"case": "stylize 8x8, batch 1", "candidate": "peers", "reason": "would take 9.0 GB (max_memory=6)"}
-    show({"machine": machine, "cases": [], "loader": None, "quality": None, "left_out": [left]})
+    show({"machine": machine, "cases": [], "loader": None, "quality": None, "scale": None, "left_out": [left]})
     assert "left out: peers, stylize 8x8, batch 1: would take 9.0 GB (max_memory=6)\n" in capsys.readouterr().out
 
 
@@ -400,7 +405,7 @@ def test_a_table_shows_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> 
         ("quality.ours_minutes=0", "quality.ours_minutes must be above 0, not 0"),
         ("quality.points=0", "quality.points must be at least 1, not 0"),
         ("loader.size=8", "loader.size must be at least 32, not 8"),
-        ("step.size=8", "step.size must be at least 32 pixels, not 8"),
+        ("step.size=8", "step.size must be at least 32, not 8"),
         ("rounds=0", "rounds must be at least 1, not 0"),
         ("rounds=many", "rounds must be a whole number, such as 7, not 'many'"),
         ("max_memory=0", "max_memory must be above 0, not 0"),
@@ -409,6 +414,13 @@ def test_a_table_shows_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> 
         ("device=cuda:99", "device=cuda:99: there are "),
         ("output=x.txt", "output must end in .json, such as benchmark.json, not x.txt"),
         ("train=nam=3", "train: there is no setting 'nam'; did you mean name?"),
+        ("scale.sizes=[256,512]", "scale.sizes must be three or more, to fit a line and to check it, not [256, 512]"),
+        ("scale.sizes=[8,64,128]", "scale.sizes must be at least 32, not 8"),
+        ("scale.step.layers=[6]", "scale.step.layers must be at most 5, not 6"),
+        ("scale.step.network=lite", "scale.step.network must be one of balanced, light, residual, not 'lite'"),
+        ("scale.styles=[0]", "scale.styles must be at least 1, not 0"),
+        ("scale.tried=[0]", "scale.tried must be above 0, not 0"),
+        ("scale.seconds=0", "scale.seconds must be above 0, not 0"),
         ("round=3", "there is no setting 'round'; did you mean rounds?"),
     ],
 )

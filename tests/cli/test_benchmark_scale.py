@@ -13,17 +13,14 @@ from small_runs import ROOT
 
 from fast_style.cli.benchmark import command as benchmark
 from fast_style.cli.benchmark import scale as benchmark_scale
-from fast_style.cli.benchmark.jobs import prepare
-from fast_style.cli.benchmark.machine import environment_for
-from fast_style.cli.benchmark.plot import plot
-from fast_style.cli.benchmark.processes import WorkerError
-from fast_style.cli.benchmark.report import show
-from fast_style.cli.benchmark.scale import NOTHING_KEPT, Knowledge, judged, scale, smaller_half
-from fast_style.cli.benchmark.scale_jobs import LAYERS, scale_jobs
-from fast_style.cli.benchmark.scale_report import tables
-from fast_style.cli.benchmark.step import composed
+from fast_style.cli.benchmark.command import environment_for
+from fast_style.cli.benchmark.jobs import LAYERS, composed, prepare
+from fast_style.cli.benchmark.report import plot, show, tables
+from fast_style.cli.benchmark.rounds import Budget, WorkerError
+from fast_style.cli.benchmark.scale import NOTHING_KEPT, MemoryModel, judged, measured, scale, scale_jobs
 from fast_style.cli.hydra_app import build, run
 from fast_style.cli.overrides import CONFIGS
+from fast_style.errors import ConfigError
 
 STEP = {"network": "light", "sizes": [32, 64, 96], "size": 48, "batch": 2, "batches": [1, 2], "layers": [1, 5]}
 SCALE = {
@@ -49,7 +46,7 @@ class Fake:
     def __init__(self, job: dict[str, Any], environment: dict[str, str]) -> None:
         self.pixels: int = job["width"] * job["height"] * job["batch"]
         kept = 0 if NOTHING_KEPT.items() <= environment.items() else 5_000
-        self.base, self.memory, self.device_memory = 90_000, 100_000 + kept + 40 * self.pixels, None
+        self.facts, self.memory = {"base": 90_000}, 100_000 + kept + 40 * self.pixels
         if job["batch"] == 4:
             raise WorkerError("four are too many")
 
@@ -59,15 +56,15 @@ class Fake:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def begin(self) -> "Fake":
-        return self
+    def begin(self) -> None:
+        pass
 
     def run(self, repeats: int = 1) -> float:
         return 1e-9 * self.pixels
 
 
 def test_each_point_is_measured_once_for_all_curves_that_it_is_in(tmp_path: Path) -> None:
-    jobs = dict(scale_jobs(SETTINGS, "cpu", tmp_path))
+    jobs = scale_jobs(SETTINGS, "cpu", tmp_path)
     of_torch = {name: job["varies"] for name, job in jobs.items() if job["candidate"] == "light"}
     assert of_torch == {
         "light, 1 x 32x32, 1 style": ["size"],
@@ -80,8 +77,8 @@ def test_each_point_is_measured_once_for_all_curves_that_it_is_in(tmp_path: Path
     # Small before large: what is known of the one says whether to begin the other.
     loads = [job["width"] * job["height"] * job["batch"] for job in jobs.values() if job["candidate"] == "light"]
     assert loads == sorted(loads)
-    assert jobs["light openvino, 1 x 64x64, 3 styles"]["needs"] == "light openvino, 3 styles"
-    trainings = [job["varies"] for job in jobs.values() if job["kind"] == "ours_step"]
+    assert jobs["light openvino, 1 x 64x64, 3 styles"]["file"] == str(tmp_path / "light_3.safetensors")
+    trainings = [job["varies"] for job in jobs.values() if job["kind"] == "worker.ours_step"]
     assert sorted(trainings, key=str) == [
         *(["batch", "styles"], ["batch"], ["layers"], ["layers"]),
         *(["size"], ["size"], ["size"], ["styles"]),
@@ -90,7 +87,9 @@ def test_each_point_is_measured_once_for_all_curves_that_it_is_in(tmp_path: Path
 
 def test_a_training_has_the_styles_and_the_layers_that_it_is_named_for(tmp_path: Path) -> None:
     settings = {**SETTINGS, "train": "style=great_wave style.great_wave.size=128 network.width=8"}
-    jobs = {(job["styles"], job["layers"]): job for _, job in scale_jobs(settings, "cpu", tmp_path) if "layers" in job}
+    jobs = {
+        (job["styles"], job["layers"]): job for job in scale_jobs(settings, "cpu", tmp_path).values() if "layers" in job
+    }
     for (styles, layers), job in jobs.items():
         config = composed(job["overrides"])
         assert len({style.name for style in build(config.style).values()}) == styles
@@ -123,9 +122,27 @@ def test_pictures_that_starting_hides_do_not_bend_the_line() -> None:
     assert model.predict(64**2) >= 50e6
 
 
-def test_the_smaller_half_has_the_middle_one() -> None:
-    assert smaller_half(iter([5, 1, 4, 2, 3])) == [1, 2, 3]
-    assert smaller_half(iter([4, 4, 1, 2, 3])) == [1, 2]
+def test_the_largest_is_the_last_that_fits() -> None:
+    model = MemoryModel(fixed=600e6, per_pixel=376)
+    largest = model.largest(2e9)
+    assert model.predict(largest) <= 2e9 < model.predict(largest + 1)
+    # 600 MB of two gigabytes are taken.
+    assert largest == 1_400_000_000 // 376
+    assert model.largest(600e6) == model.largest(1e6) == 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "reason"),
+    [
+        ([2e9], "scale.sizes: too few could be measured"),
+        ([1.001e6, 1.002e6], "scale.sizes are so small that starting takes more memory"),
+        ([2e9, 1e9], "scale.sizes: memory does not grow with them"),
+    ],
+)
+def test_what_tells_nothing_of_growth_is_no_model(memory: list[float], reason: str) -> None:
+    points = [point(side, memory=each) for side, each in zip((64, 128), memory, strict=False)]
+    with pytest.raises(ConfigError, match=f"^{reason}"):
+        judged(points, {64**2, 128**2}, [])
 
 
 def test_small_pictures_predict_large_ones_and_what_fails_is_named(
@@ -133,14 +150,14 @@ def test_small_pictures_predict_large_ones_and_what_fails_is_named(
 ) -> None:
     monkeypatch.setattr(benchmark_scale, "Worker", Fake)
     settings = {**SETTINGS, "backends": ["torch"], "scale": {**SCALE, "tried": [0.001, 0.0001]}}
-    jobs = dict(scale_jobs(settings, "cpu", tmp_path))
-    steps = list(scale(jobs, settings, {}))
-    reasons = {name: reason for name, _, reason in steps if reason}
+    jobs = scale_jobs(settings, "cpu", tmp_path)
+    report: dict[str, Any] = {}
+    reasons = {name: reason for name, reason in scale(jobs, settings, {}, report) if reason}
     assert reasons == {
         "light, 4 x 64x64, 1 style": "four are too many",
         "light, the largest for 0.0001 GB": "no picture fits",
     }
-    found = steps[-1][1]
+    found = report["scale"]
     json.dumps(found)
     light = found["models"]["light"]
     assert light["fitted"] == [32**2, 64**2]
@@ -156,25 +173,26 @@ def test_small_pictures_predict_large_ones_and_what_fails_is_named(
 
 def test_what_would_take_too_much_is_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(benchmark_scale, "Worker", Fake)
-    known = Knowledge({**SETTINGS, "max_memory": 0.0005}, {})
-    job = next(job for _, job in scale_jobs(SETTINGS, "cpu", tmp_path))
-    known.measured(job)
-    known.measured({**job, "width": 64, "height": 64})
+    budget = Budget({**SETTINGS, "max_memory": 0.0005}, runs=3)
+    job = next(iter(scale_jobs(SETTINGS, "cpu", tmp_path).values()))
+    measured(job, budget, SETTINGS, {})
+    measured({**job, "width": 64, "height": 64}, budget, SETTINGS, {})
     with pytest.raises(WorkerError, match=r"would take 0\.\d GB \(max_memory=0\.0005\)"):
-        known.measured({**job, "width": 640, "height": 640})
+        measured({**job, "width": 640, "height": 640}, budget, SETTINGS, {})
 
 
 def test_a_measurement_is_of_a_process_of_its_own(tmp_path: Path) -> None:
     settings = {**SETTINGS, "parts": ["scale"], "backends": ["torch"], "train": "network.blocks=1", "rounds": 2}
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         prepare(settings, tmp_path)
-    job = dict(scale_jobs(settings, "cpu", tmp_path))["light, 1 x 64x64, 3 styles"]
+    job = scale_jobs(settings, "cpu", tmp_path)["light, 1 x 64x64, 3 styles"]
     environment = environment_for("cpu", 1, tmp_path)[0]
-    measured = Knowledge(settings, environment).measured({**job, "width": 512, "height": 256}, with_working=True)
-    assert (measured["width"], measured["height"], measured["styles"], measured["runs"]) == (512, 256, 3, 2)
-    assert measured["seconds"] > 0
+    job |= {"width": 512, "height": 256}
+    found = measured(job, Budget(settings, runs=3), settings, environment, with_working=True)
+    assert (found["width"], found["height"], found["styles"], found["runs"]) == (512, 256, 3, 2)
+    assert found["seconds"] > 0
     # Two float32 pictures, and one of them clipped, are there beside what torch takes; in use is less than what is had.
-    assert measured["base"] + 3 * 12 * 512 * 256 < measured["working"] <= 1.01 * measured["memory"]
+    assert found["base"] + 3 * 12 * 512 * 256 < found["working"] <= 1.01 * found["memory"]
 
 
 def test_a_run_leaves_its_curves_in_the_file_the_terminal_and_the_plot(
@@ -262,24 +280,3 @@ def test_the_page_shows_what_the_files_beside_it_hold() -> None:
     files = sorted((ROOT / "docs").glob("*.json"))
     for name, block in performance.blocks([json.loads(file.read_text()) for file in files]):
         assert f"<!-- {name} -->\n{block}\n<!-- end -->" in text
-
-
-@pytest.mark.parametrize(
-    ("argument", "answer"),
-    [
-        ("scale.sizes=[256,512]", "scale.sizes must be three or more, to fit a line and to check it, not [256, 512]"),
-        ("scale.sizes=[8,64,128]", "scale.sizes must be at least 32, not 8"),
-        ("scale.step.layers=[6]", "scale.step.layers must be at most 5, not 6"),
-        ("scale.step.network=lite", "scale.step.network must be one of balanced, light, residual, not 'lite'"),
-        ("scale.styles=[0]", "scale.styles must be at least 1, not 0"),
-        ("scale.tried=[0]", "scale.tried must be above 0 GB, not [0]"),
-        ("scale.seconds=0", "scale.seconds must be above 0, not 0"),
-    ],
-)
-def test_a_mistake_gets_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, argument: str, answer: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["scripts/benchmark.py", "parts=[scale]", argument])
-    with pytest.raises(SystemExit) as stop:
-        run(benchmark.main, "benchmark")
-    assert str(stop.value.code).removeprefix("benchmark.py: ").startswith(answer)
-    assert os.listdir() == []

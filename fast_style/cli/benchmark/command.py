@@ -1,27 +1,24 @@
-"""How fast, and how much memory, against the usual way and the machine's floor: python scripts/benchmark.py."""
+"""Measure time and memory against the usual way and the machine's floor: python scripts/benchmark.py."""
 
 import json
+import os
+import platform
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
-from fast_style.cli.benchmark.cases import ALONE, PARTS, Known, effort_of, planned
-from fast_style.cli.benchmark.jobs import convert, jobs_for, prepare
-from fast_style.cli.benchmark.machine import device_of, environment_for, machine
-from fast_style.cli.benchmark.plot import plot
-from fast_style.cli.benchmark.processes import Worker, WorkerError
-from fast_style.cli.benchmark.quality import comparison, curves
-from fast_style.cli.benchmark.report import show
-from fast_style.cli.benchmark.runs import measure
-from fast_style.cli.benchmark.scale import scale
-from fast_style.cli.benchmark.scale_jobs import check, scale_jobs
+from fast_style.cli.benchmark.jobs import PARTS, check, jobs_for, planned, prepare
+from fast_style.cli.benchmark.report import plot, show
+from fast_style.cli.benchmark.rounds import Budget, Case, Worker, WorkerError, measure
+from fast_style.cli.benchmark.scale import scale, scale_jobs
 from fast_style.cli.hydra_app import duration, plain, run
 from fast_style.errors import ConfigError
 from fast_style.system.files import atomic_write
@@ -33,19 +30,15 @@ FORMAT = 2
 
 def main(config: DictConfig) -> None:
     """Measure what the configuration asks for; the file is written anew after each case."""
-    started = time.monotonic()
-    settings = plain(config)
-    cases, effort = planned(settings), effort_of(settings)
-    if "scale" in settings["parts"]:
-        check(settings["scale"])
-    output = Path(settings["output"])
+    started, settings = time.monotonic(), plain(config)
+    check(settings)
+    cases, output = planned(settings), Path(settings["output"])
     has_matplotlib = find_spec("matplotlib") is not None
     if settings["plot"] and not has_matplotlib:
         raise ConfigError(f"plot needs matplotlib: {how_to_install('plot')}; or plot=false")
-    plots = has_matplotlib and settings["plot"] is not False
-    outputs = [output, output.with_suffix(".png")] if plots else [output]
     if output.suffix != ".json":
         raise ConfigError(f"output must end in .json, such as benchmark.json, not {output}")
+    outputs = [output, output.with_suffix(".png")] if has_matplotlib and settings["plot"] is not False else [output]
     for path in outputs:
         if path.exists() and not settings["overwrite"]:
             raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another output")
@@ -54,91 +47,116 @@ def main(config: DictConfig) -> None:
         "format": FORMAT,
         "machine": machine(device, settings["threads"]),
         "settings": {key: value for key, value in settings.items() if key not in ("output", "plot", "overwrite")},
-        "cases": [],
-        "loader": None,
-        "quality": None,
-        "scale": None,
-        "left_out": [],
+        **{"cases": [], "loader": None, "quality": None, "scale": None, "left_out": []},
     }
-
-    def write(done: str) -> None:
-        with atomic_write(output) as file:
-            file.write(json.dumps(report, indent=1, allow_nan=False).encode())
-        print(f"{done}: done after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
-
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        environment, device = environment_for(device, settings["threads"], folder)
-        prepare(settings, folder)
-        unfit = convert(settings, device, folder, environment)
-        report["left_out"] += [{"case": "all", "candidate": name, "reason": reason} for name, reason in unfit.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        environment, device = environment_for(device, settings["threads"], Path(folder))
+        prepare(settings, Path(folder))
         output.parent.mkdir(parents=True, exist_ok=True)
-        yardsticks: dict[str, Worker] = {}
-        known: dict[str, dict[str, Known]] = {part: {} for part in PARTS}
-        for case in cases:
-            is_scale = case.part == "scale"
-            jobs = dict(scale_jobs(settings, device, folder)) if is_scale else jobs_for(case, settings, device, folder)
-            jobs = {name: job for name, job in jobs.items() if job.get("needs", name) not in unfit}
-            if case.part in ALONE:
-                stack.close()
-                title = case.part if is_scale else str(case)
-                for done, reason in _alone(case.part, jobs, settings, environment, report):
-                    if reason:
-                        report["left_out"].append({"case": title, "candidate": done, "reason": reason})
-                    write(f"{title}, {done}")
-                continue
-            if not yardsticks:
-                yardsticks = _yardsticks(settings["matmul"], device, environment, stack)
-            measured, left_out = measure(case, jobs, yardsticks, effort, environment, known[case.part])
-            report["cases"] += [measured] if measured["candidates"] else []
-            report["left_out"] += left_out
-            write(str(case))
+        for case, name, reasons in measured(cases, settings, device, Path(folder), environment, report):
+            report["left_out"] += [{"case": case, "candidate": name, "reason": why} for name, why in reasons.items()]
+            with atomic_write(output) as file:
+                file.write(json.dumps(report, indent=1, allow_nan=False).encode())
+            done = f"{case}, {name}" if name else case
+            print(f"{done}: done after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
     show(report)
-    if plots:
+    if outputs[1:]:
         plot(report, outputs[1])
     print(*outputs, sep="\n")
 
 
-def _alone(
-    part: str,
-    jobs: dict[str, dict[str, Any]],
+def measured(
+    cases: list[Case],
     settings: dict[str, Any],
-    environment: dict[str, str],
+    device: str,
+    folder: Path,
+    environment: Mapping[str, str],
     report: dict[str, Any],
-) -> Iterator[tuple[str, str | None]]:
-    """Enter what is measured without taking turns; yield what has been done, and why it failed (None: it did not)."""
-    if part == "loader":
-        try:
-            with Worker(jobs[part], environment) as worker:
-                report[part] = next(worker.answers(), None)
-            yield part, None
-        except WorkerError as error:
-            yield part, str(error)
-        return
-    if part == "scale":
-        for name, report[part], reason in scale(jobs, settings, environment):
-            yield name, reason
-        return
-    trained: dict[str, Any] = {}
-    for name, curve, reason in curves(jobs, settings["quality"], environment):
-        trained[name] = curve
-        report[part] = comparison(trained)
-        yield name, reason
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Measure case by case, and fill in the report.
+
+    Yields:
+        The case; the candidate, if it is one alone; and the candidates that were left out with the reasons.
+    """
+    size = settings["matmul"] or (8192 if device == "cuda" else 2048)
+    peak = {"kind": "worker.peak", "device": device, "size": size}
+    yardsticks = {kind: {**peak, "type": kind} for kind in ("float32", "bfloat16")}
+    budgets = {part: Budget(settings, settings["rounds"] + settings["warmup"] + 1) for part in PARTS}
+    for case in cases:
+        if case.part == "scale":
+            jobs = scale_jobs(settings, device, folder)
+            for name, reason in scale(jobs, settings, environment, report):
+                yield case.part, name, {name: reason} if reason else {}
+            continue
+        jobs = jobs_for(case, settings, device, folder)
+        if case.part == "loader":
+            reasons = {}
+            try:
+                with Worker(jobs["loader"], environment) as worker:
+                    report["loader"] = next(worker.answers)
+            except WorkerError as error:
+                reasons = {"loader": str(error)}
+            yield str(case), "loader", reasons
+        elif case.part == "quality":
+            # Here: Lightning takes seconds to import.
+            from fast_style.cli.benchmark.quality import compare
+
+            for name, reason in compare(jobs, settings, environment, report):
+                yield str(case), name, {name: reason} if reason else {}
+        else:
+            result, reasons = measure(case, jobs, yardsticks, budgets[case.part], settings, environment)
+            report["cases"] += [result] if result["candidates"] else []
+            yield str(case), "", reasons
 
 
-def _yardsticks(side: int | None, device: str, environment: dict[str, str], stack: ExitStack) -> dict[str, Worker]:
-    """Start what measures the machine: multiply-adds of each type, in processes that end with the stack."""
-    size = side or (8192 if device.startswith("cuda") else 2048)
-    yardsticks = {}
-    for kind in ("float32", "bfloat16"):
-        job = {"kind": "peak", "device": device, "size": size, "type": kind}
-        yardsticks[kind] = stack.enter_context(Worker(job, environment))
-    try:
-        for yardstick in yardsticks.values():
-            yardstick.begin()
-    except WorkerError as error:
-        raise ConfigError(f"matmul={size}, device={device}: {error}") from None
-    return yardsticks
+def device_of(name: str) -> str:
+    """Return where to measure, without putting anything there.
+
+    Raises:
+        ConfigError: if there is no such device here.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:1, not {name!r}")
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= available:
+        raise ConfigError(f"device={name}: there are {available} such devices here; use device=cpu")
+    return name if name != "auto" else "cuda" if available else "cpu"
+
+
+def environment_for(device: str, threads: int | None, folder: Path) -> tuple[dict[str, str], str]:
+    """Return the environment of the processes that are measured, and what the device is called there.
+
+    They see no GPU but the one that is measured, and keep converted and compiled networks in a folder of their own.
+    """
+    kind, _, number = device.partition(":")
+    index, visible = int(number or 0), list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))
+    gpu = visible[index] if index < len(visible) else str(index)
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": gpu if kind == "cuda" else "",
+        "FAST_STYLE_CACHE": str(folder / "converted"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled"),
+    }
+    if threads is not None:
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return environment, kind
+
+
+def machine(device: str, threads: int | None) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    on_cuda = device.startswith("cuda")
+    return {
+        "processor": found[1] if found else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads or torch.get_num_threads(),
+        "waiting": os.environ.get("OMP_WAIT_POLICY"),
+        "device": torch.cuda.get_device_name(device) if on_cuda else device,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if on_cuda else None,
+    }
 
 
 def entry_point() -> None:

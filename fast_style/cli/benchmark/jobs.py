@@ -1,47 +1,145 @@
-"""What each candidate of a benchmark has to do, and the files that it needs."""
+"""What is measured: the checks of the settings, the cases, and the job of each candidate."""
 
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 from safetensors.torch import save_file
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fast_style.cli.benchmark.cases import Case
+from fast_style.backends import BACKENDS
 from fast_style.cli.benchmark.peers import LossNetwork, Training, johnson
-from fast_style.cli.benchmark.processes import Worker, WorkerError
-from fast_style.cli.hydra_app import build
-from fast_style.cli.overrides import explain, read_arguments
-from fast_style.errors import ConfigError
-from fast_style.networks import TransformNet
+from fast_style.cli.benchmark.rounds import Case, Job
+from fast_style.cli.hydra_app import build, register_resolvers
+from fast_style.cli.overrides import CONFIGS, explain, read_arguments
+from fast_style.cli.resume import flat
+from fast_style.errors import ConfigError, require_choice
+from fast_style.system.devices import PRECISIONS
 from fast_style.zoo.saving import Metadata, load_network, save_network
 
-#: Backends that are converted to, and that compute on processors only.
-WITHOUT_TORCH = ("onnx", "openvino")
-
-#: A program whose start is measured.
+PARTS = ("step", "stylize", "startup", "loader", "quality", "scale")
+#: Style layers of a training, from the shallowest: three are the first three.
+LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+#: The least that numbers may be, alone or in a list: patterns of keys, and whether they are whole numbers.
+LEAST = (
+    ("*.size *.sizes", 32, True),
+    ("*batch *batches rounds matmul threads quality.points scale.styles scale.step.layers", 1, True),
+    ("warmup", 0, True),
+    ("min_seconds", 0, False),
+    ("max_* *minutes *.seconds scale.memory scale.tried", sys.float_info.min, False),
+)
 _STYLIZE = "from fast_style.cli.stylize import entry_point; entry_point()"
 
 
-def prepare(settings: dict[str, Any], folder: Path) -> None:
-    """Make what the processes read: an untrained network of each kind, weights, a photograph's worth of pixels."""
+def check(settings: Mapping[str, Any]) -> None:
+    """Check choices and numbers.
+
+    Raises:
+        ConfigError: naming the setting that does not fit.
+    """
+    networks, scale = [file.stem for file in CONFIGS.glob("network/*.yaml")], settings["scale"]
+    choices = {"parts": PARTS, "networks": networks, "backends": BACKENDS, "precisions": PRECISIONS}
+    for key, known in choices.items():
+        if not settings[key]:
+            raise ConfigError(f"{key} must name at least one of {', '.join(sorted(known))}")
+        for value in settings[key]:
+            require_choice(key, value, sorted(known))
+    require_choice("scale.step.network", scale["step"]["network"], sorted(networks))
+    for key, value in flat(settings).items():
+        rules = (rule for rule in LEAST if any(fnmatchcase(key, pattern) for pattern in rule[0].split()))
+        for _, least, whole in rules if value is not None else ():
+            for each in value if isinstance(value, list) else [value]:
+                if type(each) not in ((int,) if whole else (int, float)) or not each >= least:
+                    words = "above 0" if 0 < least < 1 else f"at least {least}"
+                    raise ConfigError(f"{key} must be {words}, not {each}")
+    if len(set(scale["sizes"])) < 3:
+        raise ConfigError(f"scale.sizes must be three or more, to fit a line and to check it, not {scale['sizes']}")
+    if max(scale["step"]["layers"], default=0) > len(LAYERS):
+        raise ConfigError(f"scale.step.layers must be at most {len(LAYERS)}, not {max(scale['step']['layers'])}")
+
+
+def planned(settings: Mapping[str, Any]) -> list[Case]:
+    """Return the cases in the order in which they are measured, small images before large ones.
+
+    Raises:
+        ConfigError: if a size does not fit, or there is nothing to measure.
+    """
+    step, loader = settings["step"], settings["loader"]
+    images = {Case("stylize", *_size(size), batch) for size, batch in product(settings["sizes"], settings["batches"])}
+    cases = [
+        Case("step", step["size"], step["size"], step["batch"]),
+        *sorted(images, key=lambda case: (case.load, case)),
+        Case("startup", 512, 512, 1),
+        Case("loader", loader["size"], loader["size"], loader["batch"]),
+        Case("quality", step["size"], step["size"], step["batch"]),
+        Case("scale", step["size"], step["size"], 1),  # whose jobs have shapes of their own
+    ]
+    if not any(wanted := [case for case in cases if case.part in settings["parts"]]):
+        raise ConfigError("sizes and batches must not be empty: there is nothing to measure")
+    return wanted
+
+
+def _size(size: Any) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", str(size))
+    width, height = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 32 <= min(width, height) <= max(width, height) <= 65_535:
+        raise ConfigError(f"sizes must be such as 1280x720 or 512, from 32 to 65535 pixels, not {size}")
+    return width, height
+
+
+def composed(overrides: list[str]) -> DictConfig:
+    """Return the configuration of train.py with these overrides.
+
+    Raises:
+        ConfigError: if one of them does not fit.
+    """
+    register_resolvers()
+    begun = GlobalHydra.instance().is_initialized()
+    with nullcontext() if begun else hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
+            return hydra.compose("train", overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(f"train: {explain(error, 'train')}") from None
+
+
+def typed(settings: Mapping[str, Any], without: str = "$.") -> list[str]:
+    """Return the user's settings of train.py one by one, without those that match a pattern."""
+    try:
+        words = shlex.split(str(settings["train"]))
+    except ValueError as error:
+        raise ConfigError(f"train: {error}: {settings['train']}") from None
+    return [text for text in read_arguments(words) if not re.match(rf"[+~]*({without})", text)]
+
+
+def stylizers(settings: Mapping[str, Any], folder: Path, styles: int = 1) -> Iterator[tuple[str, Job]]:
+    """Yield the name of each way to stylize, such as `light openvino bf16`, and its job."""
+    for network, backend, precision in product(settings["networks"], settings["backends"], settings["precisions"]):
+        words = (network, "" if backend == "torch" else backend, "" if precision == "auto" else precision)
+        job = {"kind": "worker.ours_stylize", "file": str(folder / f"{network}_{styles}.safetensors")}
+        yield " ".join(filter(None, words)), {**job, "styles": styles, "backend": backend, "precision": precision}
+
+
+def prepare(settings: Mapping[str, Any], folder: Path) -> None:
+    """Write the files that the jobs read: untrained networks, weights of a loss network, and a photo of noise."""
     styles = {1, *(settings["scale"]["styles"] if "scale" in settings["parts"] else ())}
     for name, number in product(settings["networks"], styles):
-        trained = composed([f"network={name}", *typed(settings)])
+        config = composed([f"network={name}", *typed(settings)])
         torch.manual_seed(0)
         metadata = Metadata({f"none{style}": {} for style in range(number)})
-        save_network(folder / _file(name, number), build(trained.network, styles=number), metadata)
+        save_network(folder / f"{name}_{number}.safetensors", build(config.network, styles=number), metadata)
     if "step" in settings["parts"]:
         torch.manual_seed(0)
         save_file(vgg16(), folder / "vgg16.safetensors")
@@ -49,147 +147,57 @@ def prepare(settings: dict[str, Any], folder: Path) -> None:
     Image.fromarray(pixels).resize((512, 512), Image.Resampling.BICUBIC).save(folder / "photo.jpg", quality=90)
 
 
-def convert(settings: dict[str, Any], device: str, folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Convert the networks for the backends that want it, so that nobody who is measured has to.
-
-    Returns:
-        Why a candidate is left out, by its name.
-    """
-    reasons: dict[str, str] = {}
-    if not {"stylize", "startup", "scale"}.intersection(settings["parts"]):
-        return reasons
-    precisions = dict.fromkeys([*settings["precisions"], *(["auto"] if "startup" in settings["parts"] else [])])
-    wanted = list(stylizers({**settings, "precisions": precisions}, folder))
-    if "scale" in settings["parts"]:
-        for number in sorted({*settings["scale"]["styles"]} - {1}):
-            wanted += [(of_styles(name, number), job) for name, job in stylizers(settings, folder, number)]
-    for name, job in wanted:
-        if job["backend"] not in WITHOUT_TORCH:
-            continue
-        if device.startswith("cuda"):
-            reasons[name] = f"backend={job['backend']} computes on processors only; add device=cpu"
-            continue
-        try:
-            with Worker({"kind": "convert", **job}, environment) as worker:
-                worker.begin()
-        except WorkerError as error:
-            reasons[name] = str(error)
-    return reasons
-
-
-def composed(overrides: list[str]) -> DictConfig:
-    """Return the configuration of scripts/train.py with these overrides. To be called where Hydra has begun.
-
-    Raises:
-        ConfigError: if one of them does not fit.
-    """
-    try:
-        return hydra.compose("train", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"train: {explain(error, 'train')}") from None
-
-
-def typed(settings: dict[str, Any]) -> list[str]:
-    """Return the settings for scripts/train.py one by one."""
-    try:
-        words = shlex.split(str(settings["train"]))
-    except ValueError as error:
-        raise ConfigError(f"train: {error}: {settings['train']}") from None
-    return read_arguments(words)
-
-
-def stylizers(settings: dict[str, Any], folder: Path, styles: int = 1) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the name of each way to stylize, such as `light openvino bf16`, and what fast_style.load has to know."""
-    for network in settings["networks"]:
-        for backend in settings["backends"]:
-            for precision in settings["precisions"]:
-                words = (network, *((backend,) if backend != "torch" else ()))
-                words += (precision,) if precision != "auto" else ()
-                file = str(folder / _file(network, styles))
-                yield " ".join(words), {"file": file, "backend": backend, "precision": precision}
-
-
-def of_styles(name: str, styles: int) -> str:
-    """Return the name of a way to stylize with a network of so many styles."""
-    return name if styles == 1 else f"{name}, {styles} styles"
-
-
-def _file(network: str, styles: int) -> str:
-    return f"{network}.safetensors" if styles == 1 else f"{network}_{styles}.safetensors"
-
-
-def jobs_for(case: Case, settings: dict[str, Any], device: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what each candidate has to do, the reference first. See benchmark_worker."""
-    shape = {"device": device, "width": case.width, "height": case.height, "batch": case.batch}
-    if case.part == "stylize":
-        jobs = {"peers": {"kind": "peers_stylize", "multiply_adds": _of_stylizing(johnson(), case), **shape}}
-        for name, job in stylizers(settings, folder):
-            adds = _of_stylizing(load_network(Path(job["file"]))[0], case)
-            jobs[name] = {"kind": "ours_stylize", "multiply_adds": adds, **job, **shape}
-        return jobs
-    if case.part == "startup":
-        return {name: {"kind": "command", "command": program} for name, program in _programs(settings, folder).items()}
-    if case.part == "loader":
-        return {"loader": {"kind": "loader", "rounds": settings["rounds"], **settings["loader"]}}
-    trainings = {name: [f"network={name}", *typed(settings)] for name in settings["networks"]}
-    if case.part == "step":
-        jobs = {"peers": {"kind": "peers_step", "multiply_adds": _of_training(case), **shape}}
-        trainings["residual, peers' loss"] = _as_peers(typed(settings), folder / "vgg16.safetensors")
-    else:
-        jobs = {"peers": {"kind": "peers_quality", "overrides": typed(settings), "folder": str(folder), **shape}}
-    for number, (name, overrides) in enumerate(trainings.items()):
-        place = folder / f"{case.part}_{number}"
-        jobs[name] = {"kind": f"ours_{case.part}", "overrides": overrides, "folder": str(place), **shape}
-    return jobs
-
-
 def vgg16() -> dict[str, torch.Tensor]:
-    """Return VGG16 under torchvision's names: up to relu4_3 as peers draw it at random, beyond it nothing."""
-    tensors: dict[str, torch.Tensor] = {}
-    number = 0
-    for stage in LossNetwork().stages:
-        for module in stage.children():
-            if isinstance(module, nn.Conv2d):
-                tensors |= {f"features.{number}.{name}": value.detach() for name, value in module.named_parameters()}
-            number += 1
+    """Return VGG16 under torchvision's names: random weights up to relu4_3, and zeros beyond it."""
+    tensors = LossNetwork().state_dict()
     for number in (24, 26, 28):
         tensors[f"features.{number}.weight"] = torch.zeros(512, 512, 3, 3)
         tensors[f"features.{number}.bias"] = torch.zeros(512)
     return tensors
 
 
-def _as_peers(overrides: list[str], weights: Path) -> list[str]:
-    """Return the settings of a training of the peers' network with the peers' loss."""
-    ours = ["network=residual", "experiment=johnson2016", "loss.total_variation.weight=0"]
-    # Not scaled: peers take the activations as the weights make them, and those of a few layers here are all 0.
-    ours += [f"encoder.weights='{weights}'", "encoder.normalization=imagenet", "encoder.scale=null"]
-    # Whatever else was chosen instead, and its settings, would not fit.
-    contrary = re.compile(r"[+~]*(network=|(experiment|loss|encoder)[.=])")
-    return [*(text for text in overrides if not contrary.match(text)), *ours]
+def jobs_for(case: Case, settings: Mapping[str, Any], device: str, folder: Path) -> dict[str, Job]:
+    """Return the job of each candidate, the reference first."""
+    shape = {"device": device, "width": case.width, "height": case.height, "batch": case.batch}
+    if case.part == "loader":
+        return {"loader": {"kind": "worker.loader", "rounds": settings["rounds"], **settings["loader"]}}
+    if case.part == "startup":
+        jobs: dict[str, Job] = {"import torch": {"kind": "worker.command", "command": ["import torch"]}}
+        files = [f"input={folder}/photo.jpg", f"output={folder}/stylized.jpg", "overwrite=true", f"device={device}"]
+        for name, job in stylizers({**settings, "precisions": ["auto"]}, folder):
+            program = [_STYLIZE, *files, f"ckpt={job['file']}", f"backend={job['backend']}"]
+            jobs[name] = {"kind": "worker.command", "command": program}
+        return jobs
+    # Counted here: counting imports so much that it would change the memory of a process that is measured.
+    if case.part == "stylize":
+        images = torch.empty(case.batch, 3, case.height, case.width, device="meta")
+        adds = multiply_adds(johnson().to("meta"), images)
+        jobs = {"peers": {"kind": "worker.peers_stylize", "multiply_adds": adds, **shape}}
+        for name, job in stylizers(settings, folder):
+            network, style = load_network(Path(job["file"]))[0], torch.empty(case.batch, 1, device="meta")
+            jobs[name] = {**job, **shape, "multiply_adds": multiply_adds(network.to("meta"), images, style)}
+        return jobs
+    trainings = {name: [f"network={name}", *typed(settings)] for name in settings["networks"]}
+    if case.part == "step":
+        adds = multiply_adds(Training(case.batch, case.width, "meta").step)
+        jobs = {"peers": {"kind": "worker.peers_step", "multiply_adds": adds, **shape}}
+        trainings["residual, peers' loss"] = [
+            # Choices that the experiment replaces, and their settings, would not fit.
+            *typed(settings, without=r"network=|(experiment|loss|encoder)[.=]"),
+            *("network=residual", "experiment=johnson2016", "loss.total_variation.weight=0"),
+            # Not scaled: peers take the activations as they are, and those of a few layers here are all 0.
+            *(f"encoder.weights='{folder}/vgg16.safetensors'", "encoder.normalization=imagenet", "encoder.scale=null"),
+        ]
+    else:
+        jobs = {"peers": {"kind": "quality.peers", "overrides": typed(settings), **shape}}
+    kind = {"step": "worker.ours_step", "quality": "quality.ours"}[case.part]
+    for number, (name, overrides) in enumerate(trainings.items()):
+        jobs[name] = {"kind": kind, "overrides": overrides, "folder": f"{folder}/{case.part}_{number}", **shape}
+    return jobs
 
 
-def _of_stylizing(network: nn.Module, case: Case) -> int:
-    """Return the multiply-adds of a network's definition, whatever a backend makes of it."""
-    # Here, where nothing is measured: counting imports so much that the memory of who counts is no longer his own.
-    images = torch.empty(case.batch, 3, case.height, case.width, device="meta")
-    styles = [torch.empty(case.batch, 1, device="meta")] if isinstance(network, TransformNet) else []
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.to("meta")(images, *styles)
-    return int(counter.get_total_flops() // 2)
-
-
-def _of_training(case: Case) -> int:
-    training = Training(case.batch, case.width, "meta")
+def multiply_adds(work: Callable[..., object], *tensors: torch.Tensor) -> int:
+    """Return the multiply-adds of a piece of work; tensors of the device meta do."""
     with FlopCounterMode(display=False) as counter:
-        training.step()
+        work(*tensors)
     return int(counter.get_total_flops() // 2)
-
-
-def _programs(settings: dict[str, Any], folder: Path) -> dict[str, list[str]]:
-    """Return the programs whose start is measured."""
-    stylize = [sys.executable, "-c", _STYLIZE, f"input={folder}/photo.jpg"]
-    stylize += [f"output={folder}/stylized.jpg", "overwrite=true"]
-    programs = {"import torch": [sys.executable, "-c", "import torch"]}
-    for name, job in stylizers({**settings, "precisions": ["auto"]}, folder):
-        programs[name] = [*stylize, f"ckpt={job['file']}", f"backend={job['backend']}"]
-    return programs

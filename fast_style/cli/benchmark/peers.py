@@ -1,57 +1,61 @@
 """What the benchmark measures against: fast style transfer as it is commonly written, after Johnson et al. 2016.
 
-Eager, float32, NCHW, and no pains taken for speed. What the paper and programs after it do differently is decided in
-favor of speed: no tanh at the end, no total variation, no loss read back, and pictures that are in memory already.
+Eager, float32 and NCHW, without optimization. Where the paper and later programs differ, the faster way is taken: no
+tanh at the end, no total variation, no loss that is read back, and images that are in memory already.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: Where relu1_2, relu2_2, relu3_3 and relu4_3 stand in `LossNetwork.features`.
+JUDGED = (3, 8, 15, 22)
+
 
 def johnson() -> nn.Sequential:
     """Return the network of Johnson, Alahi & Fei-Fei 2016, supplementary material, table 1, as peers build it.
 
     https://arxiv.org/abs/1603.08155, with affine instance normalization, reflection padding and nearest upsampling.
-    Takes and gives pictures of shape (batch, 3, height, width) in 0 to 255.
+    Takes and gives images of shape (batch, 3, height, width) in 0 to 255.
     """
     return nn.Sequential(
-        *(*_normalized(3, 32, 9), nn.ReLU()),
-        *(*_normalized(32, 64, 3, stride=2), nn.ReLU()),
-        *(*_normalized(64, 128, 3, stride=2), nn.ReLU()),
+        *(*_convolution(3, 32, 9), nn.ReLU()),
+        *(*_convolution(32, 64, 3, stride=2), nn.ReLU()),
+        *(*_convolution(64, 128, 3, stride=2), nn.ReLU()),
         *(_Residual(128) for _ in range(5)),
-        *(nn.Upsample(scale_factor=2, mode="nearest"), *_normalized(128, 64, 3), nn.ReLU()),
-        *(nn.Upsample(scale_factor=2, mode="nearest"), *_normalized(64, 32, 3), nn.ReLU()),
-        *_padded(32, 3, 9),
+        *(nn.Upsample(scale_factor=2, mode="nearest"), *_convolution(128, 64, 3), nn.ReLU()),
+        *(nn.Upsample(scale_factor=2, mode="nearest"), *_convolution(64, 32, 3), nn.ReLU()),
+        *_convolution(32, 3, 9)[:2],
     )
 
 
 class LossNetwork(nn.Module):
-    """VGG16 up to relu4_3, its weights drawn at random, on which its speed does not depend."""
+    """VGG16 up to relu4_3 under torchvision's names. The weights are random: its speed does not depend on them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages = nn.ModuleList()
+        layers: list[nn.Module] = []
         inputs = 3
         for channels, count in ((64, 2), (128, 2), (256, 3), (512, 3)):
-            layers: list[nn.Module] = [nn.MaxPool2d(2)] if self.stages else []
+            layers += [nn.MaxPool2d(2)] if layers else []
             for _ in range(count):
                 conv = nn.Conv2d(inputs, channels, kernel_size=3, padding=1)
-                # Keeps the scale of the activations: numbers that fade into denormal ones are slow.
+                # Keeps the scale of the activations: denormal numbers are slow.
                 nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
                 layers += [conv, nn.ReLU(inplace=True)]
                 inputs = channels
-            self.stages.append(nn.Sequential(*layers))
+        self.features = nn.Sequential(*layers)
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return relu1_2, relu2_2, relu3_3 and relu4_3 of pictures of shape (batch, 3, height, width) in 0 to 255."""
+        """Return the `JUDGED` features of images of shape (batch, 3, height, width) in 0 to 255."""
         mean, std = images.new_tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[:, None, :, None, None]
         x = (images / 255 - mean) / std
         features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
+        for number, layer in enumerate(self.features):
+            x = layer(x)
+            if number in JUDGED:
+                features.append(x)
         return features
 
 
@@ -59,8 +63,8 @@ class Training:
     """A training on one batch of noise, step by step, at the constant rate of the paper.
 
     Args:
-        batch: pictures a step.
-        size: their height and width in pixels; the style's picture has the same.
+        batch: images a step.
+        size: their height and width in pixels; the style image has the same.
         device: where.
     """
 
@@ -75,7 +79,7 @@ class Training:
         self.grams = [_gram(feature).expand(batch, -1, -1) for feature in features]
 
     def step(self) -> None:
-        """Take one step: both pictures through the loss network, with the gradient on."""
+        """Take one step: content and output through the loss network, with the gradient on."""
         self.optimizer.zero_grad()
         output = self.network(self.content)
         features, of_content = self.judge(output), self.judge(self.content)
@@ -89,19 +93,17 @@ class Training:
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_normalized(channels, channels, 3), nn.ReLU(), *_normalized(channels, channels, 3))
+        self.body = nn.Sequential(*_convolution(channels, channels, 3), nn.ReLU(), *_convolution(channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         correction: Tensor = self.body(x)
         return x + correction
 
 
-def _padded(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    return nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride)
-
-
-def _normalized(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    return *_padded(inputs, outputs, kernel, stride), nn.InstanceNorm2d(outputs, affine=True)
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """Return the padding, the convolution and its normalization."""
+    padding, conv = nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride)
+    return [padding, conv, nn.InstanceNorm2d(outputs, affine=True)]
 
 
 def _gram(features: Tensor) -> Tensor:

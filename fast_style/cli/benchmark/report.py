@@ -1,122 +1,256 @@
-"""What a benchmark has shown, as tables for a terminal of 140 columns."""
+"""The results of a benchmark, as tables for a terminal of 140 columns and as charts."""
 
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from fast_style.cli.benchmark.runs import spread
-from fast_style.cli.benchmark.scale_report import NOTES as SCALE
-from fast_style.cli.benchmark.scale_report import tables, time
+from fast_style.cli.benchmark.rounds import spread
 
-Spread = dict[str, float]
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
 
-#: Pictures a second that a fast GPU trains on.
+#: A table: the headings, then the cells of each row.
+Rows = list[list[str]]
+
+#: Images a second that a fast GPU trains on.
 FEED = 5000
-
-BOX = box.SIMPLE
-SPEEDS = (
-    "Medians. Speed: times as fast as the first of the section, within a round, and the quartiles of that.",
-    "Floor: the time over that of as many multiply-adds at the peak of the machine, as measured in the same round.",
-    "Memory: the peak of the process, on a GPU of its tensors there; and over that of the first.",
-)
-LOADER = (f"Training crops a second of one core: the median, and the quartiles. Cores: that make {FEED:,} a second.",)
-QUALITY = (
-    "The held-out loss at the end of each training. Reached: after how long it was as good as the first at its end,",
-    "between the measurement before and the one after; speed: how many times as soon as the first.",
-)
+#: The curves of `scale`, and the heading of the value that varies.
+CURVES = {"size": "picture", "batch": "pictures", "styles": "styles", "layers": "style layers"}
+NOTES = {
+    "cases": """\
+Medians. Speed: times as fast as the first of the section, within a round, and the quartiles of that.
+Floor: the time over that of as many multiply-adds at the peak of the machine, as measured in the same round.
+Memory: the peak of the process, on a GPU of its tensors there; and over that of the first.""",
+    "loader": f"""\
+Training crops a second of one core: the median, and the quartiles. Cores: that make {FEED:,} a second.""",
+    "quality": """\
+The held-out loss at the end of each training. Reached: after how long it was as good as the first at its end,
+between the measurement before and the one after; speed: how many times as soon as the first.""",
+    "scale": """\
+Times are medians, memory is the peak of the process. Fixed + bytes a pixel x pixels of a batch is fitted to the
+smaller half of the sizes; off by: over what was measured, on all others the worst. 1 GB: the largest picture
+that it allows (of a training, all pictures of a step in one), and below, its peak when it was stylized.""",
+}
+COLORS = ("#cc3311", "#4477aa", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#ee7733", "#009988")
 
 
 def show(report: dict[str, Any]) -> None:
-    """Print the tables, and what was left out."""
+    """Print the tables, and the candidates that were left out."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
     machine = report["machine"]
-    where = f"{machine['processor']}, {machine['device']}, {machine['threads']} threads, torch {machine['torch']}"
-    console.print(where, markup=False, highlight=False)
-    for part, make, notes in (("cases", _speeds, SPEEDS), ("loader", _loader, LOADER), ("quality", _quality, QUALITY)):
+    say(f"{machine['processor']}, {machine['device']}, {machine['threads']} threads, torch {machine['torch']}")
+    for part, make in (("cases", speeds), ("loader", loader), ("quality", quality), ("scale", tables)):
+        for _, rows in make(report[part]) if report[part] else ():
+            table = Table(box=box.SIMPLE, pad_edge=False)
+            for heading in rows[0]:
+                is_text = heading in ("", "candidate", "loader", *CURVES.values())
+                table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
+            for row in rows[1:]:
+                if row:
+                    table.add_row(*map(escape, row))
+                else:
+                    table.add_section()
+            console.print(table)
         if report[part]:
-            console.print(make(report[part]))
-            console.print(*notes, sep="\n", markup=False, highlight=False)
-    if report.get("scale"):
-        for _, rows in tables(report["scale"]):
-            console.print(_plain(rows))
-        console.print(*SCALE, sep="\n", markup=False, highlight=False)
+            say(NOTES[part])
     for left in report["left_out"]:
-        console.print(f"left out: {left['candidate']}, {left['case']}: {left['reason']}", markup=False, highlight=False)
+        say(f"left out: {left['candidate']}, {left['case']}: {left['reason']}")
 
 
-def _speeds(cases: list[dict[str, Any]]) -> Table:
-    table = Table(box=BOX, pad_edge=False)
-    for heading in ("", "pictures", "candidate"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16", "memory", "of it"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def speeds(cases: list[dict[str, Any]]) -> Iterator[tuple[str, Rows]]:
+    """Yield the table of the candidates that took turns."""
+    headings = ["", "pictures", "candidate", "time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16", "memory"]
+    rows = [[*headings, "of it"]]
     for case in cases:
-        pictures = f"{case['batch']} x {case['width']}x{case['height']}"
-        head = (case["part"], pictures)
-        for name, row in case["candidates"].items():
-            is_reference = name == case["reference"]
-            seconds = row["seconds"]["median"]
-            memory = row["device_memory"] or row["memory"]
-            floors = [row["over_floor"].get(kind) for kind in ("float32", "bfloat16")]
-            table.add_row(
-                *(*head, name, time(seconds), "1" if is_reference else _ratio(row["speed"])),
-                _number(case["batch"] / seconds) if case["part"] != "startup" else "",
-                *(f"{floor['median']:.2f}" if floor else "" for floor in floors),
-                f"{memory / 1e6:.0f} MB",
-                f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else "",
+        rows.append([])  # begins a section
+        for number, (name, row) in enumerate(case["candidates"].items()):
+            seconds, is_reference = row["seconds"]["median"], name == case["reference"]
+            rate, floors = case["batch"] / seconds, [row["over_floor"].get(kind) for kind in ("float32", "bfloat16")]
+            rows.append(
+                [
+                    *(("", "") if number else (case["part"], _shape(case))),
+                    *(name, time(seconds), "1" if is_reference else ratio(row["speed"])),
+                    f"{rate:.{0 if rate >= 100 else 1 if rate >= 1 else 2}f}" if case["part"] != "startup" else "",
+                    *(f"{floor['median']:.2f}" if floor else "" for floor in floors),
+                    megabytes(row["device_memory"] or row["memory"]) + " MB",
+                    f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else "",
+                ]
             )
-            head = ("", "")
-        table.add_section()
-    return table
+    yield "speeds", rows
 
 
-def _loader(rates: dict[str, list[float]]) -> Table:
-    table = Table(box=BOX, pad_edge=False)
-    for heading in ("loader", "crops/s", "cores"):
-        table.add_column(heading, justify="left" if heading == "loader" else "right", no_wrap=True)
-    for name, values in rates.items():
-        table.add_row(name, _ratio(spread(values), digits=0), f"{FEED / median(values):.1f}")
-    return table
+def loader(rates: dict[str, list[float]]) -> Iterator[tuple[str, Rows]]:
+    """Yield the table of the loader."""
+    rows = [[name, ratio(spread(each), digits=0), f"{FEED / median(each):.1f}"] for name, each in rates.items()]
+    yield "loader", [["loader", "crops/s", "cores"], *rows]
 
 
-def _quality(quality: dict[str, Any]) -> Table:
-    table = Table(box=BOX, pad_edge=False)
-    table.add_column("candidate", no_wrap=True)
-    for heading in ("training", "steps", "content", "style", quality["loss"], "reached after", "speed"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def quality(quality: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    """Yield the table of the trainings."""
+    rows = [["candidate", "training", "steps", "content", "style", quality["loss"], "reached after", "speed"]]
     for name, row in quality["candidates"].items():
-        if not row["curve"]:
-            continue
-        last = row["curve"][-1]
-        reached = "" if name == quality["reference"] else time(row["reached"]) if row["reached"] else "not"
-        table.add_row(
-            *(name, time(last["seconds"]), str(last["step"])),
-            *(f"{last[key]:.3f}" for key in ("content", "style", "loss")),
-            *(reached, f"{row['speed']:.2f}" if row["speed"] else ""),
+        if row["curve"]:
+            last = row["curve"][-1]
+            reached = time(row["reached"]) if row["reached"] else "" if name == quality["reference"] else "not"
+            losses = (f"{last[key]:.3f}" for key in ("content", "style", "loss"))
+            speed = f"{row['speed']:.2f}" if row["speed"] else ""
+            rows.append([name, time(last["seconds"]), str(last["step"]), *losses, reached, speed])
+    yield "quality", rows
+
+
+def tables(scale: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    """Yield the name of each table of `scale` and its rows, for a terminal and for a page."""
+    for varies, heading in CURVES.items():
+        rows = [["candidate", heading, "megapixels", "time", "memory, MB", "ns a pixel", "bytes a pixel"]]
+        for candidate in dict.fromkeys(point["candidate"] for point in scale["points"]):
+            points = [each for each in scale["points"] if each["candidate"] == candidate and varies in each["varies"]]
+            rows += [_row(point, varies) for point in points] if len(points) > 1 else []
+        if len(rows) > 1:
+            yield varies, rows
+    models = {name: model for name, model in scale["models"].items() if model["checks"]}
+    memories = dict.fromkeys(memory for model in models.values() for memory in model["largest"])
+    rows = [["candidate", "fixed, MB", "bytes a pixel", "fitted up to", "off by", *(f"{each} GB" for each in memories)]]
+    checks = [["candidate", "pictures", "predicted, MB", "measured, MB", "off by"]]
+    tried = [["candidate", "memory", "largest picture", "predicted, MB", "measured, MB", "off by"]]
+    for name, model in models.items():
+        worst = max((check["error"] for check in model["checks"]), key=abs)
+        numbers = megabytes(model["fixed"]), f"{model['per_pixel']:.0f}", f"{max(model['fitted']) / 1e6:.2f} MP"
+        largest = (f"{side}x{side}" if (side := model["largest"].get(memory)) else "-" for memory in memories)
+        rows.append([name, *numbers, percent(worst), *largest])
+        checks += [[name, _shape(check), *_compared(check)] for check in model["checks"]]
+        for check in model["tried"]:
+            side = f"{check['side']}x{check['side']}"
+            tried.append([name, f"{check['memory'] / 1e9:g} GB", side, *_compared(check)])
+    yield from ((name, rows) for name, rows in (("model", rows), ("checks", checks), ("tried", tried)) if rows[1:])
+
+
+def _row(point: dict[str, Any], varies: str) -> list[str]:
+    pixels, seconds, memory = point["batch"] * point["width"] * point["height"], point["seconds"], point["memory"]
+    shape = f"{point[varies]} ({_shape(point)})" if varies in ("styles", "layers") else _shape(point)
+    numbers = f"{pixels / 1e6:.2f}", time(seconds), megabytes(memory)
+    return [point["candidate"], shape, *numbers, f"{1e9 * seconds / pixels:.0f}", f"{memory / pixels:.0f}"]
+
+
+def _shape(row: dict[str, Any]) -> str:
+    return f"{row['batch']} x {row['width']}x{row['height']}"
+
+
+def _compared(check: dict[str, Any]) -> tuple[str, ...]:
+    return megabytes(check["predicted"]), megabytes(check["measured"]), percent(check["error"])
+
+
+def megabytes(size: float) -> str:
+    """Return a number of bytes in megabytes."""
+    return f"{size / 1e6:.0f}"
+
+
+def percent(part: float) -> str:
+    """Return a part of one as percent, with its sign."""
+    return f"{100 * part:+.1f} %"
+
+
+def time(seconds: float) -> str:
+    """Return a time with three digits."""
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
+
+
+def ratio(spread: dict[str, float] | None, digits: int = 2) -> str:
+    """Return a median and its quartiles."""
+    return (
+        "{1:.{0}f} [{2:.{0}f} {3:.{0}f}]".format(
+            digits, *(spread[key] for key in ("median", "lower_quartile", "upper_quartile"))
         )
-    return table
+        if spread
+        else ""
+    )
 
 
-def _plain(rows: list[list[str]]) -> Table:
-    table = Table(box=BOX, pad_edge=False)
-    for number, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if number > 1 else "left", no_wrap=True)
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Draw bars of speed, losses over time, and time and memory over megapixels, one panel below the other."""
+    # Here: matplotlib takes a second to import, and a mistake in the settings is told before that.
+    from matplotlib.figure import Figure
+
+    trained = report["quality"]["candidates"] if report["quality"] else {}
+    curves = {name: row["curve"] for name, row in trained.items() if row["curve"]}
+    lines = scaling_lines(report["scale"]["points"]) if report["scale"] else {}
+    bars = sum(1 + len(case["candidates"]) for case in report["cases"])
+    heights = {"bars": 0.3 * bars + 1 if bars else 0, "curves": 4.2 if curves else 0, "scale": 4.6 if lines else 0}
+    heights = {name: height for name, height in heights.items() if height} or {"nothing": 1}
+    figure = Figure(figsize=(12, sum(heights.values())), layout="constrained")
+    panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=list(heights.values()))[:, 0]
+    for name, panel in zip(heights, panels, strict=True):
+        if name == "bars":
+            _draw_bars(panel, report["cases"])
+        elif name == "curves":
+            _draw_curves(panel, curves, report["quality"]["loss"])
+        elif name == "scale":
+            _draw_scale(panel, lines, report["scale"]["models"])
+    figure.savefig(path, dpi=100)
 
 
-def _ratio(spread: Spread | None, digits: int = 2) -> str:
-    if spread is None:
-        return ""
-    low, middle, high = (f"{spread[key]:.{digits}f}" for key in ("lower_quartile", "median", "upper_quartile"))
-    return rf"{middle} \[{low} {high}]"
+def scaling_lines(points: list[dict[str, Any]]) -> dict[str, list[tuple[float, float, float]]]:
+    """Return for each candidate megapixels of the batch, seconds and gigabytes, by size."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for point in (point for point in points if "size" in point["varies"]):
+        megapixels = point["batch"] * point["width"] * point["height"] / 1e6
+        found.setdefault(point["candidate"], []).append((megapixels, point["seconds"], point["memory"] / 1e9))
+    return {name: sorted(line) for name, line in found.items() if len(line) > 1}
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+def _draw_bars(panel: "SubFigure", cases: list[dict[str, Any]]) -> None:
+    axes, labels = panel.subplots(), list[str]()
+    for case in cases:
+        speeds = {name: row["speed"] for name, row in case["candidates"].items() if row["speed"]}
+        speeds.pop(case["reference"], None)
+        labels += [f"{case['part']}, {_shape(case)}"] if speeds else []
+        for name, speed in speeds.items():
+            low, middle, high = (speed[key] for key in ("lower_quartile", "median", "upper_quartile"))
+            axes.barh(len(labels), middle, 0.7, xerr=[[middle - low], [high - middle]], color=COLORS[1])
+            axes.annotate(f"  {middle:.2f} x {case['reference']}", (high, len(labels)), va="center")
+            labels.append(name)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.15, y=0.01)
+    axes.axvline(1, color=COLORS[0])
+    axes.set_title("times as fast as the reference: median and quartiles")
+
+
+def _draw_curves(panel: "SubFigure", curves: dict[str, list[dict[str, float]]], loss: str) -> None:
+    axes = panel.subplots()
+    for (name, curve), color in zip(curves.items(), cycle(COLORS), strict=False):
+        minutes = [point["seconds"] / 60 for point in curve]
+        axes.semilogy(minutes, [point["loss"] for point in curve], "o-", color=color, label=name)
+    for format_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        format_ticks("{x:.3g}")  # not as powers of ten
+    axes.set(title=f"held-out loss ({loss})", xlabel="minutes of training")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
+
+
+def _draw_scale(panel: "SubFigure", lines: dict[str, Any], models: dict[str, Any]) -> None:
+    left, right = panel.subplots(1, 2)
+    for (name, line), color in zip(lines.items(), cycle(COLORS), strict=False):
+        megapixels, seconds, gigabytes = zip(*line, strict=True)
+        left.loglog(megapixels, seconds, "o-", color=color, label=name)
+        right.plot(megapixels, gigabytes, "o", color=color)
+        if model := models.get(name):
+            predicted = [(model["fixed"] + 1e6 * each * model["per_pixel"]) / 1e9 for each in megapixels]
+            right.plot(megapixels, predicted, color=color)
+    left.set(title="time", xlabel="megapixels", ylabel="seconds")
+    right.set(title="peak memory: measured, and the line of the model", xlabel="megapixels", ylabel="GB")
+    for axes in (left, right):
+        axes.grid(which="both", alpha=0.3)
+    panel.legend(loc="outside lower center", ncols=4)

@@ -1,168 +1,214 @@
-"""How cost grows: time and peak memory over size, batch, styles and layers, and the model that predicts the memory.
+"""How cost grows: time and peak memory over size, batch, styles and layers, and a model that predicts the memory.
 
 Each measurement is a process of its own, alone on the machine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
-from statistics import median
-from typing import Any
+from pathlib import Path
+from statistics import linear_regression, median
+from typing import Any, NamedTuple
 
-from fast_style.cli.benchmark.cases import Case, Effort, Known, effort_of
-from fast_style.cli.benchmark.processes import Worker, WorkerError
+from fast_style.cli.benchmark.jobs import LAYERS, stylizers, typed
+from fast_style.cli.benchmark.rounds import Budget, Job, Worker, WorkerError
+from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import ConfigError
-from fast_style.system.memory import MemoryModel
 
-Job = dict[str, Any]
 Point = dict[str, Any]
 
-#: Of a point: what the cost depends on.
+#: The keys of a point that its cost depends on.
 KEYS = ("candidate", "varies", "width", "height", "batch", "styles", "layers")
-
-#: By how much more than at its start a process has to take for its peak to tell of the pictures.
+#: Side in pixels of style images, previews and held-out images: so small that a peak is that of the steps.
+ASIDE = 64
+#: A peak tells of the images if it is so many times that of starting.
 TELLING = 1.02
-
-#: Has glibc give back all but small blocks as soon as they are freed: what is left is what is in use.
+#: Has glibc give back all but small blocks as soon as they are freed: what is left is in use.
 NOTHING_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 
 
-def scale(
-    jobs: Mapping[str, Job], settings: Mapping[str, Any], environment: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-    """Measure, and yield after each measurement its name, all that is known, and why it failed (None: it did not).
+class MemoryModel(NamedTuple):
+    """Peak memory of a process that computes images: a fixed part, and a part for each pixel of the batch, in bytes.
 
-    What is known: `points`, each with `seconds` of a run (the median), `runs`, `memory` (the peak, in bytes),
-    `base`, the peak before the first run, and `working`, the peak where nothing is kept of freed memory (None: not
-    measured); and `models`, for each candidate
-    as `judged` returns it.
-
-    Args:
-        jobs: what is done, for each candidate small before large. See scale_jobs.
-        settings: of the benchmark.
-        environment: of the processes.
+    The memory in use is in proportion to the pixels, to the last percent. The memory that malloc keeps of freed blocks
+    is not: glibc keeps blocks of at most 32 MiB, some 100 MB of them whatever the images, and gives larger ones back.
+    So the part for each pixel is fitted where nothing is kept, and the fixed part covers what is.
     """
-    known = Knowledge(settings, environment)
-    found: dict[str, Any] = {"points": [], "models": {}}
+
+    fixed: float
+    per_pixel: float
+
+    def predict(self, pixels: float) -> float:
+        """Return the peak in bytes for so many pixels of all images of a batch."""
+        return self.fixed + self.per_pixel * pixels
+
+    def largest(self, memory: float) -> int:
+        """Return how many pixels fit into so many bytes; 0: none."""
+        return max(0, int((memory - self.fixed) / self.per_pixel))
+
+
+def scale_jobs(settings: Mapping[str, Any], device: str, folder: Path) -> dict[str, Job]:
+    """Return the job of each measurement, for each candidate small before large.
+
+    A job also has its `candidate`, and the curves that it is in: it `varies` by size, batch, styles or layers.
+    """
+    scale, step = settings["scale"], settings["scale"]["step"]
+    jobs: dict[str, Job] = {}
+
+    def add(candidate: str, shape: Mapping[str, int], job: Job) -> None:
+        size, many = shape["size"], {key: "s" if shape[key] > 1 else "" for key in shape}
+        name = f"{candidate}, {shape['batch']} x {size}x{size}, {shape['styles']} style{many['styles']}"
+        name += f", {shape['layers']} layer{many['layers']}" if "layers" in shape else ""
+        sizes = {"width": size, "height": size, **{key: shape[key] for key in shape if key != "size"}}
+        jobs[name] = {"device": device, "candidate": candidate, **sizes, **job}
+
+    ranges = {"size": scale["sizes"], "batch": scale["batches"], "styles": scale["styles"]}
+    for candidate, _ in stylizers(settings, folder):
+        for shape, varies in _curves({"size": scale["size"], "batch": 1, "styles": 1}, ranges):
+            job = dict(stylizers(settings, folder, shape["styles"]))[candidate]
+            add(candidate, shape, {**job, "multiply_adds": None, "varies": varies})
+    ranges = {"size": step["sizes"], "batch": step["batches"], "styles": scale["styles"], "layers": step["layers"]}
+    for shape, varies in _curves({"size": step["size"], "batch": step["batch"], "styles": 1, "layers": 4}, ranges):
+        job = {"kind": "worker.ours_step", "varies": varies, "folder": str(folder / f"scale_{len(jobs)}")}
+        add(f"{step['network']} training", shape, job | {"overrides": _training(settings, shape)})
+    return jobs
+
+
+def _curves(
+    usual: Mapping[str, int], ranges: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[dict[str, int], list[str]]]:
+    """Yield each shape in which one thing varies and the others are as usual, and the curves that it is in."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    for varied, values in ranges.items():
+        for value in dict.fromkeys(values):
+            found.setdefault(tuple({**usual, varied: value}.values()), []).append(varied)
+    for shape, varies in sorted(found.items(), key=lambda item: (item[0][0] ** 2 * item[0][1], item[0])):
+        yield dict(zip(usual, shape, strict=True)), varies
+
+
+def _training(settings: Mapping[str, Any], shape: Mapping[str, int]) -> list[str]:
+    """Return the settings of train.py for so many styles and style layers."""
+    image = CONFIGS / "style" / "images" / "starry_night.jpg"
+    style = f"_target_: fast_style.losses.styles.Style, image: '{image}', size: {ASIDE}"
+    layers = ", ".join(f"{layer}: 1.0" for layer in LAYERS[: shape["layers"]])
+    return [
+        *typed(settings, without=r"network=|(style|preview|heldout|loss\.style\.layers)[.=]"),
+        *(f"network={settings['scale']['step']['network']}", f"preview.size={ASIDE}", f"heldout.size={ASIDE}"),
+        *("style=[starry_night]", f"style.starry_night.size={ASIDE}", f"loss.style.layers={{{layers}}}"),
+        *(f"+style.style{each}={{name: style{each}, {style}}}" for each in range(2, shape["styles"] + 1)),
+    ]
+
+
+def scale(
+    jobs: Mapping[str, Job], settings: Mapping[str, Any], environment: Mapping[str, str], report: dict[str, Any]
+) -> Iterator[tuple[str, str | None]]:
+    """Measure, and fill in `report["scale"]`; yield the name of each measurement, and why it failed.
+
+    The report holds `points`, each with `seconds` of a run (the median), `runs`, `memory` (the peak, in bytes), `base`
+    (the peak before the first run) and `working` (the peak where nothing is kept of freed memory; None: not measured);
+    and `models`, for each candidate as `judged` returns it.
+    """
+    found = report["scale"] = {"points": [], "models": {}}
+    budget = Budget(settings, runs=3)  # the first, one that counts, and one more
     for candidate in dict.fromkeys(job["candidate"] for job in jobs.values()):
         own = {name: job for name, job in jobs.items() if job["candidate"] == candidate}
-        fitted = set(smaller_half(pixels(job) for job in own.values() if "size" in job["varies"]))
+        sizes = sorted({pixels(job) for job in own.values() if "size" in job["varies"]})
+        fitted = set(sizes[: (len(sizes) + 1) // 2])  # with the one in the middle
+        stylizes = "layers" not in next(iter(own.values()))
         points: list[Point] = []
         for name, job in own.items():
+            reason = None
             try:
-                is_fitted = "size" in job["varies"] and pixels(job) in fitted
-                points.append(known.measured(job, with_working=is_fitted and job["kind"] == "ours_stylize"))
+                with_working = stylizes and "size" in job["varies"] and pixels(job) in fitted
+                points.append(measured(job, budget, settings, environment, with_working))
                 found["points"].append(points[-1])
-                yield name, found, None
             except WorkerError as error:
-                yield name, found, str(error)
+                reason = str(error)
+            yield name, reason
         if not fitted:
             continue
         try:
-            model, found["models"][candidate] = judged(points, fitted, settings["scale"]["memory"])
-            yield f"{candidate}, memory", found, None
+            model, values = judged(points, fitted, settings["scale"]["memory"])
         except ConfigError as error:
-            yield f"{candidate}, memory", found, str(error)
+            yield f"{candidate}, memory", str(error)
             continue
-        first = next(iter(own.values()))
-        for memory in settings["scale"]["tried"] if first["kind"] == "ours_stylize" else ():
-            side = isqrt(model.largest(1e9 * memory))
-            name, reason = f"{candidate}, the largest for {memory:g} GB", None
+        found["models"][candidate] = values
+        yield f"{candidate}, memory", None
+        for memory in settings["scale"]["tried"] if stylizes else ():
+            side, reason = isqrt(model.largest(1e9 * memory)), None
             try:
                 if side < 32:
                     raise WorkerError("no picture fits")
-                point = known.measured({**first, "width": side, "height": side, "batch": 1, "varies": []})
-                tried = found["models"][candidate]["tried"]
-                tried.append({"memory": 1e9 * memory, "side": side, **compared(model, point)})
+                job = {**next(iter(own.values())), "width": side, "height": side, "batch": 1, "varies": []}
+                point = measured(job, budget, settings, environment)
+                values["tried"].append({"memory": 1e9 * memory, "side": side, **compared(model, point)})
             except WorkerError as error:
                 reason = str(error)
-            yield name, found, reason
+            yield f"{candidate}, the largest for {memory:g} GB", reason
 
 
-class Knowledge:
-    """What is known of each candidate so far, and the measurements that it allows.
+def measured(
+    job: Job, budget: Budget, settings: Mapping[str, Any], environment: Mapping[str, str], with_working: bool = False
+) -> Point:
+    """Return time and memory of a job.
 
-    Args:
-        settings: of the benchmark.
-        environment: of the processes.
+    Raises:
+        WorkerError: if it failed, or would take too much.
     """
-
-    def __init__(self, settings: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        self._effort = effort_of(dict(settings))
-        self._seconds = settings["scale"]["seconds"]
-        # The first run, one that counts, and one more.
-        limits = {"max_seconds": self._effort.max_seconds, "max_memory": self._effort.max_memory}
-        self._least = Effort(rounds=1, warmup=1, min_seconds=0, **limits)
-        self._environment = environment
-        self._known: dict[str, Known] = {}
-
-    def measured(self, job: Job, with_working: bool = False) -> Point:
-        """Return time and memory of a job.
-
-        Raises:
-            WorkerError: if it failed, or would take too much.
-        """
-        candidate, case = job["candidate"], Case("scale", job["width"], job["height"], job["batch"])
-        known = self._known.get(candidate)
-        if too_much := self._least.forecast(case, known):
-            raise WorkerError(too_much)
-        with Worker(job, self._environment) as worker:
-            first = worker.begin().run()
-            times, repeats = [first], self._effort.repeats(first)
-            runs = min(self._effort.rounds, int(self._seconds / (first * repeats)))
-            if runs:
-                times = [worker.run(repeats) for _ in range(runs)]
-            memory = worker.device_memory or worker.memory
-        # What the smallest takes is little more than what does not grow.
-        base = min(known.base, memory) if known else memory
-        self._known[candidate] = Known(case.load, median(times), base, memory)
-        point = {key: job[key] for key in KEYS if key in job}
-        point |= {"seconds": median(times), "runs": len(times), "memory": memory, "working": None, "base": worker.base}
-        if with_working and job["device"] == "cpu":
-            with Worker(job, {**self._environment, **NOTHING_KEPT}) as worker:
-                worker.begin().run()
-                point["working"] = worker.memory
-        return point
+    budget.check(job["candidate"], pixels(job))
+    with Worker(job, environment) as worker:
+        worker.begin()
+        times = [worker.run()]
+        repeats = budget.repeats(times[0])
+        runs = min(settings["rounds"], int(settings["scale"]["seconds"] / (times[0] * repeats)))
+        times = [worker.run(repeats) for _ in range(runs)] or times
+        facts = {"memory": worker.memory, "working": None, "base": worker.facts["base"]}
+    base = 0 if job["device"] == "cuda" else facts["base"]
+    budget.note(job["candidate"], pixels(job), median(times), base, facts["memory"])
+    if with_working and job["device"] == "cpu":
+        with Worker(job, {**environment, **NOTHING_KEPT}) as worker:
+            worker.begin()
+            worker.run()
+            facts["working"] = worker.memory
+    return {key: job[key] for key in KEYS if key in job} | {"seconds": median(times), "runs": len(times), **facts}
 
 
 def judged(points: Sequence[Point], fitted: set[int], memories: Sequence[float]) -> tuple[MemoryModel, dict[str, Any]]:
-    """Fit a model of memory to the smaller pictures, and check it on the others of one style.
+    """Fit a model of memory to the smaller images, and check it on the others of one style.
 
     Returns:
         The model, and as plain values `fixed` and `per_pixel`, the pixels that it was `fitted` to, the `checks` (see
-        `compared`), `largest`, the side of the largest square picture for each memory in GB, and, still empty, `tried`.
+        `compared`), `largest`, the side of the largest square image for each memory in GB, and `tried`, still empty.
 
     Raises:
-        ConfigError: if too little has been measured to tell.
+        ConfigError: if too little has been measured, or memory does not grow with the pixels.
     """
-    sizes = [point for point in points if "size" in point["varies"]]
-    small = [point for point in sizes if pixels(point) in fitted]
-    sample = [pixels(point) for point in small]
-    in_use = [point["working"] or point["memory"] for point in small]
+    small = [point for point in points if "size" in point["varies"] and pixels(point) in fitted]
+    in_use = {pixels(point): point["working"] or point["memory"] for point in small}
     # Below, a peak is that of starting: of imports, and of weights read and laid out.
-    telling = [number for number, point in enumerate(small) if in_use[number] > TELLING * point["base"]]
-    if len(telling) < 2 <= len(small):
-        raise ConfigError("scale.sizes are so small that starting takes more memory; give larger ones")
-    model = MemoryModel.fit([sample[number] for number in telling], [in_use[number] for number in telling])
-    model = model.covering(sample, [point["memory"] for point in small])
+    telling = {pixels(point) for point in small if in_use[pixels(point)] > TELLING * point["base"]}
+    if len(telling) < 2:
+        words = " are so small that starting takes more memory; give larger ones"
+        raise ConfigError(f"scale.sizes{words if len(small) > 1 else ': too few could be measured'}")
+    slope, _ = linear_regression([*telling], [in_use[number] for number in telling])
+    if slope <= 0:
+        raise ConfigError(f"scale.sizes: memory does not grow with them ({slope:.1f} bytes a pixel); give larger ones")
+    model = MemoryModel(max(point["memory"] - slope * pixels(point) for point in small), slope)
     others = [point for point in points if {"size", "batch"}.intersection(point["varies"]) and point not in small]
-    checks = [{**{key: point[key] for key in KEYS[2:5]}, **compared(model, point)} for point in others]
-    largest = {f"{memory:g}": isqrt(model.largest(1e9 * memory)) for memory in memories}
-    values = {"fixed": model.fixed, "per_pixel": model.per_pixel, "fitted": sample}
-    return model, {**values, "checks": checks, "largest": largest, "tried": []}
+    return model, {
+        **model._asdict(),
+        "fitted": [*in_use],
+        "checks": [{**{key: point[key] for key in KEYS[2:5]}, **compared(model, point)} for point in others],
+        "largest": {f"{memory:g}": isqrt(model.largest(1e9 * memory)) for memory in memories},
+        "tried": [],
+    }
 
 
 def compared(model: MemoryModel, point: Point) -> dict[str, float]:
-    """Return the `predicted` and the `measured` peak in bytes, and by which part of the measured one the other errs."""
+    """Return the `predicted` and the `measured` peak in bytes, and the `error` of the prediction, relative."""
     predicted, measured = model.predict(pixels(point)), point["memory"]
     return {"predicted": predicted, "measured": measured, "error": predicted / measured - 1}
 
 
 def pixels(point: Mapping[str, Any]) -> int:
-    """Return the pixels of all pictures of a batch."""
+    """Return the pixels of all images of a batch."""
     return int(point["batch"] * point["width"] * point["height"])
-
-
-def smaller_half(values: Iterator[int]) -> list[int]:
-    """Return the smaller half, and the one in the middle with it."""
-    ordered = sorted(set(values))
-    return ordered[: (len(ordered) + 1) // 2]

@@ -1,0 +1,244 @@
+"""Processes that take turns: rounds in which each runs once, in an order that rotates, and ratios within a round.
+
+The speed of a shared machine changes, and a fixed order favors some. Ratios within a round are free of both.
+"""
+
+import json
+import math
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from fast_style.errors import FastStyleError
+
+#: A task of one process: its `kind`, a function that the process calls with it, and what that needs, as plain values.
+Job = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """One comparison: the part of the benchmark, and the size and number of the images."""
+
+    part: str
+    width: int
+    height: int
+    batch: int
+
+    @property
+    def load(self) -> int:
+        """Pixels of the batch, to which time and memory are in proportion."""
+        return self.width * self.height * self.batch
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.width}x{self.height}, batch {self.batch}"
+
+
+class WorkerError(FastStyleError):
+    """A process that is measured has failed, or would take too much. The message says why."""
+
+
+class Worker:
+    """A process that does a job, in turns: see worker.py. It is killed at the end of the `with` block.
+
+    Attributes:
+        answers: what it prints, until it has ended; raises WorkerError if it has failed.
+        facts: the latest value of each key that `begin` and `run` have read from `answers`.
+    """
+
+    def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fast_style.cli.benchmark.worker", json.dumps(job)],
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        self.answers = self._read()
+        self.facts: dict[str, Any] = {}
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Kill the process: between turns it has nothing to lose."""
+        self._process.kill()
+        with suppress(BrokenPipeError), self._process:
+            self._errors.close()
+
+    def begin(self) -> None:
+        """Wait until the process has warmed up."""
+        if (answer := next(self.answers, None)) is None:
+            raise WorkerError("its process has ended early")
+        self.facts |= answer
+
+    def run(self, repeats: int = 1) -> float:
+        """Run so often, and return the seconds of one run."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # reading says why
+            self._process.stdin.write(f"{repeats}\n")
+            self._process.stdin.flush()
+        self.begin()
+        return float(self.facts["seconds"])
+
+    @property
+    def memory(self) -> int:
+        """The peak so far in bytes: on a GPU, of its own memory."""
+        memory: int = self.facts["device_memory"] or self.facts["memory"]
+        return memory
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        assert self._process.stdout is not None
+        yield from map(json.loads, self._process.stdout)
+        if (status := self._process.wait()) < 0:
+            raise WorkerError(f"its process was killed by signal {-status}, as when memory runs out")
+        if status > 0:
+            self._errors.seek(0)
+            lines = [f"exit status {status}", *filter(None, map(str.strip, self._errors))]
+            raise WorkerError(re.sub(r"^fast_style\.errors\.\w+: ", "", lines[-1]))
+
+
+class Budget:
+    """How often candidates run in a turn, and which of them would take too much.
+
+    Args:
+        settings: of the benchmark.
+        runs: how often each runs at the least.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], runs: int) -> None:
+        self._settings, self._runs = settings, runs
+        self._known: dict[str, tuple[int, float, int, int]] = {}
+
+    def repeats(self, seconds: float) -> int:
+        """Return how often to run in one turn, if a run takes so many seconds."""
+        return max(1, min(1000, int(math.ceil(self._settings["min_seconds"] / max(seconds, 1e-9)))))
+
+    def note(self, name: str, load: int, seconds: float, base: int, memory: int) -> None:
+        """Remember what a run took, and the memory before it."""
+        self._known[name] = load, seconds, base, memory
+
+    def check(self, name: str, load: int) -> None:
+        """Check what a candidate would take for a load: all but `base` grows with it.
+
+        Raises:
+            WorkerError: if it is too much.
+        """
+        known, seconds, base, memory = self._known.get(name, (load, 0.0, 0, 0))
+        total = self._runs * max(seconds * load / known, self._settings["min_seconds"])
+        if total > self._settings["max_seconds"]:
+            raise WorkerError(f"would take {total:.0f} s (max_seconds={self._settings['max_seconds']:g})")
+        size = (base + (memory - base) * load / known) / 1e9
+        if size > self._settings["max_memory"]:
+            raise WorkerError(f"would take {size:.1f} GB (max_memory={self._settings['max_memory']:g})")
+
+
+def measure(
+    case: Case,
+    jobs: Mapping[str, Job],
+    yardsticks: Mapping[str, Job],
+    budget: Budget,
+    settings: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Measure the candidates of a case, the reference first, in rounds with the yardsticks of the machine.
+
+    Returns:
+        The `result`, and the candidates that were left out with the reasons.
+    """
+    workers: dict[str, Worker] = {}
+    repeats: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+
+    def each(names: Sequence[str], action: Callable[[str], Any]) -> dict[str, Any]:
+        """Return the results of an action; a candidate for which it fails is left out."""
+        results = {}
+        for name in names:
+            try:
+                results[name] = action(name)
+            except WorkerError as error:
+                reasons[name] = str(error)
+                if name in workers:
+                    workers.pop(name).end()
+        return results
+
+    def start(name: str) -> None:
+        if name in jobs:
+            budget.check(name, case.load)
+        workers[name] = stack.enter_context(Worker({**jobs, **yardsticks}[name], environment))
+
+    def warm_up(name: str) -> None:
+        seconds = min(workers[name].run() for _ in range(max(1, settings["warmup"])))
+        repeats[name] = budget.repeats(seconds)
+        if name in jobs:
+            budget.note(name, case.load, seconds, workers[name].facts["base"], workers[name].facts["memory"])
+            budget.check(name, case.load)
+
+    with ExitStack() as stack:
+        each([*jobs, *yardsticks], start)
+        # All start side by side, and none is measured before all have.
+        each([*workers], lambda name: workers[name].begin())
+        each([*workers], warm_up)
+        rounds = []
+        for number in range(settings["rounds"]):
+            if workers.keys() & jobs.keys():
+                order = rotated([*workers], number)
+                rounds.append(each(order, lambda name: workers[name].run(repeats[name])))
+        return result(case, next(iter(jobs)), workers, [*yardsticks], rounds), reasons
+
+
+def rotated(names: Sequence[str], number: int) -> list[str]:
+    """Return the order of a round: each comes first in its turn."""
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the median and the quartiles."""
+    low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return {"lower_quartile": low, "median": median(values), "upper_quartile": high}
+
+
+def ratios(rounds: Sequence[Mapping[str, float]], above: str, below: str) -> list[float]:
+    """Return how many times as long one candidate takes as another, for each round that has both."""
+    return [seconds[above] / seconds[below] for seconds in rounds if above in seconds and below in seconds]
+
+
+def result(
+    case: Case,
+    reference: str,
+    workers: Mapping[str, Worker],
+    yardsticks: Sequence[str],
+    rounds: Sequence[Mapping[str, float]],
+) -> dict[str, Any]:
+    """Return the measurements of a case as plain values.
+
+    `rounds` holds the seconds of each run, in the order of the runs. For each candidate, with its spread over the
+    rounds: `seconds`; `speed`, how many times as fast as the reference it is; `over_floor`, its time over that of as
+    many multiply-adds at the machine's peak, for each type. Memory is in bytes.
+    """
+    candidates: dict[str, Any] = {}
+    for name in (name for name in workers if name not in yardsticks):
+        facts, speed = workers[name].facts, ratios(rounds, reference, name)
+        floors = {}
+        for kind in (kind for kind in yardsticks if kind in workers and facts["multiply_adds"]):
+            scale = workers[kind].facts["multiply_adds"] / facts["multiply_adds"]
+            floors[kind] = spread([scale * each for each in ratios(rounds, name, kind)])
+        candidates[name] = {
+            "seconds": spread([seconds[name] for seconds in rounds]),
+            "speed": spread(speed) if speed else None,
+            "over_floor": floors,
+            "multiply_adds": facts["multiply_adds"],
+            "memory": facts["memory"],
+            "memory_ratio": workers[name].memory / workers[reference].memory if reference in workers else None,
+            "device_memory": facts["device_memory"],
+        }
+    return {**case._asdict(), "reference": reference, "rounds": rounds, "candidates": candidates}
