@@ -1,6 +1,10 @@
 """How many training crops a second one core delivers, by where they come from: python scripts/benchmark_loader.py."""
 
-from fast_style.cli.benchmark.worker import print_loader
+import json
+import sys
+from pathlib import Path
+
+from fast_style.cli.benchmark.worker import measure_loader
 
 if __name__ == "__main__":
-    print_loader()
+    print(json.dumps(measure_loader(Path(sys.argv[1]) if sys.argv[1:] else None), indent=2))

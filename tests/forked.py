@@ -1,4 +1,4 @@
-"""Runs of train.py whose processes need not import PyTorch and Lightning first, which takes longer than a small run.
+"""Processes of train.py and of the benchmark that need not import PyTorch and Lightning first, which takes seconds.
 
 A process that has imported them (the fork server of multiprocessing) is forked for each run. From there on it is a
 process like any other: with a folder, an environment, an output and signals of its own, and the script as its
@@ -10,8 +10,11 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from typing import IO, Any
 
 from small_runs import ROOT, environment
 
@@ -75,3 +78,55 @@ def _run(arguments: list[str], folder: Path, variables: dict[str, str], output: 
     os.environ.update(variables)
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")
+
+
+class Module:
+    """In place of subprocess.Popen of `python -m MODULE ARGUMENTS`."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], stderr: IO[str], **pipes: Any) -> None:
+        (read, stdin), (stdout, write) = os.pipe(), os.pipe()
+        self.stdin, self.stdout = os.fdopen(stdin, "w"), os.fdopen(stdout)
+        self._process = _context.Process(
+            target=_run_module, args=(command[2:], dict(env), *map(_Stream, (read, write, stderr.fileno())))
+        )
+        self._process.start()
+        os.close(read)
+        os.close(write)
+        self.kill = self._process.kill
+
+    def wait(self) -> int:
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    def __enter__(self) -> "Module":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.wait()
+        self.stdout.close()
+        self.stdin.close()
+
+
+class _Stream:
+    """A file descriptor that a process is started with."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> Any:
+        return _received, (DupFd(self.number),)
+
+
+def _received(stream: Any) -> int:
+    return int(stream.detach())
+
+
+def _run_module(arguments: list[str], variables: dict[str, str], *streams: int) -> None:
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = arguments
+    sys.stdin = os.fdopen(0)  # a process of multiprocessing has none
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import forked
 import pytest
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ from fast_style.cli.benchmark.jobs import composed, jobs_for, planned, prepare, 
 from fast_style.cli.benchmark.peers import LossNetwork, Training, johnson
 from fast_style.cli.benchmark.quality import PeersNet, PlainLoss, compare, comparison, judge, passed
 from fast_style.cli.benchmark.report import plot, show
-from fast_style.cli.benchmark.rounds import Budget, Case, Worker, WorkerError, measure, ratios, rotated, spread
+from fast_style.cli.benchmark.rounds import Bench, Budget, Case, Worker, WorkerError, measure, ratios, rotated, spread
 from fast_style.cli.benchmark.worker import measure_loader
 from fast_style.cli.hydra_app import build, run
 from fast_style.encoders.vgg import VGGEncoder
@@ -107,7 +108,7 @@ def test_the_peers_loss_is_that_of_the_published_training(tmp_path: Path, style:
     # Our losses, encoder and experiment, told to do what peers do, against the peers' own few lines.
     case = Case("step", 32, 32, 2)
     settings = {"networks": ["light"], "train": "network.width=8 loss=[content] optimizer.lr=0.1"}
-    job = jobs_for(case, settings, "cpu", tmp_path)["residual, peers' loss"]
+    job = jobs_for(case, Bench(settings, folder=tmp_path))["residual, peers' loss"]
     torch.manual_seed(0)
     save_file(vgg16(), tmp_path / "vgg16.safetensors")
     config = composed(job["overrides"])
@@ -193,9 +194,9 @@ def test_two_trainings_are_measured_on_the_way_and_compared(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     settings: dict[str, Any] = {"networks": ["light"], "train": f"{TINY} trainer.precision=32-true"}
     settings["quality"] = {"minutes": 0.005, "ours_minutes": 0.02, "points": 2}
-    jobs = jobs_for(Case("quality", 48, 48, 1), settings, "cpu", tmp_path)
-    report: dict[str, Any] = {}
-    assert list(compare(jobs, settings, {}, report)) == [("peers", None), ("light", None)]
+    bench, report = Bench(settings, folder=tmp_path), dict[str, Any]()
+    jobs = jobs_for(Case("quality", 48, 48, 1), bench)
+    assert list(compare(jobs, bench, report)) == [("peers", None), ("light", None)]
     for row in report["quality"]["candidates"].values():
         assert len(row["curve"]) >= 2
         for earlier, later in pairwise(row["curve"]):
@@ -255,7 +256,8 @@ def test_one_that_fails_is_named_and_the_others_go_on() -> None:
     programs = {"good": "pass", "bad": "raise MemoryError('not enough')"}
     jobs = {name: {"kind": "worker.command", "command": [program]} for name, program in programs.items()}
     settings = {"rounds": 1, "warmup": 0, "min_seconds": 0, "max_seconds": 60, "max_memory": 1}
-    result, left_out = measure(Case("startup", 1, 1, 1), jobs, {}, Budget(settings, runs=2), settings, os.environ)
+    bench = Bench(settings, environment=os.environ)
+    result, left_out = measure(Case("startup", 1, 1, 1), jobs, {}, Budget(settings, runs=2), bench)
     assert list(result["candidates"]) == ["good"]
     assert left_out == {"bad": "MemoryError: not enough"}
 
@@ -278,8 +280,9 @@ def test_a_process_that_cannot_begin_says_why() -> None:
 
 
 def test_a_run_leaves_a_file_with_every_round_and_what_comes_of_it(
-    call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    call: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("subprocess.Popen", forked.Module)
     call(*SMALL, *FAST, "parts=[stylize,step]", "output=new/result.json")
     report: dict[str, Any] = json.loads(Path("new/result.json").read_text())
     assert report["left_out"] == []
@@ -315,8 +318,9 @@ def test_a_run_leaves_a_file_with_every_round_and_what_comes_of_it(
 
 def test_what_a_gpu_cannot_do_is_left_out_and_said(tmp_path: Path) -> None:
     settings = {"parts": ["stylize"], "networks": ["light"], "backends": ["openvino"], "precisions": ["bf16"]}
-    prepare({**settings, "train": ""}, tmp_path)
-    job = jobs_for(Case("stylize", 32, 32, 1), settings, "cuda", tmp_path)["light openvino bf16"]
+    bench = Bench({**settings, "train": ""}, "cuda", tmp_path)
+    prepare(bench)
+    job = jobs_for(Case("stylize", 32, 32, 1), bench)["light openvino bf16"]
     with Worker(job, os.environ) as worker, pytest.raises(WorkerError, match="device must be cpu with backend=openvin"):
         worker.begin()
 
@@ -326,21 +330,18 @@ def test_processes_see_the_device_that_is_measured_and_no_other(
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
-    def visible(name: str) -> tuple[str, str]:
-        environment, device = environment_for(name, None, tmp_path)
-        return device, environment["CUDA_VISIBLE_DEVICES"]
+    def visible(name: str) -> str:
+        return environment_for(name, None, tmp_path)["CUDA_VISIBLE_DEVICES"]
 
-    assert visible("cpu") == ("cpu", "")
-    assert visible("cuda") == ("cuda", "0")
-    assert visible("cuda:1") == ("cuda", "1")
+    assert [visible(name) for name in ("cpu", "cuda", "cuda:1")] == ["", "0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
-    assert visible("cuda:1") == ("cuda", "GPU-7")
-    assert environment_for("cpu", 2, tmp_path)[0]["OMP_NUM_THREADS"] == "2"
+    assert visible("cuda:1") == "GPU-7"
+    assert environment_for("cpu", 2, tmp_path)["OMP_NUM_THREADS"] == "2"
 
 
 def test_a_start_up_is_that_of_the_script_itself(tmp_path: Path) -> None:
     settings = {"networks": ["light", "residual"], "backends": ["torch"], "precisions": ["auto"]}
-    jobs = jobs_for(Case("startup", 512, 512, 1), settings, "cpu", tmp_path)
+    jobs = jobs_for(Case("startup", 512, 512, 1), Bench(settings, folder=tmp_path))
     assert list(jobs) == ["import torch", "light", "residual"]
     for name in settings["networks"]:
         program = jobs[name]["command"]

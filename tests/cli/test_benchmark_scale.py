@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import hydra
 import performance
 import pytest
 from PIL import Image
@@ -16,10 +15,9 @@ from fast_style.cli.benchmark import scale as benchmark_scale
 from fast_style.cli.benchmark.command import environment_for
 from fast_style.cli.benchmark.jobs import LAYERS, composed, prepare
 from fast_style.cli.benchmark.report import plot, show, tables
-from fast_style.cli.benchmark.rounds import Budget, WorkerError
+from fast_style.cli.benchmark.rounds import Bench, Budget, WorkerError
 from fast_style.cli.benchmark.scale import NOTHING_KEPT, MemoryModel, judged, measured, scale, scale_jobs
 from fast_style.cli.hydra_app import build, run
-from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import ConfigError
 
 STEP = {"network": "light", "sizes": [32, 64, 96], "size": 48, "batch": 2, "batches": [1, 2], "layers": [1, 5]}
@@ -64,7 +62,7 @@ class Fake:
 
 
 def test_each_point_is_measured_once_for_all_curves_that_it_is_in(tmp_path: Path) -> None:
-    jobs = scale_jobs(SETTINGS, "cpu", tmp_path)
+    jobs = scale_jobs(Bench(SETTINGS, folder=tmp_path))
     of_torch = {name: job["varies"] for name, job in jobs.items() if job["candidate"] == "light"}
     assert of_torch == {
         "light, 1 x 32x32, 1 style": ["size"],
@@ -88,7 +86,9 @@ def test_each_point_is_measured_once_for_all_curves_that_it_is_in(tmp_path: Path
 def test_a_training_has_the_styles_and_the_layers_that_it_is_named_for(tmp_path: Path) -> None:
     settings = {**SETTINGS, "train": "style=great_wave style.great_wave.size=128 network.width=8"}
     jobs = {
-        (job["styles"], job["layers"]): job for job in scale_jobs(settings, "cpu", tmp_path).values() if "layers" in job
+        (job["styles"], job["layers"]): job
+        for job in scale_jobs(Bench(settings, folder=tmp_path)).values()
+        if "layers" in job
     }
     for (styles, layers), job in jobs.items():
         config = composed(job["overrides"])
@@ -150,9 +150,9 @@ def test_small_pictures_predict_large_ones_and_what_fails_is_named(
 ) -> None:
     monkeypatch.setattr(benchmark_scale, "Worker", Fake)
     settings = {**SETTINGS, "backends": ["torch"], "scale": {**SCALE, "tried": [0.001, 0.0001]}}
-    jobs = scale_jobs(settings, "cpu", tmp_path)
+    jobs = scale_jobs(Bench(settings, folder=tmp_path))
     report: dict[str, Any] = {}
-    reasons = {name: reason for name, reason in scale(jobs, settings, {}, report) if reason}
+    reasons = {name: reason for name, reason in scale(jobs, Bench(settings), report) if reason}
     assert reasons == {
         "light, 4 x 64x64, 1 style": "four are too many",
         "light, the largest for 0.0001 GB": "no picture fits",
@@ -174,21 +174,19 @@ def test_small_pictures_predict_large_ones_and_what_fails_is_named(
 def test_what_would_take_too_much_is_not_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(benchmark_scale, "Worker", Fake)
     budget = Budget({**SETTINGS, "max_memory": 0.0005}, runs=3)
-    job = next(iter(scale_jobs(SETTINGS, "cpu", tmp_path).values()))
-    measured(job, budget, SETTINGS, {})
-    measured({**job, "width": 64, "height": 64}, budget, SETTINGS, {})
+    job = next(iter(scale_jobs(Bench(SETTINGS, folder=tmp_path)).values()))
+    measured(job, budget, Bench(SETTINGS))
+    measured({**job, "width": 64, "height": 64}, budget, Bench(SETTINGS))
     with pytest.raises(WorkerError, match=r"would take 0\.\d GB \(max_memory=0\.0005\)"):
-        measured({**job, "width": 640, "height": 640}, budget, SETTINGS, {})
+        measured({**job, "width": 640, "height": 640}, budget, Bench(SETTINGS))
 
 
 def test_a_measurement_is_of_a_process_of_its_own(tmp_path: Path) -> None:
     settings = {**SETTINGS, "parts": ["scale"], "backends": ["torch"], "train": "network.blocks=1", "rounds": 2}
-    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        prepare(settings, tmp_path)
-    job = scale_jobs(settings, "cpu", tmp_path)["light, 1 x 64x64, 3 styles"]
-    environment = environment_for("cpu", 1, tmp_path)[0]
-    job |= {"width": 512, "height": 256}
-    found = measured(job, Budget(settings, runs=3), settings, environment, with_working=True)
+    bench = Bench(settings, "cpu", tmp_path, environment_for("cpu", 1, tmp_path))
+    prepare(bench)
+    job = scale_jobs(bench)["light, 1 x 64x64, 3 styles"] | {"width": 512, "height": 256}
+    found = measured(job, Budget(settings, runs=3), bench, with_working=True)
     assert (found["width"], found["height"], found["styles"], found["runs"]) == (512, 256, 3, 2)
     assert found["seconds"] > 0
     # Two float32 pictures, and one of them clipped, are there beside what torch takes; in use is less than what is had.

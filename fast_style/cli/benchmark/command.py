@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from fast_style.cli.benchmark.jobs import PARTS, check, jobs_for, planned, prepare
 from fast_style.cli.benchmark.report import plot, show
-from fast_style.cli.benchmark.rounds import Budget, Case, Worker, WorkerError, measure
+from fast_style.cli.benchmark.rounds import Bench, Budget, Case, Worker, WorkerError, measure
 from fast_style.cli.benchmark.scale import scale, scale_jobs
 from fast_style.cli.hydra_app import duration, plain, run
 from fast_style.errors import ConfigError
@@ -32,13 +32,12 @@ def main(config: DictConfig) -> None:
     """Measure what the configuration asks for; the file is written anew after each case."""
     started, settings = time.monotonic(), plain(config)
     check(settings)
-    cases, output = planned(settings), Path(settings["output"])
-    has_matplotlib = find_spec("matplotlib") is not None
-    if settings["plot"] and not has_matplotlib:
+    cases, output, plots = planned(settings), Path(settings["output"]), find_spec("matplotlib") is not None
+    if settings["plot"] and not plots:
         raise ConfigError(f"plot needs matplotlib: {how_to_install('plot')}; or plot=false")
     if output.suffix != ".json":
         raise ConfigError(f"output must end in .json, such as benchmark.json, not {output}")
-    outputs = [output, output.with_suffix(".png")] if has_matplotlib and settings["plot"] is not False else [output]
+    outputs = [output, output.with_suffix(".png")] if plots and settings["plot"] is not False else [output]
     for path in outputs:
         if path.exists() and not settings["overwrite"]:
             raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another output")
@@ -50,10 +49,11 @@ def main(config: DictConfig) -> None:
         **{"cases": [], "loader": None, "quality": None, "scale": None, "left_out": []},
     }
     with tempfile.TemporaryDirectory() as folder:
-        environment, device = environment_for(device, settings["threads"], Path(folder))
-        prepare(settings, Path(folder))
+        environment = environment_for(device, settings["threads"], Path(folder))
+        bench = Bench(settings, device.partition(":")[0], Path(folder), environment)
+        prepare(bench)
         output.parent.mkdir(parents=True, exist_ok=True)
-        for case, name, reasons in measured(cases, settings, device, Path(folder), environment, report):
+        for case, name, reasons in measured(cases, bench, report):
             report["left_out"] += [{"case": case, "candidate": name, "reason": why} for name, why in reasons.items()]
             with atomic_write(output) as file:
                 file.write(json.dumps(report, indent=1, allow_nan=False).encode())
@@ -65,48 +65,36 @@ def main(config: DictConfig) -> None:
     print(*outputs, sep="\n")
 
 
-def measured(
-    cases: list[Case],
-    settings: dict[str, Any],
-    device: str,
-    folder: Path,
-    environment: Mapping[str, str],
-    report: dict[str, Any],
-) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Measure case by case, and fill in the report.
-
-    Yields:
-        The case; the candidate, if it is one alone; and the candidates that were left out with the reasons.
-    """
-    size = settings["matmul"] or (8192 if device == "cuda" else 2048)
-    peak = {"kind": "worker.peak", "device": device, "size": size}
+def measured(cases: list[Case], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Fill in the report; yield the case, the candidate if it ran alone, and those left out with the reasons."""
+    size = bench.settings["matmul"] or (8192 if bench.device == "cuda" else 2048)
+    peak = {"kind": "worker.peak", "device": bench.device, "size": size}
     yardsticks = {kind: {**peak, "type": kind} for kind in ("float32", "bfloat16")}
-    budgets = {part: Budget(settings, settings["rounds"] + settings["warmup"] + 1) for part in PARTS}
+    runs = bench.settings["rounds"] + bench.settings["warmup"] + 1
+    budgets = {part: Budget(bench.settings, runs) for part in PARTS}
     for case in cases:
-        if case.part == "scale":
-            jobs = scale_jobs(settings, device, folder)
-            for name, reason in scale(jobs, settings, environment, report):
-                yield case.part, name, {name: reason} if reason else {}
-            continue
-        jobs = jobs_for(case, settings, device, folder)
+        title, jobs = str(case), scale_jobs(bench) if case.part == "scale" else jobs_for(case, bench)
         if case.part == "loader":
             reasons = {}
             try:
-                with Worker(jobs["loader"], environment) as worker:
+                with Worker(jobs["loader"], bench.environment) as worker:
                     report["loader"] = next(worker.answers)
             except WorkerError as error:
                 reasons = {"loader": str(error)}
-            yield str(case), "loader", reasons
+            yield title, "loader", reasons
+        elif case.part == "scale":
+            for name, reason in scale(jobs, bench, report):
+                yield case.part, name, {name: reason} if reason else {}
         elif case.part == "quality":
             # Here: Lightning takes seconds to import.
             from fast_style.cli.benchmark.quality import compare
 
-            for name, reason in compare(jobs, settings, environment, report):
-                yield str(case), name, {name: reason} if reason else {}
+            for name, reason in compare(jobs, bench, report):
+                yield title, name, {name: reason} if reason else {}
         else:
-            result, reasons = measure(case, jobs, yardsticks, budgets[case.part], settings, environment)
+            result, reasons = measure(case, jobs, yardsticks, budgets[case.part], bench)
             report["cases"] += [result] if result["candidates"] else []
-            yield str(case), "", reasons
+            yield title, "", reasons
 
 
 def device_of(name: str) -> str:
@@ -123,30 +111,20 @@ def device_of(name: str) -> str:
     return name if name != "auto" else "cuda" if available else "cpu"
 
 
-def environment_for(device: str, threads: int | None, folder: Path) -> tuple[dict[str, str], str]:
-    """Return the environment of the processes that are measured, and what the device is called there.
-
-    They see no GPU but the one that is measured, and keep converted and compiled networks in a folder of their own.
-    """
+def environment_for(device: str, threads: int | None, folder: Path) -> dict[str, str]:
+    """Return the environment of the processes: no GPU but the one that is measured, and caches of their own."""
     kind, _, number = device.partition(":")
-    index, visible = int(number or 0), list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))
+    index, visible = int(number or 0), [*filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))]
     gpu = visible[index] if index < len(visible) else str(index)
-    environment = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": gpu if kind == "cuda" else "",
-        "FAST_STYLE_CACHE": str(folder / "converted"),
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled"),
-    }
-    if threads is not None:
-        environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    return environment, kind
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu if kind == "cuda" else ""}
+    environment |= {"FAST_STYLE_CACHE": f"{folder}/converted", "TORCHINDUCTOR_CACHE_DIR": f"{folder}/compiled"}
+    return environment | (dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)) if threads else {})
 
 
 def machine(device: str, threads: int | None) -> dict[str, Any]:
     """Return what the figures depend on."""
-    cpuinfo = Path("/proc/cpuinfo")
+    cpuinfo, on_cuda = Path("/proc/cpuinfo"), device.startswith("cuda")
     found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    on_cuda = device.startswith("cuda")
     return {
         "processor": found[1] if found else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),

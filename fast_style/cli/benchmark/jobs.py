@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fast_style.backends import BACKENDS
 from fast_style.cli.benchmark.peers import LossNetwork, Training, johnson
-from fast_style.cli.benchmark.rounds import Case, Job
+from fast_style.cli.benchmark.rounds import Bench, Case, Job
 from fast_style.cli.hydra_app import build, register_resolvers
 from fast_style.cli.overrides import CONFIGS, explain, read_arguments
 from fast_style.cli.resume import flat
@@ -72,11 +72,7 @@ def check(settings: Mapping[str, Any]) -> None:
 
 
 def planned(settings: Mapping[str, Any]) -> list[Case]:
-    """Return the cases in the order in which they are measured, small images before large ones.
-
-    Raises:
-        ConfigError: if a size does not fit, or there is nothing to measure.
-    """
+    """Return the cases in the order in which they are measured, small images before large ones."""
     step, loader = settings["step"], settings["loader"]
     images = {Case("stylize", *_size(size), batch) for size, batch in product(settings["sizes"], settings["batches"])}
     cases = [
@@ -101,11 +97,7 @@ def _size(size: Any) -> tuple[int, int]:
 
 
 def composed(overrides: list[str]) -> DictConfig:
-    """Return the configuration of train.py with these overrides.
-
-    Raises:
-        ConfigError: if one of them does not fit.
-    """
+    """Return the configuration of train.py with these overrides."""
     register_resolvers()
     begun = GlobalHydra.instance().is_initialized()
     with nullcontext() if begun else hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -124,16 +116,17 @@ def typed(settings: Mapping[str, Any], without: str = "$.") -> list[str]:
     return [text for text in read_arguments(words) if not re.match(rf"[+~]*({without})", text)]
 
 
-def stylizers(settings: Mapping[str, Any], folder: Path, styles: int = 1) -> Iterator[tuple[str, Job]]:
+def stylizers(bench: Bench, styles: int = 1) -> Iterator[tuple[str, Job]]:
     """Yield the name of each way to stylize, such as `light openvino bf16`, and its job."""
-    for network, backend, precision in product(settings["networks"], settings["backends"], settings["precisions"]):
-        words = (network, "" if backend == "torch" else backend, "" if precision == "auto" else precision)
-        job = {"kind": "worker.ours_stylize", "file": str(folder / f"{network}_{styles}.safetensors")}
-        yield " ".join(filter(None, words)), {**job, "styles": styles, "backend": backend, "precision": precision}
+    for words in product(*(bench.settings[key] for key in ("networks", "backends", "precisions"))):
+        job: Job = {"kind": "worker.ours_stylize", "file": f"{bench.folder}/{words[0]}_{styles}.safetensors"}
+        job |= {"styles": styles, "backend": words[1], "precision": words[2], "device": bench.device}
+        yield " ".join(word for word in words if word not in ("torch", "auto")), job
 
 
-def prepare(settings: Mapping[str, Any], folder: Path) -> None:
+def prepare(bench: Bench) -> None:
     """Write the files that the jobs read: untrained networks, weights of a loss network, and a photo of noise."""
+    settings, folder = bench.settings, bench.folder
     styles = {1, *(settings["scale"]["styles"] if "scale" in settings["parts"] else ())}
     for name, number in product(settings["networks"], styles):
         config = composed([f"network={name}", *typed(settings)])
@@ -156,15 +149,16 @@ def vgg16() -> dict[str, torch.Tensor]:
     return tensors
 
 
-def jobs_for(case: Case, settings: Mapping[str, Any], device: str, folder: Path) -> dict[str, Job]:
+def jobs_for(case: Case, bench: Bench) -> dict[str, Job]:
     """Return the job of each candidate, the reference first."""
+    settings, folder, device = bench.settings, bench.folder, bench.device
     shape = {"device": device, "width": case.width, "height": case.height, "batch": case.batch}
     if case.part == "loader":
         return {"loader": {"kind": "worker.loader", "rounds": settings["rounds"], **settings["loader"]}}
     if case.part == "startup":
         jobs: dict[str, Job] = {"import torch": {"kind": "worker.command", "command": ["import torch"]}}
         files = [f"input={folder}/photo.jpg", f"output={folder}/stylized.jpg", "overwrite=true", f"device={device}"]
-        for name, job in stylizers({**settings, "precisions": ["auto"]}, folder):
+        for name, job in stylizers(bench._replace(settings={**settings, "precisions": ["auto"]})):
             program = [_STYLIZE, *files, f"ckpt={job['file']}", f"backend={job['backend']}"]
             jobs[name] = {"kind": "worker.command", "command": program}
         return jobs
@@ -173,7 +167,7 @@ def jobs_for(case: Case, settings: Mapping[str, Any], device: str, folder: Path)
         images = torch.empty(case.batch, 3, case.height, case.width, device="meta")
         adds = multiply_adds(johnson().to("meta"), images)
         jobs = {"peers": {"kind": "worker.peers_stylize", "multiply_adds": adds, **shape}}
-        for name, job in stylizers(settings, folder):
+        for name, job in stylizers(bench):
             network, style = load_network(Path(job["file"]))[0], torch.empty(case.batch, 1, device="meta")
             jobs[name] = {**job, **shape, "multiply_adds": multiply_adds(network.to("meta"), images, style)}
         return jobs

@@ -36,14 +36,13 @@ class LossNetwork(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         inputs = 3
-        for channels, count in ((64, 2), (128, 2), (256, 3), (512, 3)):
-            layers += [nn.MaxPool2d(2)] if layers else []
-            for _ in range(count):
-                conv = nn.Conv2d(inputs, channels, kernel_size=3, padding=1)
-                # Keeps the scale of the activations: denormal numbers are slow.
-                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-                layers += [conv, nn.ReLU(inplace=True)]
-                inputs = channels
+        for channels in (64, 64, 128, 128, 256, 256, 256, 512, 512, 512):
+            layers += [nn.MaxPool2d(2)] if channels > inputs > 3 else []
+            conv = nn.Conv2d(inputs, channels, kernel_size=3, padding=1)
+            # Keeps the scale of the activations: denormal numbers are slow.
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            layers += [conv, nn.ReLU(inplace=True)]
+            inputs = channels
         self.features = nn.Sequential(*layers)
         self.requires_grad_(False)
 
@@ -60,13 +59,7 @@ class LossNetwork(nn.Module):
 
 
 class Training:
-    """A training on one batch of noise, step by step, at the constant rate of the paper.
-
-    Args:
-        batch: images a step.
-        size: their height and width in pixels; the style image has the same.
-        device: where.
-    """
+    """A training on one batch of noise, all images of one size, step by step, at the constant rate of the paper."""
 
     def __init__(self, batch: int, size: int, device: str) -> None:
         torch.manual_seed(0)

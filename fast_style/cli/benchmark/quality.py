@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from fast_style.cli.benchmark.jobs import composed
 from fast_style.cli.benchmark.peers import johnson
-from fast_style.cli.benchmark.rounds import Job, Worker, WorkerError
+from fast_style.cli.benchmark.rounds import Bench, Job, Worker, WorkerError
 from fast_style.cli.hydra_app import build, find_pictures
 from fast_style.cli.safety import Run
 from fast_style.cli.train import train_network
@@ -45,23 +45,19 @@ MANY = 50_000
 Curve = list[dict[str, float]]
 
 
-def compare(
-    jobs: Mapping[str, Job], settings: Mapping[str, Any], environment: Mapping[str, str], report: dict[str, Any]
-) -> Iterator[tuple[str, str | None]]:
+def compare(jobs: Mapping[str, Job], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     """Train in each way, the reference first, and fill in `report["quality"]`; yield names, and why one failed."""
-    reference = next(iter(jobs))
     curves: dict[str, Curve] = {}
+    settings, reference = bench.settings["quality"], next(iter(jobs))
     for name, job in jobs.items():
-        curve = curves[name] = []
-        minutes = settings["quality"]["minutes" if name == reference else "ours_minutes"]
-        reason = None
+        curve, reason = curves.setdefault(name, []), None
+        minutes = settings["minutes" if name == reference else "ours_minutes"]
         try:
-            with Worker(
-                {**job, "points": settings["quality"]["points"], "seconds": 60 * minutes}, environment
-            ) as worker:
+            with Worker({**job, "points": settings["points"], "seconds": 60 * minutes}, bench.environment) as worker:
                 for point in worker.answers:
-                    curve.append({**point, "loss": point["content"] + STYLE_WEIGHT * point["style"]})
-                    text = "{seconds:.0f} s of training, {step} steps, loss {loss:.3f}".format(**curve[-1])
+                    point["loss"] = point["content"] + STYLE_WEIGHT * point["style"]
+                    curve.append(point)
+                    text = "{seconds:.0f} s of training, {step} steps, loss {loss:.3f}".format(**point)
                     print(f"{name}: {text}", file=sys.stderr, flush=True)
         except WorkerError as error:
             reason = str(error)
@@ -95,12 +91,7 @@ def comparison(curves: Mapping[str, Curve]) -> dict[str, Any]:
 
 
 class Clock(Timer):
-    """Lightning's timer, but the time of measurements does not count.
-
-    Args:
-        seconds: of training, after which it ends.
-        device: where; a GPU must have done its work before the clock starts or stops.
-    """
+    """Lightning's timer, but the time of measurements does not count. It starts and stops when a GPU is done."""
 
     def __init__(self, seconds: float, device: str) -> None:
         super().__init__(timedelta(seconds=seconds), verbose=False)
@@ -244,9 +235,7 @@ class PeersNet(nn.Module):
 class PlainLoss(PerceptualLoss):
     """Our loss in the peers' way: content and output through all of the loss network, with the gradient on, in NCHW."""
 
-    def stylization(
-        self, content: Tensor, output: Tensor, style: Tensor, content_features: Features | None = None
-    ) -> Stylization:
+    def stylization(self, content: Tensor, output: Tensor, style: Tensor, _: Features | None = None) -> Stylization:
         """Return what the terms judge."""
         return Stylization(content, output, style, self._features(content), self._features(output))
 
@@ -259,6 +248,5 @@ class PlainLoss(PerceptualLoss):
                 x = encoder.convolutions[layer](x)
             else:
                 x = F.relu(x) if layer.startswith("relu") else F.max_pool2d(x, kernel_size=2)
-            if layer in layers:
-                features[layer] = x
+            features |= {layer: x} if layer in layers else {}
         return features

@@ -1,6 +1,6 @@
 """The results of a benchmark, as tables for a terminal of 140 columns and as charts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
 from statistics import median
@@ -14,6 +14,7 @@ from rich.table import Table
 from fast_style.cli.benchmark.rounds import spread
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
 #: A table: the headings, then the cells of each row.
@@ -52,7 +53,7 @@ def show(report: dict[str, Any]) -> None:
 
     machine = report["machine"]
     say(f"{machine['processor']}, {machine['device']}, {machine['threads']} threads, torch {machine['torch']}")
-    for part, make in (("cases", speeds), ("loader", loader), ("quality", quality), ("scale", tables)):
+    for part, make in (("cases", _speeds), ("loader", _loader), ("quality", _quality), ("scale", tables)):
         for _, rows in make(report[part]) if report[part] else ():
             table = Table(box=box.SIMPLE, pad_edge=False)
             for heading in rows[0]:
@@ -70,36 +71,31 @@ def show(report: dict[str, Any]) -> None:
         say(f"left out: {left['candidate']}, {left['case']}: {left['reason']}")
 
 
-def speeds(cases: list[dict[str, Any]]) -> Iterator[tuple[str, Rows]]:
-    """Yield the table of the candidates that took turns."""
-    headings = ["", "pictures", "candidate", "time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16", "memory"]
+def _speeds(cases: list[dict[str, Any]]) -> Iterator[tuple[str, Rows]]:
+    headings = ("", "pictures", "candidate", "time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16", "memory")
     rows = [[*headings, "of it"]]
     for case in cases:
         rows.append([])  # begins a section
-        for number, (name, row) in enumerate(case["candidates"].items()):
+        head = [case["part"], _shape(case)]
+        for name, row in case["candidates"].items():
             seconds, is_reference = row["seconds"]["median"], name == case["reference"]
             rate, floors = case["batch"] / seconds, [row["over_floor"].get(kind) for kind in ("float32", "bfloat16")]
-            rows.append(
-                [
-                    *(("", "") if number else (case["part"], _shape(case))),
-                    *(name, time(seconds), "1" if is_reference else ratio(row["speed"])),
-                    f"{rate:.{0 if rate >= 100 else 1 if rate >= 1 else 2}f}" if case["part"] != "startup" else "",
-                    *(f"{floor['median']:.2f}" if floor else "" for floor in floors),
-                    megabytes(row["device_memory"] or row["memory"]) + " MB",
-                    f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else "",
-                ]
-            )
+            rows.append([*head, name, time(seconds), "1" if is_reference else _ratio(row["speed"])])
+            digits = 0 if rate >= 100 else 1 if rate >= 1 else 2
+            rows[-1] += [f"{rate:.{digits}f}" if case["part"] != "startup" else ""]
+            rows[-1] += [f"{floor['median']:.2f}" if floor else "" for floor in floors]
+            rows[-1] += [f"{_megabytes(row['device_memory'] or row['memory'])} MB"]
+            rows[-1] += [f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else ""]
+            head = ["", ""]
     yield "speeds", rows
 
 
-def loader(rates: dict[str, list[float]]) -> Iterator[tuple[str, Rows]]:
-    """Yield the table of the loader."""
-    rows = [[name, ratio(spread(each), digits=0), f"{FEED / median(each):.1f}"] for name, each in rates.items()]
+def _loader(rates: dict[str, list[float]]) -> Iterator[tuple[str, Rows]]:
+    rows = [[name, _ratio(spread(each), digits=0), f"{FEED / median(each):.1f}"] for name, each in rates.items()]
     yield "loader", [["loader", "crops/s", "cores"], *rows]
 
 
-def quality(quality: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
-    """Yield the table of the trainings."""
+def _quality(quality: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
     rows = [["candidate", "training", "steps", "content", "style", quality["loss"], "reached after", "speed"]]
     for name, row in quality["candidates"].items():
         if row["curve"]:
@@ -127,9 +123,9 @@ def tables(scale: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
     tried = [["candidate", "memory", "largest picture", "predicted, MB", "measured, MB", "off by"]]
     for name, model in models.items():
         worst = max((check["error"] for check in model["checks"]), key=abs)
-        numbers = megabytes(model["fixed"]), f"{model['per_pixel']:.0f}", f"{max(model['fitted']) / 1e6:.2f} MP"
+        numbers = _megabytes(model["fixed"]), f"{model['per_pixel']:.0f}", f"{max(model['fitted']) / 1e6:.2f} MP"
         largest = (f"{side}x{side}" if (side := model["largest"].get(memory)) else "-" for memory in memories)
-        rows.append([name, *numbers, percent(worst), *largest])
+        rows.append([name, *numbers, _percent(worst), *largest])
         checks += [[name, _shape(check), *_compared(check)] for check in model["checks"]]
         for check in model["tried"]:
             side = f"{check['side']}x{check['side']}"
@@ -140,7 +136,7 @@ def tables(scale: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
 def _row(point: dict[str, Any], varies: str) -> list[str]:
     pixels, seconds, memory = point["batch"] * point["width"] * point["height"], point["seconds"], point["memory"]
     shape = f"{point[varies]} ({_shape(point)})" if varies in ("styles", "layers") else _shape(point)
-    numbers = f"{pixels / 1e6:.2f}", time(seconds), megabytes(memory)
+    numbers = f"{pixels / 1e6:.2f}", time(seconds), _megabytes(memory)
     return [point["candidate"], shape, *numbers, f"{1e9 * seconds / pixels:.0f}", f"{memory / pixels:.0f}"]
 
 
@@ -149,16 +145,14 @@ def _shape(row: dict[str, Any]) -> str:
 
 
 def _compared(check: dict[str, Any]) -> tuple[str, ...]:
-    return megabytes(check["predicted"]), megabytes(check["measured"]), percent(check["error"])
+    return _megabytes(check["predicted"]), _megabytes(check["measured"]), _percent(check["error"])
 
 
-def megabytes(size: float) -> str:
-    """Return a number of bytes in megabytes."""
+def _megabytes(size: float) -> str:
     return f"{size / 1e6:.0f}"
 
 
-def percent(part: float) -> str:
-    """Return a part of one as percent, with its sign."""
+def _percent(part: float) -> str:
     return f"{100 * part:+.1f} %"
 
 
@@ -167,15 +161,9 @@ def time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
 
-def ratio(spread: dict[str, float] | None, digits: int = 2) -> str:
-    """Return a median and its quartiles."""
-    return (
-        "{1:.{0}f} [{2:.{0}f} {3:.{0}f}]".format(
-            digits, *(spread[key] for key in ("median", "lower_quartile", "upper_quartile"))
-        )
-        if spread
-        else ""
-    )
+def _ratio(spread: dict[str, float] | None, digits: int = 2) -> str:
+    names = ("median", "lower_quartile", "upper_quartile")
+    return "{} [{} {}]".format(*(f"{spread[name]:.{digits}f}" for name in names)) if spread else ""
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
@@ -186,18 +174,18 @@ def plot(report: dict[str, Any], path: Path) -> None:
     trained = report["quality"]["candidates"] if report["quality"] else {}
     curves = {name: row["curve"] for name, row in trained.items() if row["curve"]}
     lines = scaling_lines(report["scale"]["points"]) if report["scale"] else {}
-    bars = sum(1 + len(case["candidates"]) for case in report["cases"])
-    heights = {"bars": 0.3 * bars + 1 if bars else 0, "curves": 4.2 if curves else 0, "scale": 4.6 if lines else 0}
-    heights = {name: height for name, height in heights.items() if height} or {"nothing": 1}
-    figure = Figure(figsize=(12, sum(heights.values())), layout="constrained")
-    panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=list(heights.values()))[:, 0]
-    for name, panel in zip(heights, panels, strict=True):
-        if name == "bars":
-            _draw_bars(panel, report["cases"])
-        elif name == "curves":
-            _draw_curves(panel, curves, report["quality"]["loss"])
-        elif name == "scale":
-            _draw_scale(panel, lines, report["scale"]["models"])
+    draw: list[tuple[float, Callable[[SubFigure], None]]] = []
+    if bars := sum(1 + len(case["candidates"]) for case in report["cases"]):
+        draw.append((0.3 * bars + 1, lambda panel: _draw_bars(panel.subplots(), report["cases"])))
+    if curves:
+        draw.append((4.2, lambda panel: _draw_curves(panel.subplots(), curves, report["quality"]["loss"])))
+    if lines:
+        draw.append((4.6, lambda panel: _draw_scale(panel, lines, report["scale"]["models"])))
+    heights = [height for height, _ in draw] or [1]
+    figure = Figure(figsize=(12, sum(heights)), layout="constrained")
+    panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for (_, draw_one), panel in zip(draw, panels, strict=False):
+        draw_one(panel)
     figure.savefig(path, dpi=100)
 
 
@@ -210,8 +198,8 @@ def scaling_lines(points: list[dict[str, Any]]) -> dict[str, list[tuple[float, f
     return {name: sorted(line) for name, line in found.items() if len(line) > 1}
 
 
-def _draw_bars(panel: "SubFigure", cases: list[dict[str, Any]]) -> None:
-    axes, labels = panel.subplots(), list[str]()
+def _draw_bars(axes: "Axes", cases: list[dict[str, Any]]) -> None:
+    labels: list[str] = []
     for case in cases:
         speeds = {name: row["speed"] for name, row in case["candidates"].items() if row["speed"]}
         speeds.pop(case["reference"], None)
@@ -228,8 +216,7 @@ def _draw_bars(panel: "SubFigure", cases: list[dict[str, Any]]) -> None:
     axes.set_title("times as fast as the reference: median and quartiles")
 
 
-def _draw_curves(panel: "SubFigure", curves: dict[str, list[dict[str, float]]], loss: str) -> None:
-    axes = panel.subplots()
+def _draw_curves(axes: "Axes", curves: dict[str, list[dict[str, float]]], loss: str) -> None:
     for (name, curve), color in zip(curves.items(), cycle(COLORS), strict=False):
         minutes = [point["seconds"] / 60 for point in curve]
         axes.semilogy(minutes, [point["loss"] for point in curve], "o-", color=color, label=name)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
@@ -18,6 +19,15 @@ from fast_style.errors import FastStyleError
 
 #: A task of one process: its `kind`, a function that the process calls with it, and what that needs, as plain values.
 Job = dict[str, Any]
+
+
+class Bench(NamedTuple):
+    """One run of the benchmark: its settings, cpu or cuda, its folder, and the environment of its processes."""
+
+    settings: Mapping[str, Any]
+    device: str = "cpu"
+    folder: Path = Path()
+    environment: Mapping[str, str] = {}
 
 
 class Case(NamedTuple):
@@ -50,15 +60,10 @@ class Worker:
     """
 
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "fast_style.cli.benchmark.worker", json.dumps(job)]
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed with the process
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "fast_style.cli.benchmark.worker", json.dumps(job)],
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
+        self._process = subprocess.Popen(command, env=dict(environment), text=True, **pipes)
         self.answers = self._read()
         self.facts: dict[str, Any] = {}
 
@@ -82,22 +87,18 @@ class Worker:
 
     def run(self, repeats: int = 1) -> float:
         """Run so often, and return the seconds of one run."""
-        assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # reading says why
-            self._process.stdin.write(f"{repeats}\n")
-            self._process.stdin.flush()
+            print(repeats, file=self._process.stdin, flush=True)
         self.begin()
         return float(self.facts["seconds"])
 
     @property
     def memory(self) -> int:
         """The peak so far in bytes: on a GPU, of its own memory."""
-        memory: int = self.facts["device_memory"] or self.facts["memory"]
-        return memory
+        return int(self.facts["device_memory"] or self.facts["memory"])
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        assert self._process.stdout is not None
-        yield from map(json.loads, self._process.stdout)
+        yield from map(json.loads, self._process.stdout or ())
         if (status := self._process.wait()) < 0:
             raise WorkerError(f"its process was killed by signal {-status}, as when memory runs out")
         if status > 0:
@@ -115,39 +116,30 @@ class Budget:
     """
 
     def __init__(self, settings: Mapping[str, Any], runs: int) -> None:
-        self._settings, self._runs = settings, runs
+        self._runs = runs
+        names = ("min_seconds", "max_seconds", "max_memory")
+        self._least, self._seconds, self._memory = (float(settings[name]) for name in names)
         self._known: dict[str, tuple[int, float, int, int]] = {}
 
     def repeats(self, seconds: float) -> int:
         """Return how often to run in one turn, if a run takes so many seconds."""
-        return max(1, min(1000, int(math.ceil(self._settings["min_seconds"] / max(seconds, 1e-9)))))
+        return max(1, min(1000, math.ceil(self._least / max(seconds, 1e-9))))
 
     def note(self, name: str, load: int, seconds: float, base: int, memory: int) -> None:
         """Remember what a run took, and the memory before it."""
         self._known[name] = load, seconds, base, memory
 
     def check(self, name: str, load: int) -> None:
-        """Check what a candidate would take for a load: all but `base` grows with it.
-
-        Raises:
-            WorkerError: if it is too much.
-        """
+        """Raise a WorkerError if a candidate would take too much for a load, with which all but `base` grows."""
         known, seconds, base, memory = self._known.get(name, (load, 0.0, 0, 0))
-        total = self._runs * max(seconds * load / known, self._settings["min_seconds"])
-        if total > self._settings["max_seconds"]:
-            raise WorkerError(f"would take {total:.0f} s (max_seconds={self._settings['max_seconds']:g})")
-        size = (base + (memory - base) * load / known) / 1e9
-        if size > self._settings["max_memory"]:
-            raise WorkerError(f"would take {size:.1f} GB (max_memory={self._settings['max_memory']:g})")
+        if (total := self._runs * max(seconds * load / known, self._least)) > self._seconds:
+            raise WorkerError(f"would take {total:.0f} s (max_seconds={self._seconds:g})")
+        if (size := (base + (memory - base) * load / known) / 1e9) > self._memory:
+            raise WorkerError(f"would take {size:.1f} GB (max_memory={self._memory:g})")
 
 
 def measure(
-    case: Case,
-    jobs: Mapping[str, Job],
-    yardsticks: Mapping[str, Job],
-    budget: Budget,
-    settings: Mapping[str, Any],
-    environment: Mapping[str, str],
+    case: Case, jobs: Mapping[str, Job], yardsticks: Mapping[str, Job], budget: Budget, bench: Bench
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Measure the candidates of a case, the reference first, in rounds with the yardsticks of the machine.
 
@@ -173,13 +165,14 @@ def measure(
     def start(name: str) -> None:
         if name in jobs:
             budget.check(name, case.load)
-        workers[name] = stack.enter_context(Worker({**jobs, **yardsticks}[name], environment))
+        workers[name] = stack.enter_context(Worker({**jobs, **yardsticks}[name], bench.environment))
 
     def warm_up(name: str) -> None:
-        seconds = min(workers[name].run() for _ in range(max(1, settings["warmup"])))
+        worker = workers[name]
+        seconds = min(worker.run() for _ in range(max(1, bench.settings["warmup"])))
         repeats[name] = budget.repeats(seconds)
         if name in jobs:
-            budget.note(name, case.load, seconds, workers[name].facts["base"], workers[name].facts["memory"])
+            budget.note(name, case.load, seconds, worker.facts["base"], worker.facts["memory"])
             budget.check(name, case.load)
 
     with ExitStack() as stack:
@@ -188,11 +181,11 @@ def measure(
         each([*workers], lambda name: workers[name].begin())
         each([*workers], warm_up)
         rounds = []
-        for number in range(settings["rounds"]):
+        for number in range(bench.settings["rounds"]):
             if workers.keys() & jobs.keys():
                 order = rotated([*workers], number)
                 rounds.append(each(order, lambda name: workers[name].run(repeats[name])))
-        return result(case, next(iter(jobs)), workers, [*yardsticks], rounds), reasons
+    return result(case, next(iter(jobs)), workers, [*yardsticks], rounds), reasons
 
 
 def rotated(names: Sequence[str], number: int) -> list[str]:
@@ -213,22 +206,17 @@ def ratios(rounds: Sequence[Mapping[str, float]], above: str, below: str) -> lis
 
 
 def result(
-    case: Case,
-    reference: str,
-    workers: Mapping[str, Worker],
-    yardsticks: Sequence[str],
-    rounds: Sequence[Mapping[str, float]],
+    case: Case, reference: str, workers: Mapping[str, Worker], yardsticks: Sequence[str], rounds: list[dict[str, float]]
 ) -> dict[str, Any]:
-    """Return the measurements of a case as plain values.
+    """Return the measurements of a case as plain values; memory is in bytes.
 
     `rounds` holds the seconds of each run, in the order of the runs. For each candidate, with its spread over the
     rounds: `seconds`; `speed`, how many times as fast as the reference it is; `over_floor`, its time over that of as
-    many multiply-adds at the machine's peak, for each type. Memory is in bytes.
+    many multiply-adds at the machine's peak, for each type.
     """
     candidates: dict[str, Any] = {}
     for name in (name for name in workers if name not in yardsticks):
-        facts, speed = workers[name].facts, ratios(rounds, reference, name)
-        floors = {}
+        facts, speed, floors = workers[name].facts, ratios(rounds, reference, name), {}
         for kind in (kind for kind in yardsticks if kind in workers and facts["multiply_adds"]):
             scale = workers[kind].facts["multiply_adds"] / facts["multiply_adds"]
             floors[kind] = spread([scale * each for each in ratios(rounds, name, kind)])

@@ -5,12 +5,11 @@ Each measurement is a process of its own, alone on the machine.
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
-from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any, NamedTuple
 
 from fast_style.cli.benchmark.jobs import LAYERS, stylizers, typed
-from fast_style.cli.benchmark.rounds import Budget, Job, Worker, WorkerError
+from fast_style.cli.benchmark.rounds import Bench, Budget, Job, Worker, WorkerError
 from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import ConfigError
 
@@ -46,39 +45,40 @@ class MemoryModel(NamedTuple):
         return max(0, int((memory - self.fixed) / self.per_pixel))
 
 
-def scale_jobs(settings: Mapping[str, Any], device: str, folder: Path) -> dict[str, Job]:
+def scale_jobs(bench: Bench) -> dict[str, Job]:
     """Return the job of each measurement, for each candidate small before large.
 
     A job also has its `candidate`, and the curves that it is in: it `varies` by size, batch, styles or layers.
     """
-    scale, step = settings["scale"], settings["scale"]["step"]
+    scale, step = bench.settings["scale"], bench.settings["scale"]["step"]
     jobs: dict[str, Job] = {}
 
-    def add(candidate: str, shape: Mapping[str, int], job: Job) -> None:
-        size, many = shape["size"], {key: "s" if shape[key] > 1 else "" for key in shape}
-        name = f"{candidate}, {shape['batch']} x {size}x{size}, {shape['styles']} style{many['styles']}"
-        name += f", {shape['layers']} layer{many['layers']}" if "layers" in shape else ""
-        sizes = {"width": size, "height": size, **{key: shape[key] for key in shape if key != "size"}}
-        jobs[name] = {"device": device, "candidate": candidate, **sizes, **job}
+    def add(candidate: str, shape: dict[str, int], job: Job) -> None:
+        size = shape["size"]
+        words = (f"{shape[key]} {key.rstrip('s')}{'s' if shape[key] > 1 else ''}" for key in [*shape][2:])
+        name = ", ".join((candidate, f"{shape['batch']} x {size}x{size}", *words))
+        sizes = {"width": size, "height": size, **{key: shape[key] for key in [*shape][1:]}}
+        jobs[name] = {"device": bench.device, "candidate": candidate, **sizes, **job}
 
-    ranges = {"size": scale["sizes"], "batch": scale["batches"], "styles": scale["styles"]}
-    for candidate, _ in stylizers(settings, folder):
-        for shape, varies in _curves({"size": scale["size"], "batch": 1, "styles": 1}, ranges):
-            job = dict(stylizers(settings, folder, shape["styles"]))[candidate]
+    usual, ranges = (
+        {"size": scale["size"], "batch": 1, "styles": 1},
+        [scale[key] for key in ("sizes", "batches", "styles")],
+    )
+    for candidate, _ in stylizers(bench):
+        for shape, varies in _curves(usual, ranges):
+            job = dict(stylizers(bench, shape["styles"]))[candidate]
             add(candidate, shape, {**job, "multiply_adds": None, "varies": varies})
-    ranges = {"size": step["sizes"], "batch": step["batches"], "styles": scale["styles"], "layers": step["layers"]}
-    for shape, varies in _curves({"size": step["size"], "batch": step["batch"], "styles": 1, "layers": 4}, ranges):
-        job = {"kind": "worker.ours_step", "varies": varies, "folder": str(folder / f"scale_{len(jobs)}")}
-        add(f"{step['network']} training", shape, job | {"overrides": _training(settings, shape)})
+    usual = {"size": step["size"], "batch": step["batch"], "styles": 1, "layers": 4}
+    for shape, varies in _curves(usual, [step["sizes"], step["batches"], scale["styles"], step["layers"]]):
+        job = {"kind": "worker.ours_step", "varies": varies, "folder": f"{bench.folder}/scale_{len(jobs)}"}
+        add(f"{step['network']} training", shape, job | {"overrides": _training(bench.settings, shape)})
     return jobs
 
 
-def _curves(
-    usual: Mapping[str, int], ranges: Mapping[str, Sequence[int]]
-) -> Iterator[tuple[dict[str, int], list[str]]]:
+def _curves(usual: dict[str, int], ranges: list[list[int]]) -> Iterator[tuple[dict[str, int], list[str]]]:
     """Yield each shape in which one thing varies and the others are as usual, and the curves that it is in."""
     found: dict[tuple[int, ...], list[str]] = {}
-    for varied, values in ranges.items():
+    for varied, values in zip(usual, ranges, strict=True):
         for value in dict.fromkeys(values):
             found.setdefault(tuple({**usual, varied: value}.values()), []).append(varied)
     for shape, varies in sorted(found.items(), key=lambda item: (item[0][0] ** 2 * item[0][1], item[0])):
@@ -98,78 +98,72 @@ def _training(settings: Mapping[str, Any], shape: Mapping[str, int]) -> list[str
     ]
 
 
-def scale(
-    jobs: Mapping[str, Job], settings: Mapping[str, Any], environment: Mapping[str, str], report: dict[str, Any]
-) -> Iterator[tuple[str, str | None]]:
+def scale(jobs: Mapping[str, Job], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     """Measure, and fill in `report["scale"]`; yield the name of each measurement, and why it failed.
 
-    The report holds `points`, each with `seconds` of a run (the median), `runs`, `memory` (the peak, in bytes), `base`
-    (the peak before the first run) and `working` (the peak where nothing is kept of freed memory; None: not measured);
-    and `models`, for each candidate as `judged` returns it.
+    The report holds `points` as `measured` returns them, and `models`, for each candidate as `judged` returns it.
     """
     found = report["scale"] = {"points": [], "models": {}}
-    budget = Budget(settings, runs=3)  # the first, one that counts, and one more
+    settings, budget = bench.settings["scale"], Budget(bench.settings, runs=3)  # the first, one that counts, one more
     for candidate in dict.fromkeys(job["candidate"] for job in jobs.values()):
         own = {name: job for name, job in jobs.items() if job["candidate"] == candidate}
         sizes = sorted({pixels(job) for job in own.values() if "size" in job["varies"]})
-        fitted = set(sizes[: (len(sizes) + 1) // 2])  # with the one in the middle
-        stylizes = "layers" not in next(iter(own.values()))
+        fitted, first = set(sizes[: (len(sizes) + 1) // 2]), next(iter(own.values()))  # with the one in the middle
         points: list[Point] = []
         for name, job in own.items():
-            reason = None
+            is_fitted = "layers" not in job and "size" in job["varies"] and pixels(job) in fitted
             try:
-                with_working = stylizes and "size" in job["varies"] and pixels(job) in fitted
-                points.append(measured(job, budget, settings, environment, with_working))
+                points.append(measured(job, budget, bench, with_working=is_fitted))
                 found["points"].append(points[-1])
+                yield name, None
             except WorkerError as error:
-                reason = str(error)
-            yield name, reason
+                yield name, str(error)
         if not fitted:
             continue
         try:
-            model, values = judged(points, fitted, settings["scale"]["memory"])
+            model, found["models"][candidate] = judged(points, fitted, settings["memory"])
+            yield f"{candidate}, memory", None
         except ConfigError as error:
             yield f"{candidate}, memory", str(error)
             continue
-        found["models"][candidate] = values
-        yield f"{candidate}, memory", None
-        for memory in settings["scale"]["tried"] if stylizes else ():
+        for memory in settings["tried"] if "layers" not in first else ():
             side, reason = isqrt(model.largest(1e9 * memory)), None
             try:
                 if side < 32:
                     raise WorkerError("no picture fits")
-                job = {**next(iter(own.values())), "width": side, "height": side, "batch": 1, "varies": []}
-                point = measured(job, budget, settings, environment)
-                values["tried"].append({"memory": 1e9 * memory, "side": side, **compared(model, point)})
+                point = measured({**first, "width": side, "height": side, "batch": 1, "varies": []}, budget, bench)
+                tried = {"memory": 1e9 * memory, "side": side, **compared(model, point)}
+                found["models"][candidate]["tried"].append(tried)
             except WorkerError as error:
                 reason = str(error)
             yield f"{candidate}, the largest for {memory:g} GB", reason
 
 
-def measured(
-    job: Job, budget: Budget, settings: Mapping[str, Any], environment: Mapping[str, str], with_working: bool = False
-) -> Point:
-    """Return time and memory of a job.
+def measured(job: Job, budget: Budget, bench: Bench, with_working: bool = False) -> Point:
+    """Return the time and the memory of a job.
+
+    `seconds` of a run (the median), `runs`, `memory` (the peak, in bytes), `base` (the peak before the first run) and
+    `working` (the peak where nothing is kept of freed memory; None: not measured).
 
     Raises:
         WorkerError: if it failed, or would take too much.
     """
     budget.check(job["candidate"], pixels(job))
-    with Worker(job, environment) as worker:
+    with Worker(job, bench.environment) as worker:
         worker.begin()
-        times = [worker.run()]
-        repeats = budget.repeats(times[0])
-        runs = min(settings["rounds"], int(settings["scale"]["seconds"] / (times[0] * repeats)))
-        times = [worker.run(repeats) for _ in range(runs)] or times
-        facts = {"memory": worker.memory, "working": None, "base": worker.facts["base"]}
-    base = 0 if job["device"] == "cuda" else facts["base"]
-    budget.note(job["candidate"], pixels(job), median(times), base, facts["memory"])
+        first = worker.run()
+        repeats = budget.repeats(first)
+        runs = min(bench.settings["rounds"], int(bench.settings["scale"]["seconds"] / (first * repeats)))
+        times = [worker.run(repeats) for _ in range(runs)] or [first]
+        memory, base, working = worker.memory, worker.facts["base"], None
+    budget.note(job["candidate"], pixels(job), median(times), 0 if job["device"] == "cuda" else base, memory)
     if with_working and job["device"] == "cpu":
-        with Worker(job, {**environment, **NOTHING_KEPT}) as worker:
+        with Worker(job, {**bench.environment, **NOTHING_KEPT}) as worker:
             worker.begin()
             worker.run()
-            facts["working"] = worker.memory
-    return {key: job[key] for key in KEYS if key in job} | {"seconds": median(times), "runs": len(times), **facts}
+            working = worker.memory
+    facts = {"seconds": median(times), "runs": len(times), "memory": memory, "working": working, "base": base}
+    return {key: job[key] for key in KEYS if key in job} | facts
 
 
 def judged(points: Sequence[Point], fitted: set[int], memories: Sequence[float]) -> tuple[MemoryModel, dict[str, Any]]:

@@ -13,7 +13,8 @@ import sys
 import time
 import timeit
 from collections.abc import Callable, Iterator
-from itertools import cycle
+from functools import partial
+from itertools import cycle, product
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Job = dict[str, Any]
 #: Prints its keyword arguments as JSON.
-Answer = Callable[..., None]
+Answer = Callable[..., object]
 
 #: More steps than any training takes: what happens so seldom is no part of it.
 NEVER = 1_000_000_000
@@ -38,24 +39,24 @@ def turns(
     The process ends with the last turn.
     """
     on_cuda, base = job.get("device") == "cuda", memory()
+
+    def now() -> float:
+        if on_cuda:
+            sys.modules["torch"].cuda.synchronize()
+        return time.perf_counter()
+
     for _ in range(warmups):
         yield
     answer(multiply_adds=multiply_adds(), base=base)
     for line in iter(sys.stdin.readline, ""):
-        started = _now(on_cuda)
+        started = now()
         for _ in range(int(line)):
             yield
-        seconds = (_now(on_cuda) - started) / int(line)
+        seconds = (now() - started) / int(line)
         device_memory = sys.modules["torch"].cuda.max_memory_allocated() if on_cuda else None
         answer(seconds=seconds, memory=memory(), device_memory=device_memory)
     # At once: a trainer that is asked to stop would save its network first.
     os._exit(0)
-
-
-def _now(on_cuda: bool) -> float:
-    if on_cuda:
-        sys.modules["torch"].cuda.synchronize()
-    return time.perf_counter()
 
 
 def serve(work: Callable[[], object], job: Job, answer: Answer, memory: Callable[[], int] | None = None) -> None:
@@ -210,16 +211,10 @@ def measure_loader(
 ) -> dict[str, list[float]]:
     """Return crops a second for each round, with one core at work; the cases take turns, to and fro.
 
-    The cases: `source` as it is, a .zip of JPEGs and an .npz of pixels that pack makes of it, and procedural images;
-    with "by worker", as the training process receives them from one worker that has a core to itself. For comparison:
-    "memory map", copies of as many bytes from random places of the .npz. All files are in the system's cache.
-
-    Args:
-        source: a folder, zip or tar; None: 64 JPEGs of the photographs that scikit-image ships.
-        size: side of the crops in pixels.
-        batch: crops in a batch, where a worker makes them.
-        seconds: of each case in each round.
-        rounds: how many there are.
+    The cases: `source` (a folder, zip or tar, or 64 JPEGs of packaged photographs) as it is, a .zip of JPEGs and an
+    .npz of pixels that pack makes of it, and procedural images; with "by worker", as the training process receives them
+    from one worker that has a core to itself. For comparison: "memory map", copies of as many bytes from random places
+    of the .npz. All files are in the system's cache.
     """
     import numpy as np
 
@@ -260,16 +255,14 @@ def measure_loader(
             os.sched_setaffinity(0, cores)
 
     with TemporaryDirectory() as folder, one_thread():
-        sources = {"source": source or _photographs(Path(folder))}
+        sources = {"source": source or _photographs(Path(folder, "photographs"))}
         for kind in ("zip", "npz"):
             archive = sources[f"packed .{kind}"] = Path(folder, f"packed.{kind}")
             pack(sources["source"], archive, 2 * size, workers=len(cores), size=size)
-        cases: dict[str, Callable[[], float]] = {"memory map": lambda: copied(sources["packed .npz"])}
-        for name, path in sources.items():
-            images = Photographs(path, size)
-            cases[name] = lambda images=images: made(images)  # type: ignore[misc]
-            cases[f"{name} by worker"] = lambda images=images: received(images)  # type: ignore[misc]
-        cases["procedural"] = lambda: made(ProceduralPictures(size))
+        cases: dict[str, Callable[[], float]] = {"memory map": partial(copied, sources["packed .npz"])}
+        for name, images in {name: Photographs(path, size) for name, path in sources.items()}.items():
+            cases |= {name: partial(made, images), f"{name} by worker": partial(received, images)}
+        cases["procedural"] = partial(made, ProceduralPictures(size))
         rates: dict[str, list[float]] = {name: [] for name in cases}
         for turn in range(rounds):
             for name in list(cases)[:: -1 if turn % 2 else 1]:
@@ -283,19 +276,12 @@ def _photographs(folder: Path) -> Path:
 
     from fast_style.images.photographs import packaged_photographs
 
-    folder = folder / "photographs"
     folder.mkdir()
-    for path in packaged_photographs():
+    for path, number in product(packaged_photographs(), range(16)):
         with Image.open(path) as image:
             small = image.convert("RGB").resize((640, 480), Image.Resampling.BICUBIC)
-        for number in range(16):
-            small.save(folder / f"{path.stem}{number}.jpg", quality=90)
+        small.save(folder / f"{path.stem}{number}.jpg", quality=90)
     return folder
-
-
-def print_loader() -> None:
-    """Measure the loader alone, as scripts/benchmark_loader.py does."""
-    print(json.dumps(measure_loader(Path(sys.argv[1]) if sys.argv[1:] else None), indent=2))
 
 
 if __name__ == "__main__":
