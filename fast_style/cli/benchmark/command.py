@@ -53,48 +53,48 @@ def main(config: DictConfig) -> None:
         bench = Bench(settings, device.partition(":")[0], Path(folder), environment)
         prepare(bench)
         output.parent.mkdir(parents=True, exist_ok=True)
-        for case, name, reasons in measured(cases, bench, report):
-            report["left_out"] += [{"case": case, "candidate": name, "reason": why} for name, why in reasons.items()]
+        for case, name, reason in measured(cases, bench, report):
+            report["left_out"] += [{"case": case, "candidate": name, "reason": reason}] if reason else []
             with atomic_write(output) as file:
                 file.write(json.dumps(report, indent=1, allow_nan=False).encode())
-            done = f"{case}, {name}" if name else case
-            print(f"{done}: done after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
+            done = f"{case}{', ' if name else ''}{name}: {'left out' if reason else 'done'}"
+            print(f"{done} after {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
     show(report)
     if outputs[1:]:
         plot(report, outputs[1])
     print(*outputs, sep="\n")
 
 
-def measured(cases: list[Case], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Fill in the report; yield the case, the candidate if it ran alone, and those left out with the reasons."""
+def measured(cases: list[Case], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    """Fill in the report; yield the case, the candidate unless all have been measured, and why it was left out."""
     size = bench.settings["matmul"] or (8192 if bench.device == "cuda" else 2048)
     peak = {"kind": "worker.peak", "device": bench.device, "size": size}
     yardsticks = {kind: {**peak, "type": kind} for kind in ("float32", "bfloat16")}
     runs = bench.settings["rounds"] + bench.settings["warmup"] + 1
     budgets = {part: Budget(bench.settings, runs) for part in PARTS}
     for case in cases:
-        title, jobs = str(case), scale_jobs(bench) if case.part == "scale" else jobs_for(case, bench)
-        if case.part == "loader":
-            reasons = {}
+        if case.part == "scale":
+            yield from ((case.part, *each) for each in scale(scale_jobs(bench), bench, report))
+            continue
+        title, jobs = str(case), jobs_for(case, bench)
+        if case.part == "quality":
+            # Here: Lightning takes seconds to import.
+            from fast_style.cli.benchmark.quality import compare
+
+            yield from ((title, *each) for each in compare(jobs, bench, report))
+        elif case.part == "loader":
+            reason = None
             try:
                 with Worker(jobs["loader"], bench.environment) as worker:
                     report["loader"] = next(worker.answers)
             except WorkerError as error:
-                reasons = {"loader": str(error)}
-            yield title, "loader", reasons
-        elif case.part == "scale":
-            for name, reason in scale(jobs, bench, report):
-                yield case.part, name, {name: reason} if reason else {}
-        elif case.part == "quality":
-            # Here: Lightning takes seconds to import.
-            from fast_style.cli.benchmark.quality import compare
-
-            for name, reason in compare(jobs, bench, report):
-                yield title, name, {name: reason} if reason else {}
+                reason = str(error)
+            yield title, "loader", reason
         else:
             result, reasons = measure(case, jobs, yardsticks, budgets[case.part], bench)
             report["cases"] += [result] if result["candidates"] else []
-            yield title, "", reasons
+            yield from ((title, *each) for each in reasons.items())
+            yield title, "", None
 
 
 def device_of(name: str) -> str:

@@ -124,6 +124,7 @@ class WatchedRun(Run):
 
     def watch(self, trainer: Trainer) -> None:
         """Add the callbacks."""
+        super().watch(trainer)
         trainer.callbacks += self.callbacks  # type: ignore[attr-defined]
 
 
@@ -139,7 +140,7 @@ def train(overrides: list[str], folder: str, device: str, *callbacks: Callback) 
 
 
 def ours(job: Job, answer: Callable[..., object]) -> None:
-    """Train as train.py does for some seconds, and measure some times on the way."""
+    """Train as train.py does with a limit of time, which the schedule follows, and measure some times on the way."""
     clock, measured = Clock(job["seconds"], job["device"]), [0]
     config = composed(job["overrides"])
     losses = judge(config, data(config).heldout, job["device"])
@@ -196,10 +197,8 @@ def data(config: DictConfig) -> ContentData:
 
 def loss_of(config: DictConfig, kind: type[PerceptualLoss], device: str) -> PerceptualLoss:
     """Return the loss of a training, with the terms that all have."""
-    losses = build(config.loss)
-    return kind(build(config.encoder), {term: losses[term] for term in TERMS}, list(build(config.style).values())).to(
-        device
-    )
+    losses, styles = build(config.loss), [*build(config.style).values()]
+    return kind(build(config.encoder), {term: losses[term] for term in TERMS}, styles).to(device)
 
 
 def judge(config: DictConfig, images: Sequence[Tensor], device: str) -> Callable[[nn.Module], dict[str, float]]:

@@ -60,12 +60,9 @@ def scale_jobs(bench: Bench) -> dict[str, Job]:
         sizes = {"width": size, "height": size, **{key: shape[key] for key in [*shape][1:]}}
         jobs[name] = {"device": bench.device, "candidate": candidate, **sizes, **job}
 
-    usual, ranges = (
-        {"size": scale["size"], "batch": 1, "styles": 1},
-        [scale[key] for key in ("sizes", "batches", "styles")],
-    )
+    usual = {"size": scale["size"], "batch": 1, "styles": 1}
     for candidate, _ in stylizers(bench):
-        for shape, varies in _curves(usual, ranges):
+        for shape, varies in _curves(usual, [scale["sizes"], scale["batches"], scale["styles"]]):
             job = dict(stylizers(bench, shape["styles"]))[candidate]
             add(candidate, shape, {**job, "multiply_adds": None, "varies": varies})
     usual = {"size": step["size"], "batch": step["batch"], "styles": 1, "layers": 4}

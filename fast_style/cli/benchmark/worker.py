@@ -14,7 +14,7 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import cycle, product
+from itertools import cycle
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
@@ -277,10 +277,11 @@ def _photographs(folder: Path) -> Path:
     from fast_style.images.photographs import packaged_photographs
 
     folder.mkdir()
-    for path, number in product(packaged_photographs(), range(16)):
+    for path in packaged_photographs():
         with Image.open(path) as image:
             small = image.convert("RGB").resize((640, 480), Image.Resampling.BICUBIC)
-        small.save(folder / f"{path.stem}{number}.jpg", quality=90)
+        for number in range(16):
+            small.save(folder / f"{path.stem}{number}.jpg", quality=90)
     return folder
 
 
