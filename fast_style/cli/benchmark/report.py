@@ -210,8 +210,8 @@ def _draw_bars(axes: "Axes", cases: list[dict[str, Any]]) -> None:
             axes.annotate(f"  {middle:.2f} x {case['reference']}", (high, len(labels)), va="center")
             labels.append(name)
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.margins(x=0.15, y=0.01)
+    axes.margins(x=0.15)
+    axes.set_ylim(len(labels) - 0.4, -0.6)  # with the heading of the first case, which has no bar
     axes.axvline(1, color=COLORS[0])
     axes.set_title("times as fast as the reference: median and quartiles")
 
