@@ -1,4 +1,4 @@
-"""What completes commands and settings in a shell: eval "$(fast-style completion bash)"."""
+"""Shell completion of commands and settings: eval "$(fast-style completion bash)"."""
 
 import re
 import sys
@@ -50,13 +50,13 @@ compdef _fast_style fast-style
 
 
 def choices() -> dict[str, list[str]]:
-    """Return the words that may follow each command: settings, which end in =, and what there is to choose from."""
+    """Return the words that may follow each command: settings, ending in =, and settings with their choices."""
     found: dict[str, list[str]] = {name: [] for name in COMMANDS}
     for name, command in COMMANDS.items():
         for group, settings in all_settings(command.config) if command.config else ():
             words = [f"{setting.key}=" for setting in settings]
             if group is not None:
-                # Its picture must be given, by style.image.
+                # `painting` is chosen by style.image=FILE only.
                 words += [f"{group.name}={choice}" for choice in group.choices if choice != "painting"]
             found[name] += words
             for setting in settings:
@@ -71,10 +71,10 @@ def choices() -> dict[str, list[str]]:
 
 
 def script(shell: str) -> str:
-    """Return what a shell is to run.
+    """Return the completion script of a shell.
 
     Raises:
-        ConfigError: if it is not one of them.
+        ConfigError: if the shell is not supported.
     """
     found = choices()
     if shell == "fish":

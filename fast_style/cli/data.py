@@ -1,4 +1,4 @@
-"""Downloads, checks and packs training images: python scripts/prepare_data.py coco=val2017 root=photos."""
+"""Download, check and pack training images: fast-style data coco=val2017 root=photos."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.filesize import decimal
 
-from fast_style.cli import called
+from fast_style.cli import command_name
 from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
 from fast_style.cli.progress import ProgressBar
 from fast_style.data.pixel_archive import SUFFIX
@@ -28,12 +28,12 @@ SETTINGS = {
     "check": ("source", "size", "workers", "max_bad", "report", "overwrite"),
     "pack": ("source", "output", "size", "short_side", "workers", "overwrite"),
 }
-#: How many of many names a line shows.
+#: Most names that a line lists.
 SHOWN = 5
 
 
 def main(config: DictConfig) -> None:
-    """Do what the first word says."""
+    """Run the task of the first word."""
     task = config.command or (config.coco and "coco")
     if not task:
         raise ConfigError("nothing to do: write coco=val2017 root=FOLDER, check source=PATH, or pack source=PATH")
@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
 
 
 def fetch(settings: dict[str, Any]) -> None:
-    """Fetch photographs of COCO, and say how to train on them."""
+    """Download photographs of COCO, and say how to train on them."""
     coco, root = require(settings, "coco"), require(settings, "root")
     require_choice("coco", coco, list(COCO))
     archive, folder = COCO[coco], Path(root)
@@ -67,7 +67,7 @@ def fetch(settings: dict[str, Any]) -> None:
 
 
 def check(settings: dict[str, Any]) -> None:
-    """Say what the pictures of a source are, and whether they will do."""
+    """Report what a source holds and whether it is fit for training."""
     source, max_bad = require(settings, "source"), settings["max_bad"]
     size = whole_number(settings, "size", least=32)
     workers = whole_number(settings, "workers", least=0, default=cores())
@@ -91,15 +91,16 @@ def check(settings: dict[str, Any]) -> None:
         print(f"report      {report}")
     elif lines:
         print("report      report=FILE writes down all that is not as it should be, a line each")
-    if len(found.bad) / total > max_bad:  # as a training counts
+    if len(found.bad) / total > max_bad:  # the rule of a training
+        pack_command = f"{command_name('prepare_data.py')} pack"
         raise DataError(
             f"{source}: {len(found.bad)} of {total} pictures cannot be read, and max_bad={max_bad:g} allows "
-            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: {called('prepare_data.py')} pack"
+            f"{math.floor(max_bad * total)}; mend or remove them, or leave them out: {pack_command}"
         )
 
 
 def pack_up(settings: dict[str, Any]) -> None:
-    """Pack a source for crops of one size, and say what that is worth."""
+    """Pack a source for crops of one size, and report the gain in loading speed."""
     source, output = Path(require(settings, "source")), Path(require(settings, "output"))
     size = whole_number(settings, "size", least=32)
     short_side = whole_number(settings, "short_side", least=32, default=2 * size)
@@ -128,7 +129,7 @@ def pack_up(settings: dict[str, Any]) -> None:
 
 
 def summary(found: CheckReport, size: int) -> Iterator[str]:
-    """Yield a few lines: what there is, and what is not as it should be for crops of `size` pixels."""
+    """Yield lines about a source: sizes, formats, and problems for crops of `size` pixels."""
     good = sorted(found.good, key=lambda finding: (finding.short_side, finding.width * finding.height))
     total = decimal(sum(finding.file_size for finding in good))
     yield f"pictures    {len(good) + len(found.bad):,}, of which {len(good):,} are good ({total})"
@@ -146,13 +147,13 @@ def summary(found: CheckReport, size: int) -> Iterator[str]:
 
 
 def grouped(what: str, reasons: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each reason: how many there are, and some of their names."""
+    """Yield a line for each reason: count and first names."""
     for reason, names in group_by_reason(reasons).items():
         yield f"{what:11} {len(names):,} ({reason}): {some(names)}"
 
 
 def complaints(found: CheckReport, size: int) -> Iterator[str]:
-    """Yield a line for each thing that is not as it should be: what it is, the name, the reason, with tabs between."""
+    """Yield a line for each problem: kind, name and reason, separated by tabs."""
     yield from (f"bad\t{printable(name)}\t{reason}" for name, reason in found.bad.items())
     yield from (f"refused\t{printable(name)}\t{reason}" for name, reason in sorted(found.refused.items()))
     yield from (f"small\t{printable(name)}\tthe short side is below {size} pixels" for name in found.small(size))
@@ -161,20 +162,20 @@ def complaints(found: CheckReport, size: int) -> Iterator[str]:
 
 
 def some(names: Collection[str]) -> str:
-    """Return the first few names, and how many more there are."""
+    """Return the first names, and the number of the others."""
     shown = ", ".join(printable(name) for name in list(names)[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown}, and {len(names) - SHOWN:,} more"
 
 
 def require(settings: dict[str, Any], key: str) -> str:
-    """Return a setting that has no default."""
+    """Return a required setting."""
     if settings[key] in (None, ""):
         raise ConfigError(f"{key} must be given: add {key}=...")
     return str(settings[key])
 
 
 def whole_number(settings: dict[str, Any], key: str, least: int, default: int | None = None) -> int:
-    """Return a setting that is a whole number, or its default where there is nothing."""
+    """Return a setting that is a whole number of at least `least`, or its default."""
     value = default if settings[key] is None else settings[key]
     if type(value) is not int or value < least:
         raise ConfigError(f"{key} must be a whole number from {least}, not {value!r}")
@@ -182,12 +183,12 @@ def whole_number(settings: dict[str, Any], key: str, least: int, default: int | 
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def with_command(arguments: list[str]) -> list[str]:
-    """Give a first bare word, such as check, the form that Hydra reads: command=check."""
+    """Replace a bare first word, such as check, by command=check."""
     first = next((index for index, argument in enumerate(arguments) if argument[:1] not in ("-", "~")), None)
     if first is not None and arguments[first].isalpha():
         arguments = [*arguments[:first], f"command={arguments[first]}", *arguments[first + 1 :]]

@@ -1,4 +1,4 @@
-"""Which pictures of a folder are results of earlier runs: they are not to be stylized again in another style."""
+"""Results of earlier runs among the inputs, which are not stylized again."""
 
 import contextlib
 import re
@@ -13,21 +13,21 @@ from fast_style.system.text import printable
 from fast_style.zoo import networks, own_networks, user_networks
 from fast_style.zoo.network_file import read_network_file
 
-#: Behind the style in the names of what scripts/optimize.py makes, so that they are not those of scripts/stylize.py.
+#: Suffix of the results of optimize.py, so that they differ from those of stylize.py.
 OPTIMIZED = "_optimized"
 
 _said: set[str] = set()
 
 
 def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
-    """Return those of some files that are named as results beside others of them, such as anna_great_wave.jpg.
+    """Return the files that are named as results of others of them, such as anna_great_wave.jpg beside anna.jpg.
 
-    They have the name of a picture that is there, and behind it that of a style, or of several with plus signs, that
-    configs/style or a network with a name knows, or that of such a network. A line on standard error says how many.
+    What follows the picture's name must be a known network, or styles joined by +. A line on standard error gives the
+    number of results.
 
     Args:
-        files: what a folder or a glob stands for.
-        style: the one that is to be made; of its results nothing is said.
+        files: content of a folder or glob.
+        style: the style of this run; its results are skipped without a message.
     """
     stems: dict[Path, set[str]] = {}
     files = list(files)
@@ -48,8 +48,8 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
 
 
 def _labels(stem: str, others: set[str]) -> list[str]:
-    """Return what may be a style's name in the name of a result."""
-    # After each underscore, because both may have some.
+    """Return the possible style names in a result's file name."""
+    # Split at each underscore: both names may contain some.
     places = [match.start() for match in re.finditer("_", stem)]
     return [stem[place + 1 :].removesuffix(OPTIMIZED) for place in places if stem[:place] in others]
 

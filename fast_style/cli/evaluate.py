@@ -1,4 +1,4 @@
-"""Evaluates networks: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
+"""Evaluate networks: fast-style evaluate photos ckpt=starry_night."""
 
 import hashlib
 import json
@@ -24,12 +24,12 @@ from fast_style.evaluation.yardstick import Yardstick
 from fast_style.images.tensors import read_image
 from fast_style.system.files import atomic_write
 
-#: Raised when the numbers are filed in another way.
+#: Version of the report's JSON format.
 FORMAT = 1
 
 
 def main(config: DictConfig) -> None:
-    """Judge each column by each photograph, and write the report; a picture that fails does not stop the others."""
+    """Judge each column on each photograph and write the report; a failed picture does not stop the others."""
     started = time.monotonic()
     settings = plain(config)
     settings["sizes"] = sizes_of(settings)
@@ -41,7 +41,7 @@ def main(config: DictConfig) -> None:
     columns = columns_of(settings, files, device)
     judges: dict[tuple[object, ...], Judge] = {}
     for column in columns:
-        # Columns of one style share what is measured of a photograph.
+        # Columns of one style share the measurements of the photographs.
         if aim(column) not in judges:
             judges[aim(column)] = Judge(Yardstick(encoder, build(config.loss), column.style), settings)
 
@@ -96,7 +96,7 @@ def main(config: DictConfig) -> None:
 
 
 def sizes_of(settings: dict[str, Any]) -> list[int]:
-    """Check the numbers among the settings, and return `sizes`, of which there may be but one.
+    """Check the numeric settings, and return `sizes` as a list.
 
     Raises:
         ConfigError: if one is out of range.
@@ -115,16 +115,16 @@ def sizes_of(settings: dict[str, Any]) -> list[int]:
 
 
 def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
-    """Return where the page and the numbers go. Makes the folder.
+    """Return the paths of the page and of the numbers. Creates the folder.
 
     Raises:
-        ConfigError: if the name is none of a page, a file is there that must not be replaced, or none can be written.
+        ConfigError: if the name is no page's, a file exists, or the folder is not writable.
     """
     path = Path(output)
     if path.suffix.lower() != ".html":
         raise ConfigError(f"output must be a page, such as evaluation.html, not {output}")
     paths = (path, path.with_suffix(".json"))
-    # Before the first picture is judged, not after an hour of them.
+    # Checked before the work, which may take an hour.
     for file in paths:
         if file.exists() and not overwrite:
             raise ConfigError(f"{file}: exists already; add overwrite=true to replace it, or give another output")
@@ -133,13 +133,13 @@ def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
 
 
 def aim(column: Column) -> tuple[object, ...]:
-    """Return what columns have in common that aim at the same."""
+    """Return the key of a column's style: equal for columns that share a judge."""
     style = column.style
     return style.image.resolve(), style.size, tuple(sorted(style.layers.items()))
 
 
 def described(column: Column, judge: Judge) -> dict[str, Any]:
-    """Return what a column is and what it was judged by, with nothing in it that differs between machines."""
+    """Return a column's name, network and judge, without anything that differs between machines."""
     style = column.style
     painting = hashlib.sha256(style.image.read_bytes()).hexdigest()
     return {
@@ -153,7 +153,7 @@ def described(column: Column, judge: Judge) -> dict[str, Any]:
 
 @contextmanager
 def progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[[int], None]]]:
-    """Show on standard error which photograph is being judged, and the steps of the optimizer."""
+    """Show the current photograph and optimizer step on standard error."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=files)

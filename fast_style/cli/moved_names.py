@@ -1,10 +1,10 @@
-"""Classes that have moved: what a `_target_` in a configuration of one's own has to name instead."""
+"""Classes that have moved: the old `_target_` paths and the new ones."""
 
 from typing import Any
 
 from fast_style.errors import ConfigError
 
-#: The old path of each class that configurations name, and the new one. See CHANGELOG.md.
+#: Old dotted path -> new one; see CHANGELOG.md.
 MOVED = {
     "fast_style.styles.Style": "fast_style.losses.styles.Style",
     "fast_style.task.StyleTransferTask": "fast_style.training.task.StyleTransferTask",
@@ -17,10 +17,10 @@ MOVED = {
 
 
 def require_present_name(key: str, target: Any) -> None:
-    """Make sure that a class is not named by a path that it had before.
+    """Refuse a class path that has moved.
 
     Args:
-        key: where the configuration names it.
+        key: configuration key of the path.
         target: the dotted path.
 
     Raises:

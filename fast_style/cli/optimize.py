@@ -1,4 +1,4 @@
-"""Slow style transfer and texture synthesis: python scripts/optimize.py content=photo.jpg style=starry_night."""
+"""Slow style transfer and texture synthesis: fast-style optimize photo.jpg style=starry_night."""
 
 import time
 from collections import defaultdict
@@ -26,7 +26,7 @@ from fast_style.types import Images
 
 
 def main(config: DictConfig) -> None:
-    """Optimize the pictures that `content` names, or make a texture, and save what comes out."""
+    """Optimize the pictures of `content`, or a texture, and save the results."""
     started = time.monotonic()
     settings = plain(config)
     if config.size < 16:
@@ -39,15 +39,15 @@ def main(config: DictConfig) -> None:
         ours = earlier_results(files) - named if named != set(files) else set()
         files = [file for file in files if file not in ours]
     else:
-        # A name that no picture can have, for the file that there is not.
+        # Placeholder: a texture has no input file.
         files, target = [Path("noise")], config.output or f"texture_{config.name}.png"
         if not Path(target).suffix:
             raise ConfigError(
                 f"output must be a file, such as texture.png, not {target}: there is no content to name it"
             )
     outputs = output_paths(files, target, f"{config.name}{OPTIMIZED}", overwrite=config.overwrite)
-    # Pictures of one shape are optimized together, but not by L-BFGS, whose line search is one for all; without a
-    # content loss, the shape is all that counts.
+    # Pictures of one shape form a batch, except for L-BFGS, whose line search is shared by the batch. A texture depends
+    # on the shape alone.
     batches: dict[tuple[int, int, Path | None], list[tuple[Path, Images]]] = defaultdict(list)
     for file, output in zip(files, outputs, strict=True):
         image = read_image(file, size=config.size) if config.content else torch.zeros(1, 3, config.size, config.size)
@@ -77,7 +77,7 @@ def main(config: DictConfig) -> None:
 
 @contextmanager
 def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
-    """Show the steps of one optimization: a bar on the terminal, the loss and the pictures in TensorBoard."""
+    """Show the steps of one optimization: a progress bar, and loss and previews in TensorBoard."""
     with SummaryWriter(folder) as writer, ProgressBar("steps", aside=True) as bar:
 
         def on_step(step: int, loss: float, images: Images) -> None:

@@ -1,4 +1,4 @@
-"""A picture from standard input, and one to standard output: input=- and output=-."""
+"""One picture from standard input or to standard output: input=- and output=-."""
 
 import contextlib
 import io
@@ -24,10 +24,10 @@ _NO_VIDEOS = "videos and animations neither come from standard input nor go to s
 
 
 def check_streams(settings: dict[str, Any]) -> bool:
-    """Return whether the picture comes from standard input or goes to standard output.
+    """Return whether standard input or output is used.
 
     Raises:
-        ConfigError: if so, and other settings do not go with it.
+        ConfigError: if so, and other settings do not fit.
     """
     source, target = settings["input"], settings["output"]
     if isinstance(source, list) and STREAM in source:
@@ -49,12 +49,7 @@ def check_streams(settings: dict[str, Any]) -> bool:
 
 
 def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Controls) -> None:
-    """Stylize one picture. What goes to standard output has the format of the input.
-
-    Args:
-        stylizer: what stylizes.
-        settings: what `check_streams` has seen.
-        controls: how.
+    """Stylize one picture from or to a standard stream; standard output gets the format of the input.
 
     Raises:
         ConfigError: if `input` is more than one picture.
@@ -72,7 +67,7 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
         if is_video(file) or (file.suffix.lower() in ANIMATIONS and contents_of(file).kind == "frame"):
             raise ConfigError(f"{'output' if to_stream else 'input'}=-: {_NO_VIDEOS}")
         try:
-            # What libraries print must not end up in the picture.
+            # Keeps the output of libraries out of the picture.
             with contextlib.redirect_stdout(sys.stderr):
                 report = stylizer.stylize_file(file, place, controls=controls, size=settings["size"])
         except ImageError as error:
@@ -89,18 +84,18 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
 
 
 def _received(folder: Path) -> Path:
-    """Return a file with what comes from standard input, called as files of its format are."""
+    """Save standard input to a file with the suffix of its format."""
     received = _read(sys.stdin.buffer)
     try:
         with pillow_limits():
             format = format_of_copy(open_image(io.BytesIO(received)))
-    except Exception:  # Any: who reads the whole of it says what is wrong.
+    except Exception:  # any: reading the whole file reports the error
         format = ""
     suffix = next((suffix for suffix, name in FORMATS.items() if name == format), "")
     file = folder / f"standard_input{suffix}"
     file.write_bytes(received)
     if not suffix and received:
-        # Here: pictures need not wait for it.
+        # Imported lazily: slow, and only videos need it.
         from fast_style.video.file_kinds import holds_video
 
         return file.rename(file.with_suffix(".mp4")) if holds_video(file) else file

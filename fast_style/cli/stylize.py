@@ -1,4 +1,4 @@
-"""Stylize pictures and videos: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
+"""Stylize pictures and videos: fast-style stylize photo.jpg ckpt=starry_night."""
 
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,21 @@ from fast_style.images.formats import WRITABLE_SUFFIXES
 from fast_style.images.opening import contents_of
 from fast_style.stylizing.jobs import Job
 from fast_style.zoo import find
-from fast_style.zoo.network_file import NetworkFile, read_network_file
+from fast_style.zoo.network_file import read_network_file
 
 #: `ckpt=list` prints the available networks.
 LIST = "list"
 #: Settings for pictures only, and for videos only.
 PICTURE_SETTINGS = ("batch", "overwrite", "resume")
 VIDEO_SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps", "audio", "subtitles")
-#: What `fast_style.load` takes.
+#: Arguments of `fast_style.load`.
 MACHINE_SETTINGS = ("device", "backend", "precision", "memory", "tiles")
 
 
 def main(config: DictConfig) -> None:
-    """Stylize all that `input` names; a picture or video that fails does not stop the others.
+    """Stylize all pictures and videos of `input`; a failure does not stop the others.
 
-    The settings, the network's file and the inputs are checked before the network is loaded, which takes seconds.
+    Settings, network file and inputs are checked before the network is loaded, which takes seconds.
     """
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
@@ -49,8 +49,10 @@ def main(config: DictConfig) -> None:
     if not videos:
         _refuse_video_settings()
     pictures = [] if videos or streams else picture_jobs(found, config.output, name, **_replacing(settings))
-    if videos or len(pictures) > 1:
-        _convert(network, settings)
+    automatic = [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]
+    if automatic and (videos or len(pictures) > 1):
+        # Converted once for the fastest backend: worth it for several pictures.
+        prepare_fastest(network)
     with ProgressBar("tiles", aside=True, leave=False) as tiles:
         machine = {key: settings[key] for key in MACHINE_SETTINGS}
         stylizer = fast_style.load(network.path, **machine, progress=tiles.update_pass)
@@ -71,7 +73,7 @@ def main(config: DictConfig) -> None:
 
 
 def _label(settings: dict[str, Any], network: Path) -> str:
-    """Return what results are called after: the styles that are asked for, otherwise the network."""
+    """Return the suffix of the results' names: the requested styles, otherwise the network."""
     asked = settings["styles"] or settings["masks"]
     if isinstance(asked, str):
         return asked
@@ -83,7 +85,7 @@ def _replacing(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_one_picture(found: Found, output: str | None) -> bool:
-    """Return whether a single still picture is to become one."""
+    """Return whether one still picture becomes one picture."""
     if len(found) != 1:
         return False
     ((source, place),) = found.items()
@@ -95,7 +97,7 @@ def _is_one_picture(found: Found, output: str | None) -> bool:
 
 
 def _video_jobs(found: Found, settings: dict[str, Any], name: str) -> list[Job]:
-    """Return what is to be read or written as a video; nothing: pictures are to become pictures."""
+    """Return the jobs that read or write a video; empty: pictures become pictures."""
     # Imported lazily: slow, and only videos need it.
     from fast_style.cli.stylize_videos import video_jobs
     from fast_style.video.frames import StreamModes
@@ -105,12 +107,6 @@ def _video_jobs(found: Found, settings: dict[str, Any], name: str) -> list[Job]:
     return video_jobs(found, settings["input"], settings["output"], name, **how, modes=modes)
 
 
-def _convert(network: NetworkFile, settings: dict[str, Any]) -> None:
-    """Convert the network for the fastest backend if the choice is left to us."""
-    if [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]:
-        prepare_fastest(network)
-
-
 def _refuse_video_settings() -> None:
     for override in HydraConfig.get().overrides.task:
         if (key := override.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
@@ -118,7 +114,7 @@ def _refuse_video_settings() -> None:
 
 
 def without_input(arguments: list[str]) -> list[str]:
-    """Return the command line with an `input` that is none, if it asks for a list, which needs none."""
+    """Add `input=null` to `ckpt=list`, which needs no input."""
     return ["input=null", *arguments] if {f"ckpt={LIST}", f"ckpt='{LIST}'"} & set(arguments) else arguments
 
 

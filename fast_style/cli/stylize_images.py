@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fast_style.archives import Member
-from fast_style.cli import called
+from fast_style.cli import command_name
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import Found, is_video, results
 from fast_style.cli.outcomes import Output, follow, say_how_many, say_report, tell_stopped
@@ -134,7 +134,7 @@ def _without_videos(found: Found) -> Found:
     if not videos:
         return found
     first = videos[0]
-    name, reason = first, f"is a video, and here pictures are stylized; take {called('stylize.py')}"
+    name, reason = first, f"is a video, and here pictures are stylized; take {command_name('stylize.py')}"
     if isinstance(first, Member):
         name, reason = first.path, "videos in an archive cannot be read in place; unpack it, and give the folder"
     if len(videos) == len(found):

@@ -1,4 +1,4 @@
-"""The command `train`: learn one style or several. `train_network` is the walk; `safe_run` is what stands around it."""
+"""The command `train`: `train_network` trains, `safe_run` guards it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fast_style.cli.resume import flat, resume_arguments
 from fast_style.cli.run_folder import note_progress
 from fast_style.cli.train_settings import check_settings, telling_settings, time_limit
 
-if TYPE_CHECKING:  # PyTorch and Lightning take seconds to import, and a mistake is told in one.
+if TYPE_CHECKING:  # imported after the checks: PyTorch and Lightning take seconds
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import Logger
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # PyTorch and Lightning take seconds to import, and a mistake
 
 
 def main(config: DictConfig) -> Trained | None:
-    """Check the settings, train, and say what came out."""
+    """Check the settings, train, and report the result."""
     check_settings(config)
     from fast_style.cli.safety import safe_run
 
@@ -43,12 +43,12 @@ def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> T
     """Build what a configuration describes, fit it, and save the network.
 
     Args:
-        config: of the training, checked.
-        run: what keeps it safe, and its folder.
-        say: is called with lines for a person.
+        config: checked configuration of the training.
+        run: the guarded run.
+        say: called with lines for the user.
 
     Returns:
-        What came out; None in all processes but the first.
+        The result; None in all processes but the first.
     """
     from lightning.pytorch import seed_everything
 
@@ -63,7 +63,7 @@ def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> T
     started = time.monotonic()
     seed_everything(config.seed, workers=True, verbose=False)
 
-    # What reads the user's files comes first: what is wrong with them shows at once.
+    # Parts that read the user's files come first: their errors show at once.
     before = read_checkpoint(run.last) if run.last.exists() else None
     styles = list(build(config.style).values())
     heldout = find_pictures(config.heldout.images) if config.heldout.images else None
@@ -104,10 +104,10 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
     """Build the trainer, with its callbacks and its logger.
 
     Args:
-        config: of the training.
-        run: is told to watch over the trainer's processes.
-        styles: to show in previews.
-        step: where the run goes on; None: it is new.
+        config: configuration of the training.
+        run: the guarded run.
+        styles: styles of the previews.
+        step: step at which the run resumes; None: it is new.
     """
     from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 
@@ -120,10 +120,10 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
     options = {}
     finished = (step or 0) >= config.trainer.max_steps > 0
     if config.logger._target_.endswith(".TensorBoardLogger") and any(run.folder.glob("events.out.tfevents.*")):
-        # What a run that was killed has logged after its last checkpoint comes again.
+        # A killed run repeats the steps after its last checkpoint: purge their log entries.
         options = {} if finished else {"purge_step": step or 0}
     logger: Logger = build(config.logger, **options)
-    # Without a logger, Lightning refuses the one that only logs.
+    # Lightning refuses a LearningRateMonitor without a logger.
     callbacks = [
         each for each in build(config.callback).values() if logger or not isinstance(each, LearningRateMonitor)
     ]
@@ -142,7 +142,7 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
 
 
 def plans(config: DictConfig, run: Run, before: dict[str, Any] | None) -> Iterator[str]:
-    """Yield, before the hours of work, what the network will be called and where the run goes on."""
+    """Yield, before the training, the network's file name if it changes and the step at which the run resumes."""
     from fast_style.training.run import free_name, own_name
 
     wanted = Path(config.checkpoint)
@@ -154,7 +154,7 @@ def plans(config: DictConfig, run: Run, before: dict[str, Any] | None) -> Iterat
 
 
 def report(config: DictConfig, run: Run, trained: Trained) -> None:
-    """Say what came out of a training, how to see it, and how to use it."""
+    """Print the result of a training, and the commands to view and use it."""
     from fast_style.training.loggers import how_to_view
 
     folder = os.path.relpath(run.folder)

@@ -1,32 +1,32 @@
-"""Stylizes a camera live: python scripts/webcam.py ckpt=starry_night."""
+"""Stylize a camera live: fast-style webcam ckpt=starry_night."""
 
 import contextlib
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
 from fast_style.cli.hydra_app import plain, require_writable, run
 from fast_style.errors import ConfigError
-from fast_style.live.keys import help_lines
 from fast_style.stylizing.controls import Controls
 from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo import find
 from fast_style.zoo.network_file import read_network_file
 
-#: In pixels, with size=auto: strokes do not become finer by more.
+#: Longest side with size=auto, in pixels: more does not make strokes finer.
 LARGEST = 960
 
 
 def main(config: DictConfig) -> None:
-    """Show, record or send what the networks make of the camera's pictures, until somebody quits."""
+    """Show, record or send the stylized camera images until the user quits."""
     settings = plain(config)
     _check(settings)
-    # Here: what is missing is said by _check.
+    # Imported after _check, which reports missing packages.
     from fast_style.live.camera import open_camera
     from fast_style.live.recorder import check_recording
     from fast_style.live.session import Session
@@ -55,19 +55,11 @@ def main(config: DictConfig) -> None:
         pace = AdaptiveSize(max(camera.width, camera.height), camera.rate if size is None else 0.0)
         screen = None
         if settings["window"]:
-            # Not before the networks are there: until then it would be black, and deaf.
+            # Opened after loading: until then it would stay black and not react.
             screen = Window(camera.width, camera.height, settings["mirror"])
             held.callback(screen.close)
-        session = Session(
-            camera,
-            stylizer,
-            look,
-            pace,
-            screen,
-            sinks,
-            Path(settings["folder"]),
-            say=lambda text: print(text, flush=True),
-        )
+        say = partial(print, flush=True)
+        session = Session(camera, stylizer, look, pace, screen, sinks, Path(settings["folder"]), say=say)
         if record is not None:
             session.record(record)
         print(session.run(settings["seconds"]), file=sys.stderr)
@@ -110,11 +102,6 @@ def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
     return loaded
 
 
-def _keys() -> str:
-    return "\n".join(f"  {keys:<12}{does}" for keys, does in help_lines())
-
-
 def entry_point() -> None:
     """Run the command."""
-    OmegaConf.register_new_resolver("live_keys", _keys, replace=True)
     run(main, config_name="webcam")

@@ -1,4 +1,4 @@
-"""Columns of an evaluation: each a network in one of its styles, or a folder of stylized images."""
+"""Columns of an evaluation: a network in one of its styles, or a folder of stylized images."""
 
 import glob
 import sys
@@ -28,10 +28,10 @@ class Column(ABC):
     """A column of the report: stylized images and their style.
 
     Attributes:
-        name: its heading.
+        name: heading.
         kind: `network` or `pictures`.
         style: the style they are compared with.
-        sha256: of a network, the digest of its weights, in hexadecimal.
+        sha256: digest of a network's weights, in hexadecimal; None for pictures.
     """
 
     kind: str
@@ -42,10 +42,10 @@ class Column(ABC):
 
     @abstractmethod
     def stylize(self, file: Path, photograph: Images) -> Images | None:
-        """Return a photograph stylized, of the same shape and in 256 levels as in a file; None: not at this size.
+        """Return the stylized photograph: same shape, rounded to 256 levels as in a file; None: not at this size.
 
         Raises:
-            ImageError: if there is none, or it cannot be read.
+            ImageError: if it is missing or unreadable.
         """
 
 
@@ -65,7 +65,7 @@ class Network(Column):
 
 
 class Pictures(Column):
-    """A folder of pictures that were stylized before, named as the photographs are."""
+    """A folder of pictures stylized earlier, with the names of the photographs."""
 
     kind = "pictures"
 
@@ -75,11 +75,11 @@ class Pictures(Column):
         self._folder, self._files = folder, {file.stem: file for file in files}
 
     def has(self, file: Path) -> bool:
-        """Return whether there is a picture named as a photograph is."""
+        """Return whether there is a picture named like a photograph."""
         return file.stem in self._files
 
     def stylize(self, file: Path, photograph: Images) -> Images | None:
-        """See Column. A picture is made smaller as need be, never larger by more than a hundredth."""
+        """See Column. Pictures are reduced to the size, never enlarged by more than 1%."""
         path = self._files.get(file.stem)
         if path is None:
             raise ImageError(f"{self._folder}: no picture named {file.stem}, as the photograph is")
@@ -94,10 +94,10 @@ class Pictures(Column):
 
 
 def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device: torch.device) -> list[Column]:
-    """Return what the settings `ckpt`, `outputs`, `styles` and `style` ask for.
+    """Return the columns of the settings `ckpt`, `outputs`, `styles` and `style`.
 
     Raises:
-        ConfigError: if there is nothing to judge, nothing to judge it by, or a folder has none of the photographs.
+        ConfigError: if there is no column, no style to compare with, or a folder has none of the photographs.
         CheckpointError: if a network cannot be loaded.
     """
     columns: list[Column] = [
@@ -138,7 +138,7 @@ def _networks(name: str, settings: Mapping[str, Any], device: torch.device) -> I
 
 
 def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) -> dict[str, Any]:
-    """Return what a network's file says of a style's picture. No class that it names is ever made."""
+    """Return the style settings in a network's file; classes named there are never instantiated."""
     config = stylizer.metadata.config.get("style")
     found = config.get(style) if isinstance(config, dict) else None
     trained = {key: found[key] for key in STYLE_SETTINGS if key in found} if isinstance(found, dict) else {}
@@ -149,7 +149,7 @@ def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) ->
         raise CheckpointError(f"{name}: does not name the picture of {style}; give it: style.image=PATH")
     if Path(image).exists():
         return trained
-    # A swatch of this project may have been elsewhere where the network was trained; those that ship do not say where.
+    # The shipped swatch of that name: the training machine's path may differ, and shipped networks store none.
     ours = Path(image).parts[-4:-1] in ((), ("configs", "style", "images"))
     swatches = sorted((CONFIGS / "style" / "images").glob(f"{glob.escape(Path(image).stem)}.*")) if ours else []
     if not swatches:
@@ -169,7 +169,7 @@ def _style(name: str, trained: Mapping[str, Any], given: Mapping[str, Any]) -> S
         layers = chosen["layers"]
         if not (isinstance(layers, dict) and all(isinstance(weight, int | float) for weight in layers.values())):
             raise ConfigError(f"style.layers must give layers weights, such as {{relu1_1: 1}}, not {layers!r}")
-        # One loss is one curve, however its numbers are written.
+        # As floats: equal losses share one cached curve.
         chosen["layers"] = {layer: float(weight) for layer, weight in layers.items()}
     try:
         return Style(name, **{**chosen, "image": Path(str(chosen["image"]))})
@@ -178,5 +178,5 @@ def _style(name: str, trained: Mapping[str, Any], given: Mapping[str, Any]) -> S
 
 
 def several(setting: Any) -> list[str]:
-    """Return one text, several, or nothing, as a list."""
+    """Return a setting of one value, several or none as a list of texts."""
     return [] if setting is None else [str(one) for one in (setting if isinstance(setting, list) else [setting])]

@@ -9,7 +9,7 @@ from fast_style.evaluation import visible_faults
 from fast_style.evaluation.yardstick import Yardstick, cached_curve, equivalent_iterations, quartiles, structure
 from fast_style.types import Images
 
-#: Pictures by their short side in pixels.
+#: Images by short side in pixels.
 Sizes = Mapping[int, Images]
 
 
@@ -17,8 +17,8 @@ class Judge:
     """Measures images stylized in one style.
 
     Args:
-        yardstick: the loss that places a picture.
-        settings: of scripts/evaluate.py.
+        yardstick: the loss, and the style it aims at.
+        settings: settings of the command evaluate.
     """
 
     def __init__(self, yardstick: Yardstick, settings: Mapping[str, Any]) -> None:
@@ -31,13 +31,13 @@ class Judge:
     def __call__(
         self, name: str, photographs: Sizes, stylized: Mapping[int, Images | None], show: Callable[[int], None]
     ) -> dict[str, Any]:
-        """Return all that is measured of one photograph.
+        """Return all measurements of one stylized photograph.
 
         Args:
-            name: of the photograph.
-            photographs: it.
-            stylized: the same, stylized; nothing at a size that there is not.
-            show: called with the number of steps that the optimizer has done.
+            name: name of the photograph.
+            photographs: the photograph at each size.
+            stylized: the stylized photograph at each size; None: not available.
+            show: called with the number of finished optimizer steps.
 
         Raises:
             ImageError: if the stylized picture is too small.
@@ -81,9 +81,9 @@ class Judge:
 
 
 def summary(pictures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median and the quartiles over pictures of each number, filed as the numbers are."""
+    """Return median and quartiles over the pictures of each number, in the same nesting."""
     merged: dict[str, Any] = {}
-    # Not every picture is there at every size.
+    # Some pictures lack some sizes.
     for key in dict.fromkeys(key for picture in pictures for key in picture):
         values = [picture[key] for picture in pictures if key in picture]
         merged[key] = summary(values) if isinstance(values[0], dict) else quartiles(values)
@@ -91,7 +91,7 @@ def summary(pictures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def finite(node: Any) -> Any:
-    """Return plain values with nothing in the place of infinity, which JSON does not have."""
+    """Return plain values with None for infinity, which JSON lacks."""
     if isinstance(node, dict):
         return {key: finite(value) for key, value in node.items()}
     if isinstance(node, list):

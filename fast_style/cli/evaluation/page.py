@@ -1,4 +1,4 @@
-"""The report of an evaluation as one page of HTML: tables, explanations and contact sheets."""
+"""The evaluation report as an HTML page: tables, explanations and contact sheets."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from fast_style.images.picture import contact_sheet
 from fast_style.images.tensors import to_pil
 from fast_style.types import Images
 
-#: Photographs on a contact sheet, the height of a picture there, and the most pixels of a sheet.
+#: Contact sheet: most photographs, height of a picture in pixels, most pixels in all.
 SHOWN, HEIGHT, SHEET_PIXELS = 12, 224, 6_000_000
 
 FAULTS = {
@@ -27,11 +27,11 @@ FAULTS = {
 
 
 class Sheet:
-    """Gathers pictures for the contact sheets: whole, and the middle of each pixel by pixel.
+    """Contact sheets of the pictures: whole, and the center of each at full resolution.
 
     Args:
-        headings: of the columns.
-        sizes: short sides that there are; the one nearest to 512 is shown.
+        headings: the columns' names.
+        sizes: available short sides in pixels; the one nearest to 512 is shown.
     """
 
     def __init__(self, headings: list[str], sizes: list[int]) -> None:
@@ -41,21 +41,21 @@ class Sheet:
 
     @property
     def names(self) -> list[str]:
-        """The photographs on the sheet."""
+        """Names of the photographs."""
         return list(self._rows)
 
     def add(
         self, name: str, place: int, photographs: Mapping[int, Images], stylized: Mapping[int, Images | None]
     ) -> None:
-        """Put a picture in the row of its photograph, if there is room."""
+        """Add a picture to its photograph's row, unless the sheet is full."""
         if name not in self._rows and len(self._rows) == SHOWN:
             return
-        row = self._rows.setdefault(name, [_shown(photographs[self.size]), *[None] * (len(self.headings) - 1)])
+        row = self._rows.setdefault(name, [_crops(photographs[self.size]), *[None] * (len(self.headings) - 1)])
         output = stylized[self.size]
-        row[place + 1] = None if output is None else _shown(output)
+        row[place + 1] = None if output is None else _crops(output)
 
     def images(self) -> tuple[str, str]:
-        """Return the two sheets as data addresses of JPEGs."""
+        """Return the two sheets as data URLs of JPEGs."""
         sheets = []
         for which in range(2):
             rows = []
@@ -65,25 +65,25 @@ class Sheet:
                 rows.append([cell[which] if cell else blank for cell in row])
             area = sum(image.width / image.height for row in rows for image in row)
             sheet = contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))
-            sheet.thumbnail((16_000, 16_000))  # JPEG ends at 65,535
+            sheet.thumbnail((16_000, 16_000))  # JPEG's limit is 65,535
             encoded = io.BytesIO()
             sheet.save(encoded, "JPEG", quality=88, optimize=True)
             sheets.append(f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}")
         return sheets[0], sheets[1]
 
 
-def _shown(images: Images) -> tuple[Image.Image, Image.Image]:
+def _crops(images: Images) -> tuple[Image.Image, Image.Image]:
     (image,) = to_pil(images)
     left, top = max(0, (image.width - HEIGHT) // 2), max(0, (image.height - HEIGHT) // 2)
-    middle = image.crop((left, top, min(image.width, left + HEIGHT), min(image.height, top + HEIGHT)))
-    # Scaled to the height of a row, it is to stay pixel by pixel.
+    center = image.crop((left, top, min(image.width, left + HEIGHT), min(image.height, top + HEIGHT)))
+    # Padded to a row's height, so that the sheet does not rescale its pixels.
     padded = Image.new("RGB", (HEIGHT, HEIGHT), "white")
-    padded.paste(middle)
+    padded.paste(center)
     return image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT)), padded
 
 
 def page(report: Mapping[str, Any], sheet: Sheet) -> str:
-    """Return the page."""
+    """Return the HTML page."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     whole, middles = sheet.images()
@@ -128,7 +128,7 @@ def _pictures(report: Mapping[str, Any]) -> list[Row]:
 
 
 def _details(report: Mapping[str, Any], size: str) -> list[Row]:
-    """Return the rows of one size, without those of which there is nothing."""
+    """Return the rows of one size; rows without values are left out."""
     rows = []
     for kind, text in (
         ("content", "Distance from the photograph at this layer; 1 is the distance to nothing."),
@@ -147,7 +147,7 @@ def _details(report: Mapping[str, Any], size: str) -> list[Row]:
 
 
 def _row(report: Mapping[str, Any], name: str, text: str, path: tuple[str, ...], limit: float = math.inf) -> Row:
-    """Return a row of medians and quartiles, marked where more than `limit`."""
+    """Return a row of medians and quartiles; medians above `limit` are marked."""
     cells, steps = [], report["yardstick"]["steps"]
     for column in report["columns"]:
         found = _at(column["summary"], path)
@@ -169,5 +169,5 @@ def _at(node: Any, path: tuple[str, ...]) -> Any:
 
 
 def number(value: float, steps: int) -> str:
-    """Return a number in three digits; infinity, which only iterations can be, as more than all the steps."""
+    """Return three significant digits; infinite iterations as more than `steps`."""
     return f">{steps}" if math.isinf(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
