@@ -48,7 +48,7 @@ def video_jobs(
     Args:
         found: result of `find_inputs`.
         inputs: the setting `input`.
-        output: as for `picture_jobs`; or one video or animation of all pictures, or 'FOLDER/*.png' for a video's frames.
+        output: as for `picture_jobs`; or a video or animation of all pictures, or 'FOLDER/*.png' for a video's frames.
         name: suffix of the names of results beside their videos.
         overwrite: whether existing files may be replaced.
         resume: whether existing results are kept and skipped.
