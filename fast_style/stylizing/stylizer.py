@@ -109,8 +109,8 @@ class Stylizer:
 
         Args:
             image: a path or PIL image returns an upright PIL image in RGB, or RGBA if it has an alpha channel, which is
-                kept. A tensor of shape (3, height, width), an array of (height, width, 3), or a batch of either returns the
-                same type and layout: RGB, never BGR; uint8, uint16 in [0, 65535], or floats in [0, 1].
+                kept. A tensor of shape (3, height, width), an array of (height, width, 3), or a batch of either returns
+                the same type and layout: RGB, never BGR; uint8, uint16 in [0, 65535], or floats in [0, 1].
             style: a style's name, or weights by name for a blend (positive; scaled to sum to 1); also accepted as
                 `styles`. None: all styles with equal weight.
             size: long side of the result in pixels; None: unchanged.
@@ -348,8 +348,8 @@ class Stylizer:
             images: inputs of a call; the iterator may be endless.
             style: as for a call.
             size: as for a call.
-            batch: most consecutive arrays or tensors of one shape and type to stylize at once, which is faster on a GPU.
-                Results of a batch arrive together.
+            batch: most consecutive arrays or tensors of one shape and type to stylize at once (faster on a GPU); their
+                results arrive together.
             controls: as for a call.
             settings: as for a call.
 
@@ -420,8 +420,8 @@ def load(
     """Load a trained network from its .safetensors file, or by its name.
 
     Args:
-        path: the file, or the name of a network in `checkpoints/`, in the user's folder (FAST_STYLE_NETWORKS, or a
-            folder in the system's place for user data), or shipped; see `fast_style.list`.
+        path: the file, or a name, searched in `checkpoints/`, then in the user's folder (FAST_STYLE_NETWORKS, or a folder
+            in the system's place for user data), then among the shipped networks; see `fast_style.list`.
         device: device to run on; by default a GPU if there is one. `onnx` and `openvino` run on the CPU only.
         backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             optional packages that do not import torch once a network has been converted; or `auto`: on a CPU
