@@ -420,8 +420,8 @@ def load(
     """Load a trained network from its .safetensors file, or by its name.
 
     Args:
-        path: the file, or a name, searched in `checkpoints/`, then in the user's folder (FAST_STYLE_NETWORKS, or a folder
-            in the system's place for user data), then among the shipped networks; see `fast_style.list`.
+        path: the file, or a name, searched in `checkpoints/`, then in the user's folder (FAST_STYLE_NETWORKS, or in
+            the system's place for user data), then among the shipped networks; see `fast_style.list`.
         device: device to run on; by default a GPU if there is one. `onnx` and `openvino` run on the CPU only.
         backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
             optional packages that do not import torch once a network has been converted; or `auto`: on a CPU
