@@ -96,11 +96,7 @@ def main(config: DictConfig) -> None:
 
 
 def sizes_of(settings: dict[str, Any]) -> list[int]:
-    """Check the numeric settings, and return `sizes` as a list.
-
-    Raises:
-        ConfigError: if one is out of range.
-    """
+    """Check the numeric settings, and return `sizes` as a list."""
     yardstick = settings["yardstick"]
     sizes = settings["sizes"] if isinstance(settings["sizes"], list) else [settings["sizes"]]
     for key, sides in (("sizes", sizes), ("yardstick.size", [yardstick["size"]])):
@@ -115,11 +111,7 @@ def sizes_of(settings: dict[str, Any]) -> list[int]:
 
 
 def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
-    """Return the paths of the page and of the numbers. Creates the folder.
-
-    Raises:
-        ConfigError: if the name is no page's, a file exists, or the folder is not writable.
-    """
+    """Return the paths of the page and of the numbers, checked for writing. Creates the folder."""
     path = Path(output)
     if path.suffix.lower() != ".html":
         raise ConfigError(f"output must be a page, such as evaluation.html, not {output}")

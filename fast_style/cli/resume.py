@@ -28,13 +28,9 @@ from fast_style.zoo.network_file import read_network_file
 #: Settings that a resumed run may change: where it computes and for how long, what it shows, how it began.
 FREE = (
     *("resume", "init", "checkpoint", "overwrite", "workers", "preview", "heldout", "callback", "logger", "minutes"),
-    *("data.source", "data.max_bad"),
-    *(
-        f"trainer.{name}"
-        for name in ("accelerator", "devices", "num_nodes", "strategy", "max_time", "log_every_n_steps")
-    ),
+    *("data.source", "data.max_bad", "trainer.accelerator", "trainer.devices", "trainer.num_nodes"),
+    *("trainer.strategy", "trainer.max_time", "trainer.log_every_n_steps"),
 )
-
 #: Settings it may change if given: remedies that error messages advise for diverging losses.
 REMEDIES = ("trainer.precision", "trainer.gradient_clip_val", "optimizer.lr", "loss.*.weight")
 #: The two settings of the time limit.
@@ -44,11 +40,7 @@ _LONGEST = 248
 
 
 def resume_arguments(arguments: list[str]) -> list[str]:
-    """Replace `resume=FOLDER` or `resume=last` by the arguments of that run, followed by the other arguments given.
-
-    Raises:
-        ConfigError: if there is no such run.
-    """
+    """Replace `resume=FOLDER` or `resume=last` by that run's arguments, followed by the others given."""
     wanted = [argument for argument in arguments if argument.partition("=")[0] == "resume"]
     value = OverridesParser.create().parse_override(wanted[-1]).value() if wanted else None
     if value is None:
@@ -76,14 +68,13 @@ def _last_run(arguments: list[str]) -> Path:
     """Return the folder of the run saved last; given a name, style or experiment, of that name."""
     name = None
     if any(argument.partition("=")[0] in ("name", "style", "experiment") for argument in arguments):
-        arguments = [argument for argument in arguments if argument[0] != "-"]
         with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            name = str(hydra.compose("train", overrides=arguments).name)
-    saved = []
-    for file in Path("runs").glob("**/checkpoints/last.ckpt"):
-        settings = file.parent.parent / "settings.yaml"
-        if settings.is_file() and name in (None, str(OmegaConf.load(settings).name)):
-            saved.append(file)
+            overrides = [argument for argument in arguments if argument[0] != "-"]
+            name = str(hydra.compose("train", overrides=overrides).name)
+    settings = {file: file.parents[1] / "settings.yaml" for file in Path("runs").glob("**/checkpoints/last.ckpt")}
+    saved = [
+        file for file, path in settings.items() if path.is_file() and name in (None, str(OmegaConf.load(path).name))
+    ]
     if not saved:
         of_name = "" if name is None else f" of {name}"
         raise ConfigError(f"resume=last: there is no saved run{of_name} in runs; start one without resume")
@@ -91,11 +82,7 @@ def _last_run(arguments: list[str]) -> Path:
 
 
 def check_names_of_files(config: DictConfig) -> None:
-    """Check that the names of the run and its network are valid file names.
-
-    Raises:
-        ConfigError: if not.
-    """
+    """Check that the names of the run and its network are valid file names."""
     # str: in a sweep or a user's YAML, a name may look like a number.
     if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
         raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
@@ -104,20 +91,15 @@ def check_names_of_files(config: DictConfig) -> None:
 
 @contextmanager
 def locked_folder(config: DictConfig) -> Iterator[Path]:
-    """Yield the run's folder, locked for this process.
-
-    Raises:
-        ConfigError: if another run uses it, or it holds a run with other settings.
-    """
+    """Yield the run's folder, locked for this process; ConfigError if another run or other settings use it."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     check_names_of_files(config)
-    if config.trainer.num_nodes > 1 and "run.dir" not in str(HydraConfig.get().overrides.hydra):
-        known = ("FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID")
-        if not any(name in os.environ for name in known):
-            raise ConfigError(
-                "trainer.num_nodes: set FAST_STYLE_RUN_ID to the same text on each machine, "
-                "by which they find the folder of their run"
-            )
+    has_id = {"FAST_STYLE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"} & os.environ.keys()
+    if config.trainer.num_nodes > 1 and not has_id and "run.dir" not in str(HydraConfig.get().overrides.hydra):
+        raise ConfigError(
+            "trainer.num_nodes: set FAST_STYLE_RUN_ID to the same text on each machine, "
+            "by which they find the folder of their run"
+        )
     if not is_first_process():
         # Not processes started by hand: their parent may exit.
         if started_by_lightning() or "TORCHELASTIC_RUN_ID" in os.environ:
@@ -148,14 +130,12 @@ def locked_folder(config: DictConfig) -> Iterator[Path]:
 
 def _check_checkpoint(path: Path, *, overwrite: bool) -> None:
     """Check that the network's file can be saved, and replaces nothing but another network."""
-    example = "such as checkpoints/my_painting.safetensors"
     if path.is_dir() or path.suffix != ".safetensors":
         kind = "a folder" if path.is_dir() else "called otherwise"
+        example = "such as checkpoints/my_painting.safetensors"
         raise ConfigError(f"checkpoint must be a .safetensors file, {example}; {path} is {kind}")
-    if len(os.fsencode(path.name)) > _LONGEST:
-        raise ConfigError(
-            f"checkpoint: a name of {len(os.fsencode(path.name))} bytes is too long; give another name=..."
-        )
+    if (length := len(os.fsencode(path.name))) > _LONGEST:
+        raise ConfigError(f"checkpoint: a name of {length} bytes is too long; give another name=...")
     if path.exists() and overwrite:
         try:
             read_network_file(path)
@@ -217,14 +197,9 @@ def _defaults(target: str) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
-def flat(node: Any) -> dict[str, Any]:
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested settings by full key, such as optimizer.lr."""
-    return dict(_pairs(node))
-
-
-def _pairs(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield from _pairs(child, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
+    if not isinstance(node, Mapping):
+        return {prefix: node}
+    children = (flat(child, f"{prefix}.{key}" if prefix else str(key)) for key, child in node.items())
+    return {key: value for child in children for key, value in child.items()}

@@ -72,17 +72,13 @@ class Pictures(Column):
     def __init__(self, name: str, style: Style, folder: Path) -> None:
         super().__init__(name, style)
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-        self._folder, self._files = folder, {file.stem: file for file in files}
-
-    def has(self, file: Path) -> bool:
-        """Return whether there is a picture named like a photograph."""
-        return file.stem in self._files
+        self.folder, self.files = folder, {file.stem: file for file in files}
 
     def stylize(self, file: Path, photograph: Images) -> Images | None:
         """See Column. Pictures are reduced to the size, never enlarged by more than 1%."""
-        path = self._files.get(file.stem)
+        path = self.files.get(file.stem)
         if path is None:
-            raise ImageError(f"{self._folder}: no picture named {file.stem}, as the photograph is")
+            raise ImageError(f"{self.folder}: no picture named {file.stem}, as the photograph is")
         image = flatten(open_picture(path))
         height, width = photograph.shape[2:]
         if abs(image.width * height / (image.height * width) - 1) > 0.02:
@@ -100,9 +96,7 @@ def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device:
         ConfigError: if there is no column, no style to compare with, or a folder has none of the photographs.
         CheckpointError: if a network cannot be loaded.
     """
-    columns: list[Column] = [
-        column for name in several(settings["ckpt"]) for column in _networks(name, settings, device)
-    ]
+    columns: list[Column] = [each for name in several(settings["ckpt"]) for each in _networks(name, settings, device)]
     for name in several(settings["outputs"]):
         folder = Path(name)
         if not folder.is_dir():
@@ -111,15 +105,15 @@ def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device:
             raise ConfigError("style.image must be given: the painting that the pictures of outputs should look like")
         style = columns[0].style if columns else _style("painting", {}, settings["style"])
         pictures = Pictures(folder.resolve().name, style, folder)
-        if not any(map(pictures.has, photographs)):
+        if not any(file.stem in pictures.files for file in photographs):
             example = f"{photographs[0].stem}.png"
             raise ConfigError(f"outputs: {name} has no picture named as a photograph is, such as {example}")
         columns.append(pictures)
     if not columns:
         raise ConfigError("ckpt or outputs must be given: add ckpt=..., a network, or outputs=..., a folder")
     names = [column.name for column in columns]
-    for place, column in enumerate(columns):
-        if (earlier := names[:place].count(column.name)) > 0:
+    for number, column in enumerate(columns):
+        if earlier := names[:number].count(column.name):
             column.name = f"{column.name} ({earlier + 1})"
     return columns
 
@@ -127,8 +121,7 @@ def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device:
 def _networks(name: str, settings: Mapping[str, Any], device: torch.device) -> Iterator[Network]:
     stylizer = fast_style.load(name, device=device)
     sha256 = read_network_file(find(Path(name))).sha256
-    wanted = several(settings["styles"]) or stylizer.styles
-    for style in wanted:
+    for style in several(settings["styles"]) or stylizer.styles:
         if style not in stylizer.styles:
             raise ConfigError(f"styles: there is no style {style} in {name}; it has {', '.join(stylizer.styles)}")
         heading = Path(name).name.removesuffix(".safetensors")

@@ -51,18 +51,12 @@ class Judge:
         curve = self._curves[name]
         terms = self.yardstick.losses(photograph, output)
         total = terms.pop("total")
+        outputs = ((size, stylized[size]) for size in self._sizes)
         return {
-            "loss": total,
-            "terms": terms,
-            "photograph": curve[0],
-            "plateau": curve[-1],
+            **{"loss": total, "terms": terms, "photograph": curve[0], "plateau": curve[-1]},
             "ratio": total / curve[-1],
             "equivalent_iterations": equivalent_iterations(curve, total),
-            "sizes": {
-                str(size): self._measured(photographs[size], found)
-                for size in self._sizes
-                if (found := stylized[size]) is not None
-            },
+            "sizes": {str(size): self._measured(photographs[size], each) for size, each in outputs if each is not None},
         }
 
     def _measured(self, photograph: Images, output: Images) -> dict[str, Any]:
@@ -73,11 +67,8 @@ class Judge:
             "washed_out": visible_faults.washed_out(output, photograph, self._painting),
             "clipped": visible_faults.clipped(output),
         }
-        return {
-            **self.yardstick.distances(photograph, output),
-            "structure": structure(photograph, output),
-            "faults": {name: float(fault) for name, fault in faults.items()},
-        }
+        distances = {**self.yardstick.distances(photograph, output), "structure": structure(photograph, output)}
+        return {**distances, "faults": {name: float(fault) for name, fault in faults.items()}}
 
 
 def summary(pictures: list[dict[str, Any]]) -> dict[str, Any]:

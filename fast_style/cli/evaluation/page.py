@@ -66,8 +66,7 @@ class Sheet:
             area = sum(image.width / image.height for row in rows for image in row)
             sheet = contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))
             sheet.thumbnail((16_000, 16_000))  # JPEG's limit is 65,535
-            encoded = io.BytesIO()
-            sheet.save(encoded, "JPEG", quality=88, optimize=True)
+            sheet.save(encoded := io.BytesIO(), "JPEG", quality=88, optimize=True)
             sheets.append(f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}")
         return sheets[0], sheets[1]
 
@@ -87,16 +86,11 @@ def page(report: Mapping[str, Any], sheet: Sheet) -> str:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     whole, middles = sheet.images()
-    return environment.get_template("page.html").render(
-        report=report,
-        columns=report["columns"],
-        overview=_overview(report),
-        pictures=_pictures(report),
-        details=[(size, _details(report, str(size))) for size in report["sizes"]],
-        sheet=sheet,
-        whole=whole,
-        middles=middles,
-    )
+    tables = {"overview": _overview(report), "pictures": _pictures(report)}
+    details = [(size, _details(report, str(size))) for size in report["sizes"]]
+    sheets = {"sheet": sheet, "whole": whole, "middles": middles}
+    template = environment.get_template("page.html")
+    return template.render(report=report, columns=report["columns"], details=details, **tables, **sheets)
 
 
 Row = dict[str, Any]
