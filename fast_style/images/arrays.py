@@ -1,4 +1,4 @@
-"""Pictures that a program has in memory: NumPy's arrays and torch's tensors, checked, and answered with their like."""
+"""Images in memory: checks NumPy arrays and torch tensors, and returns results in the same shape and type."""
 
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import TypeIs
 
-#: What is answered with its like.
+#: The result is of the same kind as the input.
 Pixels = TypeVar("Pixels", NDArray[Any], "Tensor")
-#: The value of white, by type.
+#: The value of white, by dtype.
 WHITES = {"uint8": 255, "uint16": 65535} | dict.fromkeys(("float16", "bfloat16", "float32", "float64"), 1)
-#: How far values may leave [0, 1] by rounding, which is cut off: what follows 1 in bfloat16 is 1.0078.
+#: Values this far outside [0, 1] are clipped, as rounding: in bfloat16, the next number after 1 is 1.0078.
 TOLERANCE = 0.01
 
 
 def is_tensor(value: object) -> "TypeIs[Tensor]":
-    """Return whether something is a tensor of torch, without importing that."""
-    # Where torch is not imported, nobody can have made one.
+    """Whether a value is a torch tensor, without importing torch."""
+    # If torch is not imported, no tensor can exist.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 class InMemory:
-    """Pictures in an array of shape (height, width, 3) or a tensor of (3, height, width), or a batch of either.
+    """One image, an array (height, width, 3) or a tensor (3, height, width), or a batch of them.
 
     Args:
-        given: RGB, as bytes or uint16 of the full range, or as floats in [0, 1].
+        given: RGB, as uint8 (0 to 255), uint16 (0 to 65535) or floats in [0, 1].
 
     Attributes:
-        batch: the same as (batch, 3, height, width), in the order of bytes and strides that torch takes.
+        batch: the same values as (batch, 3, height, width), in a byte order and with strides that torch accepts.
         white: the value of white.
 
     Raises:
@@ -57,12 +57,12 @@ class InMemory:
         self.white = WHITES[self._kind]
         self.batch = given if len(shape) == 4 else given[None]
         if isinstance(self.batch, np.ndarray):
-            # A copy: what is read only, runs backwards or has another order of bytes, torch does not take.
+            # A copy, because torch rejects read-only arrays, negative strides and foreign byte orders.
             planes = self.batch.transpose(0, 3, 1, 2)
             self.batch = np.array(planes, np.uint8 if self._kind == "uint8" else np.float32, order="C")
 
     def in_range(self, placed: Any) -> Any:
-        """Return the batch, once it is float32 and where it is computed, in [0, 1], as a new array.
+        """Scale the batch, already float32 and on the computing device, to [0, 1], as a new array.
 
         Raises:
             ArrayError: if it has values out of range.
@@ -74,7 +74,7 @@ class InMemory:
         return images.clip(0, 1)
 
     def like(self, images: Any) -> Any:
-        """Return pictures, (batch, 3, height, width) in [0, 1], in the shape, type and place of what was given."""
+        """Convert (batch, 3, height, width) in [0, 1] to the shape, dtype and device of the input."""
         levels = (images * self.white).round() if self.white != 1 else images
         given = self._given
         if isinstance(given, np.ndarray):
@@ -109,11 +109,11 @@ class InMemory:
 
 
 def mask_levels(name: str, mask: "NDArray[Any] | Tensor") -> NDArray[np.uint8]:
-    """Return a mask, of shape (height, width), as bytes.
+    """Convert a mask of shape (height, width) to uint8 levels.
 
     Args:
-        name: what messages call it.
-        mask: bools, bytes or floats in [0, 1]; an axis of length 1 may be the first or the last.
+        name: the name of the mask in messages.
+        mask: bool, uint8 or floats in [0, 1]; the first or last axis may be an extra one of length 1.
 
     Raises:
         ArrayError: if its shape or type is none of these, or it has values out of range.
@@ -137,7 +137,7 @@ def mask_levels(name: str, mask: "NDArray[Any] | Tensor") -> NDArray[np.uint8]:
 
 
 def _kind(given: "NDArray[Any] | Tensor") -> str:
-    """Return the name of a type, whatever its order of bytes."""
+    """Name of the dtype, ignoring its byte order."""
     return str(given.dtype).removeprefix("torch.") if is_tensor(given) else given.dtype.name
 
 

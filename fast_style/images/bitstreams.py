@@ -1,4 +1,4 @@
-"""What AV1 (5.5) and HEVC (ITU-T H.265, 7.3.2.2) say of their colors, which holds where the box "colr" is missing."""
+"""Color primaries and transfer from AV1 (5.5) and HEVC (ITU-T H.265, 7.3.2.2) headers, for files without "colr"."""
 
 from fast_style.images.spaces import UnknownColorsError
 
@@ -6,11 +6,7 @@ _SEQUENCE_HEADER, _SEQUENCE_PARAMETERS = 1, 33
 
 
 class _Bits:
-    """Bits of bytes, the highest first.
-
-    Raises:
-        ValueError: when there are no more.
-    """
+    """Reader of single bits, most significant bit first; raises ValueError at the end."""
 
     def __init__(self, content: bytes) -> None:
         self._whole, self._left = int.from_bytes(content), 8 * len(content)
@@ -22,7 +18,7 @@ class _Bits:
         return self._whole >> self._left & (1 << count) - 1
 
     def numbers(self, count: int = 1) -> int:
-        """Return the last of numbers in Exp-Golomb code."""
+        """Read `count` Exp-Golomb numbers and return the last."""
         number = 0
         for _ in range(count):
             zeros = 0
@@ -33,13 +29,17 @@ class _Bits:
 
 
 def av1_colors(content: bytes) -> tuple[int, int] | None:
-    """Return primaries and transfer, as H.273 numbers them; None: they are not said.
+    """Read the color primaries and transfer, as H.273 numbers, from an AV1 stream.
 
     Args:
         content: the beginning of the stream.
 
+    Returns:
+        None if the stream does not specify them.
+
     Raises:
-        Exception: ValueError or LookupError if it is damaged, UnknownColorsError if it has what is not read here.
+        ValueError, LookupError: if the stream is damaged.
+        UnknownColorsError: if it has a feature that this parser does not read.
     """
     place = 0
     while content[place] >> 3 & 15 != _SEQUENCE_HEADER:
@@ -73,7 +73,7 @@ def av1_colors(content: bytes) -> tuple[int, int] | None:
 
 
 def hevc_colors(config: bytes) -> tuple[int, int] | None:
-    """Return what `av1_colors` does, of the content of the box "hvcC"; raises as that does."""
+    """Read the same as `av1_colors` from the content of an "hvcC" box, with the same errors."""
     place, kind, count = 23, config[23] & 63, 0
     while kind != _SEQUENCE_PARAMETERS or not count:
         kind, count = config[place] & 63, int.from_bytes(config[place + 1 : place + 3])
@@ -103,7 +103,7 @@ def hevc_colors(config: bytes) -> tuple[int, int] | None:
         bits(8)
         bits.numbers(2)
         bits()
-    # Of the pictures that others are predicted from, a still one has none.
+    # Reference picture sets: a still image has none.
     if bits.numbers() or bits():
         raise _unread("HEVC")
     bits(2)
@@ -120,7 +120,7 @@ def hevc_colors(config: bytes) -> tuple[int, int] | None:
 
 
 def _payload(content: bytes, place: int) -> tuple[int, int]:
-    """Return where one of AV1's OBUs has its content, and how long that is."""
+    """Start and length of the payload of an AV1 OBU."""
     head = content[place]
     place, length = place + 1 + (head >> 2 & 1), 0
     if not head & 2:
@@ -134,7 +134,7 @@ def _payload(content: bytes, place: int) -> tuple[int, int]:
 
 
 def _skip_operation(bits: _Bits) -> None:
-    """Skip what an AV1 of more than one picture says of its times and of its layers."""
+    """Skip the timing and operating points of an AV1 sequence header."""
     if bits():
         bits(64)
         if bits():

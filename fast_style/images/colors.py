@@ -1,4 +1,4 @@
-"""What a file says of its colors where it has no profile: AVIF, HEIC, PNG, BMP, EXIF and TIFF."""
+"""Color spaces that files declare without an ICC profile: AVIF, HEIC, PNG, BMP, EXIF and TIFF."""
 
 import contextlib
 import io
@@ -24,19 +24,19 @@ from fast_style.images.spaces import (
 )
 from fast_style.system.input_limits import pillow_limits
 
-#: How a PNG begins.
+#: The signature of a PNG.
 PNG = b"\x89PNG\r\n\x1a\n"
-# Of chunks before the pixels, how long each must be at least: the fixed parts of the PNG specification.
+# Minimum lengths of chunks before the pixels: the fixed parts in the PNG specification.
 _LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"sBIT": 1, b"bKGD": 1, b"tIME": 7}
 _LENGTHS |= {b"hIST": 2, b"mDCV": 24, b"cLLI": 8}
 _EXIF_SRGB, _EXIF_ADOBE, _EXIF_OTHER = 1, 2, 65535
 _WHITE, _PRIMARIES = 318, 319
-# In bytes, what the header of a stream has room in.
+# Bytes to read of a bit stream: enough for its header.
 _HEADER = 1024
 
 
 def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, place and whole length of each chunk before the pixels of a PNG."""
+    """Yield kind, position and total length of each chunk before the pixels of a PNG."""
     size = file.seek(0, 2)
     place = len(PNG)
     while place + 12 <= size:
@@ -49,7 +49,7 @@ def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
 
 
 def without(content: bytes, short: list[tuple[int, int]]) -> bytes:
-    """Return a PNG without the parts of which places and lengths are given."""
+    """Remove parts, given by position and length, from a PNG."""
     parts, place = [], 0
     for start, length in short:
         parts.append(content[place:start])
@@ -58,24 +58,26 @@ def without(content: bytes, short: list[tuple[int, int]]) -> bytes:
 
 
 def short_chunks(file: Any) -> list[tuple[int, int]]:
-    """Return places and lengths of chunks that are shorter than what they must hold, which Pillow fails at.
+    """Positions and lengths of chunks shorter than their fixed part, on which Pillow fails.
 
     Args:
-        file: a PNG, at any position and then at another.
+        file: a PNG; its position changes.
     """
     return [(place, length) for kind, place, length in png_chunks(file) if length - 12 < _LENGTHS.get(kind, 0)]
 
 
 def find_colors(image: Image.Image, file: Any) -> None:
-    """Note what a file says of its colors, but for EXIF: see `spaces.declare`. A profile goes first, but not in PNG.
+    """Record the color space that a file declares, except in EXIF; see `spaces.declare`.
+
+    An ICC profile takes precedence, except over cICP in PNG.
 
     Args:
-        image: as Pillow has opened it.
-        file: the same; at any position, and then at another.
+        image: the image as opened by Pillow.
+        file: its file; the position changes.
     """
     space, profile = None, bool(image.info.get("icc_profile"))
     try:
-        # What is damaged says nothing.
+        # Damaged color information is ignored.
         with contextlib.suppress(LookupError, struct.error, OSError, TypeError, ValueError, ArithmeticError):
             if image.format == "PNG":
                 space = _of_png(file, image)
@@ -95,10 +97,10 @@ def find_colors(image: Image.Image, file: Any) -> None:
 
 
 def find_exif_colors(image: Image.Image) -> None:
-    """Note what EXIF says of the colors of a loaded image, if nothing else does."""
+    """Record the color space in the EXIF of a loaded image, if nothing else declares one."""
     if image.info.get("icc_profile") or declared(image) is not None or "srgb" in image.info:
         return
-    with contextlib.suppress(Exception), pillow_limits():  # Any: damaged metadata makes no picture unreadable.
+    with contextlib.suppress(Exception), pillow_limits():  # Any: damaged metadata does not make an image unreadable.
         exif = image.getexif()
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
         index = str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).rstrip("\0 ")
@@ -122,31 +124,31 @@ def _of_png(file: Any, image: Image.Image) -> Space | None:
         if kind in (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"iCCP"):
             file.seek(place + 8)
             found[kind] = file.read(min(length - 12, 32))
-    # In this order: PNG, third edition, 4.3.
+    # Precedence: PNG, third edition, 4.3.
     if len(found.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, full = found[b"cICP"]
         if matrix == 0:
             space = numbered(primaries, transfer, not full)
             if space is not None:
                 image.info.pop("icc_profile", None)
-                # Nor does EXIF say anything then.
+                # Marked as declared, so that EXIF is ignored.
                 image.info.setdefault("srgb", 0)
                 return space
     if image.info.get("icc_profile") or len(found.get(b"sRGB", b"")) == 1:
         return None
     gamma = int.from_bytes(found.get(b"gAMA", b"")[:4])
-    # Beyond these, no curve would be left.
+    # Outside this range no usable curve is left.
     gamma = gamma if 10_000 <= gamma <= 1_000_000 else 0
     white_first = [each / 100_000 for each in struct.unpack(">8I", found[b"cHRM"])] if b"cHRM" in found else []
     if not gamma and not white_first:
         return None
-    # 45455 is that of sRGB, as many programs write it without the chunk of that name.
+    # 45455 means sRGB: many programs write it without an sRGB chunk.
     curve = None if not gamma or abs(gamma - 45455) < 500 else 100_000 / gamma
     return _space(white_first[2:] + white_first[:2], curve) or Space(PRIMARIES[1], gamma=curve)
 
 
 def _space(chromaticities: list[float], gamma: float | None = None) -> Space | None:
-    """Return a space if chromaticities, red first and white last, can be those of one."""
+    """A space from chromaticities, red first and white last; None if they are not plausible."""
     if len(chromaticities) != 8 or not all(0 <= each <= 1 for each in chromaticities):
         return None
     with contextlib.suppress(ValueError, ArithmeticError):
@@ -164,7 +166,7 @@ def _of_tiff(image: Image.Image) -> Space | None:
 
 
 def _of_bmp(file: Any, image: Image.Image) -> Space | None:
-    """Return what a header of version 4 or 5 says (Microsoft's BITMAPV5HEADER), and note the profile that is in it."""
+    """Read a BITMAPV4HEADER or BITMAPV5HEADER (Microsoft), and record an embedded profile."""
     file.seek(14)
     header = file.read(124)
     size = int.from_bytes(header[:4], "little")
@@ -177,7 +179,7 @@ def _of_bmp(file: Any, image: Image.Image) -> Space | None:
         raise UnknownColorsError("its color profile is another file, which is not read: taken as sRGB")
     elif kind == bytes(4):
         ends = np.array(struct.unpack("<9i", header[60:96])).reshape(3, 3)
-        # Some write the exponent of the way back. Of white nothing is said, and browsers take that of sRGB.
+        # Some programs write the inverse exponent. The header has no white point; browsers use that of sRGB.
         gammas = [max(each, 65536**2 / each) / 65536 for each in struct.unpack("<3I", header[96:108])]
         if np.ptp(gammas) > 0.01:
             raise UnknownColorsError("a gamma of its own for each color, which is not used: taken as sRGB")
@@ -188,7 +190,7 @@ def _of_bmp(file: Any, image: Image.Image) -> Space | None:
 
 
 def _of_avif(file: Any) -> Space | None:
-    """Return what the box "colr" says of the picture that is shown (ISO 23008-12, 6.5.5)."""
+    """Read the "colr" box of the primary item (ISO 23008-12, 6.5.5), or else the AV1 header."""
     start, end = find(file, b"meta")
     parts = {kind: (first, last) for kind, first, last in boxes(file, start, end)}
     file.seek(parts[b"pitm"][0])
@@ -217,7 +219,7 @@ def _of_heif(file: Any, found: dict[str, Any] | None) -> Space | None:
 
 
 def _place_of(file: Any, start: int, end: int, shown: int) -> int:
-    """Return where the first piece of an item is in the file, from the box "iloc"."""
+    """Position of the first extent of an item, from the "iloc" box."""
     file.seek(start)
     content = io.BytesIO(file.read(min(end - start, 2**20)))
 
@@ -240,7 +242,7 @@ def _place_of(file: Any, start: int, end: int, shown: int) -> int:
 
 
 def _properties(file: Any, start: int, end: int, shown: int) -> list[int]:
-    """Return the numbers of the properties of an item, from the box "ipma"."""
+    """Property indices of an item, from the "ipma" box."""
     file.seek(start)
     content = file.read(min(end - start, 2**20))
     version, wide = content[0], content[3] & 1

@@ -1,4 +1,4 @@
-"""JPEG 2000 (ISO 15444-1): what Pillow passes over, which is 16 bits of each color, a profile and EXIF."""
+"""JPEG 2000 (ISO 15444-1) beyond Pillow: 16 bits per channel, color profiles and EXIF."""
 
 import struct
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from fast_style.images.levels import shrunk, stretched
 from fast_style.images.metadata import ImageMetadata
 from fast_style.system.optional_packages import how_to_install
 
-# Where ExifTool and others look for it.
+# The identifier that ExifTool and others use.
 _EXIF = b"JpgTiffExif->JP2"
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _UUIDS = (_EXIF, _XMP, _IPTC)
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB, _GRAY = 16, 17
-# Larger ones are none.
+# Larger metadata is not genuine.
 _MOST_METADATA = 2**22
 _NAME = "jpeg2k of fast_style"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says.
+    """The header of a file.
 
     Attributes:
         size: width and height in pixels.
-        channels: how many there are, with opacity.
-        bits: how many each of them has, if all have as many and are plain gray or RGB; else 8.
-        start: where its codestream begins.
-        signed: whether black is the lowest of numbers with a sign, as many above 8.
-        profile: an ICC profile, or nothing.
-        exif: EXIF as it is in a TIFF, or nothing.
-        xmp: XMP, or nothing.
-        iptc: IPTC, or nothing.
+        channels: number of channels, including opacity.
+        bits: bits per channel if all have the same and are plain gray or RGB; otherwise 8.
+        start: position of the codestream.
+        signed: whether levels are signed and the lowest is black; read above 8 bits only.
+        profile: ICC profile; empty if none.
+        exif: EXIF as in a TIFF; empty if none.
+        xmp: empty if none.
+        iptc: empty if none.
     """
 
     size: tuple[int, int]
@@ -54,13 +54,13 @@ class Header:
 
 
 def read_header(file: Any) -> Header:
-    """Read the header of a file, or of a codestream without one.
+    """Read the header of a JP2 file or a bare codestream.
 
     Args:
-        file: at any position, and then at another.
+        file: binary and seekable; its position changes.
 
     Raises:
-        Exception: any, if it is damaged.
+        Exception: any, if the file is damaged.
     """
     file.seek(0)
     place, spaces, odd, profile = 0, [], False, b""
@@ -86,7 +86,7 @@ def read_header(file: Any) -> Header:
     marker, _, _, right, bottom, left, top, *_, channels = struct.unpack(">4sHH8IH", file.read(42))
     if marker != _CODESTREAM:
         raise ValueError("no codestream")
-    # Of each channel: less 1 how many bits, with the highest one set if it has a sign, and of how many pixels it is.
+    # Per channel: bits - 1, with the highest bit set if signed; then horizontal and vertical subsampling.
     kinds = {file.read(3) for _ in range(min(channels, 5))}
     (depth, *every), signed = kinds.pop(), False
     if depth & 0x80 and depth & 0x7F > 7:
@@ -99,37 +99,37 @@ def read_header(file: Any) -> Header:
 
 
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
-    """Return what is in a codestream of 9 to 16 bits, of shape (height, width) or (height, width, channels).
+    """Decode a codestream of 9 to 16 bits, to shape (height, width) or (height, width, channels).
 
-    Not in a file, of which imagecodecs would convert the colors by its profile.
+    Takes a codestream because, for a file, imagecodecs would convert the colors by the profile.
 
     Raises:
-        Exception: any, if it is damaged, or not what its header says.
+        Exception: any, if it is damaged or does not match its header.
     """
     import imagecodecs
 
     width, height = header.size
     shape = (height, width) if header.channels == 1 else (height, width, header.channels)
-    # Into what is there: no more is taken.
+    # Decoded into this array, so that it takes no more memory than was allowed.
     found: NDArray[Any] = imagecodecs.jpeg2k_decode(
         codestream, out=np.empty(shape, np.int16 if header.signed else np.uint16)
     )
     if header.signed:
-        # In place: the highest bit is the sign.
+        # In place: flips the sign bit.
         found = found.view(np.uint16)
         found += np.uint16(2 ** (header.bits - 1))
     return stretched(found, 2**header.bits - 1)
 
 
 def correct(image: Image.Image, header: Header) -> None:
-    """Have a picture, opened and not decoded, be so as it is: of more than 8 bits, Pillow makes white black."""
+    """Replace Pillow's decoder of an opened image: above 8 bits, that turns white black."""
     if isinstance(image, ImageFile.ImageFile) and header.bits > 8 and header.channels > 1:
         Image.register_decoder(_NAME, _Decoder)
         image.tile = [tile._replace(codec_name=_NAME, args=()) for tile in image.tile]
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """Of pictures with several channels of more than 8 bits."""
+    """Decoder of several channels of more than 8 bits."""
 
     _pulls_fd = True
 
@@ -150,21 +150,21 @@ class _Decoder(ImageFile.PyDecoder):
 
 
 def encode(pixels: NDArray[np.uint16]) -> bytes:
-    """Return the codestream of a picture (height, width, 3), or with opacity (height, width, 4), without loss."""
+    """Encode pixels losslessly as a codestream; shape (height, width, 3), or (height, width, 4) with opacity."""
     import imagecodecs
 
     return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True))
 
 
 def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int, metadata: ImageMetadata) -> bytes:
-    """Return the file of a codestream.
+    """Wrap a codestream in a JP2 file.
 
     Args:
-        codestream: of sRGB, or with opacity as the fourth channel.
+        codestream: sRGB, with opacity as the fourth channel if there is one.
         size: width and height in pixels.
         channels: 3 or 4.
-        bits: of each channel.
-        metadata: what to write besides.
+        bits: bits per channel.
+        metadata: what to write.
     """
     parts = [
         box(b"ihdr", struct.pack(">IIHBBBB", size[1], size[0], channels, bits - 1, 7, 0, 0)),
@@ -185,13 +185,13 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
 
 
 def _in_order(channels: bytes) -> bool:
-    """Return whether the box of that name says of each color that it is where it belongs."""
+    """Whether a "cdef" box keeps the color channels in their usual order."""
     entries = struct.iter_unpack(">HHH", channels[2:])
     return all(kind != 0 or place == number + 1 for number, kind, place in entries)
 
 
 def _to_the_metre(dpi: float) -> tuple[int, int, int]:
-    """Return dots to a metre as a numerator, a denominator and an exponent of ten: 50 / 127 * 100 to an inch."""
+    """Dots per meter as numerator, denominator and exponent of ten; one inch is 127 / 50 * 10**-2 m."""
     exponent = 2
     while round(dpi * 50 / 10 ** (exponent - 2)) > 65535:
         exponent += 1

@@ -1,4 +1,4 @@
-"""PPM and PGM of any white, such as 65535: Pillow takes 2 s a megapixel for them, and has 8 bits of a color."""
+"""PPM and PGM with any maximum value up to 65535; Pillow takes 2 s per megapixel and reads colors at 8 bits."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 
 from fast_style.images.levels import stretched
 
-# Kind, width, height and white. Between them is space, and comments to the end of a line.
+# Kind, width, height and white, separated by whitespace and comments that run to the end of a line.
 _HEADER = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" + rb"\s")
 _MOST_HEADER = 2**16
 _COMMENT = re.compile(rb"#[^\r\n]*")
@@ -20,14 +20,14 @@ _NAME = "ppm of fast_style"
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says.
+    """The header of a file.
 
     Attributes:
         size: width and height in pixels.
         channels: 3 for colors, 1 for gray.
-        white: the highest level.
-        plain: whether levels are written in digits.
-        length: of the header in bytes.
+        white: the maximum value.
+        plain: whether levels are written as decimal text.
+        length: length of the header in bytes.
     """
 
     size: tuple[int, int]
@@ -38,7 +38,7 @@ class Header:
 
 
 def read_header(file: Any) -> Header:
-    """Read the header of a file, which is then at another position.
+    """Read the header; the position of the file changes.
 
     Raises:
         ValueError: if it is none of PGM and PPM.
@@ -54,7 +54,7 @@ def read_header(file: Any) -> Header:
 
 
 def read(file: Any, header: Header) -> NDArray[np.uint16]:
-    """Return the levels of a picture, of shape (height, width) or (height, width, 3).
+    """Read the levels, of shape (height, width) or (height, width, 3).
 
     Raises:
         ValueError: if the file is cut short.
@@ -73,14 +73,14 @@ def read(file: Any, header: Header) -> NDArray[np.uint16]:
 
 
 def quicken(image: Image.Image) -> None:
-    """Have a picture, opened as PPM and not decoded, be so piece by piece and not level by level."""
+    """Replace Pillow's PPM decoder of an opened image with one that reads blocks rather than single levels."""
     if isinstance(image, ImageFile.ImageFile) and image.mode in ("L", "I", "RGB"):
         Image.register_decoder(_NAME, _Decoder)
         image.tile = [tile._replace(codec_name=_NAME) if tile.codec_name == "ppm" else tile for tile in image.tile]
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """What Pillow calls `ppm`, with the same result."""
+    """Decoder with the same result as Pillow's `ppm`."""
 
     _pulls_fd = True
 

@@ -1,4 +1,4 @@
-"""TIFF (6.0, and Adobe's supplements) of every depth, sign and meaning: what Pillow refuses or misreads."""
+"""TIFF (6.0, and Adobe's supplements) of any depth and sample format, including what Pillow rejects or misreads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,36 +16,36 @@ from fast_style.images.spaces import D50, lab_levels, lab_to_srgb
 _BITS, COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION, _SAMPLES, PLANES = 258, 259, 262, 266, 274, 277, 284
 _WHITE, _COLOR_MAP, _INK_SET, _EXTRA, _FORMAT, PROFILE = 318, 320, 332, 338, 339, 34675
 WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, CMYK, YCBCR, CIELAB, ICCLAB, ITULAB = 0, 1, 2, 3, 5, 6, 8, 9, 10
-# How many channels each has before the extra ones.
+# Number of color channels by photometric interpretation.
 COLORS: Mapping[int, int] = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 _MEANINGS = {4: "a transparency mask", 10: "ITU L*a*b*", 32803: "the mosaic of a camera's sensor"}
 _MEANINGS |= {34892: "the light that a camera's sensor saw", 32844: "LogL", 32845: "LogLuv", 51177: "a depth map"}
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 FORMATS: Mapping[int, str] = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating point", 5: "complex"}
 _UNSPECIFIED, _PREMULTIPLIED, _OPACITY = 0, 1, 2
-# What libtiff undoes, as Pillow brings it.
+# Compressions that the libtiff in Pillow's wheels decodes.
 _OF_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
-# Larger pictures of so many channels are measurements.
+# Files with more extra channels are measurements, not images.
 _MOST_EXTRA = 4
-# Above it, most of what is light would be white; from 0 to 255 no picture is as dark.
+# With peaks above this, white would clip most of the light; no image on a 0 to 255 scale is that dark.
 _MOST_LIGHT = 16
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the numbers in a TIFF are.
+    """The pixel format of a TIFF page.
 
     Attributes:
-        size: width and height as they are stored.
-        photometric: what they mean, as the tag numbers it.
-        bits: of each.
-        format: 1, 2 or 3: unsigned, signed or floating point.
-        opacity: which channel is the opacity, if one is.
-        premultiplied: whether colors are less by as much as they are clear.
-        left_out: how many channels have no known meaning.
-        orientation: how the picture is stored.
-        palette: red, green and blue of each index, 16 bits each, or None.
-        white: of L*a*b*, by x and y.
+        size: width and height of the stored pixels.
+        photometric: PhotometricInterpretation, by its tag value.
+        bits: bits per channel.
+        format: SampleFormat: 1 unsigned, 2 signed, 3 floating point.
+        opacity: index of the opacity channel, or None.
+        premultiplied: whether colors are multiplied by the opacity.
+        left_out: number of channels without a known meaning.
+        orientation: orientation of the stored pixels, by its tag value.
+        palette: RGB of each index, 16 bits each, or None.
+        white: reference white of L*a*b*, by x and y.
     """
 
     size: tuple[int, int]
@@ -61,10 +61,10 @@ class Kind:
 
     @classmethod
     def of(cls, tags: Any) -> "Kind":
-        """Take it from the tags of a page.
+        """Read the format from the tags of a page.
 
         Raises:
-            ValueError: if no picture can be made of such numbers; the message says which they are.
+            ValueError: if such numbers are no image; the message names them.
         """
         samples = int(tags.get(_SAMPLES, 1))
         photometric = int(tags.get(_PHOTOMETRIC, _RGB if samples > 2 else WHITE_IS_ZERO))
@@ -74,7 +74,7 @@ class Kind:
         if photometric == CMYK and tags.get(_INK_SET, 1) != 1:
             raise ValueError("TIFF of inks other than CMYK")
         bits, formats = (set(np.atleast_1d(tags.get(tag, 1)).tolist()) for tag in (_BITS, _FORMAT))
-        # What is undefined is mostly unsigned.
+        # Format 4, undefined, is mostly unsigned.
         formats = {UNSIGNED if each == 4 else each for each in formats}
         if len(bits) > 1 or len(formats) > 1 or not formats <= {UNSIGNED, SIGNED, FLOAT}:
             named = " and ".join(FORMATS.get(each, f"unknown {each}") for each in sorted(formats))
@@ -84,17 +84,17 @@ class Kind:
             raise ValueError(f"TIFF of {samples} channels where there must be {colors}")
         colors = min(colors, samples)
         given = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
-        # With one channel more and not a word on it, that is how old programs write the opacity.
+        # Old programs write an opacity channel without declaring it.
         extra = given or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
         extra = (extra + (_UNSPECIFIED,) * (samples - colors))[: samples - colors]
         if len(extra) > _MOST_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
             raise ValueError(f"TIFF of {samples} channels, of which {len(extra)} have no known meaning")
-        # 999 is how Corel Draw 10 says it.
+        # Corel Draw 10 writes 999.
         clear = [index for index, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _OPACITY, 999)]
         palette = None
         if photometric == _PALETTE:
             found = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
-            # As old programs write it, which counted colors from 0 to 255.
+            # Old programs write palettes of 0 to 255.
             palette = np.ascontiguousarray(found if found.max(initial=0) > 255 else found * np.uint16(257))
         size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
         return cls(
@@ -112,12 +112,12 @@ class Kind:
 
     @property
     def is_deep(self) -> bool:
-        """Whether there are more than 8 bits of each color, and they are read with 16."""
+        """Whether colors have more than 8 bits and are read at 16."""
         return self.bits > 8 and self.photometric in (0, 1, 2, 8, 9)
 
     @property
     def mode(self) -> str:
-        """What Pillow is to call the picture."""
+        """Pillow's mode for this format."""
         mode = {CMYK: "CMYK", WHITE_IS_ZERO: "L", _BLACK_IS_ZERO: "L"}.get(self.photometric, "RGB")
         return mode if self.opacity is None or mode == "CMYK" else {"L": "LA", "RGB": "RGBA"}[mode]
 
@@ -127,25 +127,25 @@ class Kind:
     def ends(
         self, lowest: float, highest: float, notes: list[str], above: float = 1, whole: bool = True
     ) -> tuple[float, float]:
-        """Return which numbers are black and white, where the type does not say it.
+        """Guess which numbers are black and white, where the type does not define it.
 
         Args:
-            lowest: of those that there are.
-            highest: likewise; below `lowest`: there are none.
-            notes: where to say what is taken.
-            above: of floating point, the share of those above 1 among those above 0.
-            whole: likewise, whether all are whole numbers.
+            lowest: the smallest number in the page.
+            highest: the largest; below `lowest` if there are none.
+            notes: gets a note on what was assumed.
+            above: for floating point, the fraction of positive numbers above 1.
+            whole: for floating point, whether all are whole numbers.
 
         Raises:
-            ValueError: if they are none of a picture.
+            ValueError: if the numbers cannot be an image.
         """
         if lowest > highest:
             return 0.0, 1.0
         if self.format == FLOAT:
-            # The filters that pictures are resized with overshoot. And what is light has peaks above white.
+            # Resampling filters overshoot, and linear light has peaks above white.
             light = highest > 2 and not whole and (above <= 0.5 or highest <= _MOST_LIGHT)
             most = 1 if light else next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
-            # Filters that sharpen leave some below black; measurements have as many.
+            # Sharpening leaves a few values below black; measurements reach as far below as above.
             if most is None or lowest < (-2 if most == 1 else -highest / 4):
                 raise ValueError(
                     f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected"
@@ -157,7 +157,7 @@ class Kind:
             return 0.0, float(most)
         full = 2.0 ** (self.bits - (self.format == SIGNED)) - 1
         if lowest < -full / 64:
-            # All of them, as ImageMagick has it, too.
+            # The full range, as in ImageMagick.
             notes.append(f"signed levels of {self.bits} bits: {-full - 1:.0f} taken as black and {full:.0f} as white")
             return -full - 1, full
         white = next((white for white in (255, 65535) if highest <= white < full), full)
@@ -166,7 +166,7 @@ class Kind:
         return 0.0, float(white)
 
     def pillow_is_right(self, tags: Any) -> bool:
-        """Return whether Pillow reads it as it is, though perhaps with 8 bits of 16."""
+        """Whether Pillow reads this format correctly, though perhaps 16 bits as 8."""
         if tags.get(COMPRESSION, 1) not in _OF_LIBTIFF:
             return False
         if (
@@ -182,7 +182,7 @@ class Kind:
         if self.palette is not None:
             return self.bits <= 8 and max(tags[_COLOR_MAP]) > 255
         if self.bits == 16:
-            # Gray with opacity it refuses.
+            # Pillow rejects gray with opacity.
             return self.photometric in (_RGB, CMYK) or (self.photometric == _BLACK_IS_ZERO and self.opacity is None)
         return self.bits <= 8
 
@@ -192,16 +192,16 @@ def _white(found: Any) -> tuple[float, float]:
     return (x, y) if 0 < x < 1 and 0 < y < 1 else D50
 
 
-#: What Pillow is to call the reader of this module.
+#: Name of this reader in Pillow.
 NAME = "TIFF of fast_style"
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
-    """A TIFF, read by Pillow if that reads it as it is.
+    """A TIFF, decoded by Pillow if that does it correctly.
 
     Attributes:
-        kind: what the numbers of the page are that it is at.
-        ours: whether this module reads them.
+        kind: pixel format of the current page.
+        ours: whether this module decodes the page.
     """
 
     def _open(self) -> None:
@@ -212,7 +212,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         super()._open()
 
     def _setup(self) -> None:
-        # Of Pillow: it is called for each page, when its tags are known.
+        # Overrides Pillow's method, which is called for each page after reading its tags.
         self.kind, self.ours = Kind.of(self.tag_v2), False
         if self.kind.pillow_is_right(self.tag_v2):
             try:
@@ -224,10 +224,10 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         if self.ours:
             self._set_up()
         elif self.kind.photometric == YCBCR and not self.use_load_libtiff:
-            # Pillow's own reading knows neither fewer pixels of color nor another black and white.
+            # Pillow's own decoder handles neither subsampling nor ReferenceBlackWhite.
             self._mode, self.use_load_libtiff = "RGB", True
             self.tile = [ImageFile._Tile("libtiff", (0, 0, *self.kind.size), 0, ("RGBX", False, self.tag_v2.offset))]
-        # There is no image of Pillow's with four inks and an opacity.
+        # Pillow has no mode for CMYK with opacity.
         count = self.kind.left_out + (self.kind.photometric == CMYK and self.kind.opacity is not None)
         if count and self.kind.photometric == CMYK:
             notes_of(self).append("an opacity or more inks beside CMYK left out")
@@ -246,19 +246,19 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         self._size = kind.size[::-1] if kind.orientation in (5, 6, 7, 8) else kind.size
         self.use_load_libtiff = False
         self.tile = [ImageFile._Tile(NAME, (0, 0, *kind.size), 0, (self.tell(), kind, notes_of(self)))]
-        # The profile of L*a*b* says what they are anyway.
+        # The profile of an L*a*b* file adds nothing.
         if PROFILE in self.tag_v2 and kind.photometric not in (CIELAB, ICCLAB):
             self.info["icc_profile"] = self.tag_v2[PROFILE]
 
 
 def register() -> None:
-    """Have Pillow know the reader of this module."""
+    """Register the reader with Pillow."""
     Image.register_decoder(NAME, _Decoder)
     Image.register_open(NAME, TiffFile, _accept)
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """What `TiffFile` reads by itself, with 8 bits of each color."""
+    """Decoder of the pages that `TiffFile` reads itself, at 8 bits per channel."""
 
     _pulls_fd = True
 

@@ -1,4 +1,4 @@
-"""Pictures that do not fit into memory: the network makes them in tiles, and effects are applied in strips."""
+"""Stylizes images that do not fit into memory: the network in tiles, effects in strips."""
 
 import logging
 import math
@@ -28,30 +28,29 @@ from fast_style.system.memory import free_memory, is_out_of_memory
 if TYPE_CHECKING:
     from fast_style.backends.tiles import Progress, Read, Write
 
-#: The sides of tiles, in pixels. Above the largest, memory takes longer to get than margins to compute.
+#: Sides of tiles in pixels. Above the maximum, allocating memory costs more time than smaller margins save.
 SMALLEST_SIDE, LARGEST_SIDE = 256, 1152
 _LARGEST_SIDE_ON_GPU = 4096
-#: The pixels of the squares that the statistics are guessed from. Above the largest, they take too long.
+#: Maximum number of pixels in the sample from which statistics are estimated. More take too long.
 LARGEST_SAMPLE = 2**22
-# The pixels of a strip.
+# Pixels in a strip.
 _STRIP = 2**20
 
 _log = logging.getLogger(__name__)
 
 
 def _tell_nobody(number: int, done: int, total: int) -> None:
-    """Take the progress, and say nothing."""
+    """Ignore the progress."""
 
 
 class Tiling:
-    """What makes pictures of any size of a network.
+    """Applies a network to images of any size, in tiles.
 
     Args:
-        backend: what computes the network.
-        budget: how much memory there is.
+        backend: runs the network.
+        budget: the memory limit.
         tiles: `exact`, in three to five passes, or `fast`, in two.
-        progress: is told after each tile the number of the pass, how many of its tiles are done, and how many there
-            are.
+        progress: called after each tile with the number of the pass, the tiles done and the tiles in total.
     """
 
     def __init__(
@@ -65,10 +64,10 @@ class Tiling:
         self.progress: Callable[[int, int, int], None] = progress or _tell_nobody
 
     def stylize_array(self, images: Array, style: NDArray[np.float32]) -> Array:
-        """Stylize each picture by its row of style weights, into a new array. See Backend.
+        """Stylize each image by its row of style weights, into a new array. See Backend.
 
         Raises:
-            ImageError: if there is not enough memory even for tiles, or the backend makes none.
+            ImageError: if there is not enough memory even for tiles, or the backend does not support them.
         """
         height, width = images.shape[2:]
         made = images * 0
@@ -86,22 +85,23 @@ class Tiling:
         return made
 
     def stylize_image(self, rgb: Image.Image, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Image.Image:
-        """Stylize one picture of mode RGB, in tiles and strips: no more of it becomes numbers at a time.
+        """Stylize a PIL image in mode RGB; only a tile or a strip is in floating point at a time.
 
         Args:
-            rgb: the picture.
-            rows: the style weights that `controls` stand for.
-            controls: what is asked for.
+            rgb: the image.
+            rows: the style weights, from `controls.rows`.
+            controls: the settings.
 
         Raises:
-            ImageError: if there is not enough memory even for tiles, no room on disk, or the backend makes no tiles.
+            ImageError: if there is not enough memory even for tiles, the disk is full, or the backend does not support
+                tiles.
         """
         return self._stylized(DiskImage.of(rgb), rows, controls).image()
 
     def stylize_deep(
         self, deep: Deep, size: tuple[int, int], rows: Sequence[NDArray[np.float32]], controls: Controls
     ) -> Deep:
-        """Stylize one picture with 16 bits of each color, brought to a width and a height, as `stylize_image` does."""
+        """Stylize an image of 16 bits per channel, resized to `size` (width, height), as `stylize_image` does."""
         raster = DiskImage((deep.shape[1], deep.shape[0]), dtype=np.uint16)
         raster.write(0, 0, deep)
         made = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
@@ -115,17 +115,17 @@ class Tiling:
         controls: Controls,
         long_side: int | None = None,
     ) -> None:
-        """Stylize one file into another, from disk to disk: in memory are a tile or a strip, and what decodes a file.
+        """Stylize a file from disk to disk; memory holds a tile or a strip, and the file while it is decoded.
 
         Args:
-            source: the picture to read.
-            target: the file to write; a suffix other than that of `source` changes the format.
+            source: the image to read.
+            target: the file to write; another suffix than that of `source` changes the format.
             rows: as for `stylize_image`.
-            controls: likewise.
-            long_side: of the output in pixels; nothing: that of the input.
+            controls: as for `stylize_image`.
+            long_side: of the output in pixels; by default that of the input.
 
         Raises:
-            ImageError: as of `stylize_image`, or if the files cannot be read or written.
+            ImageError: as for `stylize_image`, or if a file cannot be read or written.
         """
         require_folder(target)
         same = source.suffix.lower() == target.suffix.lower()
@@ -133,7 +133,7 @@ class Tiling:
         size = picture_size(source)
         try:
             if size and self.backend.on_processor:
-                # The others are encoded as they are decoded, whole.
+                # Other formats than PNG and TIFF are encoded from a whole image in memory.
                 copy = size if long_side is None or format in ("PNG", "TIFF") else resized_to(size, long_side)
                 largest = max(size, copy, key=math.prod)
                 self.budget.require(math.prod(largest) * DECODED_BYTES, largest)
@@ -156,7 +156,7 @@ class Tiling:
         dark = [isinstance(mask, Image.Image) and mask.getbbox() is None for mask in masks]
         if not controls.strength or dark[0] or (controls.masks and all(dark[1:])):
             return photograph
-        # What shows nowhere is not made.
+        # Styles whose mask is black are not computed.
         each = zip(rows, dark[1:] or [False], strict=True)
         made = [photograph if black else self._painted(photograph, row, controls) for row, black in each]
         if controls.without_effects and made[0].size == photograph.size:
@@ -165,7 +165,7 @@ class Tiling:
 
     def _painted(self, photograph: DiskImage, row: NDArray[np.float32], controls: Controls) -> DiskImage:
         width, height = (max(1, round(side / controls.brush)) for side in photograph.size)
-        # Not rounded to 256 levels where that would be amplified.
+        # At 16 bits where 8-bit rounding would be amplified.
         fine = controls.sharpen or controls.preserve_color == "histogram"
         made = DiskImage((width, height), dtype=np.uint16 if fine else photograph.dtype)
 
@@ -208,31 +208,31 @@ class Tiling:
 
 
 def _to_levels(images: Array, image: DiskImage, backend: Backend) -> NDArray[Any]:
-    """Return an array of one picture, (1, 3, height, width) in [0, 1], as what a image holds: (height, width, 3)."""
+    """Convert one image, (1, 3, height, width) in [0, 1], to the levels that `image` holds: (height, width, 3)."""
     (levels,) = backend.fetch((images * image.white).round(), image.dtype.type)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))
 
 
 def _resized_part(image: DiskImage, size: tuple[int, int], box: Box, backend: Backend) -> Array:
-    """Return a part of what a picture is when resized, as `Backend.resize` does, and without having it whole.
+    """Read a part of a resized image, as `Backend.resize` computes it, without resizing the whole.
 
     Args:
-        image: the picture.
-        size: the width and the height to bring it to, in pixels.
-        box: the part of that, as Pillow has it.
-        backend: whose array it is to be, (1, 3, height, width) in [0, 1], but for what the filter overshoots.
+        image: the image at its own size.
+        size: width and height after resizing, in pixels.
+        box: the part, in resized coordinates.
+        backend: creates the array, (1, 3, height, width) in [0, 1] except for overshoot of the filter.
     """
     if size == image.size:
         return backend.place(image.read(box).transpose(2, 0, 1)[None]) / image.white
     scales = [length / other for length, other in zip(image.size, size, strict=True)] * 2
     exact = [place * scale for place, scale in zip(box, scales, strict=True)]
-    # As far as the filter reaches, and a pixel more.
+    # The support of the filter, and one pixel more.
     reach = math.ceil(2 * max(1, *scales)) + 1
     left, top = (max(0, math.floor(place) - reach) for place in exact[:2])
     right, bottom = (min(end, math.ceil(place) + reach) for end, place in zip(image.size, exact[2:], strict=True))
     inner = (exact[0] - left, exact[1] - top, exact[2] - left, exact[3] - top)
     planes = [
-        # Not in whole levels: the network would amplify what is lost.
+        # In floating point: the network would amplify rounding to levels.
         np.asarray(Image.fromarray(plane).resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BICUBIC, inner))
         for plane in image.read((left, top, right, bottom)).transpose(2, 0, 1).astype(np.float32)
     ]
@@ -242,13 +242,13 @@ def _resized_part(image: DiskImage, size: tuple[int, int], box: Box, backend: Ba
 def _finished_in_strips(
     photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend
 ) -> DiskImage:
-    """Return what `apply_effects` makes of a picture and of what the network has made of it.
+    """Apply `apply_effects` to a photograph and the results of the network, strip by strip.
 
     Args:
-        photograph: the picture.
-        made: the picture in each of the styles that are asked for, of any size.
-        controls: what is asked for.
-        backend: what computes.
+        photograph: the photograph.
+        made: the result in each requested style, at any size.
+        controls: the settings.
+        backend: does the computation.
     """
     done = DiskImage(photograph.size, dtype=photograph.dtype)
     transfer = _transfer(photograph, made, controls, backend) if controls.preserve_color == "histogram" else None
@@ -261,9 +261,9 @@ def _finished_in_strips(
 def _strips(
     photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
 ) -> Iterator[tuple[int, int, int, Array, Array, Array]]:
-    """Yield where strips begin and end, and with so many rows more on either side where that begins, and what is there.
+    """Yield strips: first row, end, first row with `reach` more rows, photograph, mixed styles and opacity.
 
-    That is the photograph, the styles mixed, and how much of the outcome shows.
+    The last three include `reach` more rows on either side, within the image.
     """
     width, height = photograph.size
     for top, end in photograph.strips(_STRIP):
@@ -285,13 +285,13 @@ def _transfer(photograph: DiskImage, made: Sequence[DiskImage], controls: Contro
 
 
 def _mixed(images: Array, styles: Sequence[Array], shares: Array | None, backend: Backend) -> Array:
-    """Return pictures in several styles as one, by the share of each at each pixel; nothing: the first.
+    """Mix an image in several styles by the share of each at each pixel; without shares, return the first.
 
     Args:
-        images: the photographs, of shape (batch, 3, height, width), which show where no style has a share.
-        styles: the same in each style.
-        shares: as `Controls.shares` gives them.
-        backend: whose arrays they are, but for `shares`.
+        images: the photographs, shape (batch, 3, height, width), which show where no style has a share.
+        styles: the results in each style, same shape.
+        shares: NumPy array from `Controls.shares`.
+        backend: the backend of the other arrays.
     """
     if shares is None:
         return styles[0]
