@@ -1,4 +1,4 @@
-"""Padding as torch does it, but with the channels last in memory on CUDA, where that counts."""
+"""Padding as in torch, but keeping channels_last on CUDA during training."""
 
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-#: Columns at the left and the right, rows above and below, as torch orders them.
+#: Left, right, top and bottom, in torch's order.
 Margins: TypeAlias = tuple[int, int, int, int]
 Mode: TypeAlias = Literal["reflect", "replicate"]
 
@@ -17,7 +17,7 @@ Mode: TypeAlias = Literal["reflect", "replicate"]
 def pad(
     x: Float[Tensor, "batch channels _height _width"], margins: Margins, mode: Mode
 ) -> Float[Tensor, "batch channels _h _w"]:
-    """Return a feature map with margins. In training on CUDA the channels are last in memory, before and after."""
+    """Pad a feature map. In training on CUDA, input and output are channels_last."""
     if keeps_channels_last(x):
         padded: Tensor = _GatheredPad.apply(x, margins, mode)
         return padded
@@ -25,12 +25,12 @@ def pad(
 
 
 def keeps_channels_last(x: Tensor) -> bool:
-    """Return whether it pays to keep the channels last in memory by means of our own: in training on CUDA."""
+    """Whether our own kernels that keep channels_last pay off: in training on CUDA."""
     return x.is_cuda and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class _GatheredPad(torch.autograd.Function):
-    """A gather of whole pixels: torch's own kernels on CUDA put the channels first, and add up one by one."""
+    """Padding by a gather of whole pixels: torch's CUDA kernels convert to channels first, and add gradients one by one."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, margins: Margins, mode: Mode) -> Tensor:
@@ -47,19 +47,19 @@ class _GatheredPad(torch.autograd.Function):
         (height, width), (left, _, top, _) = ctx.size, ctx.margins
         _, frame, sources = _places(height, width, ctx.margins, ctx.mode, gradient.device)
         inner = gradient[:, :, top : top + height, left : left + width].clone(memory_format=torch.channels_last)
-        # What fell on a copy falls on what was copied.
+        # The gradient of a copy belongs to the pixel that was copied.
         _pixels(inner).index_add_(1, sources, _pixels(gradient).index_select(1, frame))
         return inner, None, None
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """Return a view of a feature map as (batch, pixels, channels); a copy, if the channels are not last in memory."""
+    """View a feature map as (batch, pixels, channels); a copy unless it is channels_last."""
     return x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2)
 
 
 @lru_cache(maxsize=64)
 def _places(height: int, width: int, margins: Margins, mode: Mode, device: torch.device) -> tuple[Tensor, ...]:
-    """Return which pixel each padded one copies, which padded ones are in the margins, and what these copy."""
+    """Return the source index of each padded pixel, the indices of padded pixels in the margins, and their sources."""
     left, _, top, _ = margins
     own = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
     sources = F.pad(own, margins, mode)[0, 0].long()
