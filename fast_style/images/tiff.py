@@ -274,22 +274,22 @@ class _Decoder(ImageFile.PyDecoder):
 
 
 def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> NDArray[np.uint16]:
-    """Return the levels of a page as they are stored, of shape (height, width) or (height, width, channels).
+    """Decode a page to 16-bit levels, of shape (height, width) or (height, width, channels).
 
-    Of gray, of RGB or of CMYK, and with the opacity as the last channel; in L*a*b* or a palette, of sRGB.
+    Channels are gray, RGB or CMYK, with opacity last; L*a*b* and palettes become sRGB.
 
     Args:
-        file: at any position, and then at another.
-        index: of the page.
-        kind: what its numbers are.
-        notes: where to say what had to be guessed.
+        file: binary and seekable; its position changes.
+        index: index of the page.
+        kind: its pixel format.
+        notes: gets notes on what was assumed.
 
     Raises:
-        Exception: any, if it is damaged, or not what its tags say.
+        Exception: any, if the page is damaged or contradicts its tags.
     """
     import tifffile
 
-    # With a name, because it asks for that of the file, which one opened by its number has not.
+    # Named, because tifffile would ask the file for its name, and a file opened by descriptor has none.
     with tifffile.TiffFile(file, name="picture") as tiff:
         page: Any = tiff.pages[index]
         if (page.imagewidth, page.imagelength) != kind.size:
@@ -301,7 +301,7 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
         try:
             levels = _gathered(page, kind, channels, [] if notes is None else notes)
         except Exception as error:
-            # tifffile says so itself, of what it leaves to that.
+            # tifffile's own error names a package, but not our extra.
             if not HAS_CODECS and "imagecodecs" in str(error):
                 needs = "which needs the package imagecodecs; install fast_style[formats]"
                 raise ValueError(f"TIFF of {kind} in the compression {page.compression.name}, {needs}") from None
@@ -310,7 +310,7 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
 
 
 def _gathered(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
-    """Return channels as 16 bits; indices of a palette and L*a*b* as they are."""
+    """Read channels as 16 bits; palette indices and L*a*b* are not scaled."""
     scale = _scale(page, kind, channels, notes)
     width, height = kind.size
     levels = np.zeros((height, width, len(channels)), np.uint16)
@@ -324,7 +324,7 @@ def _gathered(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> N
 
 
 def _segments(page: Any) -> Iterator[tuple[int, NDArray[Any], tuple[int, int]]]:
-    """Yield strips or tiles, (rows, columns, channels), with their first channel and where they begin."""
+    """Yield the first channel, the pixels (rows, columns, channels) and the position (top, left) of strips or tiles."""
     for data, place, _ in page.segments():
         if data is not None:
             yield (place[0] if page.planarconfig == 2 else place[4]), data[0], (place[2], place[3])
@@ -333,7 +333,7 @@ def _segments(page: Any) -> Iterator[tuple[int, NDArray[Any], tuple[int, int]]]:
 def _scale(
     page: Any, kind: Kind, channels: list[int], notes: list[str]
 ) -> Callable[[NDArray[Any], int], NDArray[np.uint16]]:
-    """Return what makes 16 bits of the numbers of one channel, given which one."""
+    """Return a function that converts the numbers of a channel, given its place among `channels`, to 16 bits."""
     if kind.palette is not None:
         if kind.format != UNSIGNED or kind.bits > 16:
             raise ValueError(f"TIFF of a palette for {kind}")
@@ -344,7 +344,7 @@ def _scale(
         return lambda found, place: lab_levels(found, place, kind.bits, icc=kind.photometric == ICCLAB)
     if kind.format == UNSIGNED and kind.bits <= 16:
         return lambda found, _: stretched(found, 2**kind.bits - 1)
-    # Of an opacity its own: floating point colors from 0 to 255 come with one from 0 to 1.
+    # Opacity has a range of its own: floating point colors from 0 to 255 may have an opacity from 0 to 1.
     color, clear = (
         [each for each in channels if each != kind.opacity],
         [each for each in channels if each == kind.opacity],
@@ -359,7 +359,7 @@ def _spread(found: NDArray[Any], black: float, white: float) -> NDArray[np.uint1
 
 
 def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
-    """Return which numbers are black and white: programs use only a part of what such ones can hold, and do not say."""
+    """Find the numbers for black and white from all pixels: programs use only a part of such types, and do not say."""
     lowest, highest = np.inf, -np.inf
     positive, above, whole, unknown = 0, 0, True, False
     for first, part, _ in _segments(page):
@@ -378,7 +378,7 @@ def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple
 
 
 def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
-    """Return the colors that numbers mean, and the opacity behind them."""
+    """Convert palette, L*a*b*, premultiplied and inverted levels to plain colors, with opacity last."""
     if kind.palette is not None:
         levels = _looked_up(levels, kind.palette)
         colors = 3
@@ -394,7 +394,7 @@ def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np
 
 
 def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return the colors of indices, with the opacity behind them where there is one."""
+    """Replace palette indices by their colors, keeping the opacity."""
     if levels[:, :, 0].max(initial=0) >= len(palette):
         raise ValueError(f"an index above the {len(palette)} colors of the palette")
     return np.concatenate([palette[levels[:, :, 0]], levels[:, :, 1:]], axis=2)

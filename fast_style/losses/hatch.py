@@ -20,8 +20,8 @@ class HatchLoss(Loss):
     """Energy of the output at one scale where the photograph has no detail of that scale.
 
     Where a photograph is flat, some networks repeat one stroke side by side. Style losses do not prevent that, because
-    they measure how frequent strokes are, not where. The energy is that of a difference of Gaussians (Marr & Hildreth
-    1980, https://doi.org/10.1098/rspb.1980.0020), one twice as wide as the other. It is applied to brightness and to two
+    they measure how frequent strokes are, not where. The energy is that of a difference of Gaussians, one twice as wide
+    as the other (Marr & Hildreth 1980, https://doi.org/10.1098/rspb.1980.0020). It is applied to brightness and to two
     color differences, because the hatching may be in color alone.
 
     The loss also removes other shapes of that scale from flat areas. Use it for paintings of flat planes, and for a

@@ -30,7 +30,7 @@ def keeps_channels_last(x: Tensor) -> bool:
 
 
 class _GatheredPad(torch.autograd.Function):
-    """Padding by a gather of whole pixels: torch's CUDA kernels convert to channels first, and add gradients one by one."""
+    """Padding by a gather of whole pixels: torch's CUDA kernels convert to channels first, and add pixel by pixel."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, margins: Margins, mode: Mode) -> Tensor:
