@@ -17,7 +17,7 @@ class _Bits:
             raise ValueError("a header that is cut short")
         return self._whole >> self._left & (1 << count) - 1
 
-    def numbers(self, count: int = 1) -> int:
+    def exp_golomb(self, count: int = 1) -> int:
         """Read `count` Exp-Golomb numbers and return the last."""
         number = 0
         for _ in range(count):
@@ -51,7 +51,7 @@ def av1_colors(content: bytes) -> tuple[int, int] | None:
     if reduced:
         bits(5)
     else:
-        _skip_operation(bits)
+        _skip_operating_points(bits)
     width, height = bits(4), bits(4)
     bits(width + height + 2)
     if not reduced and bits():
@@ -87,25 +87,25 @@ def hevc_colors(config: bytes) -> tuple[int, int] | None:
     layers = bits(3)
     bits(97)
     if layers:
-        raise _unread("HEVC")
-    bits.numbers()
-    if bits.numbers() == 3:
+        raise _unsupported("HEVC")
+    bits.exp_golomb()
+    if bits.exp_golomb() == 3:
         bits()
-    bits.numbers(2)
-    bits.numbers(4 * bits())
-    bits.numbers(3)
+    bits.exp_golomb(2)
+    bits.exp_golomb(4 * bits())
+    bits.exp_golomb(3)
     bits()
-    bits.numbers(9)
+    bits.exp_golomb(9)
     if bits() and bits():
-        raise _unread("HEVC")
+        raise _unsupported("HEVC")
     bits(2)
     if bits():
         bits(8)
-        bits.numbers(2)
+        bits.exp_golomb(2)
         bits()
     # Reference picture sets: a still image has none.
-    if bits.numbers() or bits():
-        raise _unread("HEVC")
+    if bits.exp_golomb() or bits():
+        raise _unsupported("HEVC")
     bits(2)
     if not bits():
         return None
@@ -133,14 +133,14 @@ def _payload(content: bytes, place: int) -> tuple[int, int]:
     return place, length
 
 
-def _skip_operation(bits: _Bits) -> None:
+def _skip_operating_points(bits: _Bits) -> None:
     """Skip the timing and operating points of an AV1 sequence header."""
     if bits():
         bits(64)
         if bits():
-            bits.numbers()
+            bits.exp_golomb()
         if bits():
-            raise _unread("AV1")
+            raise _unsupported("AV1")
     delayed = bits()
     for _ in range(bits(5) + 1):
         bits(12)
@@ -150,5 +150,5 @@ def _skip_operation(bits: _Bits) -> None:
             bits(4)
 
 
-def _unread(kind: str) -> UnknownColorsError:
+def _unsupported(kind: str) -> UnknownColorsError:
     return UnknownColorsError(f"no colors in its boxes, and none that can be read in its {kind}: taken as sRGB")

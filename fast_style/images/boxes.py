@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # A file with more boxes is made to keep its reader busy.
-_MOST = 1000
+_MAX_BOXES = 1000
 
 
 def boxes(file: Any, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
@@ -21,20 +21,20 @@ def boxes(file: Any, start: int = 0, end: int | None = None) -> Iterator[tuple[b
         ValueError: if a box has a wrong length.
     """
     end = file.seek(0, os.SEEK_END) if end is None else end
-    for _ in range(_MOST):
+    for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
         file.seek(start)
         head = file.read(16)
         length, kind = struct.unpack(">I4s", head[:8])
-        before = 16 if length == 1 else 8
+        header_size = 16 if length == 1 else 8
         if length == 1:
             length = int.from_bytes(head[8:])
         # Length 0: the box extends to the end of the file.
         length = length or end - start
-        if length < before:
+        if length < header_size:
             raise ValueError("a box with a wrong length")
-        yield kind, start + before, min(start + length, end)
+        yield kind, start + header_size, min(start + length, end)
         start += length
 
 

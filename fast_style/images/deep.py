@@ -61,10 +61,10 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
         _require_size(image, *header.size)
         return netpbm.read(file, header)
     if image.format == "HEIF":
-        return _colors(heif.decode_heif(file.read(), image.size, image.tell()))
+        return _without_opacity(heif.decode_heif(file.read(), image.size, image.tell()))
     if isinstance(image, tiff.TiffFile) and (image.ours or HAS_CODECS):
         # Pillow's `load` turns a TIFF upright and drops the orientation, so `orientation` is 1 here.
-        return upright(_colors(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
+        return upright(_without_opacity(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
     if image.mode.startswith("I;16") and (image.format != "JPEG2000" or not HAS_CODECS):
         return upright(np.asarray(image).astype(np.uint16), orientation)
     if not HAS_CODECS:
@@ -72,12 +72,12 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     if image.format == "AVIF":
         bits = heif.avif_bits(file)
         file.seek(0)
-        return upright(_colors(heif.decode_avif(file.read(), image.size, bits)), orientation)
+        return upright(_without_opacity(heif.decode_avif(file.read(), image.size, bits)), orientation)
     if image.format == "JPEG2000":
-        known = jpeg2000.read_header(file)
-        _require_size(image, *known.size)
-        file.seek(known.start)
-        return upright(_colors(jpeg2000.decode(file.read(), known)), orientation)
+        jp2_header = jpeg2000.read_header(file)
+        _require_size(image, *jp2_header.size)
+        file.seek(jp2_header.start)
+        return upright(_without_opacity(jpeg2000.decode(file.read(), jp2_header)), orientation)
     content = file.read()
     # PNG color types: gray or RGB, with or without opacity.
     if content[25] not in (0, 2, 4, 6):
@@ -85,7 +85,7 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     _require_size(image, *struct.unpack(">II", content[16:24]))
     import imagecodecs
 
-    return upright(_colors(imagecodecs.png_decode(content)), orientation)
+    return upright(_without_opacity(imagecodecs.png_decode(content)), orientation)
 
 
 def has_16_bits(file: Any, image: Image.Image) -> bool:
@@ -115,8 +115,8 @@ def tell_of_lost_bits(name: str) -> None:
 
 def upright(pixels: Deep, orientation: int) -> Deep:
     """Turn pixels upright by their EXIF orientation."""
-    found: Deep = _TURNED[orientation](pixels) if orientation in _TURNED else pixels
-    return found
+    turned: Deep = _TURNED[orientation](pixels) if orientation in _TURNED else pixels
+    return turned
 
 
 def reduced(pixels: Deep) -> NDArray[np.uint8]:
@@ -131,7 +131,7 @@ def _require_size(image: Image.Image, width: int, height: int) -> None:
         raise ValueError(f"{width}x{height} pixels in one place, and {image.width}x{image.height} in another")
 
 
-def _colors(pixels: NDArray[Any]) -> Deep:
+def _without_opacity(pixels: NDArray[Any]) -> Deep:
     if pixels.ndim == 3 and pixels.shape[2] < 3:
         return pixels[:, :, 0]
     return pixels[:, :, :3] if pixels.ndim == 3 else pixels

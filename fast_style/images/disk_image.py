@@ -45,8 +45,8 @@ class DiskImage:
     def __init__(self, size: tuple[int, int], channels: int = 3, dtype: Any = np.uint8) -> None:
         self.size, self.channels, self.dtype = size, channels, np.dtype(dtype)
         self.white = int(np.iinfo(self.dtype).max) if self.dtype.kind == "u" else 1
-        self._pixel = channels * self.dtype.itemsize
-        total = self._pixel * size[0] * size[1]
+        self._pixel_bytes = channels * self.dtype.itemsize
+        total = self._pixel_bytes * size[0] * size[1]
         try:
             self._file: Any = tempfile.TemporaryFile(buffering=0, dir=scratch_folder())  # noqa: SIM115  # as long as this
             weakref.finalize(self, self._file.close)
@@ -119,28 +119,28 @@ class DiskImage:
         width, height = size
         # Horizontally, then vertically, as Pillow does, in strips that are complete along the filtered axis. Otherwise
         # single pixels round to a neighboring level, which the network amplifies to about twenty levels.
-        wide = DiskImage((width, self.size[1]), self.channels, np.uint8 if self.white == 255 else np.float32)
+        horizontal = DiskImage((width, self.size[1]), self.channels, np.uint8 if self.white == 255 else np.float32)
         for top, bottom in self.strips(_STRIP * self.size[0] // max(width, self.size[0])):
-            wide.write(0, top, _resized(self.read((0, top, self.size[0], bottom)), (width, bottom - top)))
-        made = DiskImage(size, self.channels, self.dtype)
+            horizontal.write(0, top, _lanczos(self.read((0, top, self.size[0], bottom)), (width, bottom - top)))
+        result = DiskImage(size, self.channels, self.dtype)
         step = max(1, _COLUMNS // max(height, self.size[1]))
         for left in range(0, width, step):
             right = min(left + step, width)
-            levels = _resized(wide.read((left, 0, right, self.size[1])), (right - left, height))
-            made.write(left, 0, levels if self.white == 255 else levels.round().clip(0, self.white))
-        return made
+            levels = _lanczos(horizontal.read((left, 0, right, self.size[1])), (right - left, height))
+            result.write(left, 0, levels if self.white == 255 else levels.round().clip(0, self.white))
+        return result
 
     def _pieces(self, left: int, top: int, part: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the contiguous pieces of a part with their file offsets."""
         width = self.size[0]
         if part.shape[1] == width:
-            yield self._pixel * top * width, part
+            yield self._pixel_bytes * top * width, part
             return
         for row, pixels in enumerate(part, top):
-            yield self._pixel * (row * width + left), pixels
+            yield self._pixel_bytes * (row * width + left), pixels
 
 
-def _resized(part: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def _lanczos(part: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Resize a part, of shape (height, width, channels); uint8 stays uint8, others become float32."""
     # Pillow filters 8 bits and floats only.
     planes = np.moveaxis(part if part.dtype == np.uint8 else part.astype(np.float32), 2, 0)

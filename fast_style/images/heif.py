@@ -27,11 +27,11 @@ def avif_bits(file: Any) -> int:
     """
     start, end = find(file, b"meta", b"iprp", b"ipco", b"av1C")
     file.seek(start)
-    said = file.read(min(4, end - start))
-    if len(said) < 4:
+    flags = file.read(min(4, end - start))
+    if len(flags) < 4:
         raise ValueError("no description of AV1")
     # The flags high_bitdepth and twelve_bit of AV1CodecConfigurationRecord.
-    return 8 if not said[2] & 0x40 else 12 if said[2] & 0x20 else 10
+    return 8 if not flags[2] & 0x40 else 12 if flags[2] & 0x20 else 10
 
 
 def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.uint16]:
@@ -43,10 +43,10 @@ def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.
     import imagecodecs
 
     # Pillow uses the same library, so decoding takes the memory that was allowed.
-    found = imagecodecs.avif_decode(content, index=0)
-    if found.shape[1::-1] != size or found.dtype != np.uint16:
+    levels = imagecodecs.avif_decode(content, index=0)
+    if levels.shape[1::-1] != size or levels.dtype != np.uint16:
         raise ValueError(f"no {size[0]}x{size[1]} pixels of {bits} bits")
-    return stretched(found, 2**bits - 1)
+    return stretched(levels, 2**bits - 1)
 
 
 def encode_avif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
@@ -88,18 +88,20 @@ def with_item(file: bytes, kind: bytes, content: bytes) -> bytes:
     # One extent per item, with 4 bytes each for offset and length.
     if not places.startswith(b"\0\0\0\0D\0") or len(places) % 14 != 8 or not items.startswith(bytes(4)):
         raise ValueError("no AVIF of libavif")
-    found = list(struct.iter_unpack(">HHHII", places[8:]))
-    number = 1 + max(item for item, *_ in found)
+    entries = list(struct.iter_unpack(">HHHII", places[8:]))
+    number = 1 + max(item for item, *_ in entries)
     entry = box(b"infe", b"\x02\0\0\0", struct.pack(">HH", number, 0), kind)
-    refers = box(b"cdsc", struct.pack(">HH", number, 1), parts[b"pitm"][4:6])
+    reference = box(b"cdsc", struct.pack(">HH", number, 1), parts[b"pitm"][4:6])
     # The meta box grows by the new entries of three boxes, or by the whole third box if it is new.
-    grown = 14 + len(entry) + len(refers) + (0 if b"iref" in parts else 12)
-    found = [(item, source, pieces, place + grown, length) for item, source, pieces, place, length in found]
-    found.append((number, 0, 1, len(file) + grown + 8, len(content)))
+    growth = 14 + len(entry) + len(reference) + (0 if b"iref" in parts else 12)
+    entries = [(item, source, pieces, place + growth, length) for item, source, pieces, place, length in entries]
+    entries.append((number, 0, 1, len(file) + growth + 8, len(content)))
     parts |= {
-        b"iloc": places[:6] + struct.pack(">H", len(found)) + b"".join(struct.pack(">HHHII", *each) for each in found),
-        b"iinf": items[:4] + struct.pack(">H", len(found)) + items[6:] + entry,
-        b"iref": parts.get(b"iref", bytes(4)) + refers,
+        b"iloc": places[:6]
+        + struct.pack(">H", len(entries))
+        + b"".join(struct.pack(">HHHII", *each) for each in entries),
+        b"iinf": items[:4] + struct.pack(">H", len(entries)) + items[6:] + entry,
+        b"iref": parts.get(b"iref", bytes(4)) + reference,
     }
     meta = box(b"meta", bytes(4), *(box(kind, part) for kind, part in parts.items()))
     return file[: start - 12] + meta + file[end:] + box(b"mdat", content)

@@ -22,7 +22,7 @@ _UUIDS = (_EXIF, _XMP, _IPTC)
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB, _GRAY = 16, 17
 # Larger metadata is not genuine.
-_MOST_METADATA = 2**22
+_MAX_METADATA = 2**22
 _NAME = "jpeg2k of fast_style"
 
 
@@ -63,23 +63,23 @@ def read_header(file: Any) -> Header:
         Exception: any, if the file is damaged.
     """
     file.seek(0)
-    place, spaces, odd, profile = 0, [], False, b""
-    said = dict.fromkeys(_UUIDS, b"")
+    place, spaces, unusual, profile = 0, [], False, b""
+    metadata = dict.fromkeys(_UUIDS, b"")
     if file.read(4) != _CODESTREAM:
         for kind, start, end in boxes(file):
             if kind == b"jp2h":
                 for part, first, last in boxes(file, start, end):
                     file.seek(first)
-                    content = file.read(min(last - first, _MOST_METADATA))
+                    content = file.read(min(last - first, _MAX_METADATA))
                     # A palette, or channels in another order.
-                    odd |= part == b"pclr" or (part == b"cdef" and not _in_order(content))
+                    unusual |= part == b"pclr" or (part == b"cdef" and not _has_usual_order(content))
                     if part == b"colr":
                         spaces.append(int.from_bytes(content[3:7]) if content[0] == 1 else None)
                         profile = profile or (content[3:] if content[0] in (2, 3) else b"")
             elif kind == b"uuid":
                 file.seek(start)
-                if (uuid := file.read(16)) in said:
-                    said[uuid] = file.read(min(end - start - 16, _MOST_METADATA))
+                if (uuid := file.read(16)) in metadata:
+                    metadata[uuid] = file.read(min(end - start - 16, _MAX_METADATA))
             elif kind == b"jp2c":
                 place = place or start
     file.seek(place)
@@ -87,14 +87,14 @@ def read_header(file: Any) -> Header:
     if marker != _CODESTREAM:
         raise ValueError("no codestream")
     # Per channel: bits - 1, with the highest bit set if signed; then horizontal and vertical subsampling.
-    kinds = {file.read(3) for _ in range(min(channels, 5))}
-    (depth, *every), signed = kinds.pop(), False
+    components = {file.read(3) for _ in range(min(channels, 5))}
+    (depth, *subsampling), signed = components.pop(), False
     if depth & 0x80 and depth & 0x7F > 7:
         depth, signed = depth & 0x7F, True
-    plain = not kinds and every == [1, 1] and depth < 16 and channels < 5 and not odd
+    plain = not components and subsampling == [1, 1] and depth < 16 and channels < 5 and not unusual
     plain = plain and all(space in (None, _SRGB, _GRAY) for space in spaces)
     return Header(
-        (right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, *said.values()
+        (right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, *metadata.values()
     )
 
 
@@ -141,10 +141,10 @@ class _Decoder(ImageFile.PyDecoder):
         if header.size != size or header.channels != len(self.mode):
             raise ValueError(f"{size[0]}x{size[1]} pixels of {self.mode} in one place, and others in another")
         self.fd.seek(header.start)
-        found = decode(self.fd.read(), header)
-        levels = np.empty(found.shape, np.uint8)
-        for row, few in zip(found, levels, strict=True):
-            few[:] = shrunk(row[None], 255)[0]
+        deep = decode(self.fd.read(), header)
+        levels = np.empty(deep.shape, np.uint8)
+        for row, reduced in zip(deep, levels, strict=True):
+            reduced[:] = shrunk(row[None], 255)[0]
         self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 
@@ -173,24 +173,24 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
     if channels == 4:
         parts.append(box(b"cdef", struct.pack(">13H", 4, 0, 0, 1, 1, 0, 2, 2, 0, 3, 3, 1, 0)))
     if metadata.dpi:
-        across, down = (_to_the_metre(each) for each in metadata.dpi)
+        across, down = (_dots_per_meter(each) for each in metadata.dpi)
         parts.append(box(b"res ", box(b"resc", struct.pack(">HHHHBB", *down[:2], *across[:2], down[2], across[2]))))
     whole = [box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 ", bytes(4), b"jp2 "), box(b"jp2h", *parts)]
     if metadata.exif:
         whole.append(box(b"uuid", _EXIF, metadata.exif.removeprefix(b"Exif\x00\x00")))
-    whole += [
-        box(b"uuid", uuid, said) for uuid, said in ((_XMP, metadata.xmp.encode()), (_IPTC, metadata.iptc)) if said
-    ]
+    for uuid, content in ((_XMP, metadata.xmp.encode()), (_IPTC, metadata.iptc)):
+        if content:
+            whole.append(box(b"uuid", uuid, content))
     return b"".join([*whole, box(b"jp2c", codestream)])
 
 
-def _in_order(channels: bytes) -> bool:
+def _has_usual_order(channels: bytes) -> bool:
     """Whether a "cdef" box keeps the color channels in their usual order."""
     entries = struct.iter_unpack(">HHH", channels[2:])
     return all(kind != 0 or place == number + 1 for number, kind, place in entries)
 
 
-def _to_the_metre(dpi: float) -> tuple[int, int, int]:
+def _dots_per_meter(dpi: float) -> tuple[int, int, int]:
     """Dots per meter as numerator, denominator and exponent of ten; one inch is 127 / 50 * 10**-2 m."""
     exponent = 2
     while round(dpi * 50 / 10 ** (exponent - 2)) > 65535:

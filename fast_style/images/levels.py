@@ -34,16 +34,16 @@ def plain_opacity(pixels: NDArray[np.uint16], opacity: NDArray[np.uint16]) -> ND
         pixels: shape (..., channels).
         opacity: shape (..., 1).
     """
-    least = np.maximum(opacity, 1).astype(np.uint32)
+    divisor = np.maximum(opacity, 1).astype(np.uint32)
     # At most 65535 * 65535 + 32767, below 2**32.
-    made: NDArray[np.uint16] = np.minimum((pixels.astype(np.uint32) * 65535 + least // 2) // least, 65535)
-    return made.astype(np.uint16)
+    colors: NDArray[np.uint16] = np.minimum((pixels.astype(np.uint32) * 65535 + divisor // 2) // divisor, 65535)
+    return colors.astype(np.uint16)
 
 
 def _scaled(levels: NDArray[Any], white: int, new: int) -> NDArray[np.uint16]:
-    made = np.empty(levels.shape, np.uint16)
+    result = np.empty(levels.shape, np.uint16)
     # Row by row: intermediate values take four times the memory.
-    for row, found in zip(levels, made, strict=True):
+    for row, target in zip(levels, result, strict=True):
         # 65535 * 65535 + 32767 is below 2**32.
-        found[...] = (np.minimum(row, white).astype(np.uint32) * np.uint32(new) + white // 2) // white
-    return made
+        target[...] = (np.minimum(row, white).astype(np.uint32) * np.uint32(new) + white // 2) // white
+    return result

@@ -14,7 +14,7 @@ _IPTC_RESOURCE, _XMP_RESOURCE = 0x0404, 0x0424
 _TIFF_XMP, _TIFF_IPTC, _TIFF_RESOURCES = 700, 33723, 34377
 _RAW_IPTC = "Raw profile type iptc"
 # XMP properties that describe the old file, by namespace: a copy is upright, resized and in sRGB. Empty: all of them.
-_XMP_OF_THE_FILE: dict[str, tuple[str, ...]] = {
+_XMP_FILE_PROPERTIES: dict[str, tuple[str, ...]] = {
     "http://ns.adobe.com/tiff/1.0/": (
         *("Orientation", "ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "PhotometricInterpretation"),
         *("Compression", "PlanarConfiguration", "YCbCrSubSampling", "YCbCrPositioning"),
@@ -38,7 +38,7 @@ def xmp_of(image: Image.Image) -> str:
     found: Any = image.info.get("xmp") or dict(_resources(image)).get(_XMP_RESOURCE) or b""
     text = found if isinstance(found, str) else bytes(found).decode()
     text = text.removeprefix(_UTF8_MARK).rstrip("\0")
-    return _of_the_photograph(text) if "<" in text else ""
+    return _without_file_properties(text) if "<" in text else ""
 
 
 def iptc_of(image: Image.Image) -> bytes:
@@ -52,10 +52,10 @@ def iptc_of(image: Image.Image) -> bytes:
     resources: dict[Any, Any] = dict(_resources(image))
     found = image.info.get("iptc") or resources.get(_IPTC_RESOURCE) or tags.get(_TIFF_IPTC)
     if found is None and _TIFF_RESOURCES in tags:
-        found = _resource_in(tags[_TIFF_RESOURCES])
+        found = _iptc_resource(tags[_TIFF_RESOURCES])
     if found is None and isinstance(image, PngImagePlugin.PngImageFile) and _RAW_IPTC in image.text:
         content = bytes.fromhex("".join(str(image.text[_RAW_IPTC]).split("\n")[3:]))
-        found = _resource_in(content) if content.startswith(b"8BIM") else content
+        found = _iptc_resource(content) if content.startswith(b"8BIM") else content
     # Tag marker of the first IPTC record.
     return bytes(found) if found and bytes(found).startswith(b"\x1c") else b""
 
@@ -80,11 +80,11 @@ def _resources(image: Image.Image) -> Any:
     return [(number, data) for number, _, data in getattr(image, "resources", ())]
 
 
-def _resource_in(content: bytes) -> bytes | None:
+def _iptc_resource(content: bytes) -> bytes | None:
     place = 0
     while content[place : place + 4] == b"8BIM" and place + 12 <= len(content):
-        number, named = struct.unpack(">HB", content[place + 4 : place + 7])
-        start = place + 6 + (named + 2) // 2 * 2
+        number, name_length = struct.unpack(">HB", content[place + 4 : place + 7])
+        start = place + 6 + (name_length + 2) // 2 * 2
         (length,) = struct.unpack(">I", content[start : start + 4])
         if number == _IPTC_RESOURCE:
             return content[start + 4 : start + 4 + length]
@@ -92,8 +92,8 @@ def _resource_in(content: bytes) -> bytes | None:
     return None
 
 
-def _of_the_photograph(text: str) -> str:
-    for namespace, names in _XMP_OF_THE_FILE.items():
+def _without_file_properties(text: str) -> str:
+    for namespace, names in _XMP_FILE_PROPERTIES.items():
         for prefix in set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", text)):
             name = f"{re.escape(prefix)}:(?:{'|'.join(names) or '[-.A-Za-z0-9_]+'})"
             text = re.sub(rf"\s{name}\s*=\s*(?:\"[^\"]*\"|'[^']*')", "", text)
@@ -103,13 +103,13 @@ def _of_the_photograph(text: str) -> str:
 
 _TAGS = ExifTags.Base
 # Other tags describe the file, or how to turn or decode its pixels.
-_OF_THE_PHOTOGRAPH = (
+_PHOTOGRAPH_TAGS = (
     *(_TAGS.ImageDescription, _TAGS.Make, _TAGS.Model, _TAGS.Software, _TAGS.DateTime, _TAGS.Artist),
     *(_TAGS.HostComputer, _TAGS.Rating, _TAGS.RatingPercent, _TAGS.Copyright, _TAGS.XPTitle, _TAGS.XPComment),
     *(_TAGS.XPAuthor, _TAGS.XPKeywords, _TAGS.XPSubject),
 )
 # A maker note contains offsets into its file.
-_OF_THE_FILE = (
+_FILE_TAGS = (
     *(_TAGS.MakerNote, _TAGS.ColorSpace, _TAGS.ExifImageWidth, _TAGS.ExifImageHeight, _TAGS.ExifInteroperabilityOffset),
 )
 _RESOLUTION = (_TAGS.XResolution, _TAGS.YResolution, _TAGS.ResolutionUnit)
@@ -145,13 +145,13 @@ class ImageMetadata:
             xmp = xmp_of(image)
         with contextlib.suppress(Exception):
             iptc = iptc_of(image)
-        dpi = _dpi(image.info.get("dpi"))
+        dpi = _valid_dpi(image.info.get("dpi"))
         try:
             exif = image.getexif()
             across, down, unit = (exif.get(tag) for tag in _RESOLUTION)
             # Unit 3 is dots per centimeter.
-            dpi = dpi or _dpi(each * (2.54 if unit == 3 else 1) for each in (across, down) if each)
-            return cls(_exif(exif, dpi), dpi, xmp, iptc)
+            dpi = dpi or _valid_dpi(each * (2.54 if unit == 3 else 1) for each in (across, down) if each)
+            return cls(_kept_exif(exif, dpi), dpi, xmp, iptc)
         except Exception:  # Any, as above.
             return cls(b"", dpi, xmp, iptc)
 
@@ -161,7 +161,7 @@ class ImageMetadata:
         exif = Image.Exif()
         try:
             exif.load(content)
-            return cls(_exif(exif, None))
+            return cls(_kept_exif(exif, None))
         except Exception:  # Any, as above.
             return NOTHING
 
@@ -198,18 +198,18 @@ class ImageMetadata:
 
     def notes(self, format: str) -> list[str]:
         """Describe the metadata that a copy in this format loses."""
-        found = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), self.fitting(format), strict=True)
+        blocks = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), self.fitting(format), strict=True)
         reason = "is longer than a JPEG can hold" if format == "JPEG" else f"has no place in a {format}"
-        return [f"its {name} {reason}: left out" for name, had, has in found if had and not has]
+        return [f"its {name} {reason}: left out" for name, own, fitting in blocks if own and not fitting]
 
 
 #: No metadata.
 NOTHING = ImageMetadata()
 
 
-def _dpi(found: Any) -> tuple[float, float] | None:
+def _valid_dpi(value: Any) -> tuple[float, float] | None:
     try:
-        across, down = (float(each) for each in found)
+        across, down = (float(each) for each in value)
     except (TypeError, ValueError, ArithmeticError):
         return None
     # Some programs write 1 dpi for an unknown resolution.
@@ -217,13 +217,13 @@ def _dpi(found: Any) -> tuple[float, float] | None:
     return (across, down) if fits else None
 
 
-def _exif(found: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
+def _kept_exif(source: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
     exif = Image.Exif()
-    for tag in _OF_THE_PHOTOGRAPH:
-        if tag in found:
-            exif[tag] = found[tag]
+    for tag in _PHOTOGRAPH_TAGS:
+        if tag in source:
+            exif[tag] = source[tag]
     for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        values = {tag: value for tag, value in found.get_ifd(part).items() if tag not in _OF_THE_FILE}
+        values = {tag: value for tag, value in source.get_ifd(part).items() if tag not in _FILE_TAGS}
         if values:
             exif.get_ifd(part).update(values)
     if not exif and not any(exif.get_ifd(part) for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)):

@@ -12,9 +12,9 @@ from fast_style.images.levels import stretched
 
 # Kind, width, height and white, separated by whitespace and comments that run to the end of a line.
 _HEADER = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" + rb"\s")
-_MOST_HEADER = 2**16
+_MAX_HEADER = 2**16
 _COMMENT = re.compile(rb"#[^\r\n]*")
-_PIECE = 2**20
+_BLOCK = 2**20
 _NAME = "ppm of fast_style"
 
 
@@ -44,13 +44,13 @@ def read_header(file: Any) -> Header:
         ValueError: if it is none of PGM and PPM.
     """
     file.seek(0)
-    found = _HEADER.match(file.read(_MOST_HEADER))
-    if found is None:
+    match = _HEADER.match(file.read(_MAX_HEADER))
+    if match is None:
         raise ValueError("no header of PGM or PPM")
-    kind, width, height, white = (int(part) for part in found.groups())
+    kind, width, height, white = (int(part) for part in match.groups())
     if not 0 < white < 65536:
         raise ValueError(f"white is {white}, not from 1 to 65535")
-    return Header((width, height), 3 if kind in (3, 6) else 1, white, kind < 4, found.end())
+    return Header((width, height), 3 if kind in (3, 6) else 1, white, kind < 4, match.end())
 
 
 def read(file: Any, header: Header) -> NDArray[np.uint16]:
@@ -65,10 +65,10 @@ def read(file: Any, header: Header) -> NDArray[np.uint16]:
     if header.plain:
         levels: NDArray[Any] = np.fromstring(_COMMENT.sub(b"", file.read()), np.uint16, count, sep=" ")
     else:
-        content = file.read(count * _bytes(header.white))
-        if len(content) < count * _bytes(header.white):
+        content = file.read(count * _bytes_per_level(header.white))
+        if len(content) < count * _bytes_per_level(header.white):
             raise ValueError("image file is truncated")
-        levels = np.frombuffer(content, f">u{_bytes(header.white)}")
+        levels = np.frombuffer(content, f">u{_bytes_per_level(header.white)}")
     return stretched(levels.reshape((height, width) if header.channels == 1 else (height, width, 3)), header.white)
 
 
@@ -88,16 +88,16 @@ class _Decoder(ImageFile.PyDecoder):
         assert self.fd is not None
         white, deep = self.args[-1], self.mode == "I"
         levels = np.empty(self.state.xsize * self.state.ysize * len(self.mode), "<i4" if deep else "u1")
-        for first in range(0, len(levels), _PIECE):
-            piece = levels[first : first + _PIECE]
-            content = self.fd.read(len(piece) * _bytes(white))
-            if len(content) < len(piece) * _bytes(white):
+        for first in range(0, len(levels), _BLOCK):
+            block = levels[first : first + _BLOCK]
+            content = self.fd.read(len(block) * _bytes_per_level(white))
+            if len(content) < len(block) * _bytes_per_level(white):
                 raise ValueError("image file is truncated")
-            found = np.minimum(np.frombuffer(content, f">u{_bytes(white)}"), white)
-            piece[:] = np.rint(found / white * (65535 if deep else 255))
+            values = np.minimum(np.frombuffer(content, f">u{_bytes_per_level(white)}"), white)
+            block[:] = np.rint(values / white * (65535 if deep else 255))
         self.set_as_raw(levels.data.cast("B"), "I;32" if deep else self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
-def _bytes(white: int) -> int:
+def _bytes_per_level(white: int) -> int:
     return 1 if white < 256 else 2

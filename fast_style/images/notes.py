@@ -35,8 +35,8 @@ def gathered() -> Iterator[list[str]]:
 
 def tell(name: str, notes: Iterable[str]) -> None:
     """Log notes on an image, except those already logged for another one."""
-    if (wanted := _gathered.get()) is not None:
-        wanted[:] = dict.fromkeys([*wanted, *notes])
+    if (collected := _gathered.get()) is not None:
+        collected[:] = dict.fromkeys([*collected, *notes])
         return
     for note in notes:
         with _lock:

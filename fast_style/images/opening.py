@@ -26,7 +26,7 @@ DEEP_BYTES = 20
 #: Formats that can hold pages of different sizes.
 _PAGED = ("TIFF", "HEIF")
 # TIFF tags: NewSubfileType (bit 0: reduced copy of a page, bit 2: mask), SubfileType (2: reduced copy), SubIFDs.
-_SUBFILE, _OLD_SUBFILE, _BELOW = 254, 255, 330
+_SUBFILE, _OLD_SUBFILE, _SUB_IFDS = 254, 255, 330
 #: Note on a PNG with a default image that is not part of its animation.
 STILL_LEFT_OUT = "its still picture, for programs that show no animation, is left out"
 # Tag in the MP index of a JPEG: its further images, in file order.
@@ -35,9 +35,9 @@ _MP_ENTRIES = 0xB002
 _ADOBE, _APPLE, _ISO = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"aux:hdrgainmap", b"urn:iso:std:iso:ts:21496:-1"
 # Prefix of XMP parts that exceed one JPEG segment.
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_MOST_OF_BOX = 2**22
+_MAX_BOX = 2**22
 # A TIFF with more sub-images is made to keep its reader busy.
-_MOST_BELOW = 1000
+_MAX_SUB_IFDS = 1000
 
 
 def open_image(file: BinaryFile) -> Image.Image:
@@ -76,15 +76,15 @@ def open_image(file: BinaryFile) -> Image.Image:
         with contextlib.suppress(Exception):
             header = jpeg2000.read_header(file)
             jpeg2000.correct(image, header)
-            found = {"icc_profile": header.profile, "exif": header.exif, "xmp": header.xmp, "iptc": header.iptc}
-            image.info.update({name: content for name, content in found.items() if content})
-    place = file.tell()
+            metadata = {"icc_profile": header.profile, "exif": header.exif, "xmp": header.xmp, "iptc": header.iptc}
+            image.info.update({name: content for name, content in metadata.items() if content})
+    position = file.tell()
     colors.find_colors(image, file)
     if has_gain_map(image, file):
         notes_of(image).append("a gain map, which brightens it on some screens: left out")
     if any(part.startswith(_EXTENDED_XMP) for _, part in getattr(image, "applist", ())):
         notes_of(image).append("what there is of its XMP beyond 64 KB: left out")
-    file.seek(place)
+    file.seek(position)
     return image
 
 
@@ -240,7 +240,7 @@ def has_gain_map(image: Image.Image, file: Any) -> bool:
         if image.format in ("AVIF", "HEIF"):
             start, end = find(file, b"meta")
             file.seek(start)
-            content = file.read(min(end - start, _MOST_OF_BOX))
+            content = file.read(min(end - start, _MAX_BOX))
             return any(sign in content for sign in (_APPLE, b"tmap", _ISO))
         if image.format in ("JPEG", "MPO"):
             parts = getattr(image, "applist", ())
@@ -272,7 +272,7 @@ def _contents(image: Any) -> Contents:
 
 
 def _tiff_pages(image: Any) -> Contents:
-    places, smaller, below = [0], 0, _below(image)
+    places, smaller, below = [0], 0, _count_sub_images(image)
     for index in itertools.count(1):
         try:
             image.seek(index)
@@ -286,21 +286,21 @@ def _tiff_pages(image: Any) -> Contents:
             smaller += 1
         else:
             places.append(index)
-            below += _below(image)
+            below += _count_sub_images(image)
     return Contents(tuple(places), "page", smaller, below=below)
 
 
-def _below(image: Any) -> int:
+def _count_sub_images(image: Any) -> int:
     """Number of images in SubIFDs of a TIFF page, without reduced copies and masks."""
-    found, file = image.tag_v2.get(_BELOW, ()), image.fp
+    offsets, file = image.tag_v2.get(_SUB_IFDS, ()), image.fp
     count = 0
     with contextlib.suppress(Exception):  # Any: damaged metadata does not make an image unreadable.
         file.seek(0)
         header = file.read(8)
         header += file.read(8) if 43 in header[2:4] else b""  # BigTIFF.
-        for place in found[:_MOST_BELOW] if isinstance(found, tuple) else (found,):
+        for offset in offsets[:_MAX_SUB_IFDS] if isinstance(offsets, tuple) else (offsets,):
             directory = TiffImagePlugin.ImageFileDirectory_v2(header)
-            file.seek(place)
+            file.seek(offset)
             directory.load(file)
             count += not directory.get(_SUBFILE, 0) & 0b101
     return count

@@ -39,7 +39,7 @@ from fast_style.system.input_limits import open_regular_file, pillow_limits
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
 # Bytes per pixel in decoders that use planes of their own.
-_BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
+_PLANAR_BYTES, _PLANAR_FORMATS = 40, ("JPEG2000", "AVIF", "HEIF")
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Picture:
         if deep is not None and (spaces.declared(image) or getattr(image, "ours", False)):
             # Converted at 16 bits: linear light, as in HDR and renderings, shows banding at 8.
             rgb = Image.fromarray(reduced(deep))
-        lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
+        lost_bits, remarks = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
         with pillow_limits():
-            return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost, tuple(said))
+            return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost_bits, tuple(remarks))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -141,7 +141,7 @@ def open_picture(
     try:
         with open_regular_file(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:
-                return _develop(file)
+                return _decode_raw(file)
             return _decode(file, short_side, deep, page)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
         raise ImageError(f"{name}: not a readable picture ({reason_of(error)})") from error
@@ -203,14 +203,14 @@ def open_on_disk(path: Path, deep: bool, room: float) -> PictureOnDisk:
     try:
         with open_regular_file(path) as file, pillow_limits():
             if path.suffix.lower() in formats.RAW_SUFFIXES:
-                return _develop_to_disk(file)
+                return _decode_raw_to_disk(file)
             image = open_image(file)
-            lost = deep and loses_bits(file, image)
-            if lost:
+            lost_bits = deep and loses_bits(file, image)
+            if lost_bits:
                 tell_of_lost_bits(str(path))
-            found = deep and not lost and has_16_bits(file, image)
-            taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else DEEP_BYTES)
-            picture = _on_disk(file, image, found and taken <= room, reduced=found)
+            has_bits = deep and not lost_bits and has_16_bits(file, image)
+            needed = image.width * image.height * (_PLANAR_BYTES if image.format in _PLANAR_FORMATS else DEEP_BYTES)
+            picture = _decode_to_disk(file, image, has_bits and needed <= room, reduced=has_bits)
             notes.tell(str(path), notes.notes_of(image))
             return picture
     except ImageError:  # From DiskImage.
@@ -320,7 +320,7 @@ def _write(
         if deep:
             image = image.read((0, 0, *image.size))
         else:
-            image, alpha = _whole(image, alpha, format), None
+            image, alpha = _in_memory(image, alpha, format), None
     # Encoded in memory first, because Pillow's writer hides the reason of a disk error.
     file.write(_encode(image, alpha.image() if isinstance(alpha, DiskImage) else alpha, format, metadata))
 
@@ -335,7 +335,7 @@ def _rows(image: DiskImage, alpha: DiskImage | None, with_alpha: bool) -> Iterat
         yield rows
 
 
-def _whole(raster: DiskImage, alpha: Image.Image | DiskImage | None, format: str) -> Image.Image:
+def _in_memory(raster: DiskImage, alpha: Image.Image | DiskImage | None, format: str) -> Image.Image:
     """Load an image into memory with its opacity, or on white if the format has none, without a second copy."""
     image, alpha = raster.image(), alpha.image() if isinstance(alpha, DiskImage) else alpha
     if alpha is not None and format in formats.WITH_ALPHA:
@@ -378,7 +378,7 @@ def _decode(file: BinaryFile, short_side: int | None, deep: bool, page: int | No
         return Picture.of(image, file if deep else None)
 
 
-def _develop(file: BinaryFile) -> Picture:
+def _decode_raw(file: BinaryFile) -> Picture:
     """Decode a raw camera file."""
     deep = develop(file)
     file.seek(0)
@@ -387,7 +387,7 @@ def _develop(file: BinaryFile) -> Picture:
     return Picture(Image.fromarray(reduced(deep)), None, "TIFF", metadata, deep)
 
 
-def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> PictureOnDisk:
+def _decode_to_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> PictureOnDisk:
     image.load()
     orientation = orientation_of(image)
     colors.find_exif_colors(image)
@@ -407,7 +407,7 @@ def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) ->
     return PictureOnDisk(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), reduced and levels is None)
 
 
-def _develop_to_disk(file: BinaryFile) -> PictureOnDisk:
+def _decode_raw_to_disk(file: BinaryFile) -> PictureOnDisk:
     levels = develop(file)
     rgb = DiskImage((levels.shape[1], levels.shape[0]), dtype=np.uint16)
     rgb.write(0, 0, levels)

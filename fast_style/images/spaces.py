@@ -42,7 +42,7 @@ _UNSPECIFIED = 2
 _WHITE_OF_PQ = 203 / 10_000
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 # Pixels converted to floating point at a time.
-_PIECE = 2**18
+_BLOCK = 2**18
 
 
 class UnknownColorsError(Exception):
@@ -84,17 +84,17 @@ class Space:
         """
         height, width = levels.shape[:2]
         white = np.iinfo(levels.dtype).max
-        light = _light(self.transfer, self.gamma, self.limited, white)
+        light = _light_table(self.transfer, self.gamma, self.limited, white)
         matrix = to_linear_srgb(self.primaries).T.astype(np.float32)
-        made = np.empty((height, width, 3), levels.dtype)
-        rows = max(1, _PIECE // max(width, 1))
+        result = np.empty((height, width, 3), levels.dtype)
+        rows = max(1, _BLOCK // max(width, 1))
         for top in range(0, height, rows):
             linear = light[levels[top : top + rows]]
             if self.transfer == _HLG:
-                linear = _displayed(linear)
+                linear = _hlg_display_light(linear)
             linear = np.repeat(linear[:, :, None], 3, axis=2) if levels.ndim == 2 else linear @ matrix
-            made[top : top + rows] = np.rint(curved(linear.clip(0, 1)) * white)
-        return made
+            result[top : top + rows] = np.rint(curved(linear.clip(0, 1)) * white)
+        return result
 
 
 #: Adobe RGB (1998), which EXIF (DCF) marks by R03.
@@ -157,14 +157,14 @@ def _xyz(x: float, y: float) -> NDArray[np.float64]:
 
 
 def _to_xyz(primaries: Chromaticities) -> NDArray[np.float64]:
-    each = np.array(primaries).reshape(4, 2)
-    colors = np.array([(x, y, 1 - x - y) for x, y in each[:3]]).T
-    found: NDArray[np.float64] = colors * np.linalg.solve(colors, _xyz(*each[3]))
-    return found
+    points = np.array(primaries).reshape(4, 2)
+    colors = np.array([(x, y, 1 - x - y) for x, y in points[:3]]).T
+    matrix: NDArray[np.float64] = colors * np.linalg.solve(colors, _xyz(*points[3]))
+    return matrix
 
 
 @functools.lru_cache(maxsize=16)
-def _light(transfer: int, gamma: float | None, limited: bool, white: int) -> NDArray[np.float32]:
+def _light_table(transfer: int, gamma: float | None, limited: bool, white: int) -> NDArray[np.float32]:
     """Table of linear light by level, 1 being white; for HLG, scene light."""
     signal = np.arange(white + 1) / white
     if limited:
@@ -200,7 +200,7 @@ def _hlg(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
 
 
-def _displayed(scene: NDArray[Any]) -> NDArray[Any]:
+def _hlg_display_light(scene: NDArray[Any]) -> NDArray[Any]:
     """HLG scene light on a display of 1000 cd/m2, relative to diffuse white at 75 % signal (BT.2408)."""
     paper = float(_hlg(np.array(0.75)))
     luminance = scene if scene.ndim == 2 else (scene @ np.array([0.2627, 0.6780, 0.0593], scene.dtype))[:, :, None]
@@ -243,10 +243,10 @@ def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     kind = "gray" if pixels.ndim == 2 else "rgb"
-    found: NDArray[np.uint16] = imagecodecs.cms_transform(
+    converted: NDArray[np.uint16] = imagecodecs.cms_transform(
         np.ascontiguousarray(pixels), profile, srgb, colorspace=kind, outcolorspace="rgb"
     )
-    return found
+    return converted
 
 
 #: x and y of D50, the white of print.
@@ -285,15 +285,15 @@ def lab_to_srgb(levels: NDArray[np.uint16], white: tuple[float, float] = D50) ->
         levels: the encoded channels; if there is one, it is L*.
         white: reference white of L*a*b*, by x and y.
     """
-    made = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
+    result = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
     x, y = white
     to_linear = (xyz_to_linear_srgb(white) * np.array([x / y, 1.0, (1 - x - y) / y])).T
-    for row, new in zip(levels, made, strict=True):
+    for row, new in zip(levels, result, strict=True):
         middle = (row[:, 0] / 655.35 + 16) / 116
         ab = (row[:, 1:3].astype(np.float64) - 32768) / 256 if row.shape[1] > 2 else np.zeros((len(row), 2))
-        each = np.stack([middle + ab[:, 0] / 500, middle, middle - ab[:, 1] / 200], axis=1)
+        ratios = np.stack([middle + ab[:, 0] / 500, middle, middle - ab[:, 1] / 200], axis=1)
         # XYZ relative to the reference white.
-        xyz = np.where(each > 6 / 29, each**3, 3 * (6 / 29) ** 2 * (each - 4 / 29))
+        xyz = np.where(ratios > 6 / 29, ratios**3, 3 * (6 / 29) ** 2 * (ratios - 4 / 29))
         new[:, :3] = np.rint(curved((xyz @ to_linear).clip(0, 1)) * 65535)
         new[:, 3:] = row[:, 3:]
-    return made
+    return result

@@ -61,17 +61,17 @@ def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int,
             if not lengths:
                 rows, channels, bits = len(strip), strip.shape[2], 8 * strip.itemsize
             lengths.append(data.write(zlib.compress(np.ascontiguousarray(strip, f"<u{strip.itemsize}").data)))
-        directory = _described(metadata)  # libtiff writes no EXIF, so Pillow's directory is used.
-        known = TiffImagePlugin
-        directory[known.IMAGEWIDTH], directory[known.IMAGELENGTH] = size
-        directory[known.BITSPERSAMPLE], directory[known.SAMPLESPERPIXEL] = (bits,) * channels, channels
-        directory[known.COMPRESSION], directory[known.PHOTOMETRIC_INTERPRETATION] = 8, 2
-        directory[known.ROWSPERSTRIP], directory[known.STRIPBYTECOUNTS] = rows, tuple(lengths)
+        directory = _metadata_directory(metadata)  # libtiff writes no EXIF, so Pillow's directory is used.
+        tags = TiffImagePlugin
+        directory[tags.IMAGEWIDTH], directory[tags.IMAGELENGTH] = size
+        directory[tags.BITSPERSAMPLE], directory[tags.SAMPLESPERPIXEL] = (bits,) * channels, channels
+        directory[tags.COMPRESSION], directory[tags.PHOTOMETRIC_INTERPRETATION] = 8, 2
+        directory[tags.ROWSPERSTRIP], directory[tags.STRIPBYTECOUNTS] = rows, tuple(lengths)
         # Pillow adds the end of the directory to each offset.
-        directory[known.STRIPOFFSETS] = tuple(sum(lengths[:index]) for index in range(len(lengths)))
-        directory.tagtype[known.STRIPOFFSETS] = directory.tagtype[known.STRIPBYTECOUNTS] = TiffTags.LONG
+        directory[tags.STRIPOFFSETS] = tuple(sum(lengths[:index]) for index in range(len(lengths)))
+        directory.tagtype[tags.STRIPOFFSETS] = directory.tagtype[tags.STRIPBYTECOUNTS] = TiffTags.LONG
         if channels == 4:
-            directory[known.EXTRASAMPLES] = 2
+            directory[tags.EXTRASAMPLES] = 2
         begin = file.tell() or 8
         directory.save(file)
         data.seek(0)
@@ -88,7 +88,7 @@ def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
         file.write(np.ascontiguousarray(strip, f">u{strip.itemsize}").data)
 
 
-def _described(metadata: ImageMetadata) -> TiffImagePlugin.ImageFileDirectory_v2:
+def _metadata_directory(metadata: ImageMetadata) -> TiffImagePlugin.ImageFileDirectory_v2:
     exif = Image.Exif()
     exif.load(metadata.exif)
     directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")

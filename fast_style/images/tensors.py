@@ -14,9 +14,9 @@ from fast_style.images.picture import flatten, open_picture, resize_short_side
 from fast_style.types import Images
 
 #: Aspect ratio from which a large image counts as a strip; maximum pixels of a strip after resizing.
-_STRIP, _STRIP_PIXELS = 16, 2**22
+_STRIP_RATIO, _STRIP_PIXELS = 16, 2**22
 # Minimum size in pixels of a style and of an optimized image.
-_LEAST = 16
+_MIN_SIZE = 16
 
 
 def read_image(path: str | Path, size: int | None = None) -> Images:
@@ -36,9 +36,9 @@ def read_image(path: str | Path, size: int | None = None) -> Images:
     if size is None:
         return to_tensor(image)
     short, long = sorted(image.size)
-    if long > _STRIP * short and size * size * long / short > _STRIP_PIXELS:
-        most = math.isqrt(_STRIP_PIXELS * short // long)
-        remedy = f"crop it, or give a size of {most} or less" if most >= _LEAST else "crop it"
+    if long > _STRIP_RATIO * short and size * size * long / short > _STRIP_PIXELS:
+        largest = math.isqrt(_STRIP_PIXELS * short // long)
+        remedy = f"crop it, or give a size of {largest} or less" if largest >= _MIN_SIZE else "crop it"
         raise ImageError(
             f"{path}: {image.width:,}x{image.height:,} pixels are a strip, whose long side would have "
             f"{round(size * long / short):,} at a short side of {size}; {remedy}"
@@ -58,8 +58,8 @@ def to_pil(images: Tensor) -> list[Image.Image]:
     Raises:
         ImageError: if `InMemory` does not accept its shape or type.
     """
-    given = InMemory(images)
+    source = InMemory(images)
     # In float32: bfloat16 cannot represent all 256 levels.
-    numbers = torch.as_tensor(given.batch).detach().to(torch.float32) / given.white
+    numbers = torch.as_tensor(source.batch).detach().to(torch.float32) / source.white
     levels = numbers.clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return [Image.fromarray(pixels) for pixels in levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()]

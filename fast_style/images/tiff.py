@@ -24,11 +24,11 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 FORMATS: Mapping[int, str] = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating point", 5: "complex"}
 _UNSPECIFIED, _PREMULTIPLIED, _OPACITY = 0, 1, 2
 # Compressions that the libtiff in Pillow's wheels decodes.
-_OF_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+_LIBTIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 # Files with more extra channels are measurements, not images.
-_MOST_EXTRA = 4
+_MAX_EXTRA = 4
 # With peaks above this, white would clip most of the light; no image on a 0 to 255 scale is that dark.
-_MOST_LIGHT = 16
+_MAX_LIGHT = 16
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,19 @@ class Kind:
         if samples < colors and not (photometric in (YCBCR, CIELAB) and samples == 1):
             raise ValueError(f"TIFF of {samples} channels where there must be {colors}")
         colors = min(colors, samples)
-        given = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
+        declared = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
         # Old programs write an opacity channel without declaring it.
-        extra = given or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
+        extra = declared or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
         extra = (extra + (_UNSPECIFIED,) * (samples - colors))[: samples - colors]
-        if len(extra) > _MOST_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
+        if len(extra) > _MAX_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
             raise ValueError(f"TIFF of {samples} channels, of which {len(extra)} have no known meaning")
         # Corel Draw 10 writes 999.
         clear = [index for index, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _OPACITY, 999)]
         palette = None
         if photometric == _PALETTE:
-            found = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
+            entries = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
             # Old programs write palettes of 0 to 255.
-            palette = np.ascontiguousarray(found if found.max(initial=0) > 255 else found * np.uint16(257))
+            palette = np.ascontiguousarray(entries if entries.max(initial=0) > 255 else entries * np.uint16(257))
         size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
         return cls(
             size,
@@ -107,7 +107,7 @@ class Kind:
             len(extra) - bool(clear),
             int(tags.get(_ORIENTATION, 1)),
             palette,
-            _white(tags.get(_WHITE)),
+            _white_point(tags.get(_WHITE)),
         )
 
     @property
@@ -143,18 +143,18 @@ class Kind:
             return 0.0, 1.0
         if self.format == FLOAT:
             # Resampling filters overshoot, and linear light has peaks above white.
-            light = highest > 2 and not whole and (above <= 0.5 or highest <= _MOST_LIGHT)
-            most = 1 if light else next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
+            is_linear = highest > 2 and not whole and (above <= 0.5 or highest <= _MAX_LIGHT)
+            level = 1 if is_linear else next((level for level in (1, 255, 65535) if highest <= 2 * level), None)
             # Sharpening leaves a few values below black; measurements reach as far below as above.
-            if most is None or lowest < (-2 if most == 1 else -highest / 4):
+            if level is None or lowest < (-2 if level == 1 else -highest / 4):
                 raise ValueError(
                     f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected"
                 )
             if lowest < 0:
                 notes.append("floating point levels below 0 taken as black")
             if highest > 1:
-                notes.append(f"floating point levels above 1: taken as {'white' if most == 1 else f'0 to {most}'}")
-            return 0.0, float(most)
+                notes.append(f"floating point levels above 1: taken as {'white' if level == 1 else f'0 to {level}'}")
+            return 0.0, float(level)
         full = 2.0 ** (self.bits - (self.format == SIGNED)) - 1
         if lowest < -full / 64:
             # The full range, as in ImageMagick.
@@ -167,7 +167,7 @@ class Kind:
 
     def pillow_is_right(self, tags: Any) -> bool:
         """Whether Pillow reads this format correctly, though perhaps 16 bits as 8."""
-        if tags.get(COMPRESSION, 1) not in _OF_LIBTIFF:
+        if tags.get(COMPRESSION, 1) not in _LIBTIFF_COMPRESSIONS:
             return False
         if (
             self.format != UNSIGNED
@@ -187,8 +187,8 @@ class Kind:
         return self.bits <= 8
 
 
-def _white(found: Any) -> tuple[float, float]:
-    x, y = (float(each) for each in found) if found and len(found) == 2 else D50
+def _white_point(value: Any) -> tuple[float, float]:
+    x, y = (float(each) for each in value) if value and len(value) == 2 else D50
     return (x, y) if 0 < x < 1 and 0 < y < 1 else D50
 
 
@@ -222,7 +222,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         else:
             self.ours = True
         if self.ours:
-            self._set_up()
+            self._use_own_decoder()
         elif self.kind.photometric == YCBCR and not self.use_load_libtiff:
             # Pillow's own decoder handles neither subsampling nor ReferenceBlackWhite.
             self._mode, self.use_load_libtiff = "RGB", True
@@ -234,7 +234,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         elif count:
             notes_of(self).append(f"{count} extra channel{'s' * (count > 1)} of no stated meaning left out")
 
-    def _set_up(self) -> None:
+    def _use_own_decoder(self) -> None:
         kind = self.kind
         if kind.photometric in (YCBCR, ITULAB):
             raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == YCBCR else 'ITU L*a*b*'} in {kind}")
@@ -265,10 +265,10 @@ class _Decoder(ImageFile.PyDecoder):
     def decode(self, buffer: Any) -> tuple[int, int]:
         index, kind, notes = self.args
         assert self.fd is not None
-        found = read(self.fd, index, kind, notes)
-        levels = np.empty(found.shape, np.uint8)
-        for row, few in zip(found, levels, strict=True):
-            few[:] = shrunk(row[None], 255)[0]
+        deep = read(self.fd, index, kind, notes)
+        levels = np.empty(deep.shape, np.uint8)
+        for row, reduced in zip(deep, levels, strict=True):
+            reduced[:] = shrunk(row[None], 255)[0]
         self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 
@@ -299,27 +299,27 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
         colors = min(COLORS[kind.photometric], page.samplesperpixel)
         channels = [*range(colors), *(() if kind.opacity is None or kind.mode == "CMYK" else (kind.opacity,))]
         try:
-            levels = _gathered(page, kind, channels, [] if notes is None else notes)
+            levels = _read_channels(page, kind, channels, [] if notes is None else notes)
         except Exception as error:
             # tifffile's own error names a package, but not our extra.
             if not HAS_CODECS and "imagecodecs" in str(error):
                 needs = "which needs the package imagecodecs; install fast_style[formats]"
                 raise ValueError(f"TIFF of {kind} in the compression {page.compression.name}, {needs}") from None
             raise
-    return _finished(levels, kind, colors)
+    return _to_colors(levels, kind, colors)
 
 
-def _gathered(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
+def _read_channels(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
     """Read channels as 16 bits; palette indices and L*a*b* are not scaled."""
-    scale = _scale(page, kind, channels, notes)
+    convert = _conversion(page, kind, channels, notes)
     width, height = kind.size
     levels = np.zeros((height, width, len(channels)), np.uint16)
     for channel, part, (top, left) in _segments(page):
         rows, columns = min(part.shape[0], height - top), min(part.shape[1], width - left)
         for place, wanted in enumerate(channels):
             if channel <= wanted < channel + part.shape[2]:
-                found = part[:rows, :columns, wanted - channel]
-                levels[top : top + rows, left : left + columns, place] = scale(found, place)
+                pixels = part[:rows, :columns, wanted - channel]
+                levels[top : top + rows, left : left + columns, place] = convert(pixels, place)
     return levels
 
 
@@ -330,57 +330,57 @@ def _segments(page: Any) -> Iterator[tuple[int, NDArray[Any], tuple[int, int]]]:
             yield (place[0] if page.planarconfig == 2 else place[4]), data[0], (place[2], place[3])
 
 
-def _scale(
+def _conversion(
     page: Any, kind: Kind, channels: list[int], notes: list[str]
 ) -> Callable[[NDArray[Any], int], NDArray[np.uint16]]:
     """Return a function that converts the numbers of a channel, given its place among `channels`, to 16 bits."""
     if kind.palette is not None:
         if kind.format != UNSIGNED or kind.bits > 16:
             raise ValueError(f"TIFF of a palette for {kind}")
-        return lambda found, _: found.astype(np.uint16)
+        return lambda pixels, _: pixels.astype(np.uint16)
     if kind.photometric in (CIELAB, ICCLAB):
         if kind.bits not in (8, 16) and kind.format != FLOAT:
             raise ValueError(f"TIFF of L*a*b* in {kind}")
-        return lambda found, place: lab_levels(found, place, kind.bits, icc=kind.photometric == ICCLAB)
+        return lambda pixels, place: lab_levels(pixels, place, kind.bits, icc=kind.photometric == ICCLAB)
     if kind.format == UNSIGNED and kind.bits <= 16:
-        return lambda found, _: stretched(found, 2**kind.bits - 1)
+        return lambda pixels, _: stretched(pixels, 2**kind.bits - 1)
     # Opacity has a range of its own: floating point colors from 0 to 255 may have an opacity from 0 to 1.
-    color, clear = (
+    color, opacity = (
         [each for each in channels if each != kind.opacity],
         [each for each in channels if each == kind.opacity],
     )
-    ends = [_ends(page, kind, color, notes)] * len(color) + [_ends(page, kind, clear, []) for _ in clear]
-    return lambda found, place: _spread(found, *ends[place])
+    ends = [_limits(page, kind, color, notes)] * len(color) + [_limits(page, kind, opacity, []) for _ in opacity]
+    return lambda pixels, place: _stretch(pixels, *ends[place])
 
 
-def _spread(found: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
-    made = np.nan_to_num((found.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
-    return np.rint(made).clip(0, 65535).astype(np.uint16)
+def _stretch(pixels: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
+    levels = np.nan_to_num((pixels.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
+    return np.rint(levels).clip(0, 65535).astype(np.uint16)
 
 
-def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
+def _limits(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
     """Find the numbers for black and white from all pixels: programs use only a part of such types, and do not say."""
     lowest, highest = np.inf, -np.inf
     positive, above, whole, unknown = 0, 0, True, False
     for first, part, _ in _segments(page):
         wanted = [channel - first for channel in channels if first <= channel < first + part.shape[2]]
-        found = part[:, :, wanted]
+        values = part[:, :, wanted]
         if kind.format == FLOAT:
-            unknown = unknown or bool(np.isnan(found).any())
-            found = found[np.isfinite(found)]
-            positive, above = positive + int((found > 0).sum()), above + int((found > 1).sum())
-            whole = whole and bool((found == np.rint(found)).all())
-        if found.size:
-            lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
+            unknown = unknown or bool(np.isnan(values).any())
+            values = values[np.isfinite(values)]
+            positive, above = positive + int((values > 0).sum()), above + int((values > 1).sum())
+            whole = whole and bool((values == np.rint(values)).all())
+        if values.size:
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
     if unknown:
         notes.append("floating point levels that are no numbers (NaN): taken as black")
     return kind.ends(lowest, highest, notes, above / max(positive, 1), whole)
 
 
-def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
+def _to_colors(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
     """Convert palette, L*a*b*, premultiplied and inverted levels to plain colors, with opacity last."""
     if kind.palette is not None:
-        levels = _looked_up(levels, kind.palette)
+        levels = _apply_palette(levels, kind.palette)
         colors = 3
     elif kind.photometric in (CIELAB, ICCLAB):
         levels = lab_to_srgb(levels, kind.white)
@@ -393,7 +393,7 @@ def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np
     return levels[:, :, 0] if levels.shape[2] == 1 else levels
 
 
-def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def _apply_palette(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Replace palette indices by their colors, keeping the opacity."""
     if levels[:, :, 0].max(initial=0) >= len(palette):
         raise ValueError(f"an index above the {len(palette)} colors of the palette")

@@ -77,16 +77,16 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return Image.fromarray(shrunk(lab_to_srgb(encoded), 255).astype(np.uint8)), None
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
-        found, clear = np.asarray(image), image.info.get("transparency")
-        levels = np.nan_to_num(found) * (255.0 if image.mode == "F" else 1 / 257)
-        opacity = np.where(found == clear, np.uint8(0), np.uint8(255)) if isinstance(clear, int) else None
+        values, transparent = np.asarray(image), image.info.get("transparency")
+        levels = np.nan_to_num(values) * (255.0 if image.mode == "F" else 1 / 257)
+        opacity = np.where(values == transparent, np.uint8(0), np.uint8(255)) if isinstance(transparent, int) else None
         alpha = None if opacity is None else Image.fromarray(opacity)
         return Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8)), alpha
-    clear = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
+    transparent = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
         # A PNG of 16 bits, of which Pillow keeps the upper 8: near colors that differ below become transparent as well.
         image = image.copy()
-        image.info["transparency"] = tuple(level >> 8 for level in clear)
+        image.info["transparency"] = tuple(level >> 8 for level in transparent)
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
         return image.convert(image.mode[:-1]), image.getchannel("A")
