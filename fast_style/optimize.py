@@ -75,8 +75,8 @@ def optimize(
     counts = [steps] if isinstance(steps, int) else list(steps)
     counts = counts * len(scales) if len(counts) == 1 else counts
     _check(init, algorithm, scales, counts, lr, patience)
-    given = InMemory(content)
-    pixels = images = given.in_range(torch.as_tensor(given.batch).detach().to(torch.float32))
+    source = InMemory(content)
+    pixels = images = source.in_range(torch.as_tensor(source.batch).detach().to(torch.float32))
     done = 0
     for i, (scale, count) in enumerate(zip(scales, counts, strict=True)):
         size = [max(16, round(side * scale)) for side in images.shape[2:]]
@@ -89,8 +89,8 @@ def optimize(
         loss = PerceptualLoss(encoder, losses, reduced)
         target = _resize(images, size)
         pixels, done = _descend(pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step)
-    made: Pixels = given.like(pixels)
-    return made
+    result: Pixels = source.like(pixels)
+    return result
 
 
 def _descend(

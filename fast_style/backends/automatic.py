@@ -90,14 +90,14 @@ class Fastest(NumpyBackend):
         if tiled is None:
             return None
 
-        def in_numpy(read: Callable[..., Array], write: Callable[..., None], *given: Any, **settings: Any) -> float:
-            wrong: float = tiled(
+        def in_numpy(read: Callable[..., Array], write: Callable[..., None], *arguments: Any, **settings: Any) -> float:
+            error: float = tiled(
                 lambda box: backend.place(read(box)),
                 lambda box, tile: write(box, tile.numpy()),
-                *given,
+                *arguments,
                 **settings,
             )
-            return wrong
+            return error
 
         return cast("TiledNetwork", in_numpy)
 
@@ -111,8 +111,8 @@ def _is_installed(name: str) -> bool:
 def _has_gpu() -> bool:
     """Whether torch would use a GPU. Importing torch takes seconds, so it is asked only if a driver is present."""
     if "torch" not in sys.modules:
-        seen = [*Path("/dev").glob("nvidia[0-9]*"), *(Path(name) for name in ("/dev/kfd", "/dev/dxg"))]
-        if not any(path.exists() for path in seen) and not (os.name == "nt" and find_library("nvcuda")):
+        devices = [*Path("/dev").glob("nvidia[0-9]*"), *(Path(name) for name in ("/dev/kfd", "/dev/dxg"))]
+        if not any(path.exists() for path in devices) and not (os.name == "nt" and find_library("nvcuda")):
             return False
     import torch
 

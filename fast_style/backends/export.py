@@ -86,15 +86,15 @@ def distance(network: TransformNet, model: bytes, backend: str) -> float:
     """Maximum difference of an exported network in a backend from the original, in levels of 255."""
     generator = torch.Generator().manual_seed(0)
     run = load_model(backend, model, "fp32")
-    found = []
+    differences = []
     for shape in ((1, 3, SMALLEST + 1, 47), (2, 3, 101, 77)):
         images = torch.rand(shape, generator=generator)
         style = torch.rand(shape[0], network.styles, generator=generator)
         style /= style.sum(dim=1, keepdim=True)
         expected = network(images, style).numpy()
-        found.append(float(np.abs(run(images.numpy(), style.numpy()) - expected).max()))
+        differences.append(float(np.abs(run(images.numpy(), style.numpy()) - expected).max()))
     # Python's max does not propagate NaN.
-    return float("inf") if np.isnan(found).any() else 255 * max(found)
+    return float("inf") if np.isnan(differences).any() else 255 * max(differences)
 
 
 def _group_norm(

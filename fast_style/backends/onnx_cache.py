@@ -34,8 +34,8 @@ def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
         CheckpointError: if it cannot be converted.
         ConfigError: if a package for the conversion is missing.
     """
-    path = cache_folder() / _name(file, backend)
-    model = _kept(path)
+    path = cache_folder() / _cache_name(file, backend)
+    model = _cached(path)
     if model is not None:
         return model
     require_packages(backend, "torch", "onnx", "onnxscript")
@@ -47,7 +47,7 @@ def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
 
 def is_converted(file: NetworkFile, backend: str) -> bool:
     """Whether the cache holds a network, converted for a backend."""
-    return _kept(cache_folder() / _name(file, backend)) is not None
+    return _cached(cache_folder() / _cache_name(file, backend)) is not None
 
 
 def require_packages(backend: str, *packages: str) -> None:
@@ -61,16 +61,16 @@ def require_packages(backend: str, *packages: str) -> None:
         raise ConfigError(f"backend={backend} needs {' and '.join(missing)}: {how_to_install(backend)}")
 
 
-def _name(file: NetworkFile, backend: str) -> str:
+def _cache_name(file: NetworkFile, backend: str) -> str:
     # A network file's digest covers only the weights; the result also depends on the code.
-    rest = hashlib.sha256(json.dumps(file.network, sort_keys=True).encode())
-    ours = (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py")
-    for source in (*ours, *plugins.network_sources(str(file.network.get("class")))):
-        rest.update(source.read_bytes() if source.exists() else b"")
-    return f"{file.sha256}-{rest.hexdigest()[:16]}.{backend}"
+    hasher = hashlib.sha256(json.dumps(file.network, sort_keys=True).encode())
+    sources = (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py")
+    for source in (*sources, *plugins.network_sources(str(file.network.get("class")))):
+        hasher.update(source.read_bytes() if source.exists() else b"")
+    return f"{file.sha256}-{hasher.hexdigest()[:16]}.{backend}"
 
 
-def _kept(path: Path) -> bytes | None:
+def _cached(path: Path) -> bytes | None:
     try:
         data = path.read_bytes()
     except OSError:

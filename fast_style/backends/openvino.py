@@ -48,14 +48,14 @@ class OpenVinoBackend(NumpyBackend):
         if threads():
             self._settings["INFERENCE_NUM_THREADS"] = threads()
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self._for_any: Any = None
-        self._asked: Counter[tuple[int, ...]] = Counter()
+        self._dynamic: Any = None
+        self._requested_pixels: Counter[tuple[int, ...]] = Counter()
         self._lock = threading.Lock()
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata in the model. See fast_style.backends.export."""
-        kept: dict[str, Any] = dict(self._model.get_rt_info().items())
-        return {key: str(value.value) for key, value in kept.get("framework", {}).items()}
+        info: dict[str, Any] = dict(self._model.get_rt_info().items())
+        return {key: str(value.value) for key, value in info.get("framework", {}).items()}
 
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """See Backend."""
@@ -67,14 +67,14 @@ class OpenVinoBackend(NumpyBackend):
             if images in self._compiled:
                 self._compiled.move_to_end(images)
             elif self._compiled and self._is_rare(images):
-                if self._for_any is None:
-                    self._for_any = self._compile([-1, 3, -1, -1], [-1, style[1]])
-                return self._for_any
+                if self._dynamic is None:
+                    self._dynamic = self._compile([-1, 3, -1, -1], [-1, style[1]])
+                return self._dynamic
             else:
                 # Evicted before compiling, so that memory never holds one more.
-                while self._compiled and not self._room_for(images):
+                while self._compiled and not self._fits(images):
                     # An evicted size has to become frequent again.
-                    del self._asked[self._compiled.popitem(last=False)[0]]
+                    del self._requested_pixels[self._compiled.popitem(last=False)[0]]
                 self._compiled[images] = self._compile(list(images), list(style))
             return self._compiled[images]
 
@@ -85,9 +85,9 @@ class OpenVinoBackend(NumpyBackend):
 
     def _is_rare(self, shape: tuple[int, ...]) -> bool:
         batch, _, height, width = shape
-        self._asked[shape] += batch * height * width
-        return self._asked[shape] < PIXELS_WORTH_COMPILING
+        self._requested_pixels[shape] += batch * height * width
+        return self._requested_pixels[shape] < PIXELS_WORTH_COMPILING
 
-    def _room_for(self, shape: tuple[int, ...]) -> bool:
+    def _fits(self, shape: tuple[int, ...]) -> bool:
         pixels = sum(batch * height * width for batch, _, height, width in (*self._compiled, shape))
         return len(self._compiled) < MAX_COMPILED and pixels <= MAX_COMPILED_PIXELS

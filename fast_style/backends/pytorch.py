@@ -137,8 +137,8 @@ class TorchBackend(Backend):
 
         def compute() -> Tensor:
             x = images.to(self.dtype, copy=True).contiguous(memory_format=torch.channels_last)
-            made: Tensor = self._eager(x, style)
-            return made.to(torch.float32)
+            stylized: Tensor = self._eager(x, style)
+            return stylized.to(torch.float32)
 
         return peak_tensor_bytes(compute) / images[0, 0].numel()
 
@@ -146,9 +146,9 @@ class TorchBackend(Backend):
         """See Backend. On a GPU, of its memory."""
         if self.device.type != "cuda":
             return super().used_and_free()
-        used, kept = torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device)
+        used, reserved = torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device)
         # torch reuses the freed memory that it keeps.
-        return used, torch.cuda.mem_get_info(self.device)[0] + kept - used
+        return used, torch.cuda.mem_get_info(self.device)[0] + reserved - used
 
     @property
     def on_processor(self) -> bool:

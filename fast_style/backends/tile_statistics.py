@@ -40,18 +40,18 @@ class RunningStatistics:
         for strip in torch.split(x, max(1, room // (batch * channels * width)), dim=2):
             values = strip.permute(0, 2, 3, 1).reshape(-1, channels).float()
             # Centered, so that squares lose little to rounding.
-            middle = values.mean(dim=0)
-            values = values - middle
+            center = values.mean(dim=0)
+            values = values - center
             offset = values.mean(dim=0).cpu().double()
             count = len(values)
             squares = values.square_().sum(dim=0).cpu().double() - count * offset.square()
-            self._merge(count, middle.cpu().double() + offset, squares)
+            self._merge(count, center.cpu().double() + offset, squares)
 
     def _merge(self, count: int, mean: Tensor, squares: Tensor) -> None:
         total = self.count + count
-        step = mean - self._mean
-        self._mean = self._mean + step * (count / total)
-        self._squares = self._squares + squares + step.square() * (self.count * count / total)
+        shift = mean - self._mean
+        self._mean = self._mean + shift * (count / total)
+        self._squares = self._squares + squares + shift.square() * (self.count * count / total)
         self.count = total
 
     def result(self) -> MeanVariance:
@@ -65,9 +65,9 @@ def distance(found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> flo
     worst = 0.0
     for (mean, variance), (other_mean, other_variance) in zip(found, used, strict=True):
         deviation, other = (variance + _EPSILON).sqrt(), (other_variance + _EPSILON).sqrt()
-        for apart in ((mean - other_mean) / deviation, other / deviation - 1):
+        for difference in ((mean - other_mean) / deviation, other / deviation - 1):
             # torch.maximum propagates NaN; Python's max does not.
-            worst = float(torch.maximum(apart.abs().max(), torch.tensor(worst, dtype=torch.float64)))
+            worst = float(torch.maximum(difference.abs().max(), torch.tensor(worst, dtype=torch.float64)))
     return worst
 
 

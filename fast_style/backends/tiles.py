@@ -144,24 +144,24 @@ class TiledNetwork:
         # After norms + 1 passes the statistics are exact at every normalization.
         for number in range(1, (self.norms + 1 if exact else FAST_PASSES) + 1):
             used = self._sample(read, size, style, pixels, correction)
-            found = [RunningStatistics() for _ in used]
+            measured = [RunningStatistics() for _ in used]
             for done, tile in enumerate(tiles, 1):
-                self._rule = self._fixed(tile, size, used, found)
+                self._rule = self._measuring_rule(tile, size, used, measured)
                 left, top, right, bottom = (a - b for a, b in zip(tile.kept, 2 * tile.seen[:2], strict=True))
                 write(tile.kept, self._forward(read(tile.seen), style)[:, :, top:bottom, left:right])
                 progress(number, done, len(tiles))
-            statistics = [each.result() for each in found]
-            wrong = distance(statistics, used)
-            if wrong <= TOLERANCE:
+            statistics = [each.result() for each in measured]
+            error = distance(statistics, used)
+            if error <= TOLERANCE:
                 break
             correction.learn(statistics, used)
-        return wrong
+        return error
 
     def _forward(self, images: Tensor, style: Tensor) -> Tensor:
         self._index = 0
         images = images.to(self._like.dtype).contiguous(memory_format=torch.channels_last)
-        made: Tensor = self._network(images, style.expand(len(images), -1))
-        return made.float()
+        stylized: Tensor = self._network(images, style.expand(len(images), -1))
+        return stylized.float()
 
     def _statistics(self, x: Tensor) -> MeanVariance:
         self._index += 1
@@ -201,21 +201,21 @@ class TiledNetwork:
         return [min(max(0, start // self.grid * self.grid), length - side) for start in starts]
 
     @staticmethod
-    def _fixed(
-        tile: Tile, size: tuple[int, int], used: list[MeanVariance], found: list[RunningStatistics]
+    def _measuring_rule(
+        tile: Tile, size: tuple[int, int], used: list[MeanVariance], measured: list[RunningStatistics]
     ) -> StatisticsRule:
         """Rule that uses given statistics, and adds the kept part of a tile to those measured."""
 
         def rule(x: Tensor, index: int) -> MeanVariance:
-            kept = []
+            slices = []
             for axis, length in ((1, x.shape[2]), (0, x.shape[3])):
                 start, end = tile.seen[axis], tile.seen[axis + 2]
                 first, last = tile.kept[axis], tile.kept[axis + 2]
                 stride = stride_of(end - start, length)
                 # At the edge of the image, up to the end of the map, which may extend slightly beyond.
                 stop = length if last == size[axis] else (last - start) // stride
-                kept.append(slice((first - start) // stride, stop))
-            found[index].add(x[:, :, kept[0], kept[1]])
+                slices.append(slice((first - start) // stride, stop))
+            measured[index].add(x[:, :, slices[0], slices[1]])
             return used[index]
 
         return rule

@@ -35,11 +35,11 @@ def grid(images: Images, periods: Sequence[int] = (2, 4, 8), window: int = 64) -
     """
     unit = max(periods)
     side = min(window, *(length // unit * unit for length in images.shape[2:]))
-    found = torch.zeros(len(images), device=images.device)
+    result = torch.zeros(len(images), device=images.device)
     # With fewer periods per window, lines would be among the neighbors that are subtracted.
-    seen = [period for period in periods if side >= 8 * period]
-    if not seen:
-        return found
+    usable = [period for period in periods if side >= 8 * period]
+    if not usable:
+        return result
     taper = torch.hann_window(side, device=images.device)
     taper = taper[:, None] * taper
     windows = images.float().unfold(2, side, side // 2).unfold(3, side, side // 2)
@@ -50,10 +50,10 @@ def grid(images: Images, periods: Sequence[int] = (2, 4, 8), window: int = 64) -
     excess = power - _around(power)
     # The mean is not a mesh.
     excess[:, 0, 0] = 0
-    for period in seen:
+    for period in usable:
         step = side // period
-        found = torch.maximum(found, 255 * excess[:, ::step, ::step].sum(dim=(1, 2)).clamp_min(0).sqrt())
-    return found
+        result = torch.maximum(result, 255 * excess[:, ::step, ::step].sum(dim=(1, 2)).clamp_min(0).sqrt())
+    return result
 
 
 def _around(power: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch height width"]:
@@ -74,11 +74,11 @@ def dots(images: Images, contrast: float = 0.3) -> Numbers:
     and by more than the pixels of the ring differ among themselves. Spots up to four pixels wide are found in the
     image, up to eight in its half; the larger number counts.
     """
-    found = torch.zeros(len(images), device=images.device)
+    result = torch.zeros(len(images), device=images.device)
     for reduced in (images, F.avg_pool2d(images, 2)):
         if min(reduced.shape[2:]) >= 11:
-            found = torch.maximum(found, _spots(reduced.float(), contrast).flatten(1).sum(dim=1))
-    return found * 100_000 / (images.shape[2] * images.shape[3])
+            result = torch.maximum(result, _spots(reduced.float(), contrast).flatten(1).sum(dim=1))
+    return result * 100_000 / (images.shape[2] * images.shape[3])
 
 
 def _spots(images: Images, contrast: float) -> Float[Tensor, "batch _height _width"]:
@@ -118,9 +118,9 @@ def border(images: Images, content: Images, frame: int = 8) -> Numbers:
 
 
 def _abruptness(images: Images, frame: int) -> Numbers:
-    least = min(images.shape[2:])
-    frame = min(frame, least // 6)
-    count = min(7, least // (2 * frame))
+    short_side = min(images.shape[2:])
+    frame = min(frame, short_side // 6)
+    count = min(7, short_side // (2 * frame))
     rings = torch.stack([_ring(images, ring * frame, frame) for ring in range(count)])
     steps = rings.diff(dim=0).square().mean(dim=2)
     return 255 * (steps[0].sqrt() - steps[1:].mean(dim=0).sqrt()).clamp_min(0)

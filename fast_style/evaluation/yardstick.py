@@ -162,13 +162,13 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
 
     A quartile between a finite number and an infinite one is infinite.
     """
-    ordered, found = sorted(values), {}
+    ordered, result = sorted(values), {}
     for name, fraction in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
         place = fraction * (len(ordered) - 1)
         below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
         share = place - math.floor(place)
-        found[name] = below if share == 0 or below == above else below * (1 - share) + above * share
-    return found
+        result[name] = below if share == 0 or below == above else below * (1 - share) + above * share
+    return result
 
 
 def cached_curve(
@@ -186,9 +186,9 @@ def cached_curve(
     Raises:
         TrainingError: if the loss is not finite.
     """
-    path = cache_folder() / "curves" / f"{_name(yardstick, photograph, steps, lr)}.json"
+    path = cache_folder() / "curves" / f"{_cache_name(yardstick, photograph, steps, lr)}.json"
     probe = [yardstick.losses(photograph, output)["total"] for output in (photograph, photograph.flip(3))]
-    curve = _kept(path, probe, steps)
+    curve = _read_cached(path, probe, steps)
     if curve is not None:
         return curve
     curve = yardstick.curve(photograph, steps, lr, on_step)
@@ -196,24 +196,24 @@ def cached_curve(
     return curve
 
 
-def _name(yardstick: Yardstick, photograph: Images, steps: int, lr: float) -> str:
+def _cache_name(yardstick: Yardstick, photograph: Images, steps: int, lr: float) -> str:
     settings = {**yardstick.settings, "format": FORMAT, "steps": steps, "lr": lr}
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    hasher = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in (photograph, yardstick.style.read()):
-        found.update(f"{tuple(tensor.shape)}".encode())
-        found.update(tensor.contiguous().numpy().tobytes())
+        hasher.update(f"{tuple(tensor.shape)}".encode())
+        hasher.update(tensor.contiguous().numpy().tobytes())
     for name, weight in yardstick.weights.items():
-        found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        found.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        hasher.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return hasher.hexdigest()
 
 
-def _kept(path: Path, probe: list[float], steps: int) -> list[float] | None:
+def _read_cached(path: Path, probe: list[float], steps: int) -> list[float] | None:
     try:
-        kept: dict[str, Any] = json.loads(path.read_bytes())
-        pairs = list(zip(kept["probe"], probe, strict=True))
-        curve = [float(loss) for loss in kept["losses"]]
+        cached: dict[str, Any] = json.loads(path.read_bytes())
+        pairs = list(zip(cached["probe"], probe, strict=True))
+        curve = [float(loss) for loss in cached["losses"]]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    whole = len(curve) == steps + 1 and all(map(math.isfinite, curve))
-    return curve if whole and all(math.isclose(*pair, rel_tol=1e-3) for pair in pairs) else None
+    complete = len(curve) == steps + 1 and all(map(math.isfinite, curve))
+    return curve if complete and all(math.isclose(*pair, rel_tol=1e-3) for pair in pairs) else None

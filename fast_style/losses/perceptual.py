@@ -31,8 +31,8 @@ class PerceptualLoss(nn.Module):
     def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:
         super().__init__()
         names = [style.name for style in styles]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two styles are called {twice[0]}; give each a name of its own")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"two styles are called {duplicates[0]}; give each a name of its own")
         self.encoder = encoder
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if loss.weight > 0})
         if not self.losses:

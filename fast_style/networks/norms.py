@@ -36,17 +36,17 @@ class _ScaledInstanceNorm(torch.autograd.Function):
         # float16 products would overflow, because its gradients are scaled up.
         product = gradient.float() * x if x.dtype == torch.float16 else gradient * x
         mean, rstd = mean.float(), rstd.float()
-        of_shift = gradient.sum(dim=(2, 3), dtype=torch.float32)
-        of_scale = (product.sum(dim=(2, 3), dtype=torch.float32) - mean * of_shift) * rstd
+        shift_gradient = gradient.sum(dim=(2, 3), dtype=torch.float32)
+        scale_gradient = (product.sum(dim=(2, 3), dtype=torch.float32) - mean * shift_gradient) * rstd
         # With the normalized z = (x - mean) rstd: dx = scale rstd (dy - (sum of dy + z sum of dy z) / area),
         # sorted into a multiple of dy, a multiple of x and a constant.
         # Departure: channels without variance pass no gradient; a dozen norms would each amplify it up to 300x and
         # overflow.
         per_gradient = scale.float() * rstd * _has_content(mean, rstd, x.dtype)
-        per_x = -per_gradient * rstd * of_scale / area
-        constant = -per_gradient * of_shift / area - per_x * mean
-        of_x = torch.addcmul(_per_channel(constant, x), x, _per_channel(per_x, x))
-        return of_x.addcmul_(gradient, _per_channel(per_gradient, x)), of_scale, of_shift
+        per_x = -per_gradient * rstd * scale_gradient / area
+        constant = -per_gradient * shift_gradient / area - per_x * mean
+        x_gradient = torch.addcmul(_per_channel(constant, x), x, _per_channel(per_x, x))
+        return x_gradient.addcmul_(gradient, _per_channel(per_gradient, x)), scale_gradient, shift_gradient
 
 
 def _has_content(mean: Tensor, rstd: Tensor, dtype: torch.dtype) -> Tensor:

@@ -37,7 +37,7 @@ class _GatheredPad(torch.autograd.Function):
         batch, channels, height, width = x.shape
         left, right, top, bottom = ctx.margins = margins  # type: ignore[attr-defined]
         ctx.mode, ctx.size = mode, (height, width)  # type: ignore[attr-defined]
-        sources, _, _ = _places(height, width, margins, mode, x.device)
+        sources, _, _ = _gather_indices(height, width, margins, mode, x.device)
         padded = _pixels(x).index_select(1, sources)
         return padded.view(batch, top + height + bottom, left + width + right, channels).permute(0, 3, 1, 2)
 
@@ -45,10 +45,10 @@ class _GatheredPad(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (height, width), (left, _, top, _) = ctx.size, ctx.margins
-        _, frame, sources = _places(height, width, ctx.margins, ctx.mode, gradient.device)
+        _, margin, sources = _gather_indices(height, width, ctx.margins, ctx.mode, gradient.device)
         inner = gradient[:, :, top : top + height, left : left + width].clone(memory_format=torch.channels_last)
         # The gradient of a copy belongs to the pixel that was copied.
-        _pixels(inner).index_add_(1, sources, _pixels(gradient).index_select(1, frame))
+        _pixels(inner).index_add_(1, sources, _pixels(gradient).index_select(1, margin))
         return inner, None, None
 
 
@@ -58,12 +58,12 @@ def _pixels(x: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _places(height: int, width: int, margins: Margins, mode: Mode, device: torch.device) -> tuple[Tensor, ...]:
+def _gather_indices(height: int, width: int, margins: Margins, mode: Mode, device: torch.device) -> tuple[Tensor, ...]:
     """Return the source index of each padded pixel, the indices of padded pixels in the margins, and their sources."""
     left, _, top, _ = margins
-    own = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
-    sources = F.pad(own, margins, mode)[0, 0].long()
+    indices = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
+    sources = F.pad(indices, margins, mode)[0, 0].long()
     outside = torch.ones_like(sources, dtype=torch.bool)
     outside[top : top + height, left : left + width] = False
-    frame = outside.flatten().nonzero()[:, 0]
-    return tuple(places.to(device) for places in (sources.flatten(), frame, sources.flatten()[frame]))
+    margin = outside.flatten().nonzero()[:, 0]
+    return tuple(places.to(device) for places in (sources.flatten(), margin, sources.flatten()[margin]))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 Transfer: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 # Minimum standard deviation of colors, one 8-bit level: smaller ones are raised to it.
-_LEAST_DEVIATION = 1 / 255
+_MIN_DEVIATION = 1 / 255
 # Pixels summed at a time.
-_PIECE = 2**16
+_BLOCK = 2**16
 
 
 def light(images: Any) -> Any:
@@ -33,10 +33,10 @@ def joined(brightness: Any, color: Any) -> Any:
     brightness = brightness.clip(0, 1)
     red, green, blue = color[:, 0:1], color[:, 1:2], color[:, 2:3]
     # x.clip(y) is an elementwise maximum. The millionth avoids division by 0 for gray.
-    above = red.clip(green).clip(blue) + 1e-6
-    below = 1e-6 - red.clip(None, green).clip(None, blue)
-    kept = ((1 - brightness) / above).clip(None, brightness / below).clip(None, 1)
-    return brightness + kept * color
+    room_above = red.clip(green).clip(blue) + 1e-6
+    room_below = 1e-6 - red.clip(None, green).clip(None, blue)
+    saturation = ((1 - brightness) / room_above).clip(None, brightness / room_below).clip(None, 1)
+    return brightness + saturation * color
 
 
 def blurred(planes: Any, weights: NDArray[np.float64]) -> Any:
@@ -45,10 +45,10 @@ def blurred(planes: Any, weights: NDArray[np.float64]) -> Any:
     height, width = planes.shape[2:]
     rows = np.arange(-reach, height + reach).clip(0, height - 1)
     columns = np.arange(-reach, width + reach).clip(0, width - 1)
-    tall = planes[:, :, rows]
-    flat = sum(weight * tall[:, :, start : start + height] for start, weight in enumerate(weights.tolist()))
-    wide = flat[:, :, :, columns]
-    return sum(weight * wide[:, :, :, start : start + width] for start, weight in enumerate(weights.tolist()))
+    padded_rows = planes[:, :, rows]
+    vertical = sum(weight * padded_rows[:, :, start : start + height] for start, weight in enumerate(weights.tolist()))
+    padded_columns = vertical[:, :, :, columns]
+    return sum(weight * padded_columns[:, :, :, start : start + width] for start, weight in enumerate(weights.tolist()))
 
 
 def color_transfer(images: Any, to: Any, where: Any = None) -> Transfer:
@@ -76,9 +76,9 @@ def transfer_of_parts(parts: Iterable[tuple[Any, Any, Any]]) -> Transfer:
     if not sums[0]:
         return np.eye(3)[None], np.zeros((1, 3))
     mean, covariance = _moments(*sums[:3])
-    wanted, target = _moments(*sums[3:])
-    matrices = _power(target, 0.5) @ _power(covariance, -0.5)
-    return matrices, wanted - (matrices @ mean[:, :, None])[:, :, 0]
+    target_mean, target_covariance = _moments(*sums[3:])
+    matrices = _power(target_covariance, 0.5) @ _power(covariance, -0.5)
+    return matrices, target_mean - (matrices @ mean[:, :, None])[:, :, 0]
 
 
 def recolored(images: Any, matrices: Any, shifts: Any) -> Any:
@@ -94,10 +94,10 @@ def _sums(images: Any, where: Any) -> tuple[float, NDArray[np.float64], NDArray[
     pixels = height * width
     first, second = np.zeros((batch, 3)), np.zeros((batch, 3, 3))
     # In pieces: float32 sums of millions lose enough digits to change the result by three 8-bit levels.
-    for start in range(0, pixels, _PIECE):
+    for start in range(0, pixels, _BLOCK):
         # Centered at 0.5, so that squares lose little to rounding.
-        colors = images.reshape(batch, 3, pixels)[:, :, start : start + _PIECE] - 0.5
-        weighted = colors if where is None else colors * where.reshape(1, 1, pixels)[:, :, start : start + _PIECE]
+        colors = images.reshape(batch, 3, pixels)[:, :, start : start + _BLOCK] - 0.5
+        weighted = colors if where is None else colors * where.reshape(1, 1, pixels)[:, :, start : start + _BLOCK]
         # Lists are the short way from any device.
         first += np.array(weighted.sum(2).tolist())
         second += np.array((weighted @ colors.swapaxes(1, 2)).tolist())
@@ -114,6 +114,6 @@ def _moments(
 
 def _power(covariance: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(covariance)
-    values = values.clip(_LEAST_DEVIATION**2) ** exponent
+    values = values.clip(_MIN_DEVIATION**2) ** exponent
     power: NDArray[np.float64] = (vectors * values[:, None, :]) @ vectors.swapaxes(1, 2)
     return power

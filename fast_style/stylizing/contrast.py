@@ -37,7 +37,7 @@ def blend_by_contrast(images: Array, stylized: Array) -> Array:
     if _moments(images[:, :, ::step, ::step])[3].max(1).min() >= (1.5 * CONTENT) ** 4:
         return stylized
     for index, fourth in enumerate(_moments(images)[3]):
-        if (share := _share(fourth)) < 1:
+        if (share := _network_share(fourth)) < 1:
             stylized[index] = images[index] + share * (stylized[index] - images[index])
     return stylized
 
@@ -58,9 +58,9 @@ def blend_parts_by_contrast(read: "Read", write: "Write", size: tuple[int, int])
             parts.append(_moments(read(box))[:, 0])
     mean, second, third, fourth = np.moveaxis(np.array(parts), 1, 0)
     # Moments of the whole about its mean, from those of each part about its own mean (binomial theorem).
-    apart = mean - np.average(mean, 0, counts)
-    fourth = fourth + 4 * apart * third + 6 * apart**2 * second + apart**4
-    share = _share(np.average(fourth, 0, counts))
+    offset = mean - np.average(mean, 0, counts)
+    fourth = fourth + 4 * offset * third + 6 * offset**2 * second + offset**4
+    share = _network_share(np.average(fourth, 0, counts))
 
     def write_blended(box: "Box", tile: Array) -> None:
         photograph = read(box)
@@ -69,7 +69,7 @@ def blend_parts_by_contrast(read: "Read", write: "Write", size: tuple[int, int])
     return write_blended if share < 1 else write
 
 
-def _share(fourth: NDArray[np.float64]) -> float:
+def _network_share(fourth: NDArray[np.float64]) -> float:
     """Weight of the network's result for an image with these fourth moments; a smoothstep."""
     part: float = min(1.0, fourth.max() ** 0.25 / CONTENT)
     return part**2 * (3 - 2 * part)
@@ -78,7 +78,7 @@ def _share(fourth: NDArray[np.float64]) -> float:
 def _moments(images: Array) -> NDArray[np.float64]:
     """Mean and second to fourth central moments of each channel, of shape (4, batch, channels)."""
     mean = images.mean(axis=(2, 3), keepdims=True)
-    apart = images - mean
-    square = apart * apart
-    central = [power.mean(axis=(2, 3)).tolist() for power in (square, square * apart, square * square)]
+    deviation = images - mean
+    square = deviation * deviation
+    central = [power.mean(axis=(2, 3)).tolist() for power in (square, square * deviation, square * square)]
     return np.array([mean[:, :, 0, 0].tolist(), *central])

@@ -20,8 +20,8 @@ _BYTES_OF_EFFECTS = 130
 # Up to this many pixels, no check is made unless the user sets a limit.
 _SMALL = 2**20
 # Bytes of a forward pass besides tensors: libraries, their buffers, and memory kept by malloc.
-_BESIDES = 250e6
-_PART_OF_FREE = 0.8
+_OVERHEAD = 250e6
+_FREE_FRACTION = 0.8
 
 
 class MemoryBudget:
@@ -56,24 +56,24 @@ class MemoryBudget:
 
     def fits_with(self, pixels: int, controls: Controls) -> bool:
         """Whether images of this many pixels in total can be stylized whole with these controls."""
-        return self.fits(pixels, _bytes_beside(controls, self._backend.bytes_per_pixel()))
+        return self.fits(pixels, _extra_bytes(controls, self._backend.bytes_per_pixel()))
 
     def fits_file(self, path: Path, long_side: int | None, controls: Controls) -> bool:
         """Whether the image in a file, resized to a long side in pixels, can be read and stylized whole.
 
         Also true if the image is too narrow for tiles, or cannot be read.
         """
-        found = picture_size(path)
-        if found is None:
+        stored = picture_size(path)
+        if stored is None:
             return True
-        width, height = found if long_side is None else resized_to(found, long_side)
-        fits = self.fits(math.prod(found), DEEP_BYTES - self._backend.bytes_per_pixel())
+        width, height = stored if long_side is None else resized_to(stored, long_side)
+        fits = self.fits(math.prod(stored), DEEP_BYTES - self._backend.bytes_per_pixel())
         return (fits and self.fits_with(width * height, controls)) or not can_be_tiled((width, height), controls)
 
     def left(self) -> float:
         """Bytes left for computing."""
         used, free = self._backend.used_and_free()
-        return (_PART_OF_FREE * free if self.limit is None else min(self.limit - used, free)) - _BESIDES
+        return (_FREE_FRACTION * free if self.limit is None else min(self.limit - used, free)) - _OVERHEAD
 
     def require(self, room: float, size: tuple[int, int]) -> None:
         """Check that the limit leaves `room` bytes, the minimum for an image of this size.
@@ -81,11 +81,11 @@ class MemoryBudget:
         Raises:
             ImageError: if it does not.
         """
-        least = self._backend.used_and_free()[0] + _BESIDES + room
-        if self.limit is not None and self.limit < least:
-            given = f"{self.limit / 1e9:g} GB" if self.limit >= 1e6 else f"{self.limit:,} bytes"
+        needed = self._backend.used_and_free()[0] + _OVERHEAD + room
+        if self.limit is not None and self.limit < needed:
+            limit = f"{self.limit / 1e9:g} GB" if self.limit >= 1e6 else f"{self.limit:,} bytes"
             raise ImageError(
-                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, not {given}"
+                f"memory must be at least {math.ceil(needed / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, not {limit}"
             )
 
 
@@ -94,9 +94,9 @@ def can_be_tiled(size: tuple[int, int], controls: Controls) -> bool:
     return min(size) >= SMALLEST * max(1, controls.brush)
 
 
-def _bytes_beside(controls: Controls, per_pixel: float) -> float:
+def _extra_bytes(controls: Controls, per_pixel: float) -> float:
     """Bytes per pixel of a whole image in addition to `per_pixel` of the network."""
     # Two styles at a time, and two floats for each mask: its value and its share.
     masks = 12 + 8 * len(controls.masks) if controls.masks else 0
-    seen = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
-    return max(seen, 0 if controls.without_effects else _BYTES_OF_EFFECTS) - per_pixel
+    network_bytes = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
+    return max(network_bytes, 0 if controls.without_effects else _BYTES_OF_EFFECTS) - per_pixel

@@ -39,7 +39,7 @@ _STRIP = 2**20
 _log = logging.getLogger(__name__)
 
 
-def _tell_nobody(number: int, done: int, total: int) -> None:
+def _ignore_progress(number: int, done: int, total: int) -> None:
     """Ignore the progress."""
 
 
@@ -61,7 +61,7 @@ class Tiling:
         progress: "Progress | None" = None,
     ) -> None:
         self.backend, self.budget, self.tiles = backend, budget, tiles
-        self.progress: Callable[[int, int, int], None] = progress or _tell_nobody
+        self.progress: Callable[[int, int, int], None] = progress or _ignore_progress
 
     def stylize_array(self, images: Array, style: NDArray[np.float32]) -> Array:
         """Stylize each image by its row of style weights, into a new array. See Backend.
@@ -70,7 +70,7 @@ class Tiling:
             ImageError: if there is not enough memory even for tiles, or the backend does not support them.
         """
         height, width = images.shape[2:]
-        made = images * 0
+        result = images * 0
         for index, row in enumerate(style):
 
             def read(box: "Box", index: int = index) -> Array:
@@ -79,10 +79,10 @@ class Tiling:
 
             def write(box: "Box", tile: Array, index: int = index) -> None:
                 left, top, right, bottom = box
-                made[index : index + 1, :, top:bottom, left:right] = tile
+                result[index : index + 1, :, top:bottom, left:right] = tile
 
             self._in_tiles(read, write, (width, height), row)
-        return made
+        return result
 
     def stylize_image(self, rgb: Image.Image, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Image.Image:
         """Stylize a PIL image in mode RGB; only a tile or a strip is in floating point at a time.
@@ -104,8 +104,8 @@ class Tiling:
         """Stylize an image of 16 bits per channel, resized to `size` (width, height), as `stylize_image` does."""
         raster = DiskImage((deep.shape[1], deep.shape[0]), dtype=np.uint16)
         raster.write(0, 0, deep)
-        made = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
-        return made.read((0, 0, *size))
+        result = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
+        return result.read((0, 0, *size))
 
     def stylize_file(
         self,
@@ -137,19 +137,19 @@ class Tiling:
                 copy = size if long_side is None or format in ("PNG", "TIFF") else resized_to(size, long_side)
                 largest = max(size, copy, key=math.prod)
                 self.budget.require(math.prod(largest) * DECODED_BYTES, largest)
-            found = open_on_disk(
+            original = open_on_disk(
                 source, same or format in DEEP, self.budget.left() if self.budget.limit else free_memory()
             )
-            if found.reduced:
+            if original.reduced:
                 _log.warning("%s: no memory for 16 bits of each color; going on with 8", source)
-            rgb, alpha = found.rgb, found.alpha
+            rgb, alpha = original.rgb, original.alpha
             if long_side is not None:
                 size = resized_to(rgb.size, long_side)
                 rgb, alpha = rgb.resized(size), alpha and alpha.resized(size)
-            made = self._stylized(rgb, rows, controls)
+            result = self._stylized(rgb, rows, controls)
         except ImageError as error:
             raise ImageError(f"{source}: {error}") from None
-        write_image(made, target, alpha, found.format if same else None, found.metadata)
+        write_image(result, target, alpha, original.format if same else None, original.metadata)
 
     def _stylized(self, photograph: DiskImage, rows: Sequence[NDArray[np.float32]], controls: Controls) -> DiskImage:
         masks = [controls.mask, *(controls.masks or {}).values()]
@@ -157,23 +157,23 @@ class Tiling:
         if not controls.strength or dark[0] or (controls.masks and all(dark[1:])):
             return photograph
         # Styles whose mask is black are not computed.
-        each = zip(rows, dark[1:] or [False], strict=True)
-        made = [photograph if black else self._painted(photograph, row, controls) for row, black in each]
-        if controls.without_effects and made[0].size == photograph.size:
-            return made[0]
-        return _finished_in_strips(photograph, made, controls, self.backend)
+        pairs = zip(rows, dark[1:] or [False], strict=True)
+        painted = [photograph if black else self._run_network(photograph, row, controls) for row, black in pairs]
+        if controls.without_effects and painted[0].size == photograph.size:
+            return painted[0]
+        return _effects_in_strips(photograph, painted, controls, self.backend)
 
-    def _painted(self, photograph: DiskImage, row: NDArray[np.float32], controls: Controls) -> DiskImage:
+    def _run_network(self, photograph: DiskImage, row: NDArray[np.float32], controls: Controls) -> DiskImage:
         width, height = (max(1, round(side / controls.brush)) for side in photograph.size)
         # At 16 bits where 8-bit rounding would be amplified.
-        fine = controls.sharpen or controls.preserve_color == "histogram"
-        made = DiskImage((width, height), dtype=np.uint16 if fine else photograph.dtype)
+        keep_bits = controls.sharpen or controls.preserve_color == "histogram"
+        result = DiskImage((width, height), dtype=np.uint16 if keep_bits else photograph.dtype)
 
         def write(box: "Box", tile: Array) -> None:
-            made.write(*box[:2], _to_levels(tile.clip(0, 1), made, self.backend))
+            result.write(*box[:2], _to_levels(tile.clip(0, 1), result, self.backend))
 
-        self._in_tiles(lambda box: _resized_part(photograph, made.size, box, self.backend), write, made.size, row)
-        return made
+        self._in_tiles(lambda box: _resized_part(photograph, result.size, box, self.backend), write, result.size, row)
+        return result
 
     def _in_tiles(self, read: "Read", write: "Write", size: tuple[int, int], row: NDArray[np.float32]) -> None:
         tiled = self.backend.tiled()
@@ -239,27 +239,27 @@ def _resized_part(image: DiskImage, size: tuple[int, int], box: Box, backend: Ba
     return backend.place(np.stack(planes)[None]) / image.white
 
 
-def _finished_in_strips(
-    photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend
+def _effects_in_strips(
+    photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend
 ) -> DiskImage:
     """Apply `apply_effects` to a photograph and the results of the network, strip by strip.
 
     Args:
         photograph: the photograph.
-        made: the result in each requested style, at any size.
+        painted: the result in each requested style, at any size.
         controls: the settings.
         backend: does the computation.
     """
-    done = DiskImage(photograph.size, dtype=photograph.dtype)
-    transfer = _transfer(photograph, made, controls, backend) if controls.preserve_color == "histogram" else None
-    for top, end, above, images, stylized, cover in _strips(photograph, made, controls, backend, REACH):
+    result = DiskImage(photograph.size, dtype=photograph.dtype)
+    transfer = _transfer(photograph, painted, controls, backend) if controls.preserve_color == "histogram" else None
+    for top, end, above, images, stylized, cover in _strips(photograph, painted, controls, backend, REACH):
         strip = apply_effects(images, stylized, cover, controls, backend.place, above, transfer)
-        done.write(0, top, _to_levels(strip[:, :, top - above : end - above].clip(0, 1), done, backend))
-    return done
+        result.write(0, top, _to_levels(strip[:, :, top - above : end - above].clip(0, 1), result, backend))
+    return result
 
 
 def _strips(
-    photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
+    photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
 ) -> Iterator[tuple[int, int, int, Array, Array, Array]]:
     """Yield strips: first row, end, first row with `reach` more rows, photograph, mixed styles and opacity.
 
@@ -270,17 +270,17 @@ def _strips(
         above, below = max(0, top - reach), min(end + reach, height)
         box = (0, above, width, below)
         images, *styles = (
-            _resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *made)
+            _resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *painted)
         )
         shares = controls.shares(height, width, above, below) if controls.masks else None
         cover = backend.place(controls.cover(height, width, above, below))
         yield top, end, above, images, _mixed(images, styles, shares, backend), cover
 
 
-def _transfer(photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend) -> Transfer:
+def _transfer(photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend) -> Transfer:
     return transfer_of_parts(
         (stylized, images, cover if cover.shape[2:] == images.shape[2:] else None)
-        for _, _, _, images, stylized, cover in _strips(photograph, made, controls, backend, 0)
+        for _, _, _, images, stylized, cover in _strips(photograph, painted, controls, backend, 0)
     )
 
 
@@ -295,7 +295,7 @@ def _mixed(images: Array, styles: Sequence[Array], shares: Array | None, backend
     """
     if shares is None:
         return styles[0]
-    made = images * backend.place(1 - shares.sum(0))
+    mixture = images * backend.place(1 - shares.sum(0))
     for style, share in zip(styles, shares, strict=True):
-        made += style * backend.place(share)
-    return made
+        mixture += style * backend.place(share)
+    return mixture

@@ -131,11 +131,11 @@ def require_styles(file: NetworkFile, styles: object) -> None:
 
 def digest(tensors: Iterable[Stored]) -> str:
     """Return the SHA-256 of tensors, independent of their order."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, kind, shape, data in sorted(tensors, key=lambda tensor: tensor[0]):
-        found.update(f"{name} torch.{kind} {shape}\n".encode())
-        found.update(data)
-    return found.hexdigest()
+        hasher.update(f"{name} torch.{kind} {shape}\n".encode())
+        hasher.update(data)
+    return hasher.hexdigest()
 
 
 def _description(path: Path, data: bytes) -> dict[str, Any]:
