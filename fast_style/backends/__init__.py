@@ -65,7 +65,8 @@ def make_backend(
 
 
 def _runtime(file: NetworkFile, name: str, precision: str) -> "OnnxRuntimeBackend | OpenVinoBackend":
-    require_styles(file, _styles(file))
+    arguments = file.network.get("arguments")
+    require_styles(file, arguments.get("styles") if isinstance(arguments, dict) else None)
     return load_model(name, converted_to_onnx(file, name), precision)
 
 
@@ -90,8 +91,3 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _styles(file: NetworkFile) -> object:
-    arguments = file.network.get("arguments")
-    return arguments.get("styles") if isinstance(arguments, dict) else None

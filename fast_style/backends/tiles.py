@@ -225,7 +225,6 @@ class TiledNetwork:
         if length <= side:
             return [(0, 0, length, length)]
         kept = max(self.grid, (side - 2 * self.margin) // self.grid * self.grid)
-        # Equal lengths, in multiples of the grid.
         step = math.ceil(length / math.ceil(length / kept) / self.grid) * self.grid
         return [
             (max(0, start - self.margin), start, min(start + step, length), min(start + step + self.margin, length))

@@ -50,7 +50,6 @@ class Yardstick:
         self._device = next(encoder.parameters()).device
         self._row = torch.ones(1, 1, device=self._device)
         self._loss = PerceptualLoss(encoder, losses, [style])
-        # Every layer that any term uses.
         seen = self._loss.content_layers | self._loss.output_layers
         self.layers = [layer for layer in encoder.layers if layer in seen]
         self._content = ContentLoss(layers=self.layers)

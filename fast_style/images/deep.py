@@ -120,8 +120,7 @@ def upright(pixels: Deep, orientation: int) -> Deep:
 
 
 def reduced(pixels: Deep) -> NDArray[np.uint8]:
-    """Round 16 bits to 8."""
-    # 65535 / 257 = 255.
+    """Round 16 bits to 8: 65535 / 257 = 255."""
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

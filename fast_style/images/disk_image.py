@@ -86,7 +86,6 @@ class DiskImage:
         """Read rows as 8 bits, rounded, of shape (rows, width, 3) or, for one channel, (rows, width)."""
         part = self.read((0, top, self.size[0], bottom))
         part = part if self.channels > 1 else part[:, :, 0]
-        # 65535 / 257 = 255.
         return part if self.white == 255 else ((part.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
     def read(self, box: Box) -> NDArray[Any]:

@@ -36,10 +36,7 @@ class Header:
         bits: bits per channel if all have the same and are plain gray or RGB; otherwise 8.
         start: position of the codestream.
         signed: whether levels are signed and the lowest is black; read above 8 bits only.
-        profile: ICC profile; empty if none.
-        exif: EXIF as in a TIFF; empty if none.
-        xmp: empty if none.
-        iptc: empty if none.
+        profile, exif, xmp, iptc: metadata, EXIF as in a TIFF; empty if none.
     """
 
     size: tuple[int, int]

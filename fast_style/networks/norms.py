@@ -40,8 +40,7 @@ class _ScaledInstanceNorm(torch.autograd.Function):
         scale_gradient = (product.sum(dim=(2, 3), dtype=torch.float32) - mean * shift_gradient) * rstd
         # With the normalized z = (x - mean) rstd: dx = scale rstd (dy - (sum of dy + z sum of dy z) / area),
         # sorted into a multiple of dy, a multiple of x and a constant.
-        # Departure: channels without variance pass no gradient; a dozen norms would each amplify it up to 300x and
-        # overflow.
+        # Departure: channels without variance pass no gradient; a dozen norms would amplify it 300x each, and overflow.
         per_gradient = scale.float() * rstd * _has_content(mean, rstd, x.dtype)
         per_x = -per_gradient * rstd * scale_gradient / area
         constant = -per_gradient * shift_gradient / area - per_x * mean

@@ -31,7 +31,6 @@ class Report:
     """The result of a job.
 
     Attributes:
-        job: the job.
         status: `skipped` if the target existed.
         size: width and height of the result in pixels, if it was made.
         seconds: time spent; for a batch, the job's share.

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 def _ignore_progress(number: int, done: int, total: int) -> None:
-    """Ignore the progress."""
+    pass
 
 
 class Tiling:
@@ -200,11 +200,7 @@ class Tiling:
                 raise ImageError(f"{size[0]}x{size[1]} pixels do not fit into memory, not even in tiles")
             side = max(side // 2, SMALLEST_SIDE)
             pixels = side * side
-            self._say(*size, f"does not fit into memory; again in tiles of {side}x{side}")
-
-    @staticmethod
-    def _say(width: int, height: int, what: str) -> None:
-        _log.info("%sx%s pixels: %s", width, height, what)
+            _log.info("%sx%s pixels: does not fit into memory; again in tiles of %sx%s", *size, side, side)
 
 
 def _to_levels(images: Array, image: DiskImage, backend: Backend) -> NDArray[Any]:
@@ -214,14 +210,7 @@ def _to_levels(images: Array, image: DiskImage, backend: Backend) -> NDArray[Any
 
 
 def _resized_part(image: DiskImage, size: tuple[int, int], box: Box, backend: Backend) -> Array:
-    """Read a part of a resized image, as `Backend.resize` computes it, without resizing the whole.
-
-    Args:
-        image: the image at its own size.
-        size: width and height after resizing, in pixels.
-        box: the part, in resized coordinates.
-        backend: creates the array, (1, 3, height, width) in [0, 1] except for overshoot of the filter.
-    """
+    """Read a box of the image resized to `size`, as `Backend.resize` would, (1, 3, height, width) near [0, 1]."""
     if size == image.size:
         return backend.place(image.read(box).transpose(2, 0, 1)[None]) / image.white
     scales = [length / other for length, other in zip(image.size, size, strict=True)] * 2
@@ -242,14 +231,7 @@ def _resized_part(image: DiskImage, size: tuple[int, int], box: Box, backend: Ba
 def _effects_in_strips(
     photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend
 ) -> DiskImage:
-    """Apply `apply_effects` to a photograph and the results of the network, strip by strip.
-
-    Args:
-        photograph: the photograph.
-        painted: the result in each requested style, at any size.
-        controls: the settings.
-        backend: does the computation.
-    """
+    """Apply `apply_effects` to a photograph and to the result in each style, of any size, strip by strip."""
     result = DiskImage(photograph.size, dtype=photograph.dtype)
     transfer = _transfer(photograph, painted, controls, backend) if controls.preserve_color == "histogram" else None
     for top, end, above, images, stylized, cover in _strips(photograph, painted, controls, backend, REACH):
@@ -261,10 +243,7 @@ def _effects_in_strips(
 def _strips(
     photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
 ) -> Iterator[tuple[int, int, int, Array, Array, Array]]:
-    """Yield strips: first row, end, first row with `reach` more rows, photograph, mixed styles and opacity.
-
-    The last three include `reach` more rows on either side, within the image.
-    """
+    """Yield first row, end, start with `reach` more rows, and with these the photograph, mixed styles and opacity."""
     width, height = photograph.size
     for top, end in photograph.strips(_STRIP):
         above, below = max(0, top - reach), min(end + reach, height)
@@ -285,14 +264,7 @@ def _transfer(photograph: DiskImage, painted: Sequence[DiskImage], controls: Con
 
 
 def _mixed(images: Array, styles: Sequence[Array], shares: Array | None, backend: Backend) -> Array:
-    """Mix an image in several styles by the share of each at each pixel; without shares, return the first.
-
-    Args:
-        images: the photographs, shape (batch, 3, height, width), which show where no style has a share.
-        styles: the results in each style, same shape.
-        shares: NumPy array from `Controls.shares`.
-        backend: the backend of the other arrays.
-    """
+    """Mix styles by their shares (NumPy) at each pixel, over the photograph; without shares, return the first."""
     if shares is None:
         return styles[0]
     mixture = images * backend.place(1 - shares.sum(0))

@@ -51,7 +51,6 @@ class NetworkFile:
         data: the bytes of the file.
         network: name of the class and its arguments, neither checked yet.
         sha256: hexadecimal digest of the weights.
-        metadata: the metadata.
     """
 
     path: Path
