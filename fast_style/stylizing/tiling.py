@@ -166,8 +166,8 @@ class Tiling:
     def _run_network(self, photograph: DiskImage, row: NDArray[np.float32], controls: Controls) -> DiskImage:
         width, height = (max(1, round(side / controls.brush)) for side in photograph.size)
         # At 16 bits where 8-bit rounding would be amplified.
-        keep_bits = controls.sharpen or controls.preserve_color == "histogram"
-        result = DiskImage((width, height), dtype=np.uint16 if keep_bits else photograph.dtype)
+        needs_16_bits = controls.sharpen or controls.preserve_color == "histogram"
+        result = DiskImage((width, height), dtype=np.uint16 if needs_16_bits else photograph.dtype)
 
         def write(box: "Box", tile: Array) -> None:
             result.write(*box[:2], _to_levels(tile.clip(0, 1), result, self.backend))
@@ -243,7 +243,7 @@ def _effects_in_strips(
 def _strips(
     photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
 ) -> Iterator[tuple[int, int, int, Array, Array, Array]]:
-    """Yield first row, end, start with `reach` more rows, and with these the photograph, mixed styles and opacity."""
+    """Yield (top, end, above, photograph, mixed styles, opacity); arrays begin at row `above`, `reach` rows early."""
     width, height = photograph.size
     for top, end in photograph.strips(_STRIP):
         above, below = max(0, top - reach), min(end + reach, height)
