@@ -84,8 +84,9 @@ def main(config: DictConfig) -> None:
         ],
         "left_out": failed,
     }
+    paintings = dict.fromkeys(column.style.image for column in columns)
     numbers = json.dumps(finite(report), indent=1, allow_nan=False) + "\n"
-    for path, text in zip(paths, (page(report, sheet), numbers), strict=True):
+    for path, text in zip(paths, (page(report, sheet, paintings), numbers), strict=True):
         with atomic_write(path) as target:
             target.write(text.encode())
         print(path, flush=True)

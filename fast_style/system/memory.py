@@ -97,7 +97,7 @@ def free_memory(root: Path = Path("/")) -> float:
 
     """
     # psutil does not know the limits of control groups, by which containers and clusters share a machine.
-    return max(0.0, min(float(psutil.virtual_memory().available), *_groups(root)))
+    return max(0.0, min([float(psutil.virtual_memory().available), *_groups(root)]))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

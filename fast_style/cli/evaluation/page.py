@@ -1,21 +1,25 @@
-"""The evaluation report as an HTML page: tables, explanations and contact sheets."""
+"""The evaluation report as an HTML page: verdicts, tables, explanations and contact sheets."""
 
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from fast_style.images.picture import contact_sheet
+from fast_style.images.picture import contact_sheet, flatten, open_picture
 from fast_style.images.tensors import to_pil
 from fast_style.types import Images
 
 #: Contact sheet: most photographs, height of a picture in pixels, most pixels in all.
 SHOWN, HEIGHT, SHEET_PIXELS = 12, 224, 6_000_000
+#: Photographs shown large at the top, and their height in pixels.
+LARGE, LARGE_HEIGHT = 2, 512
+#: Equivalent iterations: from WELL on, a network follows its painting well; below HARDLY, hardly.
+WELL, HARDLY = 18, 6
 
 FAULTS = {
     "grid": "Mesh: the peaks of the spectrum at the frequencies of upsampling by 2, 4 or 8, in levels of 255.",
@@ -38,6 +42,7 @@ class Sheet:
         self.headings = ["photograph", *headings]
         self.size = min(sizes, key=lambda size: abs(size - 512))
         self._rows: dict[str, list[tuple[Image.Image, Image.Image] | None]] = {}
+        self._large: dict[str, list[Image.Image]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -53,6 +58,16 @@ class Sheet:
         row = self._rows.setdefault(name, [_crops(photographs[self.size]), *[None] * (len(self.headings) - 1)])
         output = stylized[self.size]
         row[place + 1] = None if output is None else _crops(output)
+        if len(self._large) < LARGE or name in self._large:
+            large = self._large.setdefault(name, to_pil(photographs[self.size]))
+            large += [] if output is None else to_pil(output)
+
+    def large(self) -> str:
+        """Return the first photographs and their stylized versions, large, as the data URL of a JPEG."""
+        rows = [*self._large.values()]
+        height = min(LARGE_HEIGHT, *(row[0].height for row in rows))
+        area = sum(image.width / image.height for row in rows for image in row)
+        return _as_data(contact_sheet(rows, min(height, math.isqrt(int(SHEET_PIXELS / area)))))
 
     def images(self) -> tuple[str, str]:
         """Return the two sheets as data URLs of JPEGs."""
@@ -64,11 +79,15 @@ class Sheet:
                 blank = Image.new("RGB", first.size, "white")
                 rows.append([cell[which] if cell else blank for cell in row])
             area = sum(image.width / image.height for row in rows for image in row)
-            sheet = contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))
-            sheet.thumbnail((16_000, 16_000))  # JPEG's limit is 65,535
-            sheet.save(encoded := io.BytesIO(), "JPEG", quality=88, optimize=True)
-            sheets.append(f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}")
+            sheets.append(_as_data(contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))))
         return sheets[0], sheets[1]
+
+
+def _as_data(image: Image.Image) -> str:
+    """Encode an image as the data URL of a JPEG; reduces it in place."""
+    image.thumbnail((16_000, 16_000))  # JPEG's limit is 65,535
+    image.save(encoded := io.BytesIO(), "JPEG", quality=88, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
 def _crops(images: Images) -> tuple[Image.Image, Image.Image]:
@@ -81,16 +100,54 @@ def _crops(images: Images) -> tuple[Image.Image, Image.Image]:
     return image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT)), padded
 
 
-def page(report: Mapping[str, Any], sheet: Sheet) -> str:
+def page(report: Mapping[str, Any], sheet: Sheet, paintings: Iterable[Path]) -> str:
     """Return the HTML page."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     whole, middles = sheet.images()
-    tables = {"overview": _overview(report), "pictures": _pictures(report)}
-    details = [(size, _details(report, str(size))) for size in report["sizes"]]
-    sheets = {"sheet": sheet, "whole": whole, "middles": middles}
-    template = environment.get_template("page.html")
-    return template.render(report=report, columns=report["columns"], details=details, **tables, **sheets)
+    return environment.get_template("page.html").render(
+        report=report,
+        columns=report["columns"],
+        paintings=[(painting.name, _painting(painting)) for painting in paintings],
+        verdicts=[verdict(report, column) for column in report["columns"]],
+        large=sheet.large(),
+        overview=_overview(report),
+        pictures=_pictures(report),
+        details=[(size, _details(report, str(size))) for size in report["sizes"]],
+        sheet=sheet,
+        whole=whole,
+        middles=middles,
+    )
+
+
+def _painting(path: Path) -> str:
+    image = flatten(open_picture(path, short_side=320))
+    image.thumbnail((640, 320))
+    return _as_data(image)
+
+
+def verdict(report: Mapping[str, Any], column: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return a column's name, its grade (`good`, `fair` or `poor`), and the reason in two sentences."""
+    steps, pictures = report["yardstick"]["steps"], column["pictures"]
+    iterations = (_at(column["summary"], ("equivalent_iterations",)) or {}).get("median")
+    words, grade = "Not compared with slow style transfer.", "good"
+    if iterations is not None:
+        grade = "good" if iterations >= WELL else "fair" if iterations >= HARDLY else "poor"
+        reached = f"{iterations:.0f} of {steps} steps" if math.isfinite(iterations) else f"more than {steps} steps"
+        words = f"As near to photograph and painting as slow style transfer after {reached}."
+    seen: dict[str, int] = {}
+    for fault in FAULTS:
+        limit = report["visible_above"][fault]
+        count = sum(
+            any((_at(one, ("sizes", str(size), "faults", fault)) or 0) > limit for size in report["sizes"])
+            for one in pictures.values()
+        )
+        seen |= {fault.replace("_", " "): count} if count else {}
+    if not seen:
+        return column["name"], grade, f"{words} No fault is visible."
+    worst = max(seen.values()) > len(pictures) / 2
+    named = ", ".join(f"{fault} in {count} of {len(pictures)}" for fault, count in seen.items())
+    return column["name"], "poor" if worst or grade == "poor" else "fair", f"{words} Visible faults: {named}."
 
 
 Row = dict[str, Any]
