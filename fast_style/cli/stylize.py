@@ -43,12 +43,13 @@ def main(config: DictConfig) -> None:
     network = read_network_file(find(Path(one_network(config.ckpt))))
     controls = checked_controls(settings, list(network.metadata.styles))
     name = _label(settings, network.path)
+    replacing = {key: settings[key] for key in ("overwrite", "resume")}
     found = {} if streams else find_inputs(config.input, config.output, name)
     one = _is_one_picture(found, config.output)
-    videos = [] if one or streams else _video_jobs(found, settings, name)
+    videos = [] if one or streams else _video_jobs(found, settings, name, replacing)
     if not videos:
         _refuse_video_settings()
-    pictures = [] if videos or streams else picture_jobs(found, config.output, name, **_replacing(settings))
+    pictures = [] if videos or streams else picture_jobs(found, config.output, name, **replacing)
     automatic = [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]
     if automatic and (videos or len(pictures) > 1):
         # Converted once for the fastest backend: worth it for several pictures.
@@ -74,14 +75,8 @@ def main(config: DictConfig) -> None:
 
 def _label(settings: dict[str, Any], network: Path) -> str:
     """Return the suffix of the results' names: the requested styles, otherwise the network."""
-    asked = settings["styles"] or settings["masks"]
-    if isinstance(asked, str):
-        return asked
-    return "+".join(asked or [network.stem])
-
-
-def _replacing(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: settings[key] for key in ("overwrite", "resume")}
+    styles = settings["styles"] or settings["masks"]
+    return styles if isinstance(styles, str) else "+".join(styles or [network.stem])
 
 
 def _is_one_picture(found: Found, output: str | None) -> bool:
@@ -96,15 +91,15 @@ def _is_one_picture(found: Found, output: str | None) -> bool:
     return Path(output).suffix.lower() in WRITABLE_SUFFIXES and "*" not in Path(output).name
 
 
-def _video_jobs(found: Found, settings: dict[str, Any], name: str) -> list[Job]:
+def _video_jobs(found: Found, settings: dict[str, Any], name: str, replacing: dict[str, Any]) -> list[Job]:
     """Return the jobs that read or write a video; empty: pictures become pictures."""
     # Imported lazily: slow, and only videos need it.
     from fast_style.cli.stylize_videos import video_jobs
     from fast_style.video.frames import StreamModes
 
     modes = StreamModes(settings["audio"], settings["subtitles"])
-    how = {**_replacing(settings), "container": settings["container"]}
-    return video_jobs(found, settings["input"], settings["output"], name, **how, modes=modes)
+    options = {**replacing, "container": settings["container"], "modes": modes}
+    return video_jobs(found, settings["input"], settings["output"], name, **options)
 
 
 def _refuse_video_settings() -> None:

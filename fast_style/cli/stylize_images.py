@@ -36,19 +36,19 @@ def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool
         ConfigError: if there is no picture, two results share a name, or a file would be replaced.
     """
     found = _without_videos(found)
-    folder = output is None or is_folder(output, len(found))
-    if folder:
+    if output is None or is_folder(output, len(found)):
+        folder = None if output is None else Path(output)
         jobs = results(found, output, name, lambda source, path: path.with_suffix(copy_suffix(found[source])))
     else:
-        jobs = [Job(source, Path(str(output))) for source in found]
+        folder = Path(output).parent
+        jobs = [Job(source, Path(output)) for source in found]
     readable = [job for job in jobs if not (isinstance(job.source, Member) and job.source.refused)]
     files = [job.source if isinstance(job.source, Path) else None for job in readable]
     several = "resume=true to make only what is missing, " if len(jobs) > 1 else ""
     otherwise = f"{several}or give another output"
     require_outputs(files, [job.target for job in readable], overwrite=overwrite or resume, otherwise=otherwise)
-    if output is not None:
-        # Checked once, before the work.
-        require_writable(Path(output) if folder else Path(output).parent, "output")
+    if folder is not None:
+        require_writable(folder, "output")
     return jobs
 
 
@@ -125,11 +125,7 @@ def stylize_pictures(
 
 
 def _without_videos(found: Found) -> Found:
-    """Return the pictures alone, and report what is left out.
-
-    Raises:
-        ConfigError: if there are none.
-    """
+    """Return the pictures alone, and report what is left out; ConfigError if nothing remains."""
     videos = [source for source, place in found.items() if is_video(place)]
     if not videos:
         return found

@@ -59,8 +59,8 @@ def video_jobs(
         ConfigError: if videos and pictures are mixed, an output does not fit, or a file would be replaced.
     """
     # Archives hold pictures only. A refused member of a folder, such as an unreadable subfolder, is reported.
-    members = {source: place for source, place in found.items() if isinstance(source, Member)}
-    closed: Found = {source: place for source, place in members.items() if source.refused and source.path.is_dir()}
+    members = [source for source in found if isinstance(source, Member)]
+    closed: Found = {source: found[source] for source in members if source.refused and source.path.is_dir()}
     archives = [source.path for source in members if source not in closed]
     videos: Found = {source: place for source, place in found.items() if isinstance(source, Path) and is_video(place)}
     pictures = [source for source in found if isinstance(source, Path) and source not in videos]
@@ -101,10 +101,10 @@ def video_jobs(
                 return path.with_suffix(_fitting(source, modes))
             return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
 
-        made = results(videos | closed, output, name, rename)
+        jobs = results(videos | closed, output, name, rename)
         # Unfinished videos of an earlier run are not inputs.
-        parts = {part_of(job.target) for job in made} if output is None else set()
-        jobs = [job for job in made if job.source not in parts]
+        parts = {part_of(job.target) for job in jobs} if output is None else set()
+        jobs = [job for job in jobs if job.source not in parts]
         _checked(jobs, overwrite, resume)
         if output is not None:
             # Checked once, before the work.
@@ -135,12 +135,11 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
             name = "the input itself" if len(inputs) == 1 else "one of the inputs"
             raise ConfigError(f"{target}: is {name}; give another output")
         if "*" in target.name:
-            if (
-                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural_sort_key)
-            ) and not overwrite:
+            frames = target.parent.glob(glob.escape(target.name).replace("[*]", "*"))
+            if not overwrite and (first := min(frames, key=natural_sort_key, default=None)):
                 unsure = ", since nobody can tell whether all frames are there" if resume else ""
                 again = f"add overwrite=true to replace it{unsure}, or give another output"
-                raise ConfigError(f"{there[0]}: exists already; {again}")
+                raise ConfigError(f"{first}: exists already; {again}")
         # lexists: a dangling link occupies the name too.
         elif os.path.lexists(target) and not (overwrite or (resume and target.exists())):
             otherwise = f"{several}or give another output"
@@ -196,10 +195,10 @@ def stylize_videos(
     def make(job: Job) -> Report:
         assert not isinstance(job.source, Member)
         if isinstance(job.source, Sequence):
-            first, last = (printable(str(job.source[place])) for place in (0, -1))
-            count = f"{len(job.source):,} pictures, in this order" if len(job.source) > 1 else "1 picture"
-            order = f"{first} to {last}" if len(job.source) > 1 else first
-            print(f"{count}: {order}", file=sys.stderr, flush=True)
+            first, last = (printable(str(job.source[index])) for index in (0, -1))
+            count = len(job.source)
+            order = f"{count:,} pictures, in this order: {first} to {last}" if count > 1 else f"1 picture: {first}"
+            print(order, file=sys.stderr, flush=True)
         with ProgressBar("frames", aside=True) as bar:
 
             def progress(done: int, total: int) -> None:
@@ -219,11 +218,11 @@ class VideosWork:
 
     def __init__(self, jobs: list[Job], make: Callable[[Job], Report], resume: bool) -> None:
         self._make = make
-        made = [is_made(job) if resume else None for job in jobs]
-        self._there = [job for job, is_there in zip(jobs, made, strict=True) if is_there is not None]
-        self._left = [job for job, is_there in zip(jobs, made, strict=True) if is_there is None]
+        made = [(job, is_made(job) if resume else None) for job in jobs]
+        self._there = [job for job, newer in made if newer is not None]
+        self._left = [job for job, newer in made if newer is None]
         self.done, self.failed, self.disk_full = 0, 0, False
-        self.skipped, self.older = len(self._there), made.count(False)
+        self.skipped, self.older = len(self._there), sum(newer is False for _, newer in made)
         # Other processes may be making the same videos.
         self._claims = FileLocks() if resume else None
         self._reports = self._work()
@@ -253,21 +252,19 @@ class VideosWork:
         left, refused = deque(self._left), 0
         while left:
             job = left.popleft()
-            if self._claims is None:
+            if self._claims is not None:
+                with contextlib.suppress(OSError):  # writing it reports the error
+                    job.target.parent.mkdir(parents=True, exist_ok=True)
+            if self._claims is None or self._claims.take(job.target):
+                refused = 0
                 yield job
                 continue
-            with contextlib.suppress(OSError):  # writing it reports the error
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-            if not self._claims.take(job.target):
-                left.append(job)
-                refused += 1
-                if refused == len(left):
-                    print(printable(f"{job.target}: another process is making it; waiting for that"), file=sys.stderr)
-                if refused >= len(left):
-                    time.sleep(1)
-                continue
-            refused = 0
-            yield job
+            left.append(job)
+            refused += 1
+            if refused == len(left):
+                print(printable(f"{job.target}: another process is making it; waiting for that"), file=sys.stderr)
+            if refused >= len(left):
+                time.sleep(1)
 
     def _report(self, job: Job) -> Report:
         if self._claims is not None and is_made(job) is not None:
@@ -284,15 +281,10 @@ class VideosWork:
             if isinstance(error, ConfigError) and not self.done:
                 raise
             self.failed += 1
-            self.disk_full = _is_full(error)
+            cause: BaseException | None = error
+            while cause is not None and not (isinstance(cause, OSError) and cause.errno in DISK_FULL):
+                cause = cause.__context__
+            self.disk_full = cause is not None
             return Report.failed(job, error, time.monotonic() - began)
         self.done += 1
         return report
-
-
-def _is_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            return True
-        error = error.__context__
-    return False
