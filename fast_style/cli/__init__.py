@@ -16,19 +16,12 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """One command of `fast-style`.
+    """One command of `fast-style`."""
 
-    Attributes:
-        module: module of this package whose `entry_point` runs it.
-        does: one-line description.
-        config: its file in configs/, without suffix; empty: no Hydra settings.
-        script: the same command in scripts/, without suffix; empty: none.
-    """
-
-    module: str
-    does: str
-    config: str = ""
-    script: str = ""
+    module: str  # module of this package whose `entry_point` runs it
+    does: str  # one-line description
+    config: str = ""  # its file in configs/, without suffix; empty: no Hydra settings
+    script: str = ""  # the same command in scripts/, without suffix; empty: none
 
 
 COMMANDS = {
@@ -145,12 +138,7 @@ def command_words() -> list[str]:
 
 
 def command(script: str, *settings: str) -> str:
-    """Return the command line that runs another command in the way this one was started.
-
-    Args:
-        script: file name in scripts/, such as train.py.
-        settings: its arguments.
-    """
+    """Return the command line that runs another command, such as train.py, in the way this one was started."""
     uv, here = _uv(), Path(sys.argv[0])
     # The next command needs the same plugins.
     settings += tuple(argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins")

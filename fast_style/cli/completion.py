@@ -71,11 +71,7 @@ def choices() -> dict[str, list[str]]:
 
 
 def script(shell: str) -> str:
-    """Return the completion script of a shell.
-
-    Raises:
-        ConfigError: if the shell is not supported.
-    """
+    """Return the completion script of a shell; ConfigError if the shell is not supported."""
     found = choices()
     if shell == "fish":
         lines = ["complete -c fast-style -n __fish_use_subcommand -f"]

@@ -17,37 +17,22 @@ from fast_style.cli.configs import CONFIGS
 
 
 class Setting(NamedTuple):
-    """One setting of a configuration file.
+    """One setting of a configuration file."""
 
-    Attributes:
-        key: such as `style.starry_night.size`.
-        default: as typed; empty: derived from other settings, or a node with settings of its own.
-        comment: the comment beside it.
-        title: the comment above it, shared by the settings that follow.
-    """
-
-    key: str
-    default: str
-    comment: str
-    title: str
+    key: str  # such as `style.starry_night.size`
+    default: str  # as typed; empty: derived from other settings, or a node with settings of its own
+    comment: str  # beside it
+    title: str  # the comment above it, shared by the settings that follow
 
 
 class Group(NamedTuple):
-    """A folder of configs/, from which one file or several are chosen.
-
-    Attributes:
-        name: the folder.
-        chosen: the default files.
-        several: whether several may be chosen.
-        comment: the comment in the list of defaults.
-        script: call of the command in the headers of experiments.
-    """
+    """A folder of configs/, from which one file or several are chosen."""
 
     name: str
-    chosen: tuple[str, ...]
-    several: bool
-    comment: str
-    script: str
+    chosen: tuple[str, ...]  # the default files
+    several: bool  # whether several may be chosen
+    comment: str  # in the list of defaults
+    script: str  # call of the command, as in the headers of experiments
 
     @property
     def choices(self) -> list[str]:
@@ -138,12 +123,7 @@ def is_part(group: Group) -> bool:
 
 
 def all_settings(config: str, chosen: dict[str, list[str]] | None = None) -> list[tuple[Group | None, list[Setting]]]:
-    """Return a configuration's own settings, then those of each group's chosen files.
-
-    Args:
-        config: its name.
-        chosen: choices that replace the defaults, by group.
-    """
+    """Return a configuration's own settings, then those of each group's files: `chosen`, by default its own choice."""
     own = list(settings_of(CONFIGS / f"{config}.yaml"))
     found: list[tuple[Group | None, list[Setting]]] = [(None, own)]
     for group in groups_of(config):
@@ -182,12 +162,7 @@ def _shared(group: str, name: str) -> Iterator[Setting]:
 
 
 def help_text(wanted: Command, arguments: list[str]) -> str:
-    """Return the help of a command.
-
-    Args:
-        wanted: the command.
-        arguments: its other arguments; settings of the groups chosen there are shown.
-    """
+    """Return the help of a command, with the settings of the groups that its other arguments choose."""
     file = yaml.safe_load((CONFIGS / f"{wanted.config}.yaml").read_text())["hydra"]["help"]
     lines = [f"{program()}: {file['header']}", ""]
     for line in str(file["footer"]).splitlines():
@@ -223,8 +198,7 @@ def _entry(left: str, right: str, indent: int = 2) -> list[str]:
     width = max(60, min(120, shutil.get_terminal_size().columns))
     wrapped = textwrap.wrap(right, width - _COLUMN, break_on_hyphens=False, break_long_words=False)
     first = f"{' ' * indent}{left}"
-    if not wrapped:
-        return [first]
     # Too long for its column: the explanation starts on the next line.
-    lines = [first, *wrapped] if len(first) + 2 > _COLUMN else [f"{first:<{_COLUMN}}{wrapped[0]}", *wrapped[1:]]
-    return [lines[0], *(f"{'':{_COLUMN}}{line}" for line in lines[1:])]
+    if wrapped and len(first) + 2 <= _COLUMN:
+        first = f"{first:<{_COLUMN}}{wrapped.pop(0)}"
+    return [first, *(f"{'':{_COLUMN}}{line}" for line in wrapped)]

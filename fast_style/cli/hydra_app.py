@@ -50,10 +50,8 @@ def run(
     """
     register_resolvers()
     log_to_standard_error()
-    for name in ("stdout", "stderr"):
-        # Closed by >&-: discard the output, and keep its file descriptor from being reused by another file.
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    # Closed by >&-: discard the output, and keep its file descriptor from being reused by another file.
+    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
     # By default SIGTERM would end the process without cleanup and without this exit status.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -106,11 +104,7 @@ def build(node: Any, **arguments: Any) -> Any:
 
 
 def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
-    """Return the pictures of a file, folder, glob or list of them, in natural order, without duplicates.
-
-    Raises:
-        ConfigError: if one of the names has no picture.
-    """
+    """Return the pictures of a file, folder, glob or list of them, in natural order; ConfigError if one has none."""
     found: dict[Path, None] = {}
     for name in map(str, names if isinstance(names, list | ListConfig) else [names]):
         path = Path(name)
@@ -120,26 +114,19 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
             files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
         else:
             files = [path]
+        if not files and path.is_dir():
+            raise ConfigError(f"{name}: no picture in this folder ({', '.join(PICTURE_SUFFIXES)})")
         if not files:
-            kinds = ", ".join(PICTURE_SUFFIXES)
-            raise ConfigError(
-                f"{name}: no picture in this folder ({kinds})"
-                if path.is_dir()
-                else f"{name}: no such picture; give a file, a folder or a quoted glob"
-            )
+            raise ConfigError(f"{name}: no such picture; give a file, a folder or a quoted glob")
         found |= dict.fromkeys(files)
     return list(found)
 
 
 def one_network(ckpt: Any) -> str:
-    """Return the setting `ckpt` of a command that takes one network.
-
-    Raises:
-        ConfigError: if there are several; the message names a network that knows all their styles, if any.
-    """
+    """Return `ckpt` of a command that takes one network; ConfigError suggests one that knows all styles."""
     if not isinstance(ckpt, list | ListConfig):
         return str(ckpt)
-    names = [str(name) for name in ckpt]
+    names = [*map(str, ckpt)]
     also = f"; {knowing}: give that one" if (knowing := who_knows(names)) else ""
     raise ConfigError(f"ckpt must be one network, which may know several styles, not {', '.join(names)}{also}")
 
@@ -165,11 +152,7 @@ def matches(pattern: str) -> tuple[Path, list[Path]]:
 
 
 def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
-    """Return the `Controls` of the settings `styles`, `masks`, `strength` ..., with the masks read.
-
-    Raises:
-        ConfigError: if a setting is invalid, or the network does not know a style.
-    """
+    """Return the `Controls` of the settings `styles`, `masks`, `strength` ...; ConfigError if one is invalid."""
     require_size(settings["size"])
     controls = Controls(style=settings["styles"], **{name: settings[name] for name in Settings.__annotations__})
     controls.rows(known)
@@ -177,11 +160,7 @@ def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
 
 
 def output_paths(files: list[Path], output: str | None, name: str, *, overwrite: bool) -> list[Path]:
-    """Return the result's path for each file: beside it, in a folder, or for one picture a file. Creates the folder.
-
-    Raises:
-        ConfigError: if two results share a name, a file would be replaced, or the folder is not writable.
-    """
+    """Return the result's path for each file: beside it, in the folder `output`, or at `output`. Creates the folder."""
     if output is None:
         outputs = [beside(file, name) for file in files]
     elif is_folder(output, len(files)):
@@ -206,11 +185,7 @@ def safe(name: str) -> str:
 
 
 def is_folder(output: str, pictures: int) -> bool:
-    """Return whether `output` is a folder, not a file for one picture.
-
-    Raises:
-        ConfigError: if it is a file, but of an unknown format or for several pictures.
-    """
+    """Return whether `output` is a folder, not a file for one picture; ConfigError if it fits neither."""
     if Path(output).is_dir() or not Path(output).suffix or output.endswith("/"):
         return True
     if Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
@@ -247,11 +222,7 @@ def require_outputs(
 
 
 def require_writable(folder: Path, setting: str) -> None:
-    """Check, before any work, that a folder is writable. Creates it.
-
-    Raises:
-        ConfigError: if not; the message begins with `setting`, which names the folder.
-    """
+    """Create a folder and check that it is writable; ConfigError, beginning with `setting`, if not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

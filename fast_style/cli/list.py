@@ -26,12 +26,7 @@ def network_list() -> Iterator[str]:
 
 
 def write_sheet(photo: Path, networks: NetworkList) -> Path:
-    """Stylize a photograph with each single-style network; return the path of the contact sheet.
-
-    Raises:
-        ConfigError: if the sheet's file exists.
-        ImageError: if the photograph cannot be read.
-    """
+    """Stylize a photograph with each single-style network; return the path of the contact sheet."""
     from fast_style.cli.sheet import labeled_sheet
     from fast_style.images.picture import flatten, open_picture
     from fast_style.stylizing.stylizer import load

@@ -13,12 +13,7 @@ _PRECISIONS = ("bf16-mixed", "32-true")
 
 
 def loss_network(config: DictConfig) -> tuple[Encoder, torch.device]:
-    """Build the encoder of the settings `encoder`, `device` and `precision`; return it and the device.
-
-    Raises:
-        ConfigError: if a setting is invalid.
-        WeightsError: if the weights are missing.
-    """
+    """Build the encoder of the settings `encoder`, `device` and `precision`; return it and the device."""
     require_choice("precision", config.precision, _PRECISIONS)
     try:
         device = usable_device(None if config.device in (None, "auto") else str(config.device))

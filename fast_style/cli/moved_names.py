@@ -17,14 +17,6 @@ MOVED = {
 
 
 def require_present_name(key: str, target: Any) -> None:
-    """Refuse a class path that has moved.
-
-    Args:
-        key: configuration key of the path.
-        target: the dotted path.
-
-    Raises:
-        ConfigError: if the class has moved; the message names the new path.
-    """
+    """Refuse the class path at a configuration key if it has moved; ConfigError names the new path."""
     if target in MOVED:
         raise ConfigError(f"{key}: {target} has moved; write {MOVED[target]}")

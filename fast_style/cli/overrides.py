@@ -72,11 +72,7 @@ PATHS = {
 
 
 def with_paths(arguments: list[str], config_name: str) -> list[str]:
-    """Replace bare paths by the setting that they stand for, such as input=photo.jpg.
-
-    Raises:
-        ConfigError: if that setting is also given with its key, or takes one path only.
-    """
+    """Replace bare paths by their setting, such as input=photo.jpg; ConfigError if it is also given by its key."""
     if config_name not in PATHS:
         return arguments
     key = PATHS[config_name]
@@ -125,12 +121,7 @@ def _require_no_name(bare: list[str], config_name: str) -> None:
 
 
 def read_arguments(arguments: list[str]) -> list[str]:
-    """Quote text that is outside Hydra's grammar; move -m first.
-
-    Raises:
-        ConfigError: if an option is unknown, or a group's choice is empty or too large.
-        OverrideParseException: if a setting has no key.
-    """
+    """Quote text that is outside Hydra's grammar, and move -m first; ConfigError for unknown options."""
     unknown = [argument for argument in get_args_parser().parse_known_args(arguments)[1] if argument[0] == "-"]
     if unknown:
         raise ConfigError(f"there is no option {unknown[0]}; settings have no dashes: key=value, such as seed=1")
@@ -146,21 +137,16 @@ def style_name(painting: str | Path) -> str:
 
 
 def own_painting(arguments: list[str]) -> list[str]:
-    """Expand `style.image=FILE` to a style named after the file.
+    """Expand `style.image=FILE` to a style named after the file; ConfigError if `style` is given too.
 
     `style.title` and `style.artist` are stored in the network; the default title is the file's name.
-
-    Raises:
-        ConfigError: if `style` is given too.
     """
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
     if "style.image" not in given:
         return arguments
     if "style" in given:
-        raise ConfigError(
-            "style.image is a painting of your own: leave out style, or replace the picture of one by "
-            "style.starry_night.image"
-        )
+        remedy = "leave out style, or replace the picture of one by style.starry_night.image"
+        raise ConfigError(f"style.image is a painting of your own: {remedy}")
     expanded = [re.sub(r"^style\.title=", "style.work=", argument) for argument in arguments]
     settings = "image|size|layers|artist|work|year|note"
     expanded = [re.sub(rf"^(\+?style)\.({settings})(?=[.=])", r"\1.painting.\2", text) for text in expanded]
@@ -170,11 +156,7 @@ def own_painting(arguments: list[str]) -> list[str]:
 
 
 def check(config: DictConfig, config_name: str) -> None:
-    """Check that required settings are given and that overrides keep their setting's type.
-
-    Raises:
-        ConfigError: naming the full key.
-    """
+    """Check that required settings are given and that overrides keep their type; ConfigError names the key."""
     _check_experiment(config, config_name)
     # Unresolved: resolving an interpolation may import PyTorch, which takes seconds.
     missing = sorted(_missing(OmegaConf.to_container(config)))
@@ -219,9 +201,8 @@ def _check_place(key: str, value: Any, streams: bool) -> None:
         if isinstance(name, str) and is_url(name):
             raise ConfigError(f"{key}: {explain_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
-            raise ConfigError(
-                f"{key}=-: standard streams are for input and output of {command_name('stylize.py')}; give a file"
-            )
+            stylize = command_name("stylize.py")
+            raise ConfigError(f"{key}=-: standard streams are for input and output of {stylize}; give a file")
 
 
 def _missing(node: Any, prefix: str = "") -> Iterator[str]:
@@ -268,11 +249,10 @@ def explain(error: Exception, config_name: str) -> str:
         return f"{error.override.partition('=')[0] or error.override!r}: settings are written key=value, such as seed=1"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        options = error.options or _options(group)
         if group == "style" and (meant := _own_style(name)):
             return f"there is no style {name!r}; {meant}"
         # `painting` is chosen by style.image=FILE only.
-        options = [option for option in options if (group, option) != ("style", "painting")]
+        options = [each for each in error.options or _options(group) if (group, each) != ("style", "painting")]
         return f"there is no {group or 'config'} {name!r}; {_choices(options, _closest(name, options))}"
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
@@ -316,15 +296,16 @@ def _in_settings(text: str, config_name: str) -> str:
 
 def _own_style(name: str) -> str:
     """Return how to train on the user's own painting or network of that name; empty: there is none."""
-    painting = Path(name) if Path(name).suffix.lower() in PICTURE_SUFFIXES else None
-    note = ""
-    if painting is None and (path := own_networks().get(name)) is not None:
+    note, painting = "", None
+    if Path(name).suffix.lower() in PICTURE_SUFFIXES:
+        painting = Path(name)
+    elif (path := own_networks().get(name)) is not None:
         note = f"{path} is a network of your own; "
         with contextlib.suppress(CheckpointError):
             styles = read_network_file(path).metadata.config.get("style")
             images = [style.get("image") for style in styles.values()] if isinstance(styles, dict) else []
             painting = Path(str(images[0])) if len(images) == 1 and images[0] else None
-    if painting is None and not note:
+    else:
         files = (Path(name + suffix) for suffix in PICTURE_SUFFIXES)
         painting = next((file for file in files if file.is_file()), None)
     if painting is None and not note:
@@ -467,9 +448,7 @@ def _same_kind(default: Any, value: Any) -> bool:
     if isinstance(default, ListConfig) and isinstance(value, int | float):
         # One number for a list, such as steps of optimize.
         return all(_same_kind(item, value) for item in default)
-    if isinstance(default, Container):
-        return type(default) is type(value)
-    if isinstance(default, bool) or isinstance(value, bool):
+    if isinstance(default, Container | bool) or isinstance(value, bool):
         return type(default) is type(value)
     # Text may look like a number (name=2); trainer.devices and trainer.precision take both.
     return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))

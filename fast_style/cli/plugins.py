@@ -28,10 +28,7 @@ def find_own_configs() -> None:
 def import_plugins(arguments: list[str]) -> list[str]:
     """Import the modules of `plugins=my_package` or `plugins=[one,another]`; return the arguments unchanged.
 
-    Child processes import them too, through the environment.
-
-    Raises:
-        ConfigError: if a module cannot be imported.
+    Child processes import them too, through the environment. ConfigError if one cannot be imported.
     """
     if given := [argument for argument in arguments if argument.partition("=")[0] == "plugins"]:
         value = OverridesParser.create().parse_override(given[-1]).value()

@@ -81,13 +81,7 @@ def _now() -> str:
 
 
 def sweep_folder(number: int, name: str, overrides: Sequence[str]) -> str:
-    """Return the folder name of one run of a sweep: its number and the swept settings.
-
-    Args:
-        number: number of the run, from 0.
-        name: name of the network, used if no setting is swept.
-        overrides: overrides of the run.
-    """
+    """Return the folder name of one run of a sweep: its number and swept settings, or `name` if none is swept."""
     swept = [key for key in map(_swept_key, sys.argv[1:]) if key]
     values = {key: value for key, _, value in (override.partition("=") for override in overrides)}
     shorts = [key.rpartition(".")[2] for key in swept]

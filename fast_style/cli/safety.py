@@ -26,12 +26,7 @@ _GONE = ("connection closed by peer", "connection reset by peer", "remote proces
 
 @dataclass(frozen=True)
 class Run:
-    """A guarded training.
-
-    Attributes:
-        folder: the run's folder, locked.
-        trainers: trainers whose processes are waited for.
-    """
+    """A guarded training: its locked folder, and the trainers whose processes are waited for."""
 
     folder: Path
     trainers: list[Trainer] = field(default_factory=list)

@@ -24,11 +24,7 @@ _NO_VIDEOS = "videos and animations neither come from standard input nor go to s
 
 
 def check_streams(settings: dict[str, Any]) -> bool:
-    """Return whether standard input or output is used.
-
-    Raises:
-        ConfigError: if so, and other settings do not fit.
-    """
+    """Return whether standard input or output is used; ConfigError if other settings do not fit."""
     source, target = settings["input"], settings["output"]
     if isinstance(source, list) and STREAM in source:
         raise ConfigError("input=-: standard input holds one picture; leave out the other inputs")
@@ -49,12 +45,7 @@ def check_streams(settings: dict[str, Any]) -> bool:
 
 
 def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Controls) -> None:
-    """Stylize one picture from or to a standard stream; standard output gets the format of the input.
-
-    Raises:
-        ConfigError: if `input` is more than one picture.
-        ImageError: if it cannot be read or written.
-    """
+    """Stylize one picture from or to a standard stream; standard output gets the format of the input."""
     source, target = settings["input"], settings["output"]
     require_size(settings["size"])
     with TemporaryDirectory(prefix="fast_style_") as folder:

@@ -62,11 +62,7 @@ def main(config: DictConfig) -> None:
 
 
 def unmade(settings: dict[str, Any]) -> list[Job]:
-    """Return a job for each picture without a result. Creates the output folder.
-
-    Raises:
-        ConfigError: as `picture_jobs`; if `resume` and `overwrite` are both set; or if input is an archive.
-    """
+    """Return a job for each picture without a result. Creates the output folder."""
     resume, overwrite = settings["resume"], settings["overwrite"]
     if resume and overwrite:
         raise ConfigError("resume keeps the outputs that are there, and overwrite replaces them: give one of the two")

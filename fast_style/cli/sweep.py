@@ -97,8 +97,7 @@ class SweepReport(Callback):
             return
         folder = Path(config.hydra.sweep.dir)
         print("\n".join(["", *table(self.members)]))
-        sheet = preview_sheet(self.members)
-        if sheet is not None:
+        if (sheet := preview_sheet(self.members)) is not None:
             sheet.save(folder / "sheet.png")
             print(f"previews  {folder / 'sheet.png'} (the table: {folder / 'table.txt'})", flush=True)
 
@@ -133,13 +132,8 @@ def preview_sheet(members: Sequence[Member]) -> Image.Image | None:
         with Image.open(member.folder / PREVIEW) as preview:
             lines = [f"run {number}", *(f"{key.rpartition('.')[2]}={member.overrides.get(key, '')}" for key in keys)]
             if member.result is not None and not isinstance(member.result, Failed):
-                lines.append(
-                    ", ".join(
-                        f"{name.removeprefix('heldout/')} {member.result.losses[name]:.3g}"
-                        for name in SHOWN
-                        if name in member.result.losses
-                    )
-                )
+                losses = {name: loss for name in SHOWN if (loss := member.result.losses.get(name)) is not None}
+                lines.append(", ".join(f"{name.removeprefix('heldout/')} {loss:.3g}" for name, loss in losses.items()))
             images.append((lines, preview.convert("RGB")))
     most = max((len(lines) for lines, _ in images), default=0)
     labeled = [([*lines, *[""] * (most - len(lines))], image) for lines, image in images]

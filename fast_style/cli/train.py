@@ -40,16 +40,7 @@ def main(config: DictConfig) -> Trained | None:
 
 
 def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> Trained | None:
-    """Build what a configuration describes, fit it, and save the network.
-
-    Args:
-        config: checked configuration of the training.
-        run: the guarded run.
-        say: called with lines for the user.
-
-    Returns:
-        The result; None in all processes but the first.
-    """
+    """Build what a checked configuration describes, fit it, and save the network; None except in the first process."""
     from lightning.pytorch import seed_everything
 
     from fast_style.data.datamodule import ContentData
@@ -91,24 +82,13 @@ def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> T
     settings = {**plain(config), "started_from": start.origin, "steps": steps}
     log_result(trainer.logger, flat(settings), telling_settings(config), losses)
     metadata = Metadata({style.name: style.credit for style in styles}, settings, losses)
-    path = save_as(
-        Path(config.checkpoint),
-        run.folder,
-        lambda file: save_network(file, network, metadata),
-        overwrite=config.overwrite,
-    )
+    save = partial(save_network, network=network, metadata=metadata)
+    path = save_as(Path(config.checkpoint), run.folder, save, overwrite=config.overwrite)
     return Trained(path, losses, steps, time.monotonic() - started)
 
 
 def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int | None) -> Trainer:
-    """Build the trainer, with its callbacks and its logger.
-
-    Args:
-        config: configuration of the training.
-        run: the guarded run.
-        styles: styles of the previews.
-        step: step at which the run resumes; None: it is new.
-    """
+    """Build the trainer with its callbacks and logger; `step` is where the run resumes, None for a new run."""
     from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 
     from fast_style.training.callbacks import Preview
@@ -117,24 +97,15 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
 
     shown = find_pictures(config.preview.images) if config.preview.images else None
     preview = Preview(styles, **{**plain(config.preview), "images": shown})
-    options = {}
     finished = (step or 0) >= config.trainer.max_steps > 0
-    if config.logger._target_.endswith(".TensorBoardLogger") and any(run.folder.glob("events.out.tfevents.*")):
-        # A killed run repeats the steps after its last checkpoint: purge their log entries.
-        options = {} if finished else {"purge_step": step or 0}
-    logger: Logger = build(config.logger, **options)
-    # Lightning refuses a LearningRateMonitor without a logger.
-    callbacks = [
-        each for each in build(config.callback).values() if logger or not isinstance(each, LearningRateMonitor)
-    ]
-    trainer: Trainer = build(
-        config.trainer,
-        max_time=time_limit(config),
-        logger=logger,
-        callbacks=[*callbacks, preview, LambdaCallback(on_train_batch_end=note_progress)],
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=run.folder,
-    )
+    logs = config.logger._target_.endswith(".TensorBoardLogger") and any(run.folder.glob("events.out.tfevents.*"))
+    # A killed run repeats the steps after its last checkpoint: purge their log entries.
+    logger: Logger = build(config.logger, **({"purge_step": step or 0} if logs and not finished else {}))
+    callbacks = [*build(config.callback).values(), preview, LambdaCallback(on_train_batch_end=note_progress)]
+    if not logger:  # Lightning refuses a LearningRateMonitor without a logger.
+        callbacks = [each for each in callbacks if not isinstance(each, LearningRateMonitor)]
+    parts = {"logger": logger, "callbacks": callbacks, "plugins": [AtomicCheckpointIO()]}
+    trainer: Trainer = build(config.trainer, max_time=time_limit(config), default_root_dir=run.folder, **parts)
     run.watch(trainer)
     if trainer.is_global_zero:
         lay_out(logger, list(config.loss), flat(plain(config)))
@@ -164,8 +135,7 @@ def report(config: DictConfig, run: Run, trained: Trained) -> None:
     limit = f"minutes={config.minutes:g}" if config.minutes else "trainer.max_time"
     short = f" of {config.trainer.max_steps}: {limit} was up" if trained.steps < config.trainer.max_steps else ""
     print(f"time      {duration(trained.seconds)}, {trained.steps} steps{short}")
-    see = how_to_view(run.trainers[0].logger, folder)
-    if see:
+    if see := how_to_view(run.trainers[0].logger, folder):
         print(f"see it    {shlex.join(see)}")
     print(f"use it    {command('stylize.py', f'ckpt={trained.path}', 'input=photo.jpg')}")
 

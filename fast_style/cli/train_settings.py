@@ -51,12 +51,9 @@ _UNIT = r"\s*(\d+(?:\.\d+)?)\s*(d|h|m|s)(?:ays?|ours?|r|rs|in|ins|inutes?|ec|ecs
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check the settings of a training: numbers, choices and files.
+    """Check the settings of a training: numbers, choices and files. FastStyleError names the setting or the file.
 
     Constructors check the rest later, such as the range of a network's width.
-
-    Raises:
-        FastStyleError: naming the setting or the file.
     """
     check_names_of_files(config)
     if not 0 <= config.seed < 2**32:
@@ -140,10 +137,8 @@ def seconds_of(length: Any) -> float | None:
         return None
     seconds = _seconds(length)
     if seconds is None or not 0 < seconds < 1e9:
-        raise ConfigError(
-            "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 "
-            f"(hours:minutes:seconds) or 1800 (seconds), not {length!r}"
-        )
+        examples = "such as 30min, 1h30m, 01:30:00 (hours:minutes:seconds) or 1800 (seconds)"
+        raise ConfigError(f"trainer.max_time must be a length of time above 0, {examples}, not {length!r}")
     return seconds
 
 
@@ -156,7 +151,7 @@ def _seconds(length: Any) -> float | None:
     if isinstance(length, bool) or not isinstance(length, int | float | str):
         return None
     text = str(length).strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?|\d+(\.\d+)?e\+?\d+", text):
+    if re.fullmatch(r"\d+(\.\d+)?(e\+?\d+)?", text):
         return float(text)
     if re.fullmatch(r"\d+(:\d\d){1,3}", text):
         parts = [int(part) for part in text.split(":")]
@@ -172,10 +167,8 @@ def _seconds(length: Any) -> float | None:
 def _check_styles(styles: DictConfig) -> None:
     names: set[str] = set()
     for style in (style for style in styles.values() if isinstance(style, DictConfig)):
-        name = str(style.get("name"))
-        if name in names:
+        if (name := str(style.get("name"))) in names:
             raise ConfigError(f"two styles are called {name}; give each a name of its own: style.KEY.name=...")
         names.add(name)
         if (image := style.get("image")) is not None:
-            # Decoded as small as possible.
-            open_picture(str(image), short_side=1)
+            open_picture(str(image), short_side=1)  # decoded as small as possible

@@ -39,12 +39,12 @@ def main(config: DictConfig) -> None:
     if record is not None:
         check_recording(record, settings["overwrite"])
     size = None if settings["size"] == "auto" else settings["size"]
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         camera = open_camera(settings["camera"], size, LARGEST, settings["fps"])
         sinks = []
         if settings["virtual_camera"]:
             sinks.append(virtual := VirtualCamera(camera.width, camera.height, camera.rate))
-            held.callback(virtual.close)
+            stack.callback(virtual.close)
             print(f"to be seen as {virtual.device}", file=sys.stderr)
         if settings["window"]:
             from fast_style.live.window import Window, require_screen
@@ -57,7 +57,7 @@ def main(config: DictConfig) -> None:
         if settings["window"]:
             # Opened after loading: until then it would stay black and not react.
             screen = Window(camera.width, camera.height, settings["mirror"])
-            held.callback(screen.close)
+            stack.callback(screen.close)
         say = partial(print, flush=True)
         session = Session(camera, stylizer, look, pace, screen, sinks, Path(settings["folder"]), say=say)
         if record is not None:
@@ -68,9 +68,7 @@ def main(config: DictConfig) -> None:
 def _check(settings: dict[str, Any]) -> None:
     for key, low, high in (("fps", 1, 1000), ("seconds", 0, 1e9)):
         value = settings[key]
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
-        ):
+        if not (value is None or (type(value) in (int, float) and low <= value <= high)):
             raise ConfigError(f"{key} must be a number from {low} to {high:g}, such as 30, not {value!r}")
     size = settings["size"]
     if size != "auto" and (type(size) is not int or not 64 <= size <= 4096):
@@ -86,19 +84,18 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
-    backend = settings["backend"]
-    ckpt = settings["ckpt"]
+    backend, ckpt = settings["backend"], settings["ckpt"]
     networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
     if not networks:
         raise ConfigError("ckpt names no network; such as ckpt=starry_night")
     loaded: dict[str, fast_style.Stylizer] = {}
     for name in networks:
-        known = Path(name).name.removesuffix(".safetensors")
-        names = (known, *(f"{known} ({number})" for number in range(2, len(networks) + 1)))
-        fresh = next(name for name in names if name not in loaded)
+        stem = Path(name).name.removesuffix(".safetensors")
+        names = (stem, *(f"{stem} ({number})" for number in range(2, len(networks) + 1)))
+        unique = next(each for each in names if each not in loaded)
         if backend == "auto":
             prepare_fastest(read_network_file(find(Path(name))))
-        loaded[fresh] = fast_style.load(name, backend=backend, precision=settings["precision"])
+        loaded[unique] = fast_style.load(name, backend=backend, precision=settings["precision"])
     return loaded
 
 
