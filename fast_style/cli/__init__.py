@@ -140,25 +140,24 @@ def command_words() -> list[str]:
 def command(script: str, *settings: str) -> str:
     """Return the command line that runs another command, such as train.py, in the way this one was started."""
     uv, here = _uv(), Path(sys.argv[0])
-    # The next command needs the same plugins.
-    settings += tuple(argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins")
-    python = [*uv, "python"] if uv else [_python()]
+
+    def shortest(name: str, path: str | Path) -> str:
+        on_path = shutil.which(name)
+        return name if uv or (on_path and os.path.samefile(on_path, path)) else os.path.relpath(path)
+
     if not _word:
-        return shlex.join([*python, str(here.with_name(script)), *settings])
-    if here.name == "__main__.py":
-        return shlex.join([*python, "-m", "fast_style", _command_of(script), *settings])
-    on_path = shutil.which(here.name)
-    executable = here.name if uv or (on_path and os.path.samefile(on_path, here)) else os.path.relpath(here)
-    return shlex.join([*uv, executable, _command_of(script), *settings])
+        words = [shortest("python", sys.executable), str(here.with_name(script))]
+    elif here.name == "__main__.py":
+        words = [shortest("python", sys.executable), "-m", "fast_style", _command_of(script)]
+    else:
+        words = [shortest(here.name, here), _command_of(script)]
+    # The next command needs the same plugins.
+    plugins = [argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins"]
+    return shlex.join([*uv, *words, *settings, *plugins])
 
 
 def _uv() -> list[str]:
     return ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
-
-
-def _python() -> str:
-    found = shutil.which("python")
-    return "python" if found and os.path.samefile(found, sys.executable) else os.path.relpath(sys.executable)
 
 
 @contextmanager

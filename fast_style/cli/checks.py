@@ -148,14 +148,13 @@ def _extras() -> dict[str, str]:
 def _table(values: dict[str, Any]) -> list[str]:
     width, lines = max(72, min(120, shutil.get_terminal_size().columns)), []
     for name, value in values.items():
+        texts = [str(value)]
         if isinstance(value, dict):
-            each = [
-                f"{key}: {', '.join(item) or 'none' if isinstance(item, list) else item}" for key, item in value.items()
-            ]
-            text = "; ".join(each) if len("; ".join(each)) < 3 * width else "\n".join(each)
-            texts = each if name in ("devices", "networks", "extras") else [text]
-        else:
-            texts = [str(value)]
+            items = {key: ", ".join(item) or "none" if isinstance(item, list) else item for key, item in value.items()}
+            texts = [f"{key}: {item}" for key, item in items.items()]
+            if name not in ("devices", "networks", "extras"):
+                joined = "; ".join(texts)
+                texts = [joined if len(joined) < 3 * width else "\n".join(texts)]
         for number, text in enumerate(texts):
             wrapped = textwrap.wrap(text, width - 12, break_long_words=False, break_on_hyphens=False)
             lines += [f"{name if not (number or row) else '':<12}{line}" for row, line in enumerate(wrapped)]
@@ -166,9 +165,8 @@ def entry_point() -> None:
     """Run the command."""
     with errors_in_one_line():
         if {"-h", "--help"} & set(sys.argv[1:]):
-            print(
-                "fast-style checks: show versions, devices, formats, folders and extras; json=true prints them as JSON."
-            )
+            parts = "versions, devices, formats, folders and extras"
+            print(f"fast-style checks: show {parts}; json=true prints them as JSON.")
             return
         if unknown := [argument for argument in sys.argv[1:] if argument not in ("json=true", "json=false")]:
             raise ConfigError(f"{unknown[0]}: checks takes json=true, and nothing else")

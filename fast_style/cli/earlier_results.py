@@ -37,11 +37,7 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     if not labels:
         return set()
     styles = _styles() | {safe(style)}
-    results = {
-        file
-        for file, found in labels.items()
-        if any(all(part in styles for part in label.split("+")) for label in found)
-    }
+    results = {file for file, found in labels.items() if any(styles.issuperset(label.split("+")) for label in found)}
     if others := {file for file in results if safe(style) not in labels[file]}:
         _say(len(others), min(others))
     return results

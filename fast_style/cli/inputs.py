@@ -79,11 +79,15 @@ def _require_no_archive(output: str | None) -> None:
         return
     path = Path(output).parent if "*" in Path(output).name else Path(output)
     if is_archive(path) and not path.is_dir():
-        end = next(end for end in ARCHIVE_SUFFIXES if path.name.lower().endswith(end))
-        folder = path.with_name(path.name[: -len(end)] or "stylized")
+        folder = path.with_name(_stem(path) or "stylized")
         raise ConfigError(
             f"{output}: results do not go into an archive; give a folder, such as {folder}/, and pack that"
         )
+
+
+def _stem(archive: Path) -> str:
+    """Return an archive's name without the whole suffix, such as .tar.gz."""
+    return next(archive.name[: -len(end)] for end in ARCHIVE_SUFFIXES if archive.name.lower().endswith(end))
 
 
 def _found(name: str, output: str | None, style: str) -> Found:
@@ -132,12 +136,9 @@ def _place(path: Path) -> Path:
 
 
 def _others(files: list[Path], found: Found, root: Path) -> Found:
-    """Return the videos among files with other suffixes; readable files that stay out are reported on standard error.
+    """Return the videos among files with other suffixes, and report readable files that stay out.
 
-    Args:
-        files: all files.
-        found: those whose suffix shows their kind. Beside pictures, no unnamed video is taken.
-        root: folder that places are relative to.
+    `found` are the files whose suffix shows their kind: beside pictures, no unnamed video is taken.
     """
     from fast_style.video.file_kinds import kind_of
 
@@ -163,6 +164,4 @@ def _beside(source: Path | Member, place: Path, name: str) -> Path:
         return beside(source, name)
     if not is_archive(source.path):
         return source.path / place
-    # Without the whole suffix, such as .tar.gz.
-    archive = next(source.path.name[: -len(end)] for end in ARCHIVE_SUFFIXES if source.path.name.lower().endswith(end))
-    return source.path.with_name(f"{archive}_{safe(name)}") / place
+    return source.path.with_name(f"{_stem(source.path)}_{safe(name)}") / place

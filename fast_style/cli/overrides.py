@@ -176,7 +176,8 @@ def check(config: DictConfig, config_name: str) -> None:
         parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
         name = key.rpartition(".")[2]
         if (choices := CHOICES.get(name)) and default in choices and value not in choices:
-            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {_as_typed(value)}")
+            typed = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {typed}")
         # Null for a constructor's argument: the constructor checks it.
         if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
@@ -452,10 +453,6 @@ def _same_kind(default: Any, value: Any) -> bool:
         return type(default) is type(value)
     # Text may look like a number (name=2); trainer.devices and trainer.precision take both.
     return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))
-
-
-def _as_typed(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _kind(value: Any) -> str:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import find_inputs, is_video
@@ -76,7 +76,9 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
 
 def _received(folder: Path) -> Path:
     """Save standard input to a file with the suffix of its format."""
-    received = _read(sys.stdin.buffer)
+    received = sys.stdin.buffer.read(int(MAX_BYTES) + 1)
+    if len(received) > MAX_BYTES:
+        raise ImageError(f"standard input: over {int(MAX_BYTES):,} bytes, which no picture has")
     try:
         with pillow_limits():
             format = format_of_copy(open_image(io.BytesIO(received)))
@@ -91,13 +93,6 @@ def _received(folder: Path) -> Path:
 
         return file.rename(file.with_suffix(".mp4")) if holds_video(file) else file
     return file
-
-
-def _read(stream: BinaryIO) -> bytes:
-    received = stream.read(int(MAX_BYTES) + 1)
-    if len(received) > MAX_BYTES:
-        raise ImageError(f"standard input: over {int(MAX_BYTES):,} bytes, which no picture has")
-    return received
 
 
 def _only(name: str) -> Path:

@@ -42,7 +42,9 @@ def main(config: DictConfig) -> None:
     streams = check_streams(settings)
     network = read_network_file(find(Path(one_network(config.ckpt))))
     controls = checked_controls(settings, list(network.metadata.styles))
-    name = _label(settings, network.path)
+    styles = settings["styles"] or settings["masks"]
+    # Suffix of the results' names: the requested styles, otherwise the network.
+    name = styles if isinstance(styles, str) else "+".join(styles or [network.path.stem])
     replacing = {key: settings[key] for key in ("overwrite", "resume")}
     found = {} if streams else find_inputs(config.input, config.output, name)
     one = _is_one_picture(found, config.output)
@@ -71,12 +73,6 @@ def main(config: DictConfig) -> None:
         else:
             how = {key: settings[key] for key in PICTURE_SETTINGS}
             stylize_pictures(stylizer, pictures, controls, size, how, as_json=as_json)
-
-
-def _label(settings: dict[str, Any], network: Path) -> str:
-    """Return the suffix of the results' names: the requested styles, otherwise the network."""
-    styles = settings["styles"] or settings["masks"]
-    return styles if isinstance(styles, str) else "+".join(styles or [network.stem])
 
 
 def _is_one_picture(found: Found, output: str | None) -> bool:
