@@ -81,12 +81,10 @@ def script(shell: str) -> str:
                 words = " ".join(found[name])
                 lines.append(f"complete -c fast-style -n '__fish_seen_subcommand_from {name}' -a '{words}'")
         return "\n".join(lines) + "\n"
-    if shell == "bash":
-        cases = "\n".join(f'            {name}) known="{" ".join(words)}" ;;' for name, words in found.items())
-        return _BASH.format(commands=" ".join(COMMANDS), cases=cases)
-    if shell == "zsh":
-        cases = "\n".join(f"            {name}) known=({' '.join(words)}) ;;" for name, words in found.items())
-        return _ZSH.format(commands=" ".join(COMMANDS), cases=cases)
+    if shell in ("bash", "zsh"):
+        template, left, right = (_BASH, '"', '"') if shell == "bash" else (_ZSH, "(", ")")
+        cases = [f"            {name}) known={left}{' '.join(words)}{right} ;;" for name, words in found.items()]
+        return template.format(commands=" ".join(COMMANDS), cases="\n".join(cases))
     raise ConfigError(f"{shell!r} is none of the shells: write fast-style completion bash, zsh or fish")
 
 

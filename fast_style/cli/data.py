@@ -28,6 +28,7 @@ SETTINGS = {
     "check": ("source", "size", "workers", "max_bad", "report", "overwrite"),
     "pack": ("source", "output", "size", "short_side", "workers", "overwrite"),
 }
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 #: Most names that a line lists.
 SHOWN = 5
 
@@ -70,7 +71,7 @@ def _check(settings: dict[str, Any]) -> None:
     """Report what a source holds and whether it is fit for training."""
     source, max_bad = _require(settings, "source"), settings["max_bad"]
     size = _whole_number(settings, "size", least=32)
-    workers = _whole_number(settings, "workers", least=0, default=_cores())
+    workers = _whole_number(settings, "workers", least=0, default=_CORES)
     if not 0 <= max_bad <= 1:
         raise ConfigError(f"max_bad must be from 0 to 1, not {max_bad}")
     report = Path(settings["report"]) if settings["report"] else None
@@ -104,7 +105,7 @@ def _pack(settings: dict[str, Any]) -> None:
     source, output = Path(_require(settings, "source")), Path(_require(settings, "output"))
     size = _whole_number(settings, "size", least=32)
     short_side = _whole_number(settings, "short_side", least=32, default=2 * size)
-    workers = _whole_number(settings, "workers", least=0, default=_cores())
+    workers = _whole_number(settings, "workers", least=0, default=_CORES)
     check_output(source, output, settings["overwrite"])
     output.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -174,10 +175,6 @@ def _whole_number(settings: dict[str, Any], key: str, least: int, default: int |
     if type(value) is not int or value < least:
         raise ConfigError(f"{key} must be a whole number from {least}, not {value!r}")
     return value
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def with_command(arguments: list[str]) -> list[str]:

@@ -39,7 +39,11 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     styles = _styles() | {safe(style)}
     results = {file for file, found in labels.items() if any(styles.issuperset(label.split("+")) for label in found)}
     if others := {file for file in results if safe(style) not in labels[file]}:
-        _say(len(others), min(others))
+        count = "1 result of an earlier run is" if len(others) == 1 else f"{len(others):,} results of earlier runs are"
+        text = f"{count} left out, {printable(str(min(others)))}; name a file itself to stylize it again"
+        if text not in _said:
+            print(text, file=sys.stderr)
+        _said.add(text)
     return results
 
 
@@ -57,11 +61,3 @@ def _styles() -> set[str]:
         with contextlib.suppress(CheckpointError):
             names |= read_network_file(path).metadata.styles.keys()
     return {safe(part) for name in names for part in name.split("+")}
-
-
-def _say(count: int, first: Path) -> None:
-    what = "1 result of an earlier run is" if count == 1 else f"{count:,} results of earlier runs are"
-    text = f"{what} left out, {printable(str(first))}; name a file itself to stylize it again"
-    if text not in _said:
-        print(text, file=sys.stderr)
-    _said.add(text)

@@ -32,18 +32,16 @@ def main(config: DictConfig) -> None:
     """Judge each column on each photograph and write the report; a failed picture does not stop the others."""
     started = time.monotonic()
     settings = plain(config)
-    settings["sizes"] = sizes_of(settings)
+    settings["sizes"] = _sizes(settings)
     files = find_pictures(settings["data"]["source"])
     if len({file.stem for file in files}) < len(files):
         raise ConfigError("data.source: two photographs have the same name; give their folders one at a time")
-    paths = report_files(settings["output"], overwrite=settings["overwrite"])
+    paths = _report_files(settings["output"], overwrite=settings["overwrite"])
     encoder, device = loss_network(config)
     columns = columns_of(settings, files, device)
-    judges: dict[tuple[object, ...], Judge] = {}
-    for column in columns:
-        # Columns of one style share the measurements of the photographs.
-        if aim(column) not in judges:
-            judges[aim(column)] = Judge(Yardstick(encoder, build(config.loss), column.style), settings)
+    # Columns of one style share a judge, and so the measurements of the photographs.
+    styles = {_aim(column): column.style for column in reversed(columns)}  # the first column's
+    judges = {aim: Judge(Yardstick(encoder, build(config.loss), style), settings) for aim, style in styles.items()}
 
     found: list[dict[str, Any]] = [{} for _ in columns]
     failed: dict[str, str] = {}
@@ -55,7 +53,7 @@ def main(config: DictConfig) -> None:
         print(error, file=sys.stderr)
 
     sheet = Sheet([column.name for column in columns], settings["sizes"])
-    with progress(len(files), settings["yardstick"]["steps"]) as show:
+    with _progress(len(files), settings["yardstick"]["steps"]) as show:
         for number, file in enumerate(files):
             on_step = show(number, file.name)
             try:
@@ -67,7 +65,7 @@ def main(config: DictConfig) -> None:
             for place, column in enumerate(columns):
                 try:
                     stylized = {size: column.stylize(file, image) for size, image in photographs.items()}
-                    found[place][file.name] = judges[aim(column)](file.name, photographs, stylized, on_step)
+                    found[place][file.name] = judges[_aim(column)](file.name, photographs, stylized, on_step)
                     sheet.add(file.name, place, photographs, stylized)
                 except ImageError as error:
                     fail(f"{column.name}: {file.name}", error)
@@ -79,7 +77,7 @@ def main(config: DictConfig) -> None:
         "yardstick": settings["yardstick"],
         "visible_above": VISIBLE,
         "columns": [
-            {**described(column, judges[aim(column)]), "pictures": pictures, "summary": summary([*pictures.values()])}
+            {**_described(column, judges[_aim(column)]), "pictures": pictures, "summary": summary([*pictures.values()])}
             for column, pictures in zip(columns, found, strict=True)
         ],
         "left_out": failed,
@@ -96,7 +94,7 @@ def main(config: DictConfig) -> None:
         raise ImageError(f"{total - judged} of {total} pictures failed; the report is of the others")
 
 
-def sizes_of(settings: dict[str, Any]) -> list[int]:
+def _sizes(settings: dict[str, Any]) -> list[int]:
     """Check the numeric settings, and return `sizes` as a list."""
     yardstick = settings["yardstick"]
     sizes = settings["sizes"] if isinstance(settings["sizes"], list) else [settings["sizes"]]
@@ -111,27 +109,26 @@ def sizes_of(settings: dict[str, Any]) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
-def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
+def _report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
     """Return the paths of the page and of the numbers, checked for writing. Creates the folder."""
     path = Path(output)
     if path.suffix.lower() != ".html":
         raise ConfigError(f"output must be a page, such as evaluation.html, not {output}")
     paths = (path, path.with_suffix(".json"))
-    # Checked before the work, which may take an hour.
-    for file in paths:
+    for file in paths:  # checked before the work, which may take an hour
         if file.exists() and not overwrite:
             raise ConfigError(f"{file}: exists already; add overwrite=true to replace it, or give another output")
     require_writable(path.parent, "output")
     return paths
 
 
-def aim(column: Column) -> tuple[object, ...]:
+def _aim(column: Column) -> tuple[object, ...]:
     """Return the key of a column's style: equal for columns that share a judge."""
     style = column.style
     return style.image.resolve(), style.size, tuple(sorted(style.layers.items()))
 
 
-def described(column: Column, judge: Judge) -> dict[str, Any]:
+def _described(column: Column, judge: Judge) -> dict[str, Any]:
     """Return a column's name, network and judge, without anything that differs between machines."""
     style = column.style
     painting = hashlib.sha256(style.image.read_bytes()).hexdigest()
@@ -145,7 +142,7 @@ def described(column: Column, judge: Judge) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[[int], None]]]:
+def _progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[[int], None]]]:
     """Show the current photograph and optimizer step on standard error."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

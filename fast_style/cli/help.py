@@ -135,10 +135,9 @@ def all_settings(config: str, chosen: dict[str, list[str]] | None = None) -> lis
         names = (chosen or {}).get(group.name, list(group.chosen))
         files = [CONFIGS / group.name / f"{name}.yaml" for name in names if group.name != "experiment"]
         settings = [setting for file in files if file.is_file() for setting in settings_of(file, f"{group.name}.")]
-        explained = _comments(group.name)
-        found.append(
-            (group, [each._replace(comment=each.comment or explained.get(_last(each.key), "")) for each in settings])
-        )
+        comments = _comments(group.name)
+        settings = [each._replace(comment=each.comment or comments.get(_last(each.key), "")) for each in settings]
+        found.append((group, settings))
     return found
 
 

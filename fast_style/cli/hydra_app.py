@@ -1,5 +1,6 @@
 """Shared by the commands: Hydra around a function, errors in one line, input and output paths."""
 
+import functools
 import glob
 import os
 import re
@@ -57,9 +58,8 @@ def run(
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     def one_line() -> AbstractContextManager[None]:
-        return errors_in_one_line(
-            lambda error: explain(error, config_name), (HydraException, OmegaConfBaseException), full_error == "1"
-        )
+        line = functools.partial(explain, config_name=config_name)
+        return errors_in_one_line(line, (HydraException, OmegaConfBaseException), full_error == "1")
 
     @contextmanager
     def full_errors(wanted: str) -> Iterator[None]:
@@ -85,9 +85,7 @@ def run(
 def build(node: Any, **arguments: Any) -> Any:
     """Instantiate a node of the configuration, with plain containers as arguments.
 
-    Raises:
-        ConfigError: if a setting is invalid; the message begins with its full key.
-        FastStyleError: any other error of the constructor.
+    A constructor's ConfigError gets the full key before its message; other FastStyleErrors are raised as they are.
     """
     check_names(node)
     try:
@@ -96,7 +94,7 @@ def build(node: Any, **arguments: Any) -> Any:
         cause = error.__cause__ or error
         key = full_key(error)
         if isinstance(cause, ConfigError):
-            # The constructor's message begins with the parameter's name.
+            # Its message begins with the parameter's name.
             raise ConfigError(f"{key}.{cause}" if key else str(cause)) from None
         if isinstance(cause, FastStyleError):
             raise cause from None
@@ -201,14 +199,7 @@ def require_outputs(
 ) -> None:
     """Check, before any work, that no result overwrites an input, another result or an existing file.
 
-    Args:
-        files: the pictures; None: inside an archive.
-        outputs: the result's path for each.
-        overwrite: whether existing files may be replaced.
-        otherwise: alternative that the message suggests for an existing file.
-
-    Raises:
-        ConfigError: naming the path.
+    A file is None inside an archive. `otherwise` is what the message suggests for an existing file.
     """
     seen: set[Path] = set()
     for file, path in zip(files, outputs, strict=True):

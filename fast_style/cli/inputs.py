@@ -58,13 +58,10 @@ def _video_suffixes() -> tuple[str, ...]:
 
 
 def results(found: Found, output: str | None, name: str, rename: Callable[[Path | Member, Path], Path]) -> list[Job]:
-    """Return a job for each input, with distinct targets; see `names.apart`.
+    """Return a job for each input, with distinct targets (see `names.apart`).
 
-    Args:
-        found: result of `find_inputs`.
-        output: folder for the results, with the inputs' tree; None: beside the inputs, and for an archive a folder.
-        name: suffix of the names of results beside the inputs.
-        rename: gives a result's path a suffix that can be written.
+    Results go to the folder `output`, with the inputs' tree; None: beside the inputs with the suffix `name`, and for an
+    archive into a folder beside it. `rename` gives a path a suffix that can be written.
     """
     if output is not None:
         return jobs_apart([Job(source, Path(output) / rename(source, place)) for source, place in found.items()])
@@ -80,9 +77,8 @@ def _require_no_archive(output: str | None) -> None:
     path = Path(output).parent if "*" in Path(output).name else Path(output)
     if is_archive(path) and not path.is_dir():
         folder = path.with_name(_stem(path) or "stylized")
-        raise ConfigError(
-            f"{output}: results do not go into an archive; give a folder, such as {folder}/, and pack that"
-        )
+        remedy = f"give a folder, such as {folder}/, and pack that"
+        raise ConfigError(f"{output}: results do not go into an archive; {remedy}")
 
 
 def _stem(archive: Path) -> str:
@@ -109,13 +105,13 @@ def _found(name: str, output: str | None, style: str) -> Found:
             print(printable(f"{name}: {_left_out(hidden)}"), file=sys.stderr)
     else:
         root, files = (path.parent, [path]) if path.exists() else matches(name)
-        said = any(each.suffix.lower() in suffixes for each in files)
-        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if said else {}
+        known = any(each.suffix.lower() in suffixes for each in files)
+        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if known else {}
         found |= _others(sorted(files, key=natural_sort_key), found, root)
         if not found:
             find_pictures(name, suffixes)  # raises the error
-    ours = earlier_results((source for source in found if isinstance(source, Path)), style)
-    found = {source: place for source, place in found.items() if source not in ours}
+    earlier = earlier_results((source for source in found if isinstance(source, Path)), style)
+    found = {source: place for source, place in found.items() if source not in earlier}
     results_folder = Path(output).resolve() if output is not None else None
     if results_folder is None or root.resolve() not in results_folder.parents:
         return found
@@ -142,10 +138,10 @@ def _others(files: list[Path], found: Found, root: Path) -> Found:
     """
     from fast_style.video.file_kinds import kind_of
 
-    said = (*PICTURE_SUFFIXES, *_video_suffixes(), *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
-    unsaid = [file for file in files if file not in found and file.suffix.lower() not in said and file.is_file()]
-    hidden = {file for file in unsaid if any(part.startswith(".") for part in file.relative_to(root).parts)}
-    kinds = {file: kind_of(file) for file in unsaid if file not in hidden}
+    known = (*PICTURE_SUFFIXES, *_video_suffixes(), *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
+    unnamed = [file for file in files if file not in found and file.suffix.lower() not in known and file.is_file()]
+    hidden = {file for file in unnamed if any(part.startswith(".") for part in file.relative_to(root).parts)}
+    kinds = {file: kind_of(file) for file in unnamed if file not in hidden}
     videos = [file for file, kind in kinds.items() if kind == "video" and all(map(is_video, found.values()))]
     if others := [file for file, kind in kinds.items() if kind and file not in videos]:
         first = f"{printable(str(others[0]))} is a {kinds[others[0]]}"

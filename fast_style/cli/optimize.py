@@ -57,7 +57,8 @@ def main(config: DictConfig) -> None:
     encoder, device = loss_network(config)
     styles = list(build(config.style).values())
     row = torch.from_numpy(style_weights([style.name for style in styles], settings["styles"]))
-    how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
+    keys = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
+    arguments = {key: settings[key] for key in keys}
     steps = settings["steps"] if isinstance(settings["steps"], list) else [settings["steps"]]
     total = sum(steps) * (len(config.scales) if len(steps) == 1 else 1)
 
@@ -65,9 +66,8 @@ def main(config: DictConfig) -> None:
     for (height, width, alone), batch in batches.items():
         content = torch.cat([image for _, image in batch]).to(device)
         style = row.to(device).expand(len(content), -1)
-        arguments = {key: settings[key] for key in how}
         place = folder / (f"{width}x{height}" if alone is None else alone.stem)
-        with shown(place, total, config.preview_every_n_steps) as on_step:
+        with _progress(place, total, config.preview_every_n_steps) as on_step:
             result = optimize(content, build(config.loss), encoder, styles, style, **arguments, on_step=on_step)
         for (output, _), picture in zip(batch, to_pil(result), strict=True):
             write_image(picture, output)
@@ -76,7 +76,7 @@ def main(config: DictConfig) -> None:
 
 
 @contextmanager
-def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
+def _progress(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
     """Show the steps of one optimization: a progress bar, and loss and previews in TensorBoard."""
     with SummaryWriter(folder) as writer, ProgressBar("steps", aside=True) as bar:
 

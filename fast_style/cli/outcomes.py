@@ -42,18 +42,12 @@ def follow(
     failure: type[FastStyleError],
     stack: contextlib.ExitStack,
 ) -> None:
-    """Run the work and report its results; a failure does not stop the others.
+    """Run the work on `total` pictures or videos (`kind`) and report its results; a failure does not stop the others.
 
-    Args:
-        work: the work.
-        say: prints one report.
-        kind: "pictures" or "videos".
-        total: number of them.
-        failure: error to raise if one failed.
-        stack: closed before the summary, such as a progress bar.
+    `stack`, which holds the progress bar, is closed before the summary.
 
     Raises:
-        FastStyleError: of the type `failure`.
+        FastStyleError: of the type `failure`, if one failed.
         KeyboardInterrupt: if interrupted; the message says how many are done.
     """
     began = time.monotonic()
@@ -101,14 +95,9 @@ def tell_stopped(stopped: SystemExit, *notes: str) -> None:
 def say_report(
     report: Report, output: Output, several: bool = False, video: bool = False, known: Counter[str] | None = None
 ) -> None:
-    """Print the report of a picture or a video.
+    """Print the report of a picture or a video; its error at once if it is one of `several`.
 
-    Args:
-        report: the report.
-        output: what standard output gets.
-        several: whether it is one of several: then its error is printed at once.
-        video: whether it is a video, with frames and a rate.
-        known: count of each note so far; a repeated note is counted, not printed.
+    `known` counts each note: a repeated one is not printed again.
     """
     source, target = report.job.source, report.job.target
     sources = [*source] if isinstance(source, Sequence) else [source]

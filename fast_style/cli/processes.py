@@ -32,10 +32,7 @@ _LEFT_BEHIND = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Lightning's advertisements, its use of PyTorch's deprecated functions, and OSErrors in threads.
-
-    TensorBoard's writer thread also passes its OSError to the main thread.
-    """
+    """Silence Lightning's advertisements and deprecated calls, and OSErrors in threads, which TensorBoard passes on."""
     loggers, hook = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")], threading.excepthook
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -53,10 +50,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Make SIGTERM and SIGINT raise `Interrupted`, also outside of the training loop.
-
-    Does nothing in other threads: only the main thread may handle signals.
-    """
+    """Make SIGTERM and SIGINT raise `Interrupted`, also outside of the training loop; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

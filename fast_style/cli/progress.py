@@ -25,13 +25,9 @@ class ProgressBar:
         self._task: Any = None
 
     def update(self, work: str, done: int, total: int | None, note: str = "") -> None:
-        """Show the progress of a task.
+        """Show that `done` of `total` units (None: unknown) of a task are done, with a note such as the loss.
 
-        Args:
-            work: its name; a new name starts a new bar at `done`.
-            done: units done.
-            total: units in all; None: unknown.
-            note: further text, such as the loss.
+        A new name in `work` starts a new bar at `done`.
         """
         now = time.monotonic()
         if work != self._work:

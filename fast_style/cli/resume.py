@@ -82,11 +82,22 @@ def _last_run(arguments: list[str]) -> Path:
 
 
 def check_names_of_files(config: DictConfig) -> None:
-    """Check that the names of the run and its network are valid file names."""
+    """Check the names of the run and its network's file, which may replace nothing but another network."""
     # str: in a sweep or a user's YAML, a name may look like a number.
     if str(config.name) in ("", ".", "..") or {"/", "\\"} & set(str(config.name)):
         raise ConfigError(f"name must be fit for a file, such as my_painting, not {config.name!r}")
-    _check_checkpoint(Path(config.checkpoint), overwrite=config.overwrite)
+    path = Path(config.checkpoint)
+    if path.is_dir() or path.suffix != ".safetensors":
+        kind = "a folder" if path.is_dir() else "called otherwise"
+        example = "such as checkpoints/my_painting.safetensors"
+        raise ConfigError(f"checkpoint must be a .safetensors file, {example}; {path} is {kind}")
+    if (length := len(os.fsencode(path.name))) > _LONGEST:
+        raise ConfigError(f"checkpoint: a name of {length} bytes is too long; give another name=...")
+    if path.exists() and config.overwrite:
+        try:
+            read_network_file(path)
+        except CheckpointError:
+            raise ConfigError(f"checkpoint would replace {path}, which is no network of ours; give another") from None
 
 
 @contextmanager
@@ -126,21 +137,6 @@ def locked_folder(config: DictConfig) -> Iterator[Path]:
                 with suppress(OSError):
                     parent.rmdir()
             raise
-
-
-def _check_checkpoint(path: Path, *, overwrite: bool) -> None:
-    """Check that the network's file can be saved, and replaces nothing but another network."""
-    if path.is_dir() or path.suffix != ".safetensors":
-        kind = "a folder" if path.is_dir() else "called otherwise"
-        example = "such as checkpoints/my_painting.safetensors"
-        raise ConfigError(f"checkpoint must be a .safetensors file, {example}; {path} is {kind}")
-    if (length := len(os.fsencode(path.name))) > _LONGEST:
-        raise ConfigError(f"checkpoint: a name of {length} bytes is too long; give another name=...")
-    if path.exists() and overwrite:
-        try:
-            read_network_file(path)
-        except CheckpointError:
-            raise ConfigError(f"checkpoint would replace {path}, which is no network of ours; give another") from None
 
 
 def _check_settings(folder: Path, config: DictConfig) -> None:

@@ -34,9 +34,7 @@ _fresh: set[Path] = set()
 def run_id(folder: str | None = None) -> str:
     """Return the name of this run, the same in all its processes on all machines, and after a scheduler restarts it.
 
-    Args:
-        folder: parent of the runs' folders. For a name from the time, the run's folder is created there, so that no
-            other run started in this second takes it.
+    For a name from the time, the run's folder is created in `folder`, so that no other run of this second takes it.
     """
     # Commands in an interactive allocation share its job id, but are no requeued job.
     slurm_job = None if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive") else slurm_job_id()
@@ -82,23 +80,14 @@ def _now() -> str:
 
 def sweep_folder(number: int, name: str, overrides: Sequence[str]) -> str:
     """Return the folder name of one run of a sweep: its number and swept settings, or `name` if none is swept."""
-    swept = [key for key in map(_swept_key, sys.argv[1:]) if key]
+    given = OverridesParser.create().parse_overrides([text for text in sys.argv[1:] if text[0] != "-"])
+    swept = [override.key_or_group for override in given if override.is_sweep_override()]
     values = {key: value for key, _, value in (override.partition("=") for override in overrides)}
     shorts = [key.rpartition(".")[2] for key in swept]
-    parts = [
-        f"{short if shorts.count(short) == 1 else key}={values.get(key, '')}"
-        for short, key in zip(shorts, swept, strict=True)
-    ]
+    names = [short if shorts.count(short) == 1 else key for short, key in zip(shorts, swept, strict=True)]
+    parts = [f"{each}={values.get(key, '')}" for each, key in zip(names, swept, strict=True)]
     settings = re.sub(r"[^\w.+=,-]", "_", ",".join(parts))[:_LONGEST]
     return f"{number}_{settings or name}"
-
-
-def _swept_key(argument: str) -> str | None:
-    """Return the key of an override with several values, such as seed=1,2; None: it has one."""
-    if argument[0] == "-":
-        return None
-    override = OverridesParser.create().parse_override(argument)
-    return override.key_or_group if override.is_sweep_override() else None
 
 
 def is_first_process() -> bool:

@@ -54,9 +54,7 @@ def safe_run(config: DictConfig, how_to_resume: Callable[[Path], str]) -> Iterat
     4. `child_processes`: the trainer's processes see this run alone, and end with it.
     5. `errors_in_one_line`: PyTorch's long messages about the machine in one line, with the command that resumes.
 
-    Args:
-        config: the training's configuration.
-        how_to_resume: returns the command that resumes the run in a folder.
+    `how_to_resume` returns the command that resumes the run in a folder.
 
     Raises:
         ConfigError: if the folder is in use or unfit.

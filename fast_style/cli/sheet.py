@@ -10,12 +10,9 @@ _LINE = 20  # height of a label's line, in pixels
 
 
 def labeled_sheet(images: Sequence[tuple[Sequence[str], Image.Image]], height: int, columns: int) -> Image.Image:
-    """Return a contact sheet of labeled images.
+    """Return a contact sheet of images scaled to `height` pixels, `columns` per row.
 
-    Args:
-        images: label lines and image; all labels have the same number of lines.
-        height: height of the scaled images, in pixels.
-        columns: images per row.
+    Each image has the lines of its label; all labels have the same number of lines.
     """
     font, labeled = ImageFont.load_default(size=16), []
     for lines, image in images:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 
 def written_parameters(target: str, depth: int = 8) -> list[str] | None:
-    """Return a class's constructor parameters; None: no source found, or it takes any keyword.
+    """Return the constructor parameters of a dotted class name; None: no source found, or it takes any keyword.
 
-    Args:
-        target: dotted name, such as `torch.optim.Adam`.
-        depth: maximum number of re-exports to follow.
+    Follows at most `depth` re-exports.
     """
     module, _, name = target.rpartition(".")
     file = _file(module)

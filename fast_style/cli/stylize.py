@@ -49,8 +49,9 @@ def main(config: DictConfig) -> None:
     found = {} if streams else find_inputs(config.input, config.output, name)
     one = _is_one_picture(found, config.output)
     videos = [] if one or streams else _video_jobs(found, settings, name, replacing)
-    if not videos:
-        _refuse_video_settings()
+    for text in [] if videos else HydraConfig.get().overrides.task:
+        if (key := text.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
+            raise ConfigError(f"{key} is for videos, and here pictures are stylized; leave it out")
     pictures = [] if videos or streams else picture_jobs(found, config.output, name, **replacing)
     automatic = [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]
     if automatic and (videos or len(pictures) > 1):
@@ -96,12 +97,6 @@ def _video_jobs(found: Found, settings: dict[str, Any], name: str, replacing: di
     modes = StreamModes(settings["audio"], settings["subtitles"])
     options = {**replacing, "container": settings["container"], "modes": modes}
     return video_jobs(found, settings["input"], settings["output"], name, **options)
-
-
-def _refuse_video_settings() -> None:
-    for override in HydraConfig.get().overrides.task:
-        if (key := override.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
-            raise ConfigError(f"{key} is for videos, and here pictures are stylized; leave it out")
 
 
 def without_input(arguments: list[str]) -> list[str]:

@@ -55,19 +55,7 @@ def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool
 def stylize_picture(
     stylizer: Stylizer, job: Job, controls: Controls, size: int | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Stylize one picture, and report the result.
-
-    Args:
-        stylizer: the network.
-        job: a job of `picture_jobs`.
-        controls: how to stylize.
-        size: long side in pixels; None: unchanged.
-        overwrite: whether an existing file may be replaced.
-        as_json: whether to print a line of JSON, not the result's name.
-
-    Raises:
-        ImageError: if it fails.
-    """
+    """Stylize one picture, `size` pixels on its long side, and print its report; ImageError if it fails."""
     assert isinstance(job.source, Path)
     # Temporary files of killed runs; younger ones may be in use.
     remove_leftovers(job.target.parent, older_than=3600)
@@ -89,13 +77,7 @@ def stylize_pictures(
 ) -> None:
     """Stylize pictures with a progress bar; a failure does not stop the others.
 
-    Args:
-        stylizer: the network.
-        jobs: jobs of `picture_jobs`.
-        controls: how to stylize.
-        size: long side in pixels; None: unchanged.
-        settings: `batch`, `overwrite` and `resume`, as for `FolderWork`.
-        as_json: whether to print a line of JSON per picture, not the results' names.
+    `settings`: `batch`, `overwrite` and `resume` of `FolderWork`. `size`: long side in pixels; None: unchanged.
 
     Raises:
         ImageError: if a picture failed.

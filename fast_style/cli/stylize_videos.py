@@ -97,9 +97,13 @@ def video_jobs(
         def rename(source: Path | Member, path: Path) -> Path:
             if wanted:
                 return path.with_suffix(wanted)
-            if isinstance(source, Path) and is_video(videos[source]):
-                return path.with_suffix(_fitting(source, modes))
-            return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+            if not (isinstance(source, Path) and is_video(videos[source])):
+                return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+            if importlib.util.find_spec("av") is None:
+                return path.with_suffix(".mp4")  # reading the video reports the missing package
+            from fast_style.video.container_info import fitting_suffix
+
+            return path.with_suffix(fitting_suffix(source, modes))
 
         jobs = results(videos | closed, output, name, rename)
         # Unfinished videos of an earlier run are not inputs.
@@ -158,15 +162,6 @@ def _suffix(container: str | None) -> str | None:
     return suffix
 
 
-def _fitting(source: Path, modes: StreamModes) -> str:
-    if importlib.util.find_spec("av") is None:
-        return ".mp4"  # reading it reports the missing package
-    # Imported lazily: slow, and only videos need it.
-    from fast_style.video.container_info import fitting_suffix
-
-    return fitting_suffix(source, modes)
-
-
 def stylize_videos(
     stylizer: Stylizer,
     jobs: list[Job],
@@ -178,14 +173,8 @@ def stylize_videos(
 ) -> None:
     """Stylize videos one after another; a failure does not stop the others.
 
-    Args:
-        stylizer: the network.
-        jobs: jobs of `video_jobs`.
-        controls: how to stylize.
-        size: long side in pixels; None: unchanged.
-        settings: the `VIDEO_SETTINGS` of stylize.py.
-        resume: whether videos with a result are skipped; results are written atomically.
-        as_json: whether to print a line of JSON per video, not the results' names.
+    `settings`: the `VIDEO_SETTINGS` of stylize.py. `size`: long side in pixels; None: unchanged. `resume`: skip videos
+    with a result; results are written atomically.
 
     Raises:
         FastStyleError: if a video failed, or settings do not fit.

@@ -81,9 +81,8 @@ def train(
         check(config, "train")
         check_settings(config)
         devices = config.trainer.devices
-        if config.trainer.num_nodes > 1 or not (
-            devices == 1 or (isinstance(devices, ListConfig) and len(devices) == 1)
-        ):
+        number = len(devices) if isinstance(devices, ListConfig) else devices
+        if config.trainer.num_nodes > 1 or number != 1:
             raise ConfigError("trainer.devices must be 1, or a list of one, in Python; use the command for several")
         # Imported after the checks: slow.
         import torch

@@ -66,7 +66,10 @@ def check_settings(config: DictConfig) -> None:
     if not OmegaConf.is_interpolation(config.trainer, "precision"):  # resolving it would import PyTorch
         require_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
     _check_limits(config)
-    _check_logger(config)
+    logger = str(OmegaConf.select(config, "logger._target_")).rpartition(".")[2].removesuffix("Logger").lower()
+    if logger in LOGGER_PACKAGES and not any(map(find_spec, LOGGER_PACKAGES[logger])):
+        name = LOGGER_PACKAGES[logger][0]
+        raise ConfigError(f"logger={logger} needs the package {name}: uv pip install {name}, or choose another logger")
     for names in (config.heldout.images, config.preview.images):
         if names:
             find_pictures(names)
@@ -114,13 +117,6 @@ def _check_limits(config: DictConfig) -> None:
         raise ConfigError("minutes and trainer.max_time are two ways to say how long a training may take; give one")
     if isinstance(config.minutes, bool | str) or not 0 < config.minutes < 1e7:
         raise ConfigError(f"minutes must be a number above 0, such as 2 or 0.5, not {config.minutes!r}")
-
-
-def _check_logger(config: DictConfig) -> None:
-    package = str(OmegaConf.select(config, "logger._target_")).rpartition(".")[2].removesuffix("Logger").lower()
-    if package in LOGGER_PACKAGES and not any(map(find_spec, LOGGER_PACKAGES[package])):
-        name = LOGGER_PACKAGES[package][0]
-        raise ConfigError(f"logger={package} needs the package {name}: uv pip install {name}, or choose another logger")
 
 
 def seconds_of(length: Any) -> float | None:

@@ -25,28 +25,17 @@ STYLE_SETTINGS = ("image", "size", "layers")
 
 
 class Column(ABC):
-    """A column of the report: stylized images and their style.
+    """A column of the report: its heading, stylized images, and the style they are compared with."""
 
-    Attributes:
-        name: heading.
-        kind: `network` or `pictures`.
-        style: the style they are compared with.
-        sha256: digest of a network's weights, in hexadecimal; None for pictures.
-    """
-
-    kind: str
-    sha256: str | None = None
+    kind: str  # `network` or `pictures`
+    sha256: str | None = None  # digest of a network's weights, in hexadecimal
 
     def __init__(self, name: str, style: Style) -> None:
         self.name, self.style = name, style
 
     @abstractmethod
     def stylize(self, file: Path, photograph: Images) -> Images | None:
-        """Return the stylized photograph: same shape, rounded to 256 levels as in a file; None: not at this size.
-
-        Raises:
-            ImageError: if it is missing or unreadable.
-        """
+        """Return the photograph stylized: same shape, 256 levels; None: not at this size; ImageError: unreadable."""
 
 
 class Network(Column):
@@ -90,12 +79,7 @@ class Pictures(Column):
 
 
 def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device: torch.device) -> list[Column]:
-    """Return the columns of the settings `ckpt`, `outputs`, `styles` and `style`.
-
-    Raises:
-        ConfigError: if there is no column, no style to compare with, or a folder has none of the photographs.
-        CheckpointError: if a network cannot be loaded.
-    """
+    """Return the columns of the settings `ckpt`, `outputs`, `styles` and `style`; ConfigError if they give none."""
     columns: list[Column] = [each for name in several(settings["ckpt"]) for each in _networks(name, settings, device)]
     for name in several(settings["outputs"]):
         folder = Path(name)

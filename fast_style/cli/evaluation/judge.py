@@ -14,12 +14,7 @@ Sizes = Mapping[int, Images]
 
 
 class Judge:
-    """Measures images stylized in one style.
-
-    Args:
-        yardstick: the loss, and the style it aims at.
-        settings: settings of the command evaluate.
-    """
+    """Measures images stylized in one style, by the loss of `yardstick` and the settings of the command evaluate."""
 
     def __init__(self, yardstick: Yardstick, settings: Mapping[str, Any]) -> None:
         self.yardstick = yardstick
@@ -31,16 +26,9 @@ class Judge:
     def __call__(
         self, name: str, photographs: Sizes, stylized: Mapping[int, Images | None], show: Callable[[int], None]
     ) -> dict[str, Any]:
-        """Return all measurements of one stylized photograph.
+        """Return all measurements of one stylized photograph; ImageError if it is too small.
 
-        Args:
-            name: name of the photograph.
-            photographs: the photograph at each size.
-            stylized: the stylized photograph at each size; None: not available.
-            show: called with the number of finished optimizer steps.
-
-        Raises:
-            ImageError: if the stylized picture is too small.
+        `stylized` has None at missing sizes; `show` is called with the number of finished optimizer steps.
         """
         output = stylized[self._size]
         if output is None:
