@@ -330,9 +330,12 @@ def stylize_files(
         ImageError: if that of a mask is not a readable picture.
 
     Example:
-        with stylize_files(stylizer, folder_jobs("photos", "stylized"), "great_wave", resume=True) as reports:
-            for report in reports:
-                print(report.job.target, report.error or report.status)
+        >>> from fast_style.batch import folder_jobs
+        >>> stylizer = fast_style.load("great_wave", device="cpu")
+        >>> with stylize_files(stylizer, folder_jobs("photos", "stylized"), "great_wave") as reports:
+        ...     for report in reports:
+        ...         print(report.job.target, report.error or report.status)
+        stylized/a.jpg done
     """
     if wrong := next((job for job in jobs if not isinstance(job, Job)), None):
         raise ConfigError(f"jobs must be Job(source, target), such as folder_jobs makes, not {wrong!r}")

@@ -77,7 +77,10 @@ def stylize_video(
         KeyboardInterrupt: if it is stopped; the message says what there is by then, or a note if by SystemExit.
 
     Example:
-        stylize_video(fast_style.load("great_wave"), "clip.mp4", "painted.mp4", size=960, temporal=0.8)
+        >>> frames = ["photos/a.jpg", "photo.jpg"]
+        >>> report = stylize_video(load("great_wave", device="cpu"), frames, "painted.gif", fps=2, temporal=0)
+        >>> report.frames, report.size
+        (2, (64, 48))
     """
     place = Path(target)
     frames = Path(source) if isinstance(source, str | Path) else [Path(each) for each in source]
