@@ -1,4 +1,4 @@
-"""Pictures, one for each frame, as videos."""
+"""Reader and writer of numbered pictures, one for each frame."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from fast_style.video.frames import USUAL_RATE, Frame, Shape
 
 
 class PicturesReader:
-    """Reads pictures, in their order, as the frames of a video.
+    """Reads pictures, in order, as the frames of a video; a `Reader`.
 
     Args:
         files: the pictures, all of one size.
-        rate: frames a second.
+        rate: frames per second; None: 25.
         long_side: of the frames, in pixels; None: that of the pictures.
 
     Raises:
@@ -41,7 +41,7 @@ class PicturesReader:
         """See Reader.
 
         Raises:
-            VideoError: if one of them is not of the first one's size.
+            VideoError: if a picture differs in size from the first.
         """
         unreadable = several = 0
         for index, path in enumerate(self._files):
@@ -80,10 +80,10 @@ class PicturesReader:
 
 
 class PicturesWriter:
-    """Writes each frame as a picture of its own.
+    """Writes each frame as a picture; a `Writer`.
 
     Args:
-        pattern: their path, with one * where numbers are to stand, from 000001 on.
+        pattern: path of the pictures, with one * for their number, from 000001 on.
     """
 
     def __init__(self, pattern: Path) -> None:
@@ -107,16 +107,16 @@ class PicturesWriter:
 
 
 def _is_clear(path: Path) -> bool:
-    """Return whether a picture has an opacity, to go by its header."""
+    """Return whether a picture has an opacity, according to its header."""
     try:
         with open_regular_file(path) as file, pillow_limits():
             return open_image(file).has_transparency_data
-    except Exception:  # Any: what is wrong with it is told when it is read.
+    except Exception:  # Any: reading it reports what is wrong.
         return False
 
 
 def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:
-    """Return a picture as a frame, its long side of so many pixels if given."""
+    """Return a picture as a frame; `long_side` in pixels resizes it."""
     picture = picture if long_side is None else picture.resized(long_side)
     alpha = None if picture.alpha is None else np.array(picture.alpha)
     return Frame(np.array(picture.rgb), time, duration, alpha)
