@@ -22,42 +22,42 @@ from fast_style.video.frames import Bytes
 
 _log = logging.getLogger(__name__)
 
-#: A camera without a frame for so many seconds, or frames, hangs.
+#: A camera hangs if no frame comes for this many seconds and this many frame intervals.
 _SILENCE, _MISSED = 10.0, 20
-#: How long a message is shown, and how often the text is redrawn, in seconds.
+#: Time for which a message is shown, and interval between redraws of the text, in seconds.
 _READING, _REDRAWN = 4.0, 0.1
 
 
 class Screen(Protocol):
-    """Shows pictures, and tells which keys were pressed."""
+    """Shows frames and reports key presses."""
 
     def actions(self) -> list[Action]:
-        """Return what the keys that were pressed since the last call are for."""
+        """Return the actions of the keys pressed since the last call."""
 
     def show(self, pixels: Bytes | None, status: Status) -> None:
-        """Show a picture, of shape (height, width, 3), or again the last one."""
+        """Show a frame of shape (height, width, 3); None: the last one again."""
 
 
 class Sink(Protocol):
-    """Takes what is shown."""
+    """Receives the stylized frames."""
 
     def send(self, pixels: Bytes) -> None:
-        """Take a picture, of shape (height, width, 3)."""
+        """Send a frame of shape (height, width, 3)."""
 
 
 class Session:
-    """Stylizes a camera and shows the result, with as little delay as possible.
+    """Stylizes a camera and shows the result with as little delay as possible.
 
     Args:
-        camera: where the pictures come from.
-        stylizer: stylizes them.
-        look: how, at first.
-        pace: at which size; None: that of the camera.
-        screen: where they are shown; None: nowhere.
-        sinks: where else they go.
-        folder: for what keys record and save.
-        clock: of which the camera's times are, too.
-        say: tells what is to stay, such as the name of a recording; by default, a log.
+        camera: the camera.
+        stylizer: stylizes the frames.
+        look: the first look; None: the first style at full strength.
+        pace: the size of the frames; None: the camera's.
+        screen: shows the frames; None: no window.
+        sinks: further receivers of the frames.
+        folder: folder for recordings and snapshots made by keys.
+        clock: the session's clock, which the camera uses, too.
+        say: prints lasting messages, such as the name of a recording; by default, logs them.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class Session:
         self._info, self._help = True, False
 
     def record(self, path: Path) -> None:
-        """Begin a recording, at the present size of the stylized frames."""
+        """Start a recording, at the current size of the stylized frames."""
         width, height = self._pace.size(self._camera.width, self._camera.height)
         self._recordings.present = self._chain.recorder = Recorder(path, width, height, self._camera.rate)
 
     def run(self, seconds: float | None = None) -> str:
-        """Run until the user quits, the camera ends or the seconds are over; return a line about it.
+        """Run until the user quits, the camera ends or `seconds` are over; return a summary in one line.
 
-        Recordings are finished however it ends.
+        Recordings are finished in every case.
 
         Raises:
             CameraError: if the camera stops, hangs or is unplugged.
@@ -102,7 +102,7 @@ class Session:
         self._chain.start()
         try:
             self._loop(seconds)
-        except BaseException:  # Any: also what a signal raises.
+        except BaseException:  # Any, also from signals.
             self._finish()
             if self._failure is not None:
                 self._say(str(self._failure))
@@ -199,11 +199,11 @@ class Session:
         self._message, self._until = message, self._clock() + _READING
 
     def _fresh(self, suffix: str) -> Path:
-        """Return a new path: not of an existing file, nor returned before."""
+        """Return a path that does not exist and was not returned before."""
         stem = f"webcam_{datetime.now():%Y-%m-%d_%H-%M-%S}"
         ends = chain([""], (f"_{number}" for number in count(2)))
         paths = (self._folder / f"{stem}{end}{suffix}" for end in ends)
-        # A recording has another name until it is whole.
+        # A recording does not exist under its name until it is complete.
         fresh = next(path for path in paths if path not in self._named and not path.exists())
         self._named.add(fresh)
         return fresh

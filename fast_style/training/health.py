@@ -38,8 +38,8 @@ FLAT_CONTENT = 4 / 255
 #: Consecutive flat outputs that count as failure: as many as the 20 steps allow, since networks can recover.
 FLAT_STEPS = 15
 
-#: Consecutive non-finite gradients tolerated with the scaler of 16-mixed: it halves its scale, from 2 ** 16, at each;
-#: after 16, at a scale of 2, the scale is not the cause.
+#: Consecutive non-finite gradients that count as failure with the scaler of 16-mixed: it halves its scale, from
+#: 2 ** 16, at each, so that at the 16th, with a scale of 2, the scale is not the cause.
 SCALER_STEPS = 16
 
 SLOWER = "lower optimizer.lr"

@@ -154,7 +154,7 @@ def _losses(
     network: TransformNet, styles: int, loss: PerceptualLoss, pictures: Images, features: Features
 ) -> Float[Tensor, "columns styles"]:
     """Return the total loss of each style of a network (columns) against each new style."""
-    # A copy, so that the network to train stays on its device.
+    # A copy, so that the network to train stays on its device. Training mode makes no difference.
     network = deepcopy(network).to(pictures.device)
     losses = []
     for column in torch.eye(network.styles, device=pictures.device):
