@@ -25,8 +25,7 @@ from fast_style.video.work import StoppedError, stylize_animation
 
 # Maximum size of an automatic batch.
 _MOST_AT_ONCE = 32
-# Memory per pixel in bytes while a picture is read, waits and is written; and the limit for all, as a share of the free
-# memory and in bytes.
+# Bytes per pixel of a picture in progress, and the limit for all pictures as a share of free memory and in bytes.
 _BYTES_PER_PIXEL, _MEMORY_SHARE, _MOST_BYTES = 16, 1 / 8, 2**30
 _MOST_IN_PROGRESS = 64
 _MOST_THREADS = 8
@@ -144,7 +143,7 @@ class FolderWork:
             began = time.perf_counter()
             too_large = opened.pixels > self._budget.pixels and isinstance(opened.file, Path)
             try:
-                if not (too_large or _holds_all(opened)):
+                if not (too_large or _holds_several(opened)):
                     name = str(opened.job.source)
                     with gathered() as opened.notes:
                         opened.picture = read_original(opened.file, opened.job.target, self._size, name)
@@ -223,7 +222,7 @@ class FolderWork:
             self._skip(job, opened.taken)
             return
         self._jobs.require_free(job.target)
-        match _holds_all(opened):
+        match _holds_several(opened):
             case "frames":
                 options: dict[str, Any] = {"size": self._size, "temporal": self._temporal, "stopped": self._stopped}
                 report = stylize_animation(self._stylizer, source, job.target, self._controls, name=name, **options)
@@ -340,7 +339,7 @@ def stylize_files(
     return FolderWork(stylizer, jobs, chosen, size=size, batch=batch, overwrite=overwrite, resume=resume)
 
 
-def _holds_all(opened: Opened) -> Literal["frames", "pages"] | None:
+def _holds_several(opened: Opened) -> Literal["frames", "pages"] | None:
     """Return how the copy holds all pictures of a file with several; None: it holds only one."""
     source, target = Path(str(opened.job.source)), opened.job.target
     if opened.contents.kind == "frame" and target.suffix.lower() in ANIMATIONS:

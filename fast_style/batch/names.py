@@ -30,7 +30,7 @@ def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
         for group in _clashes(alike, found):
             in_order = sorted(group, key=lambda index: natural_sort_key(sources[index]))
             # Those that keep their suffix come first.
-            first, *others = sorted(in_order, key=lambda index: _changes(sources[index], found[index]))
+            first, *others = sorted(in_order, key=lambda index: _changes_suffix(sources[index], found[index]))
             for index in others:
                 for name in _names(sources[index], found[index], sources[first].parent != sources[index].parent):
                     if name not in exact and not (_folded(name) in folded and _folds_case(name.parent)):
@@ -52,7 +52,7 @@ def _clashes(alike: list[int], targets: Sequence[Path]) -> Iterator[list[int]]:
 
 def _names(source: PurePath, target: Path, elsewhere: bool) -> Iterator[Path]:
     """Yield alternative names; `elsewhere`: the source is in another folder than the one that keeps the name."""
-    stem = f"{target.stem}{source.suffix}" if _changes(source, target) else target.stem
+    stem = f"{target.stem}{source.suffix}" if _changes_suffix(source, target) else target.stem
     if stem != target.stem:
         yield target.with_name(append_to_name(stem, target.suffix))
     if elsewhere and source.parent.name:
@@ -62,7 +62,7 @@ def _names(source: PurePath, target: Path, elsewhere: bool) -> Iterator[Path]:
         yield target.with_name(append_to_name(stem, f".{number}{target.suffix}"))
 
 
-def _changes(source: PurePath, target: Path) -> bool:
+def _changes_suffix(source: PurePath, target: Path) -> bool:
     return source.suffix.lower() != target.suffix.lower()
 
 

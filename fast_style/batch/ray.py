@@ -61,7 +61,7 @@ def stylize_on_ray(
             "index": index,
             "source": os.fsencode(Path(str(job.source)).absolute()),
             "target": os.fsencode(job.target.absolute()),
-            "before": _state(job.target),
+            "before": _fingerprint(job.target),
         }
         for index, job in enumerate(jobs)
     ]
@@ -122,7 +122,7 @@ class _Worker:
         # One byte per attempt. A worker that dies leaves this file, whose name `remove_leftovers` recognizes.
         attempts = target.with_name(f".{blake2b(os.fsencode(target.name), digest_size=8).hexdigest()}.part")
         try:
-            if _state(target) == before:
+            if _fingerprint(target) == before:
                 with open(attempts, "ab") as file:
                     file.write(b".")
                     attempt = file.tell()
@@ -141,7 +141,7 @@ class _Worker:
         return ""
 
 
-def _state(file: Path) -> str:
+def _fingerprint(file: Path) -> str:
     """Return a fingerprint of a file that changes when it is replaced and is the same on all machines."""
     try:
         found = file.stat()

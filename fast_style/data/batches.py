@@ -50,7 +50,7 @@ class Batches(DataLoader[Any]):
             sampler=sampler,
             num_workers=workers,
             prefetch_factor=_AHEAD if workers else None,
-            collate_fn=_join,
+            collate_fn=_collate,
             worker_init_fn=worker_init_fn,
         )
 
@@ -108,6 +108,6 @@ class _Numbered(Dataset[tuple[Tensor, int]]):
         return self.pictures[key], sum(key)
 
 
-def _join(samples: Sequence[tuple[Tensor, int]]) -> Batch:
+def _collate(samples: Sequence[tuple[Tensor, int]]) -> Batch:
     pixels = torch.stack([picture.permute(1, 2, 0) for picture, _ in samples])
     return pixels.permute(0, 3, 1, 2), torch.tensor([turn for _, turn in samples])

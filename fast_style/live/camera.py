@@ -143,10 +143,10 @@ class DeviceCamera:
                 damaged += 1
                 continue
             for frame in pictures:
-                yield frame, self._taken(frame)
+                yield frame, self._time_taken(frame)
         raise CameraError(f"{self._address}: its pictures cannot be decoded; try another cable, or another size")
 
-    def _taken(self, frame: VideoFrame) -> float:
+    def _time_taken(self, frame: VideoFrame) -> float:
         """Return when a frame was taken: the driver's time, since frames may have waited in a queue."""
         now = self._clock()
         taken = now if frame.time is None else frame.time
@@ -163,7 +163,7 @@ def _address(name: str, format: str) -> str:
     if format == "dshow" and name.isdecimal():
         devices = _devices(format)
         if int(name) >= len(devices):
-            raise CameraError(f"camera {name}: there is no such camera; {_choice(format)}")
+            raise CameraError(f"camera {name}: there is no such camera; {_list_cameras(format)}")
         name = devices[int(name)].name
     return f"video={name}" if format == "dshow" else name
 
@@ -184,11 +184,11 @@ def _open(address: str, format: str, side: int, fps: float) -> InputContainer:
             if getattr(error, "errno", None) in _REMEDIES:
                 break
     assert refusal is not None
-    remedy = _REMEDIES.get(getattr(refusal, "errno", 0) or 0) or _choice(format)
+    remedy = _REMEDIES.get(getattr(refusal, "errno", 0) or 0) or _list_cameras(format)
     raise CameraError(f"{address}: no camera that can be used ({reason(refusal)}); {remedy}")
 
 
-def _choice(format: str) -> str:
+def _list_cameras(format: str) -> str:
     names = [f"{device.name} ({device.description})" for device in _devices(format)]
     return f"there is {', '.join(names) or 'none'}; camera=clip.mp4 plays a video as one"
 

@@ -87,7 +87,7 @@ class Chain:
         """Stop both threads after the current frame."""
         self._stop.set()
         self._painted_all.wait()
-        # Not without limit: a call of a driver cannot be interrupted.
+        # With a limit: a call of a driver cannot be interrupted.
         self._captured_all.wait(_FAREWELL)
 
     def _capture(self) -> None:

@@ -25,14 +25,7 @@ _POLL = 0.1
 
 @dataclass(frozen=True)
 class Recording:
-    """A finished recording.
-
-    Attributes:
-        path: the video.
-        frames: number of frames.
-        seconds: length in seconds.
-        left_out: frames left out because the encoder was too slow.
-    """
+    """A finished recording, and how many frames were left out because the encoder was too slow."""
 
     path: Path
     frames: int

@@ -81,7 +81,7 @@ class Session:
         self._failure: FastStyleError | None = None
         self._pixels: Bytes | None = None
         self._message, self._until = "", 0.0
-        self._named: set[Path] = set()
+        self._used_paths: set[Path] = set()
         self._info, self._help = True, False
 
     def record(self, path: Path) -> None:
@@ -125,7 +125,7 @@ class Session:
                     sink.send(stylized.pixels)
             elif self._chain.ended:
                 return
-            self._require_pictures(now)
+            self._check_camera(now)
             self._report()
             if self._failure is not None and self._screen is None and not self._sinks:
                 return
@@ -143,7 +143,7 @@ class Session:
             if seconds is not None and first is not None and now - first >= seconds:
                 return
 
-    def _require_pictures(self, now: float) -> None:
+    def _check_camera(self, now: float) -> None:
         silence = max(_SILENCE, _MISSED / max(self._camera.rate, 1e-3))
         if now - self._chain.heard > silence:
             raise CameraError(f"the camera has given no picture for {silence:.0f} s; plug it in anew, and start again")
@@ -158,7 +158,7 @@ class Session:
         elif action is Action.SNAPSHOT:
             self._save()
         elif action is Action.RECORD and self._recordings.present is None:
-            self.record(self._fresh(".mp4"))
+            self.record(self._new_path(".mp4"))
         elif action is Action.RECORD:
             self._recordings.end(self._clock())
         else:
@@ -167,27 +167,27 @@ class Session:
     def _save(self) -> None:
         if self._pixels is None:
             return
-        path = self._fresh(".png")
+        path = self._new_path(".png")
         try:
             write_image(Image.fromarray(self._pixels), path)
         except FastStyleError as error:
-            self._show(str(error))
+            self._set_message(str(error))
         else:
             self._say(str(path))
-            self._show(f"saved {path}")
+            self._set_message(f"saved {path}")
 
     def _report(self, wait: bool = False) -> None:
         """Report finished recordings, and remember a failed one."""
         for news in self._recordings.news(wait):
             if isinstance(news, FastStyleError):
                 self._failure = news
-                self._show(str(news))
+                self._set_message(str(news))
             elif news.frames:
                 left_out = f"; {news.left_out} more came too fast for the encoder" if news.left_out else ""
                 self._say(f"{news.path}: {news.frames} frames, {news.seconds:.1f} s{left_out}")
-                self._show(f"recorded {news.path}")
+                self._set_message(f"recorded {news.path}")
             else:
-                self._show("recorded nothing: no picture came in that time")
+                self._set_message("recorded nothing: no picture came in that time")
         self._chain.recorder = self._recordings.present
 
     def _finish(self) -> None:
@@ -195,17 +195,17 @@ class Session:
         self._recordings.end(self._clock())
         self._report(wait=True)
 
-    def _show(self, message: str) -> None:
+    def _set_message(self, message: str) -> None:
         self._message, self._until = message, self._clock() + _READING
 
-    def _fresh(self, suffix: str) -> Path:
+    def _new_path(self, suffix: str) -> Path:
         """Return a path that does not exist and was not returned before."""
         stem = f"webcam_{datetime.now():%Y-%m-%d_%H-%M-%S}"
         ends = chain([""], (f"_{number}" for number in count(2)))
         paths = (self._folder / f"{stem}{end}{suffix}" for end in ends)
         # A recording does not exist under its name until it is complete.
-        fresh = next(path for path in paths if path not in self._named and not path.exists())
-        self._named.add(fresh)
+        fresh = next(path for path in paths if path not in self._used_paths and not path.exists())
+        self._used_paths.add(fresh)
         return fresh
 
     def _status(self, now: float) -> Status:

@@ -107,10 +107,7 @@ class Status:
         styles: number of styles.
         strength: see Controls.
         preserve_color: see Controls.
-        figures: the meter's figures.
-        frozen: whether the image is frozen.
         recording: seconds recorded so far; None: no recording.
-        message: the latest message; None: none.
         info: whether to show the figures.
         help: whether to show the keys.
     """
@@ -137,7 +134,7 @@ class Status:
             network = f"network {figures.network} fps"
             if figures.seconds is not None:
                 network += f" ({1000 * figures.seconds:.0f} ms)"
-            delay = "frozen" if self.frozen else f"delay {_thousandths(figures.delay)}"
+            delay = "frozen" if self.frozen else f"delay {_milliseconds(figures.delay)}"
             measured = [f"camera {figures.camera} fps", network, delay, f"dropped {figures.dropped}"]
             lines = ["   ".join(filter(None, look)), "   ".join(measured)]
         elif self.frozen:
@@ -152,5 +149,5 @@ class Status:
         return f"REC {minutes}:{seconds:02d}"
 
 
-def _thousandths(seconds: float | None) -> str:
+def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{1000 * seconds:.0f} ms"

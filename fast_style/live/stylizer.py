@@ -30,13 +30,7 @@ _SIZE_STEP, LEAST = 32, 192
 
 @dataclass(frozen=True)
 class Look:
-    """The settings that keys change: style, strength and colors.
-
-    Attributes:
-        style: index of the style, from 0 on.
-        strength: see Controls.
-        preserve_color: see Controls.
-    """
+    """The settings that keys change: index of the style, and strength and colors as in Controls."""
 
     style: int = 0
     strength: float = 1.0

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-#: Larger pictures are refused before decoding: a few kilobytes can claim any size. The largest phone cameras have 200
-#: megapixels, 600 MB once decoded.
+#: Larger pictures are refused undecoded: a small file can claim any size. The largest phone cameras have 200 megapixels.
 MAX_PIXELS = 200_000_000
-#: Larger files are not read, since some decoders read a file at once. Equals MAX_PIXELS once decoded.
+#: Larger files are not read, since some decoders read a file at once. Equals MAX_PIXELS once decoded (600 MB).
 MAX_BYTES = 3 * MAX_PIXELS
 
 _lock = threading.Lock()

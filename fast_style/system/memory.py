@@ -96,7 +96,7 @@ def free_memory(root: Path = Path("/")) -> float:
         root: where the kernel's file systems are mounted.
     """
     # psutil ignores the limits of control groups, which containers and clusters use.
-    return max(0.0, min(float(psutil.virtual_memory().available), *_groups(root)))
+    return max(0.0, min(float(psutil.virtual_memory().available), *_left_in_groups(root)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -132,7 +132,7 @@ def keep_freed_memory() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def _groups(root: Path) -> Iterator[float]:
+def _left_in_groups(root: Path) -> Iterator[float]:
     """Yield the bytes left in each control group of the process."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line[0].split(":", 2)

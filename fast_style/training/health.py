@@ -237,7 +237,7 @@ def explain(
         layer, cause = _cause_of_loss(ailment, network, loss, batch, preciser)
         return f"the {ailment.name} loss is {ailment.value}{f' at {layer}' if layer else ''} {step}: {cause}"
     if ailment.kind == "weight":
-        return _weight(ailment.name, ailment.step)
+        return _weight_message(ailment.name, ailment.step)
     if ailment.kind == "gradient":
         return f"the gradient of {ailment.name} is not finite {step}, though the losses are: {SLOWER}{preciser}"
     if ailment.kind == "explosion":
@@ -255,10 +255,10 @@ def explain(
 def explain_weights(network: nn.Module, step: int) -> str | None:
     """Return which weight is not finite and the remedy, in one line; None if all are finite."""
     name = first_not_finite(network.state_dict().items())
-    return _weight(name, step) if name else None
+    return _weight_message(name, step) if name else None
 
 
-def _weight(name: str, step: int) -> str:
+def _weight_message(name: str, step: int) -> str:
     return f"the weight {name} is not finite at step {step}: {SLOWER}"
 
 

@@ -40,7 +40,7 @@ class Recovery(Checkpoint):
             raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.path = Path(path)
         self.every_n_steps = every_n_steps
-        self._seen = 0
+        self._last_step = 0
         self._stopping = 0
         self._signals = _Signals()
 
@@ -50,7 +50,7 @@ class Recovery(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate, if the resumed checkpoint was saved before a validation."""
-        self._seen = trainer.global_step
+        self._last_step = trainer.global_step
         # Lightning has replaced our handlers with its own, which communicate between processes inside the handler.
         self._signals.listen(at_once=False)
         if trainer.ckpt_path:
@@ -66,9 +66,9 @@ class Recovery(Checkpoint):
     ) -> None:
         """Save if it is due or a signal has arrived."""
         step = trainer.global_step
-        if step == self._seen:  # gradients are still accumulating
+        if step == self._last_step:  # gradients are still accumulating
             return
-        self._seen = step
+        self._last_step = step
         last = trainer.should_stop or step == trainer.max_steps
         due = last or step % self.every_n_steps == 0 or _validation_due(trainer)
         # Checking the run's health, or other processes for signals, synchronizes with the GPU.
@@ -78,7 +78,7 @@ class Recovery(Checkpoint):
         elif not due and pl_module.device.type != "cpu" and step % 10 > 0:
             return
         suspicious = int(isinstance(pl_module, StyleTransferTask) and pl_module.suspicious)
-        number, suspicious = self._agreed(trainer, self._signals.received, suspicious)
+        number, suspicious = self._max_over_processes(trainer, self._signals.received, suspicious)
         # Keep the last good checkpoint while the run looks wrong.
         if (due or number) and not suspicious:
             if isinstance(pl_module, StyleTransferTask):
@@ -89,7 +89,7 @@ class Recovery(Checkpoint):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop if a signal has arrived: the last step is saved and its losses are logged."""
-        self._end(trainer)
+        self._stop_if_signaled(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle signals again: before the final validation, Lightning has installed its own handlers."""
@@ -106,12 +106,12 @@ class Recovery(Checkpoint):
         dataloader_idx: int = 0,
     ) -> None:
         """Stop if a signal has arrived: the checkpoint was saved before the validation."""
-        (self._stopping,) = self._agreed(trainer, self._signals.received)
-        self._end(trainer)
+        (self._stopping,) = self._max_over_processes(trainer, self._signals.received)
+        self._stop_if_signaled(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on, let signals stop the run at once: the last step is saved."""
-        self._end(trainer)
+        self._stop_if_signaled(trainer)
         self._signals.listen(at_once=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -122,7 +122,7 @@ class Recovery(Checkpoint):
         """Restore the signal handlers."""
         self._signals.release()
 
-    def _agreed(self, trainer: Trainer, *numbers: int) -> list[int]:
+    def _max_over_processes(self, trainer: Trainer, *numbers: int) -> list[int]:
         """Return the maximum of each number over all processes."""
         if trainer.world_size == 1:
             return list(numbers)
@@ -130,7 +130,7 @@ class Recovery(Checkpoint):
         reduced = trainer.strategy.reduce(tensor, reduce_op="max")
         return [int(number) for number in reduced]
 
-    def _end(self, trainer: Trainer) -> None:
+    def _stop_if_signaled(self, trainer: Trainer) -> None:
         if self._stopping:
             if self._stopping == getattr(signal, "SIGUSR1", None):
                 if trainer.is_global_zero:
@@ -160,7 +160,7 @@ class _Signals:
     def __init__(self) -> None:
         self.received = 0
         self.saved: int | None = None
-        self._when = 0.0
+        self._received_at = 0.0
         self._listening = self._at_once = False
         self._before: dict[int, Any] = {}
 
@@ -197,7 +197,7 @@ class _Signals:
         elif self._at_once:
             self.stop(number)
         elif not self.received:
-            self.received, self._when = number, time.monotonic()
-        elif number == signal.SIGINT and time.monotonic() - self._when > 2:
+            self.received, self._received_at = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._received_at > 2:
             # A second Ctrl-C. Within 2 s it may be the same one, sent by the terminal and by a parent program.
             self.stop(number)

@@ -56,7 +56,7 @@ def begin(
     began = Start(before.get("hyper_parameters", {}).get("started_from") if before else None, "")
     if before is None and init != "none":
         trained = candidates(init, task.network)
-        # Every process computes this by itself, with the same result: the trainer's processes do not communicate yet.
+        # Every process computes this, with the same result: the trainer has not connected its processes yet.
         task.loss.to(trainer.strategy.root_device)
         began = start(task.network, trained, task.loss, data.pictures, cold=init == "auto")
     # Stored in the checkpoint for resumed runs.
@@ -117,7 +117,7 @@ def own_name(wanted: Path, folder: Path) -> Path | None:
     ours = re.compile(rf"{re.escape(wanted.stem)}(-\d+)?{re.escape(wanted.suffix)}")
     for copy in sorted(folder.glob(f"*{wanted.suffix}")) if folder.is_dir() else ():
         path = wanted.with_name(copy.name)
-        if ours.fullmatch(copy.name) and (not os.path.lexists(path) or _same(path, copy)):
+        if ours.fullmatch(copy.name) and (not os.path.lexists(path) or _same_content(path, copy)):
             return path
     return None
 
@@ -163,5 +163,5 @@ def save_as(wanted: Path, folder: Path, save: Callable[[Path], None], *, overwri
     raise AssertionError("there is always another name")
 
 
-def _same(one: Path, two: Path) -> bool:
+def _same_content(one: Path, two: Path) -> bool:
     return one.is_file() and one.read_bytes() == two.read_bytes()

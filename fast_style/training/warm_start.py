@@ -23,19 +23,13 @@ from fast_style.types import Features, Images
 from fast_style.zoo import find, networks
 from fast_style.zoo.saving import load_network
 
-#: Pictures to compare networks on; more do not change which is nearest.
+#: Pictures, spread over the first epoch, to compare networks on; more do not change which is nearest.
 PICTURES = 3
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained network to start from.
-
-    Attributes:
-        network: the network.
-        styles: the names of its styles.
-        shipped: whether it came with the package.
-    """
+    """A trained network to start from, its styles' names, and whether it came with the package."""
 
     network: TransformNet
     styles: tuple[str, ...]
@@ -78,8 +72,8 @@ def candidates(init: str, network: TransformNet) -> dict[str, Candidate]:
     candidate = _read(path, shipped=path in shipped.values())
     if _kind(candidate.network) != _kind(network):
         raise ConfigError(
-            f"init must be a network of the kind that is to be trained, {_described(network)}, and {init} is "
-            f"{_described(candidate.network)}; choose network and its settings alike, or init=auto"
+            f"init must be a network of the kind that is to be trained, {_describe(network)}, and {init} is "
+            f"{_describe(candidate.network)}; choose network and its settings alike, or init=auto"
         )
     return {init: candidate}
 
@@ -108,12 +102,14 @@ def start(
         What the network starts from.
     """
     if not trained:
-        return Start(None, f"from nothing: no network that ships is of this kind, {_described(network)}")
-    some = _some(pictures).to(next(loss.encoder.parameters()).device)
-    features = loss.content_features(some)
-    before = float(_losses(network, network.styles, loss, some, features).diagonal().mean())
+        return Start(None, f"from nothing: no network that ships is of this kind, {_describe(network)}")
+    count = min(PICTURES, len(pictures))
+    sample = torch.stack([pictures[0, index * len(pictures) // count] for index in range(count)]) / 255
+    sample = sample.to(next(loss.encoder.parameters()).device)
+    features = loss.content_features(sample)
+    before = float(_losses(network, network.styles, loss, sample, features).diagonal().mean())
     measured = {
-        name: _losses(candidate.network, network.styles, loss, some, features).min(dim=0)
+        name: _losses(candidate.network, network.styles, loss, sample, features).min(dim=0)
         for name, candidate in trained.items()
     }
     name = min(measured, key=lambda name: float(measured[name].values.mean()))
@@ -168,12 +164,6 @@ def _losses(
     return torch.stack(losses).view(network.styles, styles).cpu().nan_to_num(nan=float("inf"), posinf=float("inf"))
 
 
-def _some(pictures: TrainingImages) -> Images:
-    """Return pictures spread over the first epoch, in [0, 1]."""
-    count = min(PICTURES, len(pictures))
-    return torch.stack([pictures[0, place * len(pictures) // count] for place in range(count)]) / 255
-
-
 def _read(path: Path, *, shipped: bool) -> Candidate:
     network, metadata = load_network(path)
     return Candidate(network, tuple(metadata.styles), shipped)
@@ -183,6 +173,6 @@ def _kind(network: TransformNet) -> tuple[type, dict[str, int]]:
     return type(network), {name: value for name, value in network.arguments.items() if name != "styles"}
 
 
-def _described(network: TransformNet) -> str:
+def _describe(network: TransformNet) -> str:
     cls, arguments = _kind(network)
     return f"{cls.__name__}({', '.join(f'{name}={value}' for name, value in arguments.items())})"

@@ -132,7 +132,7 @@ class AnimationReader:
             file = self._open.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
             self._open.enter_context(pillow_limits())
             self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
-            count = self._counted()
+            count = self._count_frames()
             # Pillow does not report the loop of an AVIF.
             loop = avif_loop(file) if self._image.format == "AVIF" else self._image.info.get("loop", 1)
         except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
@@ -165,7 +165,7 @@ class AnimationReader:
         """See Reader."""
         self._open.close()
 
-    def _counted(self) -> int:
+    def _count_frames(self) -> int:
         """Return the number of frames; 0: unknown, since the file is damaged."""
         try:
             return int(getattr(self._image, "n_frames", 1))
@@ -233,7 +233,7 @@ class AnimationWriter:
         picture = Image.fromarray(frame.pixels)
         self._clear |= frame.alpha is not None
         if self._format == "GIF":
-            picture = _indexed(picture, frame.alpha)
+            picture = _to_palette(picture, frame.alpha)
         elif frame.alpha is not None:
             picture.putalpha(Image.fromarray(frame.alpha))
         self._bytes += picture.width * picture.height * len(picture.getbands())
@@ -276,7 +276,7 @@ class AnimationWriter:
             raise VideoError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
-def _indexed(picture: Image.Image, alpha: Bytes | None) -> Image.Image:
+def _to_palette(picture: Image.Image, alpha: Bytes | None) -> Image.Image:
     """Return a picture with a palette; pixels more than half transparent get the transparent index."""
     # Pillow's own conversion loses the opacity of frames after an opaque one.
     indexed = picture.quantize(_CLEAR)

@@ -67,7 +67,8 @@ def choose_encoder(target: Path, codec: str | None = None, crf: int | None = Non
     except UnknownCodecError:
         available = False
     if not available:
-        raise ConfigError(f"codec: there is no encoder {codec!r} here; choose from {', '.join(_available())}")
+        choices = [name for name, encoder in _ENCODERS.items() if encoder.name in av.codecs_available]
+        raise ConfigError(f"codec: there is no encoder {codec!r} here; choose from {', '.join(choices)}")
     settings = dict(encoder.options)
     if crf is not None and encoder.crf is None:
         raise ConfigError(f"crf has no meaning for codec={codec}; leave it out, or use codec=h264")
@@ -77,7 +78,3 @@ def choose_encoder(target: Path, codec: str | None = None, crf: int | None = Non
             raise ConfigError(f"crf must be from 0 to {encoder.worst} with codec={codec}, not {quality!r}")
         settings["crf"] = str(quality)
     return encoder, settings
-
-
-def _available() -> list[str]:
-    return [name for name, encoder in _ENCODERS.items() if encoder.name in av.codecs_available]

@@ -76,17 +76,17 @@ class ConvertedSound:
                 continue
             kind = (frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base)
             if kind != self._kind:
-                ready += self._pulled(last=True)
-                self._graph, self._kind = self._built(frame), kind
+                ready += self._pull(last=True)
+                self._graph, self._kind = self._build_graph(frame), kind
             assert self._graph is not None
             self._graph.push(frame)
-            ready += self._pulled()
+            ready += self._pull()
         if packet is None:
-            ready += self._pulled(last=True)
+            ready += self._pull(last=True)
             ready += self.copy.encode(None) if self._kind else []
         return ready
 
-    def _built(self, frame: Any) -> Graph:
+    def _build_graph(self, frame: Any) -> Graph:
         context, graph = self.copy.codec_context, Graph()
         if not context.is_open:
             context.open(strict=False)
@@ -105,7 +105,7 @@ class ConvertedSound:
         graph.configure()
         return graph
 
-    def _pulled(self, last: bool = False) -> list[Any]:
+    def _pull(self, last: bool = False) -> list[Any]:
         ready: list[Any] = []
         if self._graph is None:
             return ready

@@ -45,12 +45,9 @@ class Mp4Subtitles:
         last = round(length / UNIT) - 2 * _MILLISECOND
         if self._held is None and not self._reached:
             return []
-        ready = self._until(max(last, self._begun + 1))
+        begun = self._reached if self._held is None else int(self._held.pts)
+        ready = self._until(max(last, begun + 1))
         return [*ready, self._empty(self._reached, self._reached + _MILLISECOND)]
-
-    @property
-    def _begun(self) -> int:
-        return self._reached if self._held is None else int(self._held.pts)
 
     def _until(self, moment: int) -> list[Any]:
         """Return the lines shown until a moment."""
@@ -189,7 +186,7 @@ class CopiedStreams:
             return
         self._converted[other.index] = convert
         self._copies[other.index] = convert.copy
-        convert.copy.metadata.update(_described(other))
+        convert.copy.metadata.update(_without_codec_keys(other))
         convert.copy.disposition = other.disposition
         note = f"{other.type}: {codec_of(other)} became {convert.name}{because}"
         if because and note not in self.notes:
@@ -212,7 +209,7 @@ def _remedy(other: Any) -> str:
     return f"end it in {' or '.join(kinds[:2])}, or give " if kinds else "give "
 
 
-def _described(stream: Any) -> dict[str, str]:
+def _without_codec_keys(stream: Any) -> dict[str, str]:
     """Return a stream's metadata without that of its codec."""
     of_codec = ("ENCODER", "BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS")
     return {key: value for key, value in stream.metadata.items() if not key.upper().startswith(of_codec)}

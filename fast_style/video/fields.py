@@ -42,11 +42,11 @@ class Fields:
         if frame is None:
             return whole
         if self._graph is None:
-            self._graph, self._kind = self._built(frame), kind
+            self._graph, self._kind = self._build_graph(frame), kind
         self._graph.vpush(frame)
         return [*whole, *self._ready(self._graph)]
 
-    def _built(self, frame: VideoFrame) -> Graph:
+    def _build_graph(self, frame: VideoFrame) -> Graph:
         graph = Graph()
         source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._unit)
         graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))

@@ -73,11 +73,11 @@ class VideoReader:
         self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
         self.others += self.info.data
         #: Time of the first frame after the end.
-        self._beyond: Fraction | None = None
+        self._after_end: Fraction | None = None
         #: Time of the first wanted frame, which becomes 0.
         self._zero = None if start else Fraction(0)
-        self._gathered = PacketQueue(self._start, self._end, self._origin)
-        self._undecodable = self._incomplete = self._taken = 0
+        self._packet_queue = PacketQueue(self._start, self._end, self._origin)
+        self._undecodable = self._incomplete = self._frame_count = 0
         self._fields = Fields(self._tick)
         self._resized: str | None = None
         self._broken: str | None = None
@@ -112,7 +112,7 @@ class VideoReader:
         signs = [f"{self._undecodable} packets cannot be decoded"] if self._undecodable else []
         signs += [f"{self._incomplete} frames are incomplete"] if self._incomplete else []
         signs += [f"it breaks off ({self._broken})"] if self._broken else []
-        return f"{self.path}: damaged: {', '.join(signs)}; {self._taken} frames were read" if signs else None
+        return f"{self.path}: damaged: {', '.join(signs)}; {self._frame_count} frames were read" if signs else None
 
     @property
     def notes(self) -> list[str]:
@@ -130,7 +130,7 @@ class VideoReader:
 
     def rest(self) -> tuple[Any, ...]:
         """See Reader."""
-        return self._gathered.take(self._zero)
+        return self._packet_queue.take(self._zero)
 
     def close(self) -> None:
         """See Reader."""
@@ -142,24 +142,24 @@ class VideoReader:
                 continue
             if self._zero is None:
                 self._zero = moment
-            if not self._taken:
+            if not self._frame_count:
                 self._picture = Picturer(frame, long_side, opacity=True)
             if self._resized is None and not self._picture.fits(frame):
                 size = f"{frame.width}x{frame.height} pixels from {float(moment - self._zero):.1f} s on"
                 self._resized = f"{size}: brought to the size of the first"
-            self._taken += 1
+            self._frame_count += 1
             self._incomplete += frame.is_corrupt
             duration = (frame.duration or 0) * (frame.time_base or self._tick)
             duration = 1 / self._rate if self._timeless else duration
             pixels, alpha = self._picture(frame), None
             if self._picture.alpha:
                 pixels, alpha = np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
-            yield Frame(pixels, moment - self._zero, duration, alpha, self._gathered.take(self._zero))
+            yield Frame(pixels, moment - self._zero, duration, alpha, self._packet_queue.take(self._zero))
 
     def _last_duration(self, frame: Frame) -> Fraction:
         begin, stream = frame.time + (self._zero or 0), self._stream
-        if self._beyond is not None and self._end is not None:
-            return min(self._beyond, self._end) - begin
+        if self._after_end is not None and self._end is not None:
+            return min(self._after_end, self._end) - begin
         # Not for fragmented MP4, whose duration counts from the first decoding time.
         said = self._container.format.name.startswith("mov") and stream.frames and stream.duration
         rest = ((stream.start_time or 0) + said) * self._tick - self._origin - begin if said else Fraction(0)
@@ -176,14 +176,14 @@ class VideoReader:
         for packet in packets:
             moment = self._moment(packet)
             if packet is None or packet.stream_index == self._stream.index:
-                for frame in self._whole(self._decode(packet), last_of_all=packet is None):
+                for frame in self._deinterlaced(self._decode(packet), last_of_all=packet is None):
                     last = self._time(frame, last)
                     if self._end is not None and last >= self._end:
-                        self._beyond = last if self._beyond is None else self._beyond
+                        self._after_end = last if self._after_end is None else self._after_end
                         break
                     yield frame, last
             elif moment is not None:
-                self._gathered.add(packet, moment)
+                self._packet_queue.add(packet, moment)
                 reached[packet.stream_index] = moment
             if self._end is None or last is None or last < self._end:
                 continue
@@ -207,13 +207,13 @@ class VideoReader:
                     timeline(packet)
                     yield packet
             # FFmpeg reports no error for a truncated file, but some formats store the number of frames.
-            if not self._start and count < self._stream.frames and not self._edited(ends):
+            if not self._start and count < self._stream.frames and not self._has_edit_list(ends):
                 self._broken = f"{self._stream.frames - count} of {self._stream.frames} frames are missing"
         except (av.FFmpegError, ValueError) as error:
             self._broken = reason(error)
         yield None
 
-    def _edited(self, ends: int) -> bool:
+    def _has_edit_list(self, ends: int) -> bool:
         """Return whether an edit list leaves frames out: the last frame then ends at the video's length."""
         length = self._stream.duration
         return length is not None and ends + 1 / self._rate / self._tick >= length
@@ -226,7 +226,7 @@ class VideoReader:
             self._undecodable += packet is not None
             return []
 
-    def _whole(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
+    def _deinterlaced(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
         for frame in frames:
             yield from self._fields(frame)
         if last_of_all:

@@ -32,9 +32,9 @@ class PicturesReader:
         self._files, self._long_side, self._rate = files, long_side, rate or USUAL_RATE
         self.damage: str | None = None
         self.notes: tuple[str, ...] = ()
-        first = self._first()
+        first = self._read_first()
         height, width = first.pixels.shape[:2]
-        alpha = first.alpha is not None or any(map(_is_clear, files))
+        alpha = first.alpha is not None or any(map(_has_opacity, files))
         self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
 
     def frames(self) -> Iterator[Frame]:
@@ -69,7 +69,7 @@ class PicturesReader:
     def close(self) -> None:
         """See Reader."""
 
-    def _first(self) -> Frame:
+    def _read_first(self) -> Frame:
         for index in range(len(self._files) - 1):
             with contextlib.suppress(ImageError):
                 return self._read(index)
@@ -106,7 +106,7 @@ class PicturesWriter:
         """See Writer."""
 
 
-def _is_clear(path: Path) -> bool:
+def _has_opacity(path: Path) -> bool:
     """Return whether a picture has an opacity, according to its header."""
     try:
         with open_regular_file(path) as file, pillow_limits():

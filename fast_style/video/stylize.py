@@ -86,7 +86,7 @@ def stylize_video(
     place = Path(target)
     frames = Path(source) if isinstance(source, str | Path) else [Path(each) for each in source]
     part = part_of(place)
-    _check(frames, place, size, start, end, fps)
+    _check_settings(frames, place, size, start, end, fps)
     _check_places([frames] if isinstance(frames, Path) else frames, place, part)
     given = settings if style is None else {"style": style, **settings}
     # Only once: this reads masks from disk.
@@ -98,14 +98,14 @@ def stylize_video(
     with contextlib.ExitStack() as held:
         reader = _open_reader(frames, start, end, fps, size)
         held.callback(reader.close)
-        held.enter_context(_claimed(place))
+        held.enter_context(_locked(place))
         work, earlier = None, part.exists()
         try:
             writer = _open_writer(place, part, reader, codec, crf, modes)
             work = VideoWork(Job(frames, place), reader, painter(stylizer, chosen), smoother, writer)
             report = work.run(progress)
             if part != place:
-                _take_place(part, place)
+                _replace_target(part, place)
         except VideoError as error:
             raise VideoError(f"{error}{_remains(part, work, reader)}") from None
         except KeyboardInterrupt:
@@ -127,7 +127,7 @@ def part_of(target: Path) -> Path:
     return target if "*" in target.name else target.with_name(append_to_name(target.stem, f".part{target.suffix}"))
 
 
-def _check(
+def _check_settings(
     source: Path | Sequence[Path], target: Path, size: int | None, start: float, end: float | None, fps: float | None
 ) -> None:
     for name, value in (("start", start), ("end", end), ("fps", fps)):
@@ -162,20 +162,20 @@ def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
     for source in sources:
         number = source.name.removeprefix(before).removesuffix(behind)
         if star and number.isdecimal() and f"{before}{number}{behind}" == source.name:
-            if _same(source.parent, target.parent):
+            if _same_file(source.parent, target.parent):
                 raise ConfigError(f"{target}: would replace {source} while it is read; give another output")
-        elif same := next((place for place in (target, part) if _same(source, place)), None):
+        elif same := next((place for place in (target, part) if _same_file(source, place)), None):
             raise ConfigError(f"{same}: is the input itself; give another output")
 
 
-def _take_place(part: Path, target: Path) -> None:
+def _replace_target(part: Path, target: Path) -> None:
     try:
         replace_file(part, target)
     except OSError as error:
         raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same_file(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
@@ -219,7 +219,7 @@ def _require_av() -> None:
 
 
 @contextlib.contextmanager
-def _claimed(target: Path) -> Iterator[None]:
+def _locked(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Pictures are locked one by one when they are written.

@@ -69,7 +69,7 @@ class VideoWriter:
         options = _RECOVERABLE if name in _MP4 else {}
         self._copied: CopiedStreams | None = None
         self._left_out: list[str] = []
-        self._laid_on_white = False
+        self._flattened = False
         self._held: VideoFrame | None = None
         # The distinct durations so far, and those of the frames in the encoder by presentation time.
         self._durations: set[int] = set()
@@ -84,12 +84,12 @@ class VideoWriter:
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             if source:
                 self._take_over(source, modes)
-            self._start(self._stream.codec_context)
+            self._open_encoder(self._stream.codec_context)
             self._container.start_encoding()
         except ConfigError:  # A ValueError, too.
             raise
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,7 +99,7 @@ class VideoWriter:
     @property
     def notes(self) -> list[str]:
         """See Writer."""
-        notes = ["what was transparent lies on white; a .webm would keep it"] if self._laid_on_white else []
+        notes = ["what was transparent lies on white; a .webm would keep it"] if self._flattened else []
         notes += self._copied.notes if self._copied else []
         return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
@@ -112,7 +112,7 @@ class VideoWriter:
         pixels, alpha = frame.pixels, frame.alpha
         self._ends = frame.time + frame.duration
         if not self._keeps_alpha:
-            self._laid_on_white |= alpha is not None and bool((alpha < 255).any())
+            self._flattened |= alpha is not None and bool((alpha < 255).any())
             pixels, alpha = flat(frame), None
         elif alpha is None:
             alpha = np.full(pixels.shape[:2], 255, np.uint8)
@@ -131,7 +131,7 @@ class VideoWriter:
             if before is not None:
                 self._container.mux(self._encode(before))
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     def finish(self, rest: tuple[Any, ...] = ()) -> None:
         """See Writer.
@@ -146,7 +146,7 @@ class VideoWriter:
                 self._copied.finish(self._ends)
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     def _take_over(self, source: VideoReader, modes: StreamModes) -> None:
         self._container.metadata.update(source.info.metadata)
@@ -201,9 +201,9 @@ class VideoWriter:
         assert video.pts is not None
         self._durations.add(video.duration)
         self._encoded[video.pts] = video.duration
-        return self._timed(self._stream.encode(video))
+        return self._set_durations(self._stream.encode(video))
 
-    def _timed(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
+    def _set_durations(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
         """Set packet durations, which not every encoder does."""
         for packet in packets:
             if packet.pts is not None and packet.dts is not None:
@@ -223,7 +223,7 @@ class VideoWriter:
         separate = uneven and reordered and self._container.format.name in _MP4
         if separate:
             last.pict_type = PictureType.I
-        packets = [*self._encode(last), *self._timed(self._stream.encode(None))]
+        packets = [*self._encode(last), *self._set_durations(self._stream.encode(None))]
         for final in packets[-1:]:
             if alone:
                 # libx265 reports arbitrary decoding times for a single frame.
@@ -232,7 +232,7 @@ class VideoWriter:
                 final.dts = max(final.dts, last.pts - (self._lead or 0))
         return packets
 
-    def _start(self, context: Any) -> None:
+    def _open_encoder(self, context: Any) -> None:
         try:
             context.open(strict=False)
         except (ValueError, av.FFmpegError) as error:
@@ -241,7 +241,7 @@ class VideoWriter:
                 f"{self.path}: {self._encoder.name} does not take {size} here ({reason(error)}); try another codec"
             ) from None
 
-    def _refused(self, error: Exception) -> VideoError:
+    def _write_error(self, error: Exception) -> VideoError:
         if isinstance(error, VideoError):
             return error
         missing = not self.path.parent.is_dir()
