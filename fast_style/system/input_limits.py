@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-#: Larger pictures are refused undecoded: a small file can claim any size. The largest phone cameras have 200 megapixels.
+#: Larger pictures are refused undecoded: a small file can claim any size. The largest phone cameras have 200 MP.
 MAX_PIXELS = 200_000_000
 #: Larger files are not read, since some decoders read a file at once. Equals MAX_PIXELS once decoded (600 MB).
 MAX_BYTES = 3 * MAX_PIXELS

@@ -134,7 +134,7 @@ class StyleTransferTask(LightningModule):
         # One reduction for all values: the logged and checked numbers are means over the processes.
         values = self.trainer.strategy.reduce(values, reduce_op="mean")
         self._health.note_losses(self.global_step, names, values)
-        if self._reads_every_step or self.global_step % LOOK_EVERY == 0:
+        if self._looks_at_once or self.global_step % LOOK_EVERY == 0:
             self._raise_failure((content, style))
         self._log_step()
         for name, value in zip(names, values, strict=False):
@@ -157,7 +157,7 @@ class StyleTransferTask(LightningModule):
         self.log("train/gradient_norm", torch.linalg.vector_norm(norms))
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         self._health.note_gradient(self.global_step, list(gradients), norms, peaks, scaled)
-        if self._reads_every_step:
+        if self._looks_at_once:
             self._raise_failure()
 
     def on_train_end(self) -> None:
@@ -201,7 +201,7 @@ class StyleTransferTask(LightningModule):
         self.log("step", float(self.global_step), batch_size=1)
 
     @property
-    def _reads_every_step(self) -> bool:
+    def _looks_at_once(self) -> bool:
         # Reading values synchronizes with the GPU.
         return self.device.type == "cpu"
 
