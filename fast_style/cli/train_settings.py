@@ -40,7 +40,7 @@ LEAST = {
     "*.size": (32, "at least 32 pixels"),
     "loss.*.weight": (0, "at least 0"),
     "network.width": (1, "at least 1"),
-    "optimizer.lr": (1e-12, "above 0"),
+    "optimizer.lr": (0, "at least 0"),
     "trainer.max_steps": (-1, "at least 1, or -1 for no limit"),
     "trainer.devices": (-1, "at least 1, or -1 or auto for all"),
     "trainer.val_check_interval": (1e-12, "above 0"),

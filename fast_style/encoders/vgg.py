@@ -70,6 +70,11 @@ class VGGEncoder(Encoder):
     Raises:
         ConfigError: if an argument is not one of the above, or weights and normalization conflict.
         WeightsError: if the weights cannot be read or downloaded, or belong to another architecture.
+
+    Example:
+        >>> features = VGGEncoder("vgg19")(torch.rand(1, 3, 64, 64), ["relu1_1", "relu3_1"])
+        >>> features["relu3_1"].shape
+        torch.Size([1, 256, 16, 16])
     """
 
     mean: Tensor

@@ -24,6 +24,11 @@ class ContentLoss(Loss):
             `mean`: the number of activations. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155,
             equation 2.
             `half_sum`: 2. Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576, equation 1.
+
+    Example:
+        >>> images, features = torch.rand(1, 3, 32, 32), {"relu4_1": torch.rand(1, 512, 4, 4)}
+        >>> ContentLoss()(Stylization(images, images, torch.ones(1, 1), features, features)).item()
+        0.0
     """
 
     def __init__(

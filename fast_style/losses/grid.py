@@ -21,6 +21,16 @@ class GridLoss(Loss):
             8 detects lattices of 2 and 4 as well.
         window: side of a window in pixels, a multiple of the period. Texture without any mesh gives an error
             proportional to (period / window)^2. An image smaller than a window is one window.
+
+    Example:
+        >>> flat = torch.full((1, 3, 96, 96), 0.5)
+        >>> mesh = flat.clone()
+        >>> mesh[..., ::4, ::4] += 0.1
+        >>> loss = GridLoss()
+        >>> loss(Stylization(flat, flat, torch.ones(1, 1), {}, {})).item()
+        0.0
+        >>> loss(Stylization(flat, mesh, torch.ones(1, 1), {}, {})).item() > 1e-5
+        True
     """
 
     def __init__(self, weight: float = 500.0, period: int = 8, window: int = 96) -> None:

@@ -23,6 +23,11 @@ class Stylization:
         style: the style weights, shape (batch, styles), rows that sum to 1.
         content_features: activations of `content` for all layers that a loss needs, by layer. Without gradient.
         output_features: likewise for `output`, with gradient.
+
+    Example:
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> Stylization(images, 1 - images, torch.ones(2, 1), {}, {}).output.shape
+        torch.Size([2, 3, 32, 32])
     """
 
     content: Images
@@ -39,6 +44,14 @@ class Loss(nn.Module, ABC):
         weight: weight of the loss in the total.
         content_layers: layers of the photographs that it needs.
         output_layers: layers of the stylized images that it needs.
+
+    Example:
+        >>> class Darker(Loss):
+        ...     def forward(self, stylization):
+        ...         return stylization.output.float().mean()
+        >>> white = torch.ones(1, 3, 8, 8)
+        >>> Darker(weight=1.0)(Stylization(white, white, torch.ones(1, 1), {}, {})).item()
+        1.0
     """
 
     content_layers: tuple[str, ...] = ()

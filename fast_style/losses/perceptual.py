@@ -26,6 +26,15 @@ class PerceptualLoss(nn.Module):
     Raises:
         ImageError: if a style's image cannot be read.
         ConfigError: if no term has a weight, a layer does not exist, or two styles have the same name.
+
+    Example:
+        >>> from fast_style.encoders import VGGEncoder
+        >>> from fast_style.losses import ContentLoss, TotalVariationLoss
+        >>> losses = {"content": ContentLoss(layers=["relu2_1"]), "total_variation": TotalVariationLoss(0.1)}
+        >>> loss = PerceptualLoss(VGGEncoder("vgg19"), losses, [])
+        >>> images = torch.rand(1, 3, 32, 32)
+        >>> sorted(loss(images, 1 - images, torch.ones(1, 1)))
+        ['content', 'total_variation']
     """
 
     def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:

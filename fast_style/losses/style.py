@@ -75,6 +75,11 @@ class StyleLoss(Loss):
             `mean`: C squared; a weighted sum. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155,
             equation 4, where dividing the Gram matrix by C is equivalent.
             `quarter_mean`: 4 times C squared; a weighted sum. Gatys, Ecker & Bethge 2015, equations 4 and 5.
+
+    Example:
+        >>> loss = StyleLoss(weight=25, layers={"relu1_1": 1.0, "relu3_1": 0.5})
+        >>> loss.weight, loss.normalization
+        (25, 'relative')
     """
 
     def __init__(

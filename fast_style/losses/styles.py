@@ -25,6 +25,11 @@ class Style:
         work: the title; by default the name of the file.
         year: year of the work.
         note: anything else.
+
+    Example:
+        >>> style = Style("garden", Path("my_garden.jpg"), size=768, artist="Me")
+        >>> style.name, style.size, style.layers["relu5_1"]
+        ('garden', 768, 0.3)
     """
 
     name: str

@@ -14,6 +14,11 @@ class TotalVariationLoss(Loss):
 
     Args:
         weight: weight of the loss in the total.
+
+    Example:
+        >>> flat = torch.full((1, 3, 8, 8), 0.5)
+        >>> TotalVariationLoss()(Stylization(flat, flat, torch.ones(1, 1), {}, {})).item()
+        0.0
     """
 
     def __init__(self, weight: float = 0.1) -> None:

@@ -34,6 +34,11 @@ class BalancedNet(TransformNet):
 
     Raises:
         ConfigError: if an argument is not a whole number from 1 to 4096, or the dilation is above LARGEST_DILATION.
+
+    Example:
+        >>> network = BalancedNet(styles=2, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 48, 64), torch.tensor([[0.7, 0.3]])).shape
+        torch.Size([1, 3, 48, 64])
     """
 
     earlier: ClassVar[Mapping[str, int]] = {"dilation": 1}

@@ -21,6 +21,11 @@ class LightNet(TransformNet):
         styles: number of styles to learn.
         width: channels at a quarter of the resolution; twice at an eighth, and half at half of it.
         blocks: number of residual blocks, at an eighth of the resolution.
+
+    Example:
+        >>> network = LightNet(styles=1, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 48, 64), torch.ones(1, 1)).shape
+        torch.Size([1, 3, 48, 64])
     """
 
     def __init__(self, styles: int = 1, width: int = 32, blocks: int = 2) -> None:

@@ -16,6 +16,16 @@ class TransformNet(nn.Module, ABC):
     Attributes:
         arguments: arguments of the constructor, whole numbers; a saved network is rebuilt from them.
         earlier: values of arguments that did not exist when the first files of the class were written.
+
+    Example:
+        >>> class Brighter(TransformNet):
+        ...     def __init__(self, styles: int = 1) -> None:
+        ...         super().__init__(styles=styles)
+        ...
+        ...     def forward(self, images, style):
+        ...         return (images + 0.1).clamp(0, 1)
+        >>> Brighter(styles=2).arguments
+        {'styles': 2}
     """
 
     earlier: ClassVar[Mapping[str, int]] = {}

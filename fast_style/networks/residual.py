@@ -21,6 +21,11 @@ class ResidualNet(TransformNet):
         styles: number of styles to learn.
         width: channels at full resolution; twice at half and four times at a quarter of it.
         blocks: number of residual blocks, at a quarter of the resolution.
+
+    Example:
+        >>> network = ResidualNet(styles=1, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 48, 64), torch.ones(1, 1)).shape
+        torch.Size([1, 3, 48, 64])
     """
 
     def __init__(self, styles: int = 1, width: int = 32, blocks: int = 5) -> None:

@@ -68,6 +68,10 @@ class Controls:
     Raises:
         ConfigError: if a value is out of range, or both `style` and `masks` are given.
         ImageError: if a mask file is not a readable image, or an array is not a valid mask.
+
+    Example:
+        >>> Controls(style="starry_night", strength=0.8, preserve_color="luminance").strength
+        0.8
     """
 
     style: Style | None = None

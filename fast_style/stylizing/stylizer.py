@@ -55,6 +55,11 @@ class Stylizer:
 
     Raises:
         ConfigError: if `memory` or `tiles` is invalid.
+
+    Example:
+        >>> stylizer = load("starry_night", device="cpu")
+        >>> stylizer("photo.jpg", size=32).size
+        (32, 24)
     """
 
     def __init__(
