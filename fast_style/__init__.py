@@ -3,8 +3,7 @@
     stylizer = fast_style.load("starry_night")
     stylizer("photo.jpg").save("stylized.jpg")
 
-These are the public names; each is imported when it is first asked for, so that `import fast_style` costs nothing and
-stylizing needs neither Lightning nor Hydra.
+Public names are imported on first use: `import fast_style` is fast, and stylizing needs neither Lightning nor Hydra.
 """
 
 from typing import TYPE_CHECKING

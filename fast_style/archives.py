@@ -1,6 +1,6 @@
-"""Folders, zip and tar files as one list of files, read in place.
+"""Folders, zip and tar files as lists of files, read in place.
 
-Nothing is ever unpacked to disk, and no member of an archive leads out of it.
+Nothing is unpacked to disk, and members whose path leads out of the archive are refused.
 """
 
 import bz2
@@ -25,9 +25,9 @@ from fast_style.system.input_limits import MAX_BYTES, open_regular_file
 from fast_style.system.text import printable, reason_of
 
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
-#: Functions that open compressed files, by the first bytes.
+#: Functions that open compressed files, by the files' first bytes.
 DECOMPRESSORS: Mapping[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_HEADER_BYTES = 2**20  # The longest path has 4 KB.
+_HEADER_BYTES = 2**20  # ample: the longest path has 4 KB
 
 
 class Archive(Protocol):
@@ -35,7 +35,7 @@ class Archive(Protocol):
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """The reasons why files are never read, by name: links, encrypted members and the like."""
+        """Files that are never read, such as links and encrypted members: name to reason."""
 
     def names(self) -> Iterable[str]:
         """Return the name of each file, once, in any order; names may be invalid Unicode."""
@@ -44,21 +44,21 @@ class Archive(Protocol):
         """Open a file for reading.
 
         Raises:
-            ImageError: if it is refused, missing, not a regular file, above MAX_BYTES, or cannot be read.
+            ImageError: if the file is refused, missing, not regular, above MAX_BYTES, or unreadable.
         """
 
 
 def open_archive(path: str | Path, compressed: bool = False) -> Archive:
-    """Open a folder, a zip or a tar as an archive, and list its files.
+    """Open a folder, a zip or a tar, and list its files.
 
-    Of members of one name the last counts, as when the archive is unpacked.
+    Of several members with one name, the last counts, as when unpacking.
 
     Args:
         path: the folder or archive.
-        compressed: whether a compressed tar is accepted; it is fast only in the order of its names.
+        compressed: whether a compressed tar is accepted; it is fast only in the order of its members.
 
     Raises:
-        DataError: if it is missing, damaged, or compressed as a whole.
+        DataError: if it is missing, damaged, or a compressed tar that is not accepted.
     """
     path, shown = Path(path), printable(str(path))
     try:
@@ -66,7 +66,7 @@ def open_archive(path: str | Path, compressed: bool = False) -> Archive:
             return _Folder(path)
         with open_regular_file(path, math.inf) as file:
             magic = file.read(6)
-        # By its name first: the last member of a tar may be a zip.
+        # The suffix decides first: is_zipfile also accepts a tar that ends with a zip.
         if path.suffix.lower() == ".zip" or (path.suffix.lower() != ".tar" and zipfile.is_zipfile(path)):
             return ZipArchive(path)
         decompressor = next((DECOMPRESSORS[start] for start in DECOMPRESSORS if magic.startswith(start)), None)
@@ -81,7 +81,7 @@ def open_archive(path: str | Path, compressed: bool = False) -> Archive:
         raise DataError(f"{shown}: there is no such folder or archive; check the path") from error
     except OSError as error:
         raise DataError(f"{shown}: cannot be read ({reason_of(error)}); check its permissions") from error
-    except Exception as error:  # Any: on damaged archives, their readers raise whatever comes up.
+    except Exception as error:  # Any: damaged archives raise many types of errors.
         reason = reason_of(error)
         raise DataError(f"{shown}: neither a folder nor a whole .zip or .tar ({reason}); download it again") from error
 
@@ -94,7 +94,7 @@ class _Folder:
         seen, pending = set(), [("", os.path.realpath(path))]
         while pending:
             folder, real = pending.pop()
-            if real in seen:  # A link may lead back to a folder above it.
+            if real in seen:  # A link may lead to a parent folder.
                 continue
             seen.add(real)
             try:
@@ -106,7 +106,7 @@ class _Folder:
                 self.refused[folder] = f"the folder cannot be listed ({reason_of(error)})"
                 continue
             self._names += [folder + entry.name for entry in entries if not _is_folder(entry)]
-            # The last is the next; where two links lead to one folder, the first is to be the one that counts.
+            # Reversed, since the last is popped first: of two links to one folder, the first counts.
             for entry in filter(_is_folder, reversed(entries)):
                 inner = os.path.realpath(entry) if entry.is_symlink() else os.path.join(real, entry.name)
                 pending.append((f"{folder}{entry.name}/", inner))
@@ -147,18 +147,18 @@ class ZipArchive:
             if reason := _refusal(member):
                 raise ValueError(reason)
             with self._archive().open(member) as file:
-                # To its declared end, where its checksum is compared, and no further: read() alone has no bound.
+                # Up to the declared size, where the checksum is compared; read() alone has no limit.
                 return io.BytesIO(file.read(member.file_size))
-        except Exception as error:  # Any: on damaged members, decompressors raise whatever comes up.
+        except Exception as error:  # Any: decompressors raise many types of errors.
             raise ImageError(f"{printable(name)}: cannot be unpacked ({reason_of(error)})") from error
 
     def places(self) -> dict[str, tuple[int, int]]:
-        """Return the offset of the header and the length in bytes of each file that is stored uncompressed."""
+        """Return the header's offset and the length in bytes of each uncompressed file."""
         members = map(self._archive().getinfo, self._names)
         return {m.filename: (m.header_offset, m.file_size) for m in members if m.compress_type == zipfile.ZIP_STORED}
 
     def _archive(self) -> zipfile.ZipFile:
-        # Processes that share an open file share its position too: each opens its own.
+        # Each process opens its own file: forked processes would share the position.
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), zipfile.ZipFile(self.path)
         return self._opened[1]
@@ -170,7 +170,7 @@ class ZipArchive:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, for one
+    except OSError:  # such as a link to itself
         return False
 
 
@@ -184,18 +184,18 @@ class TarArchive:
         with _HeaderReader(self._stream()) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             end = -1
             while (member := archive.next()) is not None:
-                archive.members.clear()  # type: ignore[attr-defined]  # It would keep all it knows of each.
+                archive.members.clear()  # type: ignore[attr-defined]  # It would keep every member in memory.
                 if archive.offset <= end:
                     raise tarfile.ReadError("its members lead backwards")
                 end = archive.offset
-                # An earlier version of this name no longer counts.
+                # An earlier member of this name no longer counts.
                 self.refused.pop(member.name, None)
                 self._places.pop(member.name, None)
                 if reason := _refusal(member):
                     self.refused[member.name] = reason
                 elif not member.isdir():
                     self._places[member.name] = member.offset_data, member.size
-            # The module takes damage between two members for the end.
+            # tarfile takes damage between two members for the end of the archive.
             file.seek(archive.offset)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"damaged at byte {archive.offset}")
@@ -210,7 +210,7 @@ class TarArchive:
             if name in self.refused:
                 raise ValueError(self.refused[name])
             return io.BytesIO(self._read(*self._places[name]))
-        except Exception as error:  # Any: on damaged files, decompressors raise whatever comes up.
+        except Exception as error:  # Any: decompressors raise many types of errors.
             raise ImageError(f"{printable(name)}: cannot be unpacked ({reason_of(error)})") from error
 
     def _stream(self) -> Any:
@@ -223,11 +223,11 @@ class TarArchive:
 
 
 class CompressedTarArchive(TarArchive):
-    """A compressed tar: fast only in the order of its names, since all before a member is unpacked to reach it.
+    """A compressed tar. Fast only in the order of its members: reaching one unpacks all before it.
 
     Args:
         path: the file.
-        decompressor: opens it; one of DECOMPRESSORS.
+        decompressor: opens the file; one of DECOMPRESSORS.
     """
 
     def __init__(self, path: Path, decompressor: Callable[[Any], Any]) -> None:
@@ -241,7 +241,7 @@ class CompressedTarArchive(TarArchive):
 
     def _read(self, offset: int, length: int) -> bytes:
         with self._lock:
-            # It stays open, where it is.
+            # Kept open at its position, for reading in order.
             self._opened = self._opened or self._stream()
             self._opened.seek(offset)
             content: bytes = self._opened.read(length)
@@ -249,7 +249,7 @@ class CompressedTarArchive(TarArchive):
 
 
 class _HeaderReader(io.BufferedReader):
-    """Refuses to read more at once than a header can have: a damaged file can claim any length."""
+    """Refuses reads longer than any header: a damaged file can claim any length."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= _HEADER_BYTES:
@@ -261,7 +261,7 @@ def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
     """Return the reason why a member is never read, or None."""
     if isinstance(member, zipfile.ZipInfo):
         name, size = member.filename, member.file_size
-        kind = stat.S_IFMT(member.external_attr >> 16)  # nothing where the archive was not made on Unix
+        kind = stat.S_IFMT(member.external_attr >> 16)  # 0 if the archive was not made on Unix
         link, other = kind == stat.S_IFLNK, kind not in (0, stat.S_IFREG, stat.S_IFDIR)
     else:
         name, size = member.name, member.size
@@ -278,7 +278,7 @@ def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
         return f"it claims {size:,} bytes, and a picture has at most {MAX_BYTES:,}"
     if isinstance(member, zipfile.ZipInfo) and member.flag_bits & 0x1:
         return "encrypted"
-    # What Python's readers of the other methods unpack at once has no bound.
+    # For other methods, Python's readers unpack without limit.
     if isinstance(member, zipfile.ZipInfo) and member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "neither stored nor deflated"
     return None
@@ -286,12 +286,12 @@ def _refusal(member: zipfile.ZipInfo | tarfile.TarInfo) -> str | None:
 
 @dataclass(frozen=True)
 class Member:
-    """A picture in an archive, or a part of a folder that cannot be read.
+    """A picture in an archive, or an unreadable part of a folder.
 
     Attributes:
         path: the archive or folder.
-        source: what reads it.
-        name: the picture's name there.
+        source: reads the archive or folder.
+        name: name of the picture in it.
     """
 
     path: Path
@@ -303,14 +303,14 @@ class Member:
 
     @property
     def refused(self) -> str | None:
-        """Why it is never read; None: it is."""
+        """The reason why it is never read; None: it can be read."""
         return self.source.refused.get(self.name)
 
     def open(self) -> BinaryFile:
-        """Take it out, into memory.
+        """Read the picture's file into memory.
 
         Raises:
-            ImageError: if it is refused, damaged, or the archive is gone.
+            ImageError: if it is refused or damaged, or the archive is gone.
         """
         if self.refused:
             raise ImageError(f"{self}: {self.refused}")

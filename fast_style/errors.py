@@ -1,20 +1,20 @@
-"""What can go wrong through no fault of the program.
+"""Errors that this package raises on purpose.
 
     FastStyleError
-    ├── ConfigError      a setting that does not fit, as ValueError: the message names its parameter
+    ├── ConfigError      an invalid setting, also a ValueError: the message names the parameter
     ├── ImageError       a picture that cannot be read or written
-    │   └── ArrayError   an array or a tensor that is no picture, as ValueError
+    │   └── ArrayError   an array or tensor that is no picture, also a ValueError
     ├── VideoError       a video that cannot be read or written
-    ├── CameraError      a camera, or what its pictures are to be shown on, that cannot be used
-    ├── DataError        a source of content pictures with nothing usable in it
-    ├── CheckpointError  a network's or a run's file that is missing, damaged or foreign
-    ├── WeightsError     weights of the loss network that cannot be had
+    ├── CameraError      a camera, or an output for its images, that cannot be used
+    ├── DataError        a source of training images without usable images
+    ├── CheckpointError  a network file or checkpoint that is missing, damaged or foreign
+    ├── WeightsError     weights of the loss network that are missing or wrong
     └── TrainingError    a run that cannot go on
 
-Each message is one line: the thing, the reason and the remedy. The command line puts the key of its
-configuration before it, prints it without a traceback and exits with status 1.
+Each message is one line: subject, reason and remedy. The command line puts the configuration key before it, prints it
+without a traceback and exits with status 1.
 
-`Interrupted` stands apart: nothing is wrong when someone stops a run.
+`Interrupted` is separate: stopping a run is no error.
 """
 
 import signal
@@ -22,11 +22,11 @@ from collections.abc import Sequence
 
 
 class FastStyleError(Exception):
-    """The base of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ConfigError(FastStyleError, ValueError):
-    """A setting has the wrong type, range or name. Also a ValueError."""
+    """A setting has an invalid type, range or name. Also a ValueError."""
 
 
 class ImageError(FastStyleError):
@@ -34,7 +34,7 @@ class ImageError(FastStyleError):
 
 
 class ArrayError(ImageError, ValueError):
-    """An array or a tensor is no picture: its shape, type or values do not fit. Also a ValueError."""
+    """An array or tensor is no picture: invalid shape, type or values. Also a ValueError."""
 
 
 class VideoError(FastStyleError):
@@ -42,31 +42,31 @@ class VideoError(FastStyleError):
 
 
 class CameraError(FastStyleError):
-    """A camera, or what its pictures are to be shown on, cannot be used."""
+    """A camera, or an output for its images, cannot be used."""
 
 
 class DataError(FastStyleError):
-    """A source of content pictures cannot be used."""
+    """A source of training images cannot be used."""
 
 
 class CheckpointError(FastStyleError):
-    """A network file, or what a run goes on from, is missing, damaged, or not one of ours."""
+    """A network file or a checkpoint is missing, damaged, or was not written by this package."""
 
 
 class WeightsError(FastStyleError):
-    """Weights of the loss network cannot be had, or are not what they claim to be."""
+    """Weights of the loss network are missing, or are not those of its architecture."""
 
 
 class TrainingError(FastStyleError):
-    """A run cannot go on, for instance because a loss is no longer finite."""
+    """A run cannot go on, for instance because a loss is not finite."""
 
 
 class Interrupted(BaseException):
-    """A signal has stopped a run. Like KeyboardInterrupt no Exception: only the program's end should catch it.
+    """A signal stopped a run. Like KeyboardInterrupt no Exception: only the program's end should catch it.
 
     Attributes:
-        signal: which.
-        step: the last step that was saved, None if there is none.
+        signal: the signal.
+        step: the last saved step; None: nothing saved.
     """
 
     def __init__(self, number: int, step: int | None) -> None:
@@ -77,15 +77,15 @@ class Interrupted(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status that shells expect: 143 for SIGTERM, 130 for SIGINT."""
+        """Exit status by the shells' convention: 143 for SIGTERM, 130 for SIGINT."""
         return 128 + self.signal
 
 
 def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """Make sure that a setting is one of its choices.
+    """Check that a setting is one of its choices.
 
     Raises:
-        ConfigError: if it is not; the message lists them.
+        ConfigError: if not; the message lists them.
     """
     if value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")

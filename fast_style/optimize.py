@@ -1,4 +1,4 @@
-"""Slow style transfer: the same losses, with the pixels as the parameters."""
+"""Slow style transfer: minimizes the same losses over the pixels of an image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from fast_style.types import Images, StyleWeights
 Algorithm = Literal["adam", "lbfgs"]
 Init = Literal["content", "noise"]
 
-#: Called after every step with the number of steps done, the loss before the step, and the pictures after it.
+#: Called after every step with the number of steps done, the loss before the step, and the images after it.
 OnStep = Callable[[int, float, Images], None]
 
 
@@ -41,47 +41,47 @@ def optimize(
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> Pixels:
-    """Find the pictures of least loss, several at once, by descent on their pixels.
+    """Minimize the losses over the pixels of images, several at once.
 
-    Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576. Pixels are held within [0, 1] after every
-    step, which they do not do. At several scales, coarse to fine, the style's picture is reduced with the
-    content, so that large structures are found while they are small (Gatys et al. 2017,
-    https://arxiv.org/abs/1611.07865, section 6, who start from the result at low resolution likewise).
+    Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576. Unlike theirs, pixels are clamped to [0, 1] after
+    every step. At several scales, coarse to fine, the style image is reduced with the content, so that large structures
+    are found while they are small (Gatys et al. 2017, https://arxiv.org/abs/1611.07865, section 6, who likewise start
+    from the result at low resolution).
 
     Args:
-        content: the pictures, which without a content loss give no more than their number and size: tensors or arrays
-            as `Stylizer` takes them, answered with their like.
+        content: the images, tensors or arrays as for `Stylizer`; the result has the same type. Without a content loss
+            only their number and size matter.
         losses: the terms of the loss, by name.
         encoder: the loss network.
-        styles: what the columns of `style` stand for.
-        style: the style weights of each picture.
-        init: what to start from, the content or uniform noise.
-        scales: fractions of the final size, ascending, the last of them 1; or just 1.
-        steps: at most so many steps; one number for all scales, or one for each.
-        algorithm: `adam`, or `lbfgs` as in the paper. With Adam each picture comes out as it would alone; the line
-            search of L-BFGS is one for all, so that they are better given one at a time.
-        lr: the step size, in units of the full range of a pixel for Adam.
-        patience: stop a scale after so many steps that do not lower the best loss, the mean over the pictures...
-        min_delta: ... by this fraction of it. 0 never stops early.
-        seed: of the noise.
+        styles: the styles, in the order of the columns of `style`.
+        style: the style weights of each image.
+        init: start from the content or from uniform noise.
+        scales: ascending fractions of the final size, the last of them 1; or just 1.
+        steps: maximum number of steps; one number for all scales, or one for each.
+        algorithm: `adam`, or `lbfgs` as in the paper. With Adam each image gets the same result as alone; L-BFGS has
+            one line search for all, so images are better passed one at a time.
+        lr: step size; for Adam, relative to the full range of a pixel.
+        patience: stop a scale after this many steps without an improvement of the best mean loss.
+        min_delta: minimum relative improvement. 0 never stops early.
+        seed: seed of the noise.
         on_step: called after each step.
 
     Raises:
         ConfigError: if an argument is out of range.
-        ImageError: if the pictures have another shape or type, or values out of range.
-        TrainingError: if the loss is no longer finite.
+        ImageError: if the images have an unsupported shape or type, or values out of range.
+        TrainingError: if the loss is not finite.
     """
     scales = [scales] if isinstance(scales, int | float) else list(scales)
     counts = [steps] if isinstance(steps, int) else list(steps)
     counts = counts * len(scales) if len(counts) == 1 else counts
     _check(init, algorithm, scales, counts, lr, patience)
-    given = InMemory(content)
-    pixels = images = given.in_range(torch.as_tensor(given.batch).detach().to(torch.float32))
+    source = InMemory(content)
+    pixels = images = source.in_range(torch.as_tensor(source.batch).detach().to(torch.float32))
     done = 0
     for i, (scale, count) in enumerate(zip(scales, counts, strict=True)):
         size = [max(16, round(side * scale)) for side in images.shape[2:]]
         if i == 0 and init == "noise":
-            # At this size, not shrunk to it: noise loses its contrast when it shrinks.
+            # Generated at this size, because noise loses contrast when reduced.
             noise = torch.rand(*images.shape[:2], *size, generator=torch.Generator().manual_seed(seed))
             pixels = noise.to(images.device)
         pixels = _resize(pixels, size)
@@ -89,8 +89,8 @@ def optimize(
         loss = PerceptualLoss(encoder, losses, reduced)
         target = _resize(images, size)
         pixels, done = _descend(pixels, target, loss, style, count, algorithm, lr, patience, min_delta, done, on_step)
-    made: Pixels = given.like(pixels)
-    return made
+    result: Pixels = source.like(pixels)
+    return result
 
 
 def _descend(
@@ -106,15 +106,15 @@ def _descend(
     done: int,
     on_step: OnStep | None,
 ) -> tuple[Images, int]:
-    """Return the pictures after one scale, and the number of steps done in all."""
-    # Contiguous, as LBFGS demands; the encoder brings them to the order it likes.
+    """Return the images after one scale, and the total number of steps done."""
+    # Contiguous, as LBFGS requires; the encoder converts to channels_last.
     pixels = pixels.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
     optimizer = _optimizer(algorithm, pixels, lr)
     features = loss.content_features(content)
 
     def closure() -> float:
         optimizer.zero_grad()
-        # The sum over pictures, not the mean: with Adam, each goes its own way, at the pace it would have alone.
+        # The sum over images, not the mean: with Adam, each image then advances as it would alone.
         total = loss.total(loss(content, pixels, style, features)) * len(pixels)
         torch.autograd.backward(total)
         return float(total.detach())
@@ -139,7 +139,7 @@ def _descend(
 def _optimizer(algorithm: Algorithm, pixels: Images, lr: float) -> Optimizer:
     if algorithm == "adam":
         return Adam([pixels], lr)
-    # By default one iteration may look at the loss once only, which leaves the line search nothing to search with.
+    # By default an iteration evaluates the loss only once, which disables the line search.
     return LBFGS([pixels], lr=1.0, max_iter=1, max_eval=25, history_size=20, line_search_fn="strong_wolfe")
 
 

@@ -1,4 +1,4 @@
-"""Backends, which run a network: torch, plain or compiled, or a runtime without torch. `auto` is the fastest."""
+"""Backends that run a network: torch, plain or compiled, or a runtime without torch. `auto` is the fastest."""
 
 import contextlib
 import gc
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTO", "BACKENDS", "Array", "Backend", "load_model", "make_backend"]
 
-#: `torch` and `compile` take any device; `onnx` and `openvino` run on the processor, and do not import torch.
+#: `torch` and `compile` run on any device; `onnx` and `openvino` run on the CPU and do not import torch.
 BACKENDS = ("torch", "compile", "onnx", "openvino")
-#: The fastest of those that are installed and ready. See `fastest`.
+#: The fastest backend that is installed and ready. See `fastest`.
 AUTO = "auto"
 
 
 def make_backend(
     file: NetworkFile, device: "str | torch.device | None" = None, name: str = AUTO, precision: str = "auto"
 ) -> Backend:
-    """Make a network ready to run.
+    """Create the backend for a network.
 
     Args:
         file: the network.
-        device: where `torch` and `compile` run it; by default a GPU if there is one.
+        device: device of `torch` and `compile`; by default a GPU if there is one.
         name: one of BACKENDS, or `auto`.
         precision: one of PRECISIONS.
 
     Raises:
-        CheckpointError: if the file is not of a network of ours, or cannot be converted.
-        ConfigError: if a choice is unknown, does not fit another, or needs what is not installed.
+        CheckpointError: if the file does not hold a network of ours, or cannot be converted.
+        ConfigError: if a choice is unknown, conflicts with another, or needs a missing package.
     """
     require_choice("backend", name, (AUTO, *BACKENDS))
     require_choice("precision", precision, PRECISIONS)
@@ -65,12 +65,13 @@ def make_backend(
 
 
 def _runtime(file: NetworkFile, name: str, precision: str) -> "OnnxRuntimeBackend | OpenVinoBackend":
-    require_styles(file, _styles(file))
+    arguments = file.network.get("arguments")
+    require_styles(file, arguments.get("styles") if isinstance(arguments, dict) else None)
     return load_model(name, converted_to_onnx(file, name), precision)
 
 
 def load_model(name: str, model: bytes, precision: str = "auto") -> "OnnxRuntimeBackend | OpenVinoBackend":
-    """Make a converted network ready to run, with `onnx` or `openvino`."""
+    """Create an `onnx` or `openvino` backend from a converted network."""
     if name == "onnx":
         from fast_style.backends.onnxruntime import OnnxRuntimeBackend
 
@@ -82,7 +83,7 @@ def load_model(name: str, model: bytes, precision: str = "auto") -> "OnnxRuntime
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Leave garbage alone while torch is imported, which makes none: the search for it takes a tenth of the time."""
+    """Pause garbage collection while importing torch, which leaves no garbage: saves a tenth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -90,8 +91,3 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _styles(file: NetworkFile) -> object:
-    arguments = file.network.get("arguments")
-    return arguments.get("styles") if isinstance(arguments, dict) else None

@@ -1,4 +1,4 @@
-"""The fastest backend that is installed, for who names none: a runtime on processors, and torch for all else."""
+"""Choice of the fastest installed backend: a runtime on CPUs, otherwise torch."""
 
 import functools
 import importlib.util
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from fast_style.backends.tiles import TiledNetwork
 
-#: What computes on processors without torch, the fastest first, and the package that it needs.
+#: Runtimes for CPUs without torch, fastest first, and the package that each needs.
 RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime"}
 
-#: In an ONNX file of ours, how many bytes torch takes for each pixel, in float32: about what a runtime takes at most.
+#: Metadata key of our ONNX files: bytes per pixel of torch in float32, about the maximum of a runtime.
 BYTES_PER_PIXEL = "bytes_per_pixel"
 
 _log = logging.getLogger(__name__)
 
 
 def fastest(file: NetworkFile, device: "str | torch.device | None" = None, precision: str = "auto") -> str:
-    """Return the fastest backend for a network, and log why. FAST_STYLE_BACKEND names another.
+    """Return the fastest backend for a network, and log why. FAST_STYLE_BACKEND overrides it.
 
-    That is OpenVINO or, without it, ONNX Runtime, where one of them is installed, there is no GPU, no device is asked
-    for and the network is converted already: that takes longer than torch takes to start. See `prepare_fastest`.
+    OpenVINO, or else ONNX Runtime, is chosen if it is installed, there is no GPU, no device is requested and the
+    network is converted already: conversion takes longer than torch takes to start. See `prepare_fastest`.
     """
     if own := os.environ.get("FAST_STYLE_BACKEND"):
         return own
@@ -52,7 +52,7 @@ def fastest(file: NetworkFile, device: "str | torch.device | None" = None, preci
 
 
 def prepare_fastest(file: NetworkFile) -> None:
-    """Convert a network for the fastest backend, if that is one that wants it: worth while for more than one picture.
+    """Convert a network for the fastest backend, if that needs it; worthwhile for more than one image.
 
     Raises:
         CheckpointError: if it cannot be converted.
@@ -62,12 +62,12 @@ def prepare_fastest(file: NetworkFile) -> None:
 
 
 class Fastest(NumpyBackend):
-    """A runtime, with torch beside it for pictures that have to be made in tiles.
+    """A runtime, and torch for images that need tiles.
 
     Args:
-        runtime: what computes.
-        bytes_per_pixel: what that takes for each pixel.
-        make_torch: makes the same network in torch.
+        runtime: runs the network.
+        bytes_per_pixel: memory use of the runtime.
+        make_torch: creates a torch backend of the same network.
     """
 
     def __init__(self, runtime: NumpyBackend, bytes_per_pixel: float, make_torch: Callable[[], Backend]) -> None:
@@ -84,20 +84,20 @@ class Fastest(NumpyBackend):
         return self._bytes_per_pixel
 
     def tiled(self) -> "TiledNetwork | None":
-        """See Backend. Made by torch, for tiles of NumPy's."""
+        """See Backend. Runs in torch, on NumPy tiles."""
         backend = self._make_torch()
         tiled = backend.tiled()
         if tiled is None:
             return None
 
-        def in_numpy(read: Callable[..., Array], write: Callable[..., None], *given: Any, **settings: Any) -> float:
-            wrong: float = tiled(
+        def in_numpy(read: Callable[..., Array], write: Callable[..., None], *arguments: Any, **settings: Any) -> float:
+            error: float = tiled(
                 lambda box: backend.place(read(box)),
                 lambda box, tile: write(box, tile.numpy()),
-                *given,
+                *arguments,
                 **settings,
             )
-            return wrong
+            return error
 
         return cast("TiledNetwork", in_numpy)
 
@@ -109,10 +109,10 @@ def _is_installed(name: str) -> bool:
 
 @functools.cache
 def _has_gpu() -> bool:
-    """Return whether torch would compute on a GPU. It is asked, which takes seconds, only where there may be one."""
+    """Whether torch would use a GPU. Importing torch takes seconds, so it is asked only if a driver is present."""
     if "torch" not in sys.modules:
-        seen = [*Path("/dev").glob("nvidia[0-9]*"), *(Path(name) for name in ("/dev/kfd", "/dev/dxg"))]
-        if not any(path.exists() for path in seen) and not (os.name == "nt" and find_library("nvcuda")):
+        devices = [*Path("/dev").glob("nvidia[0-9]*"), *(Path(name) for name in ("/dev/kfd", "/dev/dxg"))]
+        if not any(path.exists() for path in devices) and not (os.name == "nt" and find_library("nvcuda")):
             return False
     import torch
 

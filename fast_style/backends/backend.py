@@ -1,4 +1,4 @@
-"""The interface of all backends, and what those on NumPy share."""
+"""The interface of all backends, and the base class of those on NumPy."""
 
 import os
 from abc import ABC, abstractmethod
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
     from fast_style.backends.tiles import TiledNetwork
 
-#: Pictures as a backend has them: NumPy's arrays or torch's tensors, float32 of (batch, 3, height, width), RGB in
-#: [0, 1]. Of what one can do with them, both know indexing, arithmetic, `clip` and `round`.
+#: Images in a backend: NumPy arrays or torch tensors, float32 of (batch, 3, height, width), RGB in [0, 1]. Code for
+#: both may use indexing, arithmetic, `clip` and `round`.
 Array: TypeAlias = Any
 
-#: The smallest height and width that is given to a network; less leaves reflection padding nothing to reflect.
+#: Minimum height and width of a network's input; below it, reflection padding is larger than the image.
 SMALLEST = 32
 
 
 class Backend(ABC):
-    """One way to compute a network: pictures and style weights in, pictures out.
+    """Runs a network: images and style weights in, images out.
 
     Attributes:
-        name: which of BACKENDS it is.
-        device: where it computes.
+        name: one of BACKENDS.
+        device: where it runs.
     """
 
     name = "torch"
@@ -36,40 +36,40 @@ class Backend(ABC):
 
     @abstractmethod
     def place(self, images: "NDArray[Any] | Tensor") -> Array:
-        """Bring pictures of any type and range to float32, to where the network is computed."""
+        """Convert images of any type and range to float32 on the device of the network."""
 
     @abstractmethod
     def fetch(self, images: Array, dtype: type = np.uint8) -> NDArray[Any]:
-        """Return pictures of whole numbers in the processor's memory, as bytes or, up to 65535, as np.uint16."""
+        """Copy images of whole numbers to main memory, as uint8 or, up to 65535, as np.uint16."""
 
     @abstractmethod
     def resize(self, images: Array, height: int, width: int) -> Array:
-        """Resize, bicubic and antialiased, into a new array; values may leave [0, 1] a little."""
+        """Resize, bicubic and antialiased, into a new array; values may leave [0, 1] slightly."""
 
     @abstractmethod
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
-        """Stylize each picture by its row of style weights, at the same height and width, into a new array."""
+        """Stylize each image by its row of style weights, at the same height and width, into a new array."""
 
     def tiled(self) -> "TiledNetwork | None":
-        """Return the network for pictures in tiles, if the backend can."""
+        """Return the network for tiled images, or None if the backend does not support it."""
         return None
 
     def bytes_per_pixel(self) -> float:
-        """Return how many bytes a call takes at its peak for each pixel, beside the pictures; 0: that is not known."""
+        """Peak memory of a call per pixel, without the images; 0 if unknown."""
         return 0.0
 
     def used_and_free(self) -> tuple[float, float]:
-        """Return how many bytes are in use by this process, and how many more it may take, where it computes."""
+        """Bytes in use by this process, and bytes still available, on the device."""
         return process_memory(), free_memory()
 
     @property
     def on_processor(self) -> bool:
-        """Whether it computes on the processor, in the memory of the process."""
+        """Whether it runs on the CPU, in the memory of the process."""
         return True
 
     @property
     def batch_pixels(self) -> int:
-        """How many pixels, of several pictures of one size, are best computed at once; 0: of one picture at a time."""
+        """Optimal number of pixels in a batch of images of one size; 0: one image at a time."""
         return 0
 
 
@@ -77,7 +77,7 @@ class NumpyBackend(Backend):
     """A backend that runs on the processor, on NumPy arrays."""
 
     def place(self, images: "NDArray[Any] | Tensor") -> NDArray[np.float32]:
-        """See Backend. Tensors share their memory where they can."""
+        """See Backend. CPU tensors in float32 are not copied."""
         if not isinstance(images, np.ndarray):
             images = images.detach().cpu().float().numpy()
         return np.ascontiguousarray(images, dtype=np.float32)
@@ -95,7 +95,7 @@ class NumpyBackend(Backend):
 
 
 def enlarged(images: Array) -> Array:
-    """Repeat the last row and column of tiny pictures; on the right and below, so that the crop is a plain slice."""
+    """Replicate the last row and column of tiny images; at the right and bottom, so that cropping is a plain slice."""
     height, width = images.shape[2:]
     if min(height, width) >= SMALLEST:
         return images
@@ -105,6 +105,6 @@ def enlarged(images: Array) -> Array:
 
 
 def threads() -> int:
-    """Return how many threads OMP_NUM_THREADS asks for, as of torch; 0: as many as suit the machine."""
+    """Number of threads from OMP_NUM_THREADS, as torch reads it; 0: chosen by the runtime."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isdecimal() else 0

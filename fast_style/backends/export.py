@@ -21,20 +21,20 @@ from fast_style.networks import TransformNet
 from fast_style.zoo.network_file import NetworkFile, parse_network_file
 from fast_style.zoo.saving import build_network
 
-#: The lowest version with the operators that the networks need: most programs read it.
+#: The lowest opset with the operators of the networks, for the widest support.
 OPSET = 18
-#: The largest difference from the original, in levels of 255, that rounding to levels hides.
+#: Maximum difference from the original, in levels of 255, that is lost in rounding anyway.
 TOLERANCE = 0.5
 
 
 def export(file: NetworkFile, backend: str) -> bytes:
-    """Return the network of a file as ONNX, for any number and size of pictures.
+    """Export the network in a file as ONNX, for batches and images of any size.
 
     Inputs: `images`, float32 of (batch, 3, height, width) in [0, 1], each side at least SMALLEST, and `style`, float32
     of (batch, styles). Output: `stylized`, like `images`.
 
     Raises:
-        CheckpointError: if the file is not of a network of ours, or what `backend` computes differs from it.
+        CheckpointError: if the file does not hold a network of ours, or the result of `backend` differs from it.
     """
     network = build_network(file)
     model = to_onnx(network, metadata_of(file))
@@ -48,7 +48,7 @@ def export(file: NetworkFile, backend: str) -> bytes:
 
 
 def metadata_of(file: NetworkFile) -> dict[str, str]:
-    """Return what an ONNX file says of its network: styles, in the order of their weights, with credits, and more."""
+    """Return the metadata of an ONNX file: styles, in the order of their weights, with credits, and more."""
     peak = TorchBackend(build_network(file), "cpu", "fp32").bytes_per_pixel()
     return {
         "styles": json.dumps(list(file.metadata.styles)),
@@ -60,7 +60,7 @@ def metadata_of(file: NetworkFile) -> dict[str, str]:
 
 
 def to_onnx(network: TransformNet, metadata: Mapping[str, str] = MappingProxyType({})) -> bytes:
-    """Return a network as ONNX, with what is to be said of it."""
+    """Export a network as ONNX, with metadata."""
     batch = Dim("batch")
     sizes = {0: batch, 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)}
     program: Any = torch.onnx.export(
@@ -83,18 +83,18 @@ def to_onnx(network: TransformNet, metadata: Mapping[str, str] = MappingProxyTyp
 
 @torch.no_grad()
 def distance(network: TransformNet, model: bytes, backend: str) -> float:
-    """Return how far an exported network is from the original in a backend, at most, in levels of 255."""
+    """Maximum difference of an exported network in a backend from the original, in levels of 255."""
     generator = torch.Generator().manual_seed(0)
     run = load_model(backend, model, "fp32")
-    found = []
+    differences = []
     for shape in ((1, 3, SMALLEST + 1, 47), (2, 3, 101, 77)):
         images = torch.rand(shape, generator=generator)
         style = torch.rand(shape[0], network.styles, generator=generator)
         style /= style.sum(dim=1, keepdim=True)
         expected = network(images, style).numpy()
-        found.append(float(np.abs(run(images.numpy(), style.numpy()) - expected).max()))
-    # A number that is none is greater than all.
-    return float("inf") if np.isnan(found).any() else 255 * max(found)
+        differences.append(float(np.abs(run(images.numpy(), style.numpy()) - expected).max()))
+    # Python's max does not propagate NaN.
+    return float("inf") if np.isnan(differences).any() else 255 * max(differences)
 
 
 def _group_norm(
@@ -105,10 +105,10 @@ def _group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Any:
-    """Translate a norm of groups of one channel, which is what the networks have, into one node.
+    """Translate a group norm with one channel per group, as in our networks, to InstanceNormalization.
 
-    torch's own translation reshapes, and back: runtimes then change the layout in memory each time, at up to twice the
-    cost of the whole network.
+    torch's own translation adds reshapes, at which runtimes change the memory layout each time, at up to twice the cost
+    of the whole network.
     """
     from onnxscript import ir
     from onnxscript import opset18 as op
@@ -124,7 +124,7 @@ def _group_norm(
 
 
 def main(backend: str, name: str, output: str) -> None:
-    """Convert the network file that comes in on standard input; `name` is what messages call it."""
+    """Convert the network file on standard input; `name` is its name in messages."""
     try:
         model = export(parse_network_file(Path(name), sys.stdin.buffer.read()), backend)
     except FastStyleError as error:

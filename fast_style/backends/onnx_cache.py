@@ -1,6 +1,6 @@
-"""Networks as ONNX for runtimes without torch: converted once, then taken from the cache folder.
+"""Networks as ONNX for runtimes without torch: converted once and cached.
 
-torch converts them, in a process of its own, so that the caller pays neither its memory nor its start-up.
+torch converts them in a separate process, so that the caller pays neither its memory nor its start-up.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from fast_style.system.cache import cache_folder, write_cached
 from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo.network_file import NetworkFile
 
-#: The exit status of fast_style.backends.export when its last line says what is wrong.
+#: Exit status of fast_style.backends.export when its last line is a message for the user.
 TOLD = 3
 
 _PACKAGE = Path(__file__).parents[1]
@@ -28,14 +28,14 @@ _log = logging.getLogger(__name__)
 
 
 def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
-    """Return a network as ONNX, checked in a backend (`onnx` or `openvino`), from the cache if it is there.
+    """Return a network as ONNX, verified with a backend (`onnx` or `openvino`), from the cache if possible.
 
     Raises:
         CheckpointError: if it cannot be converted.
-        ConfigError: if that needs what is not installed.
+        ConfigError: if a package for the conversion is missing.
     """
-    path = cache_folder() / _name(file, backend)
-    model = _kept(path)
+    path = cache_folder() / _cache_name(file, backend)
+    model = _cached(path)
     if model is not None:
         return model
     require_packages(backend, "torch", "onnx", "onnxscript")
@@ -46,31 +46,31 @@ def converted_to_onnx(file: NetworkFile, backend: str) -> bytes:
 
 
 def is_converted(file: NetworkFile, backend: str) -> bool:
-    """Return whether a network is in the cache, converted for a backend."""
-    return _kept(cache_folder() / _name(file, backend)) is not None
+    """Whether the cache holds a network, converted for a backend."""
+    return _cached(cache_folder() / _cache_name(file, backend)) is not None
 
 
 def require_packages(backend: str, *packages: str) -> None:
-    """Make sure that what a backend needs is installed.
+    """Check that the packages of a backend are installed.
 
     Raises:
-        ConfigError: if it is not.
+        ConfigError: if one is missing.
     """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ConfigError(f"backend={backend} needs {' and '.join(missing)}: {how_to_install(backend)}")
 
 
-def _name(file: NetworkFile, backend: str) -> str:
-    # The digest of a network file is that of its weights; what is made of them depends on the code, too.
-    rest = hashlib.sha256(json.dumps(file.network, sort_keys=True).encode())
-    ours = (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py")
-    for source in (*ours, *plugins.network_sources(str(file.network.get("class")))):
-        rest.update(source.read_bytes() if source.exists() else b"")
-    return f"{file.sha256}-{rest.hexdigest()[:16]}.{backend}"
+def _cache_name(file: NetworkFile, backend: str) -> str:
+    # A network file's digest covers only the weights; the result also depends on the code.
+    hasher = hashlib.sha256(json.dumps(file.network, sort_keys=True).encode())
+    sources = (*sorted((_PACKAGE / "networks").glob("*.py")), _PACKAGE / "backends" / "export.py")
+    for source in (*sources, *plugins.network_sources(str(file.network.get("class")))):
+        hasher.update(source.read_bytes() if source.exists() else b"")
+    return f"{file.sha256}-{hasher.hexdigest()[:16]}.{backend}"
 
 
-def _kept(path: Path) -> bytes | None:
+def _cached(path: Path) -> bytes | None:
     try:
         data = path.read_bytes()
     except OSError:
@@ -82,12 +82,12 @@ def _kept(path: Path) -> bytes | None:
 def _convert(file: NetworkFile, backend: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="fast_style-") as folder:
         output = Path(folder) / "model.onnx"
-        # -P: a folder torch or onnx where one works must not be taken for the package.
+        # -P: a folder named torch or onnx in the working directory must not shadow the package.
         command = [sys.executable, "-P", "-m", "fast_style.backends.export", backend, str(file.path), str(output)]
         search = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         done = subprocess.run(
             command,
-            # What was checked, not what may stand there by now.
+            # The bytes that were verified; the file may have changed since.
             input=file.data,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

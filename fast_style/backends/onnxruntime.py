@@ -1,4 +1,4 @@
-"""Networks in Microsoft's ONNX Runtime, on the processor."""
+"""Networks in Microsoft's ONNX Runtime, on the CPU."""
 
 import numpy as np
 import onnxruntime
@@ -11,26 +11,26 @@ class OnnxRuntimeBackend(NumpyBackend):
     """A converted network in ONNX Runtime, in float32.
 
     Args:
-        model: the network as ONNX.
+        model: the ONNX file.
 
     Raises:
-        Exception: any, if that is damaged.
+        Exception: any, if it is damaged.
     """
 
     name = "onnx"
 
     def __init__(self, model: bytes) -> None:
-        # Nobody asked for it.
+        # Off, because users have not opted in.
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
         options.log_severity_level = 3
-        # It would keep the largest buffers of every size that it has seen.
+        # The arena would keep the largest buffers of every size seen.
         options.enable_cpu_mem_arena = False
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def metadata(self) -> dict[str, str]:
-        """Return what was written into the model. See fast_style.backends.export."""
+        """Return the metadata in the model. See fast_style.backends.export."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:

@@ -1,4 +1,4 @@
-"""Networks in Intel's OpenVINO, on the processor."""
+"""Networks in Intel's OpenVINO, on the CPU."""
 
 import threading
 from collections import Counter, OrderedDict
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 from fast_style.backends.backend import Array, NumpyBackend, threads
 
-#: How many sizes of pictures stay compiled, and how many pixels, together; the last always.
+#: Maximum number of image sizes, and of their pixels in total, that stay compiled; the latest always stays.
 MAX_COMPILED = 4
 MAX_COMPILED_PIXELS = 4_000_000
-#: How many pixels of a size are computed by what is compiled for any size before there is something for that size.
-#: Among thousands of pictures most sizes are rare, and small ones take longer to compile for than to compute.
+#: Pixels of a new size that run on the model for any size before one is compiled for that size. In large collections
+#: most sizes are rare, and compiling for a small size takes longer than running it.
 PIXELS_WORTH_COMPILING = 1_000_000
 
 
 class OpenVinoBackend(NumpyBackend):
     """A converted network in OpenVINO.
 
-    It is compiled for each size of pictures anew, in a quarter of a second: for any size at once it takes half as much
-    memory again, and is slower by a quarter or two thirds. That is for sizes which are not the first, and rare.
+    It is compiled for each image size, in a quarter of a second. A model for any size, used for rare sizes after the
+    first, takes half as much memory again and is 25 to 67 % slower.
 
     Args:
-        model: the network as ONNX.
-        precision: `fp32`, `bf16`, or `auto`: bf16 where the processor computes in it.
+        model: the ONNX file.
+        precision: `fp32`, `bf16`, or `auto`: bf16 if the CPU supports it natively.
 
     Raises:
         Exception: any, if the model is damaged.
@@ -48,14 +48,14 @@ class OpenVinoBackend(NumpyBackend):
         if threads():
             self._settings["INFERENCE_NUM_THREADS"] = threads()
         self._compiled: OrderedDict[tuple[int, ...], Any] = OrderedDict()
-        self._for_any: Any = None
-        self._asked: Counter[tuple[int, ...]] = Counter()
+        self._dynamic: Any = None
+        self._requested_pixels: Counter[tuple[int, ...]] = Counter()
         self._lock = threading.Lock()
 
     def metadata(self) -> dict[str, str]:
-        """Return what was written into the model. See fast_style.backends.export."""
-        kept: dict[str, Any] = dict(self._model.get_rt_info().items())
-        return {key: str(value.value) for key, value in kept.get("framework", {}).items()}
+        """Return the metadata in the model. See fast_style.backends.export."""
+        info: dict[str, Any] = dict(self._model.get_rt_info().items())
+        return {key: str(value.value) for key, value in info.get("framework", {}).items()}
 
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """See Backend."""
@@ -67,14 +67,14 @@ class OpenVinoBackend(NumpyBackend):
             if images in self._compiled:
                 self._compiled.move_to_end(images)
             elif self._compiled and self._is_rare(images):
-                if self._for_any is None:
-                    self._for_any = self._compile([-1, 3, -1, -1], [-1, style[1]])
-                return self._for_any
+                if self._dynamic is None:
+                    self._dynamic = self._compile([-1, 3, -1, -1], [-1, style[1]])
+                return self._dynamic
             else:
-                # Before the new one is made, so that memory never holds one more.
-                while self._compiled and not self._room_for(images):
-                    # To come back, it has to be asked for as often as at first.
-                    del self._asked[self._compiled.popitem(last=False)[0]]
+                # Evicted before compiling, so that memory never holds one more.
+                while self._compiled and not self._fits(images):
+                    # An evicted size has to become frequent again.
+                    del self._requested_pixels[self._compiled.popitem(last=False)[0]]
                 self._compiled[images] = self._compile(list(images), list(style))
             return self._compiled[images]
 
@@ -85,9 +85,9 @@ class OpenVinoBackend(NumpyBackend):
 
     def _is_rare(self, shape: tuple[int, ...]) -> bool:
         batch, _, height, width = shape
-        self._asked[shape] += batch * height * width
-        return self._asked[shape] < PIXELS_WORTH_COMPILING
+        self._requested_pixels[shape] += batch * height * width
+        return self._requested_pixels[shape] < PIXELS_WORTH_COMPILING
 
-    def _room_for(self, shape: tuple[int, ...]) -> bool:
+    def _fits(self, shape: tuple[int, ...]) -> bool:
         pixels = sum(batch * height * width for batch, _, height, width in (*self._compiled, shape))
         return len(self._compiled) < MAX_COMPILED and pixels <= MAX_COMPILED_PIXELS

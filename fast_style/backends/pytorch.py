@@ -1,4 +1,4 @@
-"""Networks in torch, as they are or compiled, on any device."""
+"""Networks in torch, plain or compiled, on any device."""
 
 import functools
 import weakref
@@ -21,9 +21,9 @@ from fast_style.system.devices import torch_computes_bfloat16, usable_device
 
 
 class _LiveTensors(TorchFunctionMode):
-    """Counts the storage of every tensor that an operation makes, from then until it is freed.
+    """Counts the storage of every tensor that an operation creates, until it is freed.
 
-    Not a TorchDispatchMode, which sees more, but imports torch's compiler: 190 MB.
+    A TorchDispatchMode would see more, but imports torch's compiler: 190 MB.
     """
 
     def __init__(self) -> None:
@@ -54,9 +54,9 @@ class _LiveTensors(TorchFunctionMode):
 
 
 def peak_tensor_bytes(compute: Callable[[], object]) -> int:
-    """Return the peak of bytes in tensors that a computation creates, its result included.
+    """Measure the peak of bytes in tensors that a computation creates, including its result.
 
-    Memory that an operation allocates and frees within itself is not counted.
+    Memory that an operation allocates and frees internally is not counted.
     """
     live = _LiveTensors()
     with live:
@@ -68,13 +68,13 @@ class TorchBackend(Backend):
     """A network in torch.
 
     Args:
-        network: the trained network, in float32; it is moved and changed.
+        network: the trained network, in float32; it is moved and converted in place.
         device: where to run it; by default a GPU if there is one.
-        precision: `bf16` keeps weights and feature maps in bfloat16, `auto` where the hardware computes in it.
-        compile: whether to compile it, at the first picture and again at the first batch of several, for all sizes.
+        precision: `bf16` keeps weights and feature maps in bfloat16; `auto` does so if the hardware supports it.
+        compile: compile for all sizes, at the first image and again at the first batch of several.
 
     Raises:
-        ConfigError: if there is no such device, or it is to be compiled, and there is no compiler.
+        ConfigError: if the device does not exist, or there is no compiler for `compile`.
     """
 
     def __init__(
@@ -93,40 +93,40 @@ class TorchBackend(Backend):
         if compile:
             self.name = "compile"
             require_compiler(self.device)
-            # Frozen weights are laid out for the convolutions once. Dynamic: a folder of mixed sizes compiles once.
+            # Freezing packs weights for the convolutions once. Dynamic: a folder of mixed sizes compiles once.
             options: dict[str, Any] | None = {"freezing": True} if self.device.type == "cpu" else None
             self.network = torch.compile(network, dynamic=True, options=options)
 
     def place(self, images: NDArray[Any] | Tensor) -> Tensor:
-        """See Backend. Bytes go to the device as bytes."""
+        """See Backend. uint8 is transferred as uint8."""
         tensor = torch.from_numpy(images) if isinstance(images, np.ndarray) else images.detach()
         return tensor.to(self.device).to(torch.float32)
 
     def fetch(self, images: Tensor, dtype: type = np.uint8) -> NDArray[Any]:
         """See Backend."""
-        # Not every device knows torch.uint16.
+        # Not every device supports torch.uint16.
         whole = images.to(torch.uint8 if dtype is np.uint8 else torch.int32).cpu().numpy()
         return whole.astype(dtype, copy=False)
 
     def resize(self, images: Tensor, height: int, width: int) -> Tensor:
-        """See Backend. Antialiased, torch's bicubic filter is Pillow's."""
+        """See Backend. torch's antialiased bicubic filter is the same as Pillow's."""
         return F.interpolate(images, (height, width), mode="bicubic", antialias=True)
 
-    # Not inference_mode, whose tensors nobody may change afterwards.
+    # Not inference_mode: its tensors cannot be changed in place afterwards.
     @torch.no_grad()
     def __call__(self, images: Tensor, style: NDArray[np.float32]) -> Tensor:
         """See Backend."""
         x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        # Style weights stay in float32, in which a sum of rounded ones is 1.
+        # Style weights stay in float32, so that they sum to 1.
         stylized: Tensor = self.network(x, torch.from_numpy(style).to(self.device))
         return stylized.to(torch.float32)
 
     def tiled(self) -> TiledNetwork:
-        """See Backend. Never compiled, which would take a minute for each size of tiles."""
+        """See Backend. Not compiled, which would take a minute for each tile size."""
         return TiledNetwork(self._eager)
 
     def bytes_per_pixel(self) -> float:
-        """See Backend. Of a small picture; all are in proportion."""
+        """See Backend. Measured on a small image; memory is proportional to pixels."""
         return self._bytes_per_pixel
 
     @functools.cached_property
@@ -137,8 +137,8 @@ class TorchBackend(Backend):
 
         def compute() -> Tensor:
             x = images.to(self.dtype, copy=True).contiguous(memory_format=torch.channels_last)
-            made: Tensor = self._eager(x, style)
-            return made.to(torch.float32)
+            stylized: Tensor = self._eager(x, style)
+            return stylized.to(torch.float32)
 
         return peak_tensor_bytes(compute) / images[0, 0].numel()
 
@@ -146,9 +146,9 @@ class TorchBackend(Backend):
         """See Backend. On a GPU, of its memory."""
         if self.device.type != "cuda":
             return super().used_and_free()
-        used, kept = torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device)
-        # What torch keeps of freed memory, it gives again.
-        return used, torch.cuda.mem_get_info(self.device)[0] + kept - used
+        used, reserved = torch.cuda.memory_allocated(self.device), torch.cuda.memory_reserved(self.device)
+        # torch reuses the freed memory that it keeps.
+        return used, torch.cuda.mem_get_info(self.device)[0] + reserved - used
 
     @property
     def on_processor(self) -> bool:
@@ -157,14 +157,14 @@ class TorchBackend(Backend):
 
     @property
     def batch_pixels(self) -> int:
-        """See Backend. On a processor, four pictures of 320x240 are a tenth faster at once, larger ones not."""
+        """See Backend. On a CPU, batches of four images of 320x240 are a tenth faster, larger ones are not."""
         if not self.on_processor:
             return 2**22
         return 0 if self.network is not self._eager else 640 * 480
 
 
 def require_compiler(device: torch.device) -> None:
-    """Make sure that torch can compile for a device.
+    """Check that torch can compile for a device.
 
     Raises:
         ConfigError: if it cannot.
@@ -174,7 +174,7 @@ def require_compiler(device: torch.device) -> None:
 
     try:
         get_cpp_compiler()
-    except Exception:  # Any: its kind has changed from version to version.
+    except Exception:  # Any: the type varies between torch versions.
         raise ConfigError(
             "backend=compile needs a C++ compiler, and finds none; install one (such as g++), or use backend=torch"
         ) from None

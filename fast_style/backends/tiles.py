@@ -1,4 +1,4 @@
-"""An image stylized in tiles, with the same result as the whole at once.
+"""Stylizes an image in tiles, with the same result as for the whole image at once.
 
 Only instance normalization depends on the whole image: given its statistics, an output pixel depends on a neighborhood,
 and tiles that overlap by that much join without a seam. The statistics of the whole image are found by iteration:
@@ -40,27 +40,27 @@ from fast_style.backends.tile_statistics import (
 from fast_style.images.disk_image import Box
 from fast_style.networks import ConditionalInstanceNorm, TransformNet
 
-#: Gives a part of the picture, (1, 3, height, width) in [0, 1]; takes one of the result, likewise.
+#: Returns a part of the image, (1, 3, height, width) in [0, 1]; takes a part of the result, likewise.
 Read: TypeAlias = Callable[[Box], Tensor]
 Write: TypeAlias = Callable[[Box, Tensor], None]
-#: Told after each tile the number of the pass, how many tiles of it are done, and how many there are.
+#: Called after each tile with the number of the pass, the tiles done and the tiles in total.
 Progress: TypeAlias = Callable[[int, int, int], None]
 
-#: Statistics that are right to this part of a deviation make a picture that is right to a level of 256 or so.
+#: Maximum error of the statistics in standard deviations; keeps the image correct to about one 8-bit level.
 TOLERANCE = 0.003
-#: How many passes are enough for a picture that is about right.
+#: Number of passes for an approximate result.
 FAST_PASSES = 2
-#: The side of the squares of a sample, in pixels; half of it where there is room for fewer than 16.
+#: Side of the squares in a sample, in pixels; half of it if fewer than 16 would fit.
 SAMPLE = 256
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the picture.
+    """A part of the image.
 
     Attributes:
-        seen: what the network is given.
-        kept: where what it makes of that is what it makes of the whole.
+        seen: the input of the network, with margins.
+        kept: the part of its output that equals that of the whole image.
     """
 
     seen: Box
@@ -68,20 +68,20 @@ class Tile:
 
 
 class TiledNetwork:
-    """A network that makes a picture in tiles. It shares its weights with the one that it is made from.
+    """A network that stylizes an image in tiles; it shares the weights of the original network.
 
     Args:
         network: on any device, in any precision.
 
     Attributes:
         grid: the largest stride of a feature map, in pixels; tiles begin at multiples of it.
-        margin: how far away the pixels lie on which a pixel of the result depends, at most; a multiple of `grid`.
+        margin: radius of the receptive field in pixels, rounded up to a multiple of `grid`.
     """
 
     def __init__(self, network: TransformNet) -> None:
         parameters = list(network.parameters())
         self._like = parameters[0]
-        # What the copy is told to have copied already, it shares.
+        # Parameters in the memo of deepcopy are shared rather than copied.
         self._network = copy.deepcopy(network, {id(parameter): parameter for parameter in parameters})
         for module in list(self._network.modules()):
             for name, child in list(module.named_children()):
@@ -94,11 +94,11 @@ class TiledNetwork:
 
     @property
     def norms(self) -> int:
-        """How many normalizations a picture goes through."""
+        """Number of normalizations in the network."""
         return len(self._strides)
 
     def tiles(self, size: tuple[int, int], side: int) -> list[Tile]:
-        """Divide a picture into tiles of at most side x side pixels, larger if the margins would leave nothing.
+        """Divide an image into tiles of at most side x side pixels, or more if margins would leave nothing.
 
         Args:
             size: width and height in pixels.
@@ -124,44 +124,44 @@ class TiledNetwork:
         exact: bool = True,
         progress: Progress = lambda number, done, total: None,
     ) -> float:
-        """Make a picture. Every pass writes all of it, each pixel once; the last is right.
+        """Stylize an image. Every pass writes each pixel once; the last pass is correct.
 
         Args:
-            read: gives the picture.
-            write: takes the result.
+            read: returns parts of the image.
+            write: takes parts of the result.
             size: width and height in pixels.
-            row: the style weights of the picture.
-            side: of the largest tiles, in pixels.
-            pixels: of a sample; the more, the fewer passes.
-            exact: go on until the statistics are right to TOLERANCE, or stop after FAST_PASSES.
-            progress: is told of every tile.
+            row: the style weights.
+            side: maximum side of tiles, in pixels.
+            pixels: size of the sample; more pixels need fewer passes.
+            exact: repeat until the statistics are correct to TOLERANCE; otherwise stop after FAST_PASSES.
+            progress: called after every tile.
 
         Returns:
-            How wrong the statistics are that the picture was made with, as in `tile_statistics.distance`.
+            Error of the statistics in the last pass, as in `tile_statistics.distance`.
         """
         tiles, correction = self.tiles(size, side), SampleCorrection()
         style = torch.from_numpy(row[None]).to(self._like.device)
-        # After so many passes the statistics are exact at every normalization.
+        # After norms + 1 passes the statistics are exact at every normalization.
         for number in range(1, (self.norms + 1 if exact else FAST_PASSES) + 1):
             used = self._sample(read, size, style, pixels, correction)
-            found = [RunningStatistics() for _ in used]
+            measured = [RunningStatistics() for _ in used]
             for done, tile in enumerate(tiles, 1):
-                self._rule = self._fixed(tile, size, used, found)
+                self._rule = self._measuring_rule(tile, size, used, measured)
                 left, top, right, bottom = (a - b for a, b in zip(tile.kept, 2 * tile.seen[:2], strict=True))
                 write(tile.kept, self._forward(read(tile.seen), style)[:, :, top:bottom, left:right])
                 progress(number, done, len(tiles))
-            statistics = [each.result() for each in found]
-            wrong = distance(statistics, used)
-            if wrong <= TOLERANCE:
+            statistics = [each.result() for each in measured]
+            error = distance(statistics, used)
+            if error <= TOLERANCE:
                 break
             correction.learn(statistics, used)
-        return wrong
+        return error
 
     def _forward(self, images: Tensor, style: Tensor) -> Tensor:
         self._index = 0
         images = images.to(self._like.dtype).contiguous(memory_format=torch.channels_last)
-        made: Tensor = self._network(images, style.expand(len(images), -1))
-        return made.float()
+        stylized: Tensor = self._network(images, style.expand(len(images), -1))
+        return stylized.float()
 
     def _statistics(self, x: Tensor) -> MeanVariance:
         self._index += 1
@@ -184,9 +184,9 @@ class TiledNetwork:
         return used
 
     def squares(self, size: tuple[int, int], pixels: int) -> list[Box]:
-        """Return squares from all over a picture of a width and a height, of at most so many pixels together."""
+        """Return sample squares all over an image of a width and height, with at most `pixels` pixels in total."""
         side = min(SAMPLE if pixels >= 16 * SAMPLE**2 else SAMPLE // 2, *size)
-        # No more than cover the picture once.
+        # No more squares than cover the image once.
         across, down = (math.ceil(length / side) for length in size)
         room = max(1, pixels // side**2)
         across = min(across, max(1, round(math.sqrt(room * size[0] / size[1]))), room)
@@ -195,37 +195,36 @@ class TiledNetwork:
         return [(left, top, left + side, top + side) for top in tops for left in lefts]
 
     def _starts(self, length: int, count: int, side: int) -> list[int]:
-        # In the middle of as many equal parts, or at both ends where they would overlap.
+        # Centered in equal parts, clamped to the image.
         part = length / count
         starts = [round((i + 0.5) * part - side / 2) for i in range(count)]
         return [min(max(0, start // self.grid * self.grid), length - side) for start in starts]
 
     @staticmethod
-    def _fixed(
-        tile: Tile, size: tuple[int, int], used: list[MeanVariance], found: list[RunningStatistics]
+    def _measuring_rule(
+        tile: Tile, size: tuple[int, int], used: list[MeanVariance], measured: list[RunningStatistics]
     ) -> StatisticsRule:
-        """Return the rule that uses certain statistics, and adds what is kept of a tile to those that are found."""
+        """Rule that uses given statistics, and adds the kept part of a tile to those measured."""
 
         def rule(x: Tensor, index: int) -> MeanVariance:
-            kept = []
+            slices = []
             for axis, length in ((1, x.shape[2]), (0, x.shape[3])):
                 start, end = tile.seen[axis], tile.seen[axis + 2]
                 first, last = tile.kept[axis], tile.kept[axis + 2]
                 stride = stride_of(end - start, length)
-                # At the picture's end to that of the map, which may lie a little behind.
+                # At the edge of the image, up to the end of the map, which may extend slightly beyond.
                 stop = length if last == size[axis] else (last - start) // stride
-                kept.append(slice((first - start) // stride, stop))
-            found[index].add(x[:, :, kept[0], kept[1]])
+                slices.append(slice((first - start) // stride, stop))
+            measured[index].add(x[:, :, slices[0], slices[1]])
             return used[index]
 
         return rule
 
     def _spans(self, length: int, side: int) -> list[tuple[int, int, int, int]]:
-        """Return where tiles begin to be seen and to be kept, and where they end to be."""
+        """Spans of tiles along an axis: seen start, kept start, kept end, seen end."""
         if length <= side:
             return [(0, 0, length, length)]
         kept = max(self.grid, (side - 2 * self.margin) // self.grid * self.grid)
-        # As long as one another, in multiples of the grid.
         step = math.ceil(length / math.ceil(length / kept) / self.grid) * self.grid
         return [
             (max(0, start - self.margin), start, min(start + step, length), min(start + step + self.margin, length))
@@ -234,7 +233,7 @@ class TiledNetwork:
 
     @torch.no_grad()
     def _reach(self) -> tuple[int, int]:
-        """Find the grid and the margin: what is not a number spreads as far as the network looks."""
+        """Find the grid and the margin, by how far a NaN spreads through the network."""
         height, block, width = 64, 64, 512
         one = torch.ones(1, dtype=torch.float64)
 

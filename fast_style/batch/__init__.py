@@ -1,4 +1,4 @@
-"""Thousands of pictures, from folders and archives: read, stylized and written at the same time."""
+"""Stylization of many pictures from folders and archives, in parallel."""
 
 from typing import TYPE_CHECKING
 

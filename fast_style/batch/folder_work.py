@@ -1,4 +1,4 @@
-"""Many pictures stylized: reading, network and writing overlap, and one that fails is reported and no more."""
+"""Stylizes many pictures on one machine: reading, network and writing run in parallel."""
 
 import os
 import threading
@@ -23,42 +23,42 @@ from fast_style.system.memory import free_memory, is_out_of_memory
 from fast_style.system.pipeline import Inbox, Pipeline
 from fast_style.video.work import StoppedError, stylize_animation
 
-# Of a batch, unless a number is set.
+# Maximum size of an automatic batch.
 _MOST_AT_ONCE = 32
-# What a pixel takes in memory while it is read, waits and is written; and how much of the memory all may take.
-_BYTES_OF_PIXEL, _PART, _MOST_BYTES = 16, 1 / 8, 2**30
-_MOST_UNDER_WAY = 64
+# Bytes per pixel of a picture in progress, and the limit for all pictures as a share of free memory and in bytes.
+_BYTES_PER_PIXEL, _MEMORY_SHARE, _MOST_BYTES = 16, 1 / 8, 2**30
+_MOST_IN_PROGRESS = 64
 _MOST_THREADS = 8
 
 
 class FolderWork:
-    """Stylizes many pictures, and is an iterator of a Report for each, in the order in which they are finished.
+    """Stylizes many pictures; iterates over their Reports in the order in which they finish.
 
-    A picture that fails is reported, and the others go on; but a full disk stops the work. Of the memory, what is under
-    way takes an eighth at the most, and no more than 1 GiB; a picture that does not fit is under way alone.
+    A failure is reported and the others continue, except that a full disk stops the work. The pictures in progress use
+    at most an eighth of the free memory and 1 GiB; a larger picture is processed alone.
 
     Args:
-        stylizer: what stylizes.
-        jobs: the pictures.
-        controls: how.
-        size: long side of the copies in pixels; nothing: that of each picture.
-        batch: how many pictures of one shape the network makes at once, or `auto`: as many as pay, which are few on a
-            processor, and one with what is compiled for each shape.
-        overwrite: whether copies replace files; otherwise a file that is there is an error.
-        resume: whether pictures are skipped that have a copy. Copies are only ever there whole. Several processes may
-            do that with the same pictures at a time: each is made by one of them, and skipped by the others.
-        temporal: of animations, how much of the flicker to take away; see `stylize_video`.
+        stylizer: stylizes the pictures.
+        jobs: the pictures and their targets.
+        controls: settings for all pictures.
+        size: long side of the copies in pixels; None: that of each picture.
+        batch: pictures of one shape per batch, or `auto`: as many as are faster, which are few on a CPU, and one for
+            networks compiled for each shape.
+        overwrite: whether copies replace existing files; otherwise an existing file is an error.
+        resume: whether to skip pictures that have a copy. Copies are always complete. Several processes may resume the
+            same jobs at a time: each picture is stylized by one of them and skipped by the others.
+        temporal: reduction of flicker in animations; see `stylize_video`.
 
     Attributes:
-        total: how many pictures are to be made: all but those that are skipped.
-        done: how many are.
-        failed: how many cannot be.
-        skipped: how many were there.
-        older: how many of those were written before their pictures.
+        total: number of pictures to stylize, without the skipped ones.
+        done: number of pictures stylized.
+        failed: number of pictures that failed.
+        skipped: number of pictures that had a copy.
+        older: number of those whose copy is older than the picture.
         disk_full: whether a full disk has stopped the work.
 
     Raises:
-        ConfigError: if a setting does not fit.
+        ConfigError: if a setting is wrong.
     """
 
     def __init__(
@@ -83,23 +83,24 @@ class FolderWork:
         self._size, self._batch, self._temporal = size, batch, temporal
         self._pipeline: Pipeline[Report] = Pipeline(on_error=self.stop)
         self._stopped = self._pipeline.stopped
-        made = {job: is_made(job) for job in jobs} if resume else {}
-        for job in made:
-            if made[job] is not None:
+        copies = {job: is_made(job) for job in jobs} if resume else {}
+        for job in copies:
+            if copies[job] is not None:
                 self._pipeline.emit(Report(job, "skipped"))
-        left = [job for job in jobs if made.get(job) is None]
+        left = [job for job in jobs if copies.get(job) is None]
         self.total, self.done, self.failed, self.disk_full = len(left), 0, 0, False
-        self.skipped, self.older = len(jobs) - len(left), list(made.values()).count(False)
+        self.skipped, self.older = len(jobs) - len(left), list(copies.values()).count(False)
 
         self._lock = threading.Lock()
         memory = stylizer.budget.limit or free_memory()
-        self._budget = PixelBudget(int(min(_MOST_BYTES, memory * _PART)) // _BYTES_OF_PIXEL, _MOST_UNDER_WAY)
+        pixels = int(min(_MOST_BYTES, memory * _MEMORY_SHARE)) // _BYTES_PER_PIXEL
+        self._budget = PixelBudget(pixels, _MOST_IN_PROGRESS)
         tidy(jobs)
         self._jobs = JobQueue(left, size, overwrite, self._stopped, resume)
-        number = max(1, min(_MOST_THREADS, (os.cpu_count() or 2) // 2))
-        self._pipeline.stage("read", self._read, number)
+        threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 2) // 2))
+        self._pipeline.stage("read", self._read, threads)
         self._pipeline.stage("network", self._stylize)
-        self._pipeline.stage("write", self._write, number)
+        self._pipeline.stage("write", self._write, threads)
 
     def __iter__(self) -> "FolderWork":
         return self
@@ -111,13 +112,13 @@ class FolderWork:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # Who has stopped it waits for the reports, or does not want to wait.
+        # After `stop`, the caller iterates over the last reports, or does not want to wait.
         if not self._stopped.is_set():
             self.stop()
             self._pipeline.wait()
 
     def stop(self) -> None:
-        """Begin nothing new. What the network has begun is finished, and reported to whoever goes on iterating."""
+        """Begin no more pictures. The current batch is finished and still reported."""
         self._pipeline.stop()
         self._budget.wake()
 
@@ -142,7 +143,7 @@ class FolderWork:
             began = time.perf_counter()
             too_large = opened.pixels > self._budget.pixels and isinstance(opened.file, Path)
             try:
-                if not (too_large or _holds_all(opened)):
+                if not (too_large or _holds_several(opened)):
                     name = str(opened.job.source)
                     with gathered() as opened.notes:
                         opened.picture = read_original(opened.file, opened.job.target, self._size, name)
@@ -156,28 +157,27 @@ class FolderWork:
         waiting: ShapeQueue[Opened] = ShapeQueue()
         more = True
         while more or waiting:
-            # All that have come by now; if none has, until one does.
-            come = inbox.ready()
-            if not (come or waiting):
-                come = [opened for opened in [next(inbox, None)] if opened is not None]
-                more = bool(come)
-            for opened in come:
+            # All pictures that have arrived; if there are none, wait for one.
+            arrived = inbox.ready()
+            if not (arrived or waiting):
+                arrived = [opened for opened in [next(inbox, None)] if opened is not None]
+                more = bool(arrived)
+            for opened in arrived:
                 waiting.add(opened.shape, opened)
             if self._stopped.is_set():
                 for opened in waiting.clear():
                     self._drop(opened)
             if waiting:
-                yield from self._stylized(waiting.take(self._most))
+                yield from self._stylized(waiting.take(self._batch_size))
 
-    def _most(self, shape: Hashable) -> int:
-        """Return how many pictures of a shape are a batch."""
+    def _batch_size(self, shape: Hashable) -> int:
         if not isinstance(shape, tuple):
             return 1
         if isinstance(self._batch, int):
             return self._batch
         width, height = shape
-        pay: int = self._stylizer.backend.batch_pixels // (width * height)
-        return max(1, min(_MOST_AT_ONCE, pay))
+        useful: int = self._stylizer.backend.batch_pixels // (width * height)
+        return max(1, min(_MOST_AT_ONCE, useful))
 
     def _stylized(self, batch: list[Opened]) -> Iterator[Opened]:
         began = time.perf_counter()
@@ -205,48 +205,48 @@ class FolderWork:
             self._fail(first.job, error, first.seconds + time.perf_counter() - began, first.taken)
             return
         each = (time.perf_counter() - began) / len(batch)
-        for opened, made in zip(batch, stylized, strict=True):
-            opened.stylized, opened.seconds = made, opened.seconds + each
+        for opened, result in zip(batch, stylized, strict=True):
+            opened.stylized, opened.seconds = result, opened.seconds + each
             yield opened
 
     def _stylize_alone(self, opened: Opened, began: float) -> None:
-        """Make the copy of a picture that is worked on beside no other: too large for that, or several in one file.
+        """Stylize a file outside of batches: a large picture, an animation or several pages.
 
         Raises:
             ImageError: if it cannot be read or written.
-            VideoError: likewise, of an animation.
-            StoppedError: if it was stopped.
+            VideoError: if it is an animation that cannot be read or written.
+            StoppedError: if the work was stopped.
         """
         job, source, name = opened.job, opened.file, str(opened.job.source)
         if self._jobs.appeared(job):
             self._skip(job, opened.taken)
             return
         self._jobs.require_free(job.target)
-        match _holds_all(opened):
+        match _holds_several(opened):
             case "frames":
-                how: dict[str, Any] = {"size": self._size, "temporal": self._temporal, "stopped": self._stopped}
-                made = stylize_animation(self._stylizer, source, job.target, self._controls, name=name, **how)
-                warning = [made.warning.removeprefix(f"{name}: ")] if made.warning else []
-                made = replace(made, notes=[*made.notes, *warning], warning=None)
+                options: dict[str, Any] = {"size": self._size, "temporal": self._temporal, "stopped": self._stopped}
+                report = stylize_animation(self._stylizer, source, job.target, self._controls, name=name, **options)
+                warning = [report.warning.removeprefix(f"{name}: ")] if report.warning else []
+                report = replace(report, notes=[*report.notes, *warning], warning=None)
             case "pages":
-                how = {"size": self._size, "name": name, "stop": self._require_going_on}
-                with gathered() as told:
-                    notes = self._stylizer.stylize_pages(source, job.target, opened.contents, self._controls, **how)
-                made = Report(job, "done", size_in_header(job.target), notes=[*notes, *told])
+                options = {"size": self._size, "name": name, "stop": self._raise_if_stopped}
+                with gathered() as logged:
+                    notes = self._stylizer.stylize_pages(source, job.target, opened.contents, self._controls, **options)
+                report = Report(job, "done", size_in_header(job.target), notes=[*notes, *logged])
             case None:
                 assert isinstance(source, Path)
-                made = self._stylizer.stylize_file(source, job.target, size=self._size, controls=self._controls)
+                report = self._stylizer.stylize_file(source, job.target, size=self._size, controls=self._controls)
         seconds = opened.seconds + time.perf_counter() - began
-        self._report(replace(made, job=job, seconds=seconds), opened.taken)
+        self._report(replace(report, job=job, seconds=seconds), opened.taken)
 
-    def _require_going_on(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self._stopped.is_set():
             raise StoppedError
 
     def _write(self, inbox: Inbox[Opened]) -> Iterator[Report]:
         for opened in inbox:
             self._write_one(opened)
-        yield from ()  # Reports go out by themselves, as those of the other stages.
+        yield from ()  # A generator without items: all stages report through `_report`.
 
     def _write_one(self, opened: Opened) -> None:
         if self.disk_full:
@@ -260,13 +260,13 @@ class FolderWork:
                 self._skip(job, opened.taken)
                 return
             self._jobs.require_free(job.target)
-            with gathered() as told:
+            with gathered() as logged:
                 opened.picture.write_copy(opened.stylized, job.target)
         except ImageError as error:
             self._fail(job, error, opened.seconds + time.perf_counter() - began, opened.taken)
             return
         seconds = opened.seconds + time.perf_counter() - began
-        notes = [*opened.contents.left_out(job.target), *opened.notes, *told]
+        notes = [*opened.contents.left_out(job.target), *opened.notes, *logged]
         self._report(Report(job, "done", opened.picture.size, seconds, notes=notes), opened.taken)
 
     def _skip(self, job: Job, taken: int = 0) -> None:
@@ -280,7 +280,7 @@ class FolderWork:
         self._jobs.done_with(opened.job)
 
     def _fail(self, job: Job, error: FastStyleError, seconds: float, taken: int = 0) -> None:
-        # What follows would fail likewise, each after all its work.
+        # On a full disk, all others would fail after all their work.
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
             self.disk_full = True
             self.stop()
@@ -307,32 +307,35 @@ def stylize_files(
     controls: Controls | None = None,
     **settings: Unpack[Settings],
 ) -> FolderWork:
-    """Stylize many files into others, and iterate over what becomes of them.
+    """Stylize many files, and iterate over the reports.
 
-    With `with`, the work stops where the loop is left before its end, as by an error; without it all is made.
+    In a `with` block, leaving the loop early, such as by an error, stops the work; otherwise it continues.
 
     Args:
-        stylizer: what stylizes.
-        jobs: the pictures; `folder_jobs` makes them of a folder or an archive.
+        stylizer: stylizes the pictures.
+        jobs: the pictures; `folder_jobs` lists those of a folder or an archive.
         style: as for a call of `stylizer`.
-        size: as for `FolderWork`, which see for those that follow.
-        batch: likewise.
-        overwrite: likewise.
-        resume: likewise.
+        size: as for `FolderWork`.
+        batch: as for `FolderWork`.
+        overwrite: as for `FolderWork`.
+        resume: as for `FolderWork`.
         controls: as for a call of `stylizer`.
-        settings: likewise.
+        settings: as for a call of `stylizer`.
 
     Returns:
-        What yields a report for each job, in the order in which they end.
+        An iterator of a report for each job, in the order in which they finish.
 
     Raises:
-        ConfigError: if a setting does not fit.
-        ImageError: if that of a mask is not a readable picture.
+        ConfigError: if a setting is wrong.
+        ImageError: if a mask cannot be read.
 
     Example:
-        with stylize_files(stylizer, folder_jobs("photos", "stylized"), "great_wave", resume=True) as reports:
-            for report in reports:
-                print(report.job.target, report.error or report.status)
+        >>> from fast_style.batch import folder_jobs
+        >>> stylizer = fast_style.load("great_wave", device="cpu")
+        >>> with stylize_files(stylizer, folder_jobs("photos", "stylized"), "great_wave") as reports:
+        ...     for report in reports:
+        ...         print(report.job.target, report.error or report.status)
+        stylized/a.jpg done
     """
     if wrong := next((job for job in jobs if not isinstance(job, Job)), None):
         raise ConfigError(f"jobs must be Job(source, target), such as folder_jobs makes, not {wrong!r}")
@@ -340,8 +343,8 @@ def stylize_files(
     return FolderWork(stylizer, jobs, chosen, size=size, batch=batch, overwrite=overwrite, resume=resume)
 
 
-def _holds_all(opened: Opened) -> Literal["frames", "pages"] | None:
-    """Return as what the copy holds all of several pictures; None: it holds one, or there is no more."""
+def _holds_several(opened: Opened) -> Literal["frames", "pages"] | None:
+    """Return how the copy holds all pictures of a file with several; None: it holds only one."""
     source, target = Path(str(opened.job.source)), opened.job.target
     if opened.contents.kind == "frame" and target.suffix.lower() in ANIMATIONS:
         return "frames"

@@ -1,4 +1,4 @@
-"""Which picture is next, whether it can be read and its copy be written, and how much memory that takes."""
+"""Queue of pictures to stylize: checks each job, opens its file and estimates its pixels."""
 
 import errno
 import math
@@ -19,26 +19,26 @@ from fast_style.stylizing.jobs import Job
 from fast_style.system.file_locks import FileLocks, remove_stale_locks
 from fast_style.system.files import BinaryFile, remove_leftovers
 
-# Of formats that do not tell their size before they are read whole.
+# Pixels per byte of files whose size is unknown until they are decoded.
 _PIXELS_OF_BYTE = 8
-# How long to wait for what other processes are at, in seconds, until it is looked at again.
+# Seconds between looks at pictures that other processes are working on.
 _LOOKS_AGAIN = 0.2
 
 
 @dataclass
 class Opened:
-    """A picture under way: opened, then read, then stylized.
+    """A picture in work: opened, then read, then stylized.
 
     Attributes:
-        job: what is to be done.
+        job: the job.
         file: its path, or its content if it is in an archive.
-        pixels: how many it has or, if that is more, its copy.
-        contents: what pictures there are in the file.
-        taken: what it has of the PixelBudget.
-        picture: once it is read; None also if it is worked on beside no other.
-        stylized: once it is made.
-        seconds: how long it has been worked on.
-        notes: what there is to say of it as it was read.
+        pixels: number of pixels of the picture or its copy, whichever is larger.
+        contents: what pictures the file holds.
+        taken: its share of the PixelBudget, in pixels.
+        picture: set once read; stays None if it is processed alone.
+        stylized: set once stylized.
+        seconds: time spent on it.
+        notes: notes from reading.
     """
 
     job: Job
@@ -53,22 +53,22 @@ class Opened:
 
     @property
     def shape(self) -> Hashable:
-        """What pictures that go through the network together have alike."""
+        """Key of pictures that go through the network together."""
         if self.picture is None or self.picture.deep is not None:
-            return self.job  # Nothing else has it.
+            return self.job  # unique: processed alone
         return self.picture.size
 
 
 class JobQueue:
-    """Hands out pictures in their order, to any thread.
+    """Thread-safe queue of pictures, in order.
 
     Args:
         jobs: the pictures.
-        size: long side of the copies, if it is set.
+        size: long side of the copies in pixels; None: unchanged.
         overwrite: whether copies may replace files.
-        stopped: when it is set, nothing is waited for.
-        resume: whether other processes may be making the same copies. What one of them is at comes last, and is made
-            here only if it has come to nothing there.
+        stopped: event that ends all waiting.
+        resume: whether other processes may be making the same copies. Pictures that one of them works on come last, and
+            are made here only if it fails there.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class JobQueue:
         self._turn = threading.Lock()
 
     def next(self) -> Opened | tuple[Job, ImageError | None] | None:
-        """Return the next picture, or what is wrong with it, or that it has a copy by now; None: there is none."""
-        # One after the other, because a compressed archive is fast only in its order.
+        """Return the next picture, or a job with its error (None: its copy exists by now); None: no picture is left."""
+        # One at a time: a compressed archive is fast only in its order.
         with self._turn:
             while True:
                 job = self._next_job()
@@ -107,16 +107,16 @@ class JobQueue:
         return Opened(job, file, self._pixels(file, name), contents_of(file, name))
 
     def done_with(self, job: Job) -> None:
-        """Let others make a picture, whatever has become of it."""
+        """Release the claim on a picture, whatever its result."""
         if self._claims is not None:
             self._claims.give(job.target)
 
     def appeared(self, job: Job) -> bool:
-        """Return whether a copy was made by another process since the work began."""
+        """Return whether another process has made the copy since the work began."""
         return self._claims is not None and is_made(job) is not None
 
     def _next_job(self) -> Job | None:
-        """Return the next, of those that others were at when there is no other."""
+        """Return the next job, at the end one of those left to other processes."""
         job = next(self._jobs, None)
         while job is None and self._later and not self._stopped.wait(_LOOKS_AGAIN):
             self._jobs, self._later = iter(self._later), []
@@ -124,7 +124,7 @@ class JobQueue:
         return job
 
     def require_free(self, target: Path) -> None:
-        """Make sure that a copy replaces no file that it must not.
+        """Check that a copy replaces no file without `overwrite`.
 
         Raises:
             ImageError: if it would.
@@ -133,7 +133,7 @@ class JobQueue:
             require_free(target)
 
     def _prepare(self, job: Job) -> None:
-        """Make sure, before the work and not after it, that a copy can be written."""
+        """Check, before the work, that the copy can be written."""
         target = job.target
         if self._targets.setdefault(target, job) is not job:
             raise ImageError(f"{target}: is the copy of another picture; take them into folders of their own")
@@ -157,19 +157,19 @@ class JobQueue:
             length = file.seek(0, os.SEEK_END)
             file.seek(0)
             return _PIXELS_OF_BYTE * length
-        except OSError:  # What is wrong with it is said when it is read.
+        except OSError:  # reading it reports the error
             return 0
 
 
 def tidy(jobs: Iterable[Job]) -> None:
-    """Remove what runs that were killed have left where copies go; younger ones may be at work."""
+    """Remove temporary files of killed runs beside the copies; younger ones may be in use."""
     for folder in {job.target.parent for job in jobs}:
         remove_leftovers(folder, older_than=3600)
         remove_stale_locks(folder)
 
 
 def is_made(job: Job) -> bool | None:
-    """Return whether there is a copy: True, or False if it was written before its picture; None: there is none."""
+    """Return whether a copy exists: True, False if it is older than its picture, None if there is none."""
     if isinstance(job.source, Member) and job.source.refused:
         return None
     try:
@@ -178,5 +178,5 @@ def is_made(job: Job) -> bool | None:
         return all(
             written >= (source.path if isinstance(source, Member) else source).stat().st_mtime for source in sources
         )
-    except OSError:  # What is wrong is said when it is read or written.
+    except OSError:  # reading or writing reports the error
         return None

@@ -1,4 +1,4 @@
-"""Names for results of which two would have the same."""
+"""Unique file names for results whose names would clash."""
 
 import itertools
 import tempfile
@@ -11,16 +11,15 @@ from fast_style.system.files import append_to_name, natural_sort_key
 
 
 def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
-    """Return where results go, each to a name of its own, of a length that file systems take.
+    """Return unique targets, with names short enough for file systems.
 
-    Of several that would have one name, that one keeps it whose source has this suffix already, or else the first in
-    natural order; another gets the suffix of its source into its name: logo.png and logo.psd become logo.png and
-    logo.psd.png, in whatever order they are given. Where that is not enough, it gets the name of its folder, or a
-    number.
+    Of several results with one name, the one whose source already has the suffix keeps it, or else the first in natural
+    order. The others add the suffix of their source: logo.png and logo.psd become logo.png and logo.psd.png, in any
+    order. If that is not enough, they add the name of their folder, then a number.
 
     Args:
-        sources: what each is made of.
-        targets: where each would go.
+        sources: the source of each result.
+        targets: the wanted target of each result.
     """
     found = [target.with_name(append_to_name(target.stem, target.suffix)) for target in targets]
     groups: dict[str, list[int]] = defaultdict(list)
@@ -30,8 +29,8 @@ def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
     for alike in sorted(groups.values(), key=lambda group: natural_sort_key(found[group[0]])):
         for group in _clashes(alike, found):
             in_order = sorted(group, key=lambda index: natural_sort_key(sources[index]))
-            # Those that keep their suffix stand first.
-            first, *others = sorted(in_order, key=lambda index: _changes(sources[index], found[index]))
+            # Those that keep their suffix come first.
+            first, *others = sorted(in_order, key=lambda index: _changes_suffix(sources[index], found[index]))
             for index in others:
                 for name in _names(sources[index], found[index], sources[first].parent != sources[index].parent):
                     if name not in exact and not (_folded(name) in folded and _folds_case(name.parent)):
@@ -43,7 +42,7 @@ def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
 
 
 def _clashes(alike: list[int], targets: Sequence[Path]) -> Iterator[list[int]]:
-    """Yield those that have one name, of those that have one for a file system that knows no case."""
+    """Yield groups with the same name, from a group with the same case-folded name."""
     exact: dict[Path, list[int]] = defaultdict(list)
     for index in alike:
         exact[targets[index]].append(index)
@@ -52,8 +51,8 @@ def _clashes(alike: list[int], targets: Sequence[Path]) -> Iterator[list[int]]:
 
 
 def _names(source: PurePath, target: Path, elsewhere: bool) -> Iterator[Path]:
-    """Yield names for a result whose own is taken, and whose source lies in another folder or not."""
-    stem = f"{target.stem}{source.suffix}" if _changes(source, target) else target.stem
+    """Yield alternative names; `elsewhere`: the source is in another folder than the one that keeps the name."""
+    stem = f"{target.stem}{source.suffix}" if _changes_suffix(source, target) else target.stem
     if stem != target.stem:
         yield target.with_name(append_to_name(stem, target.suffix))
     if elsewhere and source.parent.name:
@@ -63,7 +62,7 @@ def _names(source: PurePath, target: Path, elsewhere: bool) -> Iterator[Path]:
         yield target.with_name(append_to_name(stem, f".{number}{target.suffix}"))
 
 
-def _changes(source: PurePath, target: Path) -> bool:
+def _changes_suffix(source: PurePath, target: Path) -> bool:
     return source.suffix.lower() != target.suffix.lower()
 
 
@@ -72,11 +71,11 @@ def _folded(path: Path) -> str:
 
 
 def _folds_case(folder: Path) -> bool:
-    """Return whether two names that differ in case are one file in a folder, or in the one in which it will be made."""
+    """Return whether a folder, or its nearest existing parent, is case-insensitive."""
     place = next((each for each in (folder, *folder.parents) if each.is_dir()), folder)
     try:
         with tempfile.NamedTemporaryFile(prefix=".case", dir=place) as file:
             path = Path(file.name)
             return path.with_name(path.name.swapcase()).exists()
-    except OSError:  # What is wrong is said when the result is written.
+    except OSError:  # Writing the result reports what is wrong.
         return False

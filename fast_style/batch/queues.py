@@ -1,4 +1,4 @@
-"""Pictures under way: those that wait for the network, by their shape, and how many there may be at all."""
+"""Queues for batch work: pictures waiting for the network by shape, and a limit for pictures in progress."""
 
 import threading
 from collections import deque
@@ -7,61 +7,62 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: How many others may be made before a picture although they came after it.
+#: How many later pictures may overtake a waiting one.
 PATIENCE = 64
 
 
 class ShapeQueue(Generic[T]):
-    """Pictures that wait, those of one shape together."""
+    """Waiting pictures, grouped by shape."""
 
     def __init__(self) -> None:
         self._shapes: dict[Hashable, deque[tuple[int, T]]] = {}
         self._last: Hashable = None
-        self._came, self._went = 0, 0
+        self._added, self._taken = 0, 0
 
     def __bool__(self) -> bool:
         return bool(self._shapes)
 
     def add(self, shape: Hashable, picture: T) -> None:
-        """Let one wait."""
-        self._shapes.setdefault(shape, deque()).append((self._came, picture))
-        self._came += 1
+        """Add a picture."""
+        self._shapes.setdefault(shape, deque()).append((self._added, picture))
+        self._added += 1
 
     def take(self, most: Callable[[Hashable], int]) -> list[T]:
-        """Return some of one shape, in their order: of one that fills a batch, or else of the shape of the last ones.
+        """Remove and return a batch of one shape: one that fills a batch, or else the last shape.
 
-        What runs a network may have made itself ready for that. None waits for long: after PATIENCE others it is next.
+        The last shape is preferred since the backend may be prepared for it. After being overtaken by PATIENCE others,
+        a picture is next.
 
         Args:
-            most: how many of a shape at the most.
+            most: returns the maximum batch size of a shape.
         """
         oldest = min(self._shapes, key=lambda shape: self._shapes[shape][0][0])
         chosen = oldest
-        if self._went - self._shapes[oldest][0][0] < PATIENCE:
+        if self._taken - self._shapes[oldest][0][0] < PATIENCE:
             full = {shape: len(waiting) >= most(shape) for shape, waiting in self._shapes.items()}
-            # Of equals the first, which is the one that has waited for longest since none of its shape was there.
+            # max returns the first of equals, the shape that was added first.
             chosen = max(full, key=lambda shape: (full[shape], shape == self._last, len(self._shapes[shape])))
         waiting = self._shapes[chosen]
         taken = [waiting.popleft()[1] for _ in range(min(most(chosen), len(waiting)))]
         if not waiting:
             del self._shapes[chosen]
-        self._went += len(taken)
+        self._taken += len(taken)
         self._last = chosen
         return taken
 
     def clear(self) -> list[T]:
-        """Return all, and let none wait any more."""
+        """Remove and return all pictures."""
         left = [picture for waiting in self._shapes.values() for _, picture in waiting]
         self._shapes.clear()
         return left
 
 
 class PixelBudget:
-    """How many pixels may be under way at a time; a picture of more is so alone.
+    """Limits the pixels in progress; a picture larger than the limit is processed alone.
 
     Args:
-        pixels: how many.
-        pictures: how many pictures at the most, however small.
+        pixels: maximum number of pixels.
+        pictures: maximum number of pictures, however small.
     """
 
     def __init__(self, pixels: int, pictures: int) -> None:
@@ -72,21 +73,21 @@ class PixelBudget:
         self._changed = threading.Condition()
 
     def take(self, pixels: int, stopped: threading.Event) -> int:
-        """Wait until there is room for a picture, or all has stopped, and return how much was taken."""
+        """Wait until a picture fits or the work is stopped; return the number of pixels to give back."""
         wanted = min(max(pixels, self._least), self.pixels)
-        # One after the other: small ones would keep a large one waiting for ever.
+        # First come, first served: small pictures would keep a large one waiting forever.
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._free >= wanted or stopped.is_set())
             self._free -= wanted
         return wanted
 
     def give(self, taken: int) -> None:
-        """Give back what was taken."""
+        """Give back the pixels of a finished picture."""
         with self._changed:
             self._free += taken
             self._changed.notify_all()
 
     def wake(self) -> None:
-        """Let those go on who wait for what has stopped."""
+        """Wake all waiting threads after a stop."""
         with self._changed:
             self._changed.notify_all()

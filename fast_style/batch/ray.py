@@ -1,6 +1,6 @@
-"""Many pictures stylized by processes on many machines, with Ray Data; the machines share a file system.
+"""Stylizes many pictures on several machines with Ray Data; the machines share a file system.
 
-A process that dies is started again, and so are its pictures: those that it had written are left alone.
+A worker that dies is restarted with its pictures; those that it has already written are skipped.
 """
 
 import math
@@ -21,7 +21,7 @@ from fast_style.stylizing.jobs import Job, Report, one_line
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.video.work import stylize_animation
 
-#: How often a picture is begun again because its process died: it may be what kills.
+#: How often a picture is retried after its worker died: the picture may be the cause.
 RETRIES = 3
 
 
@@ -34,50 +34,50 @@ def stylize_on_ray(
     controls: Controls | None = None,
     batch: int = 16,
 ) -> Iterator[Report]:
-    """Stylize pictures on the cluster that was joined, and yield what became of each, in the order they are done.
+    """Stylize pictures on the joined cluster, and yield their reports in the order in which they finish.
 
-    Each is there whole or not at all, and is made once, but for those in the making when a process is killed. A target
-    that exists when this begins is replaced.
+    Files are written atomically. Each picture is stylized once, unless its worker is killed. Targets that exist at the
+    start are replaced.
 
     Args:
-        jobs: pictures, and where each is to be written, to names that differ. Every machine must see them. Relative
-            paths are seen from the folder of this process.
-        load: what loads the network in each process, such as a partial of `fast_style.load`.
-        pool: the processes to have.
+        jobs: pictures and their targets, with unique paths that every machine can access. Relative paths refer to the
+            working folder of this process.
+        load: loads the network in each worker, such as a partial of `fast_style.load`.
+        pool: the workers.
         size: as for `Stylizer.stylize_file`.
         controls: as for `Stylizer.stylize_file`.
-        batch: the most pictures to hand to a process at a time.
+        batch: maximum number of pictures to hand to a worker at a time.
 
     Raises:
-        ConfigError: if a machine cannot load the network or does not see the folders, or Ray gives up.
+        ConfigError: if a machine cannot load the network or access the folders, or Ray fails.
     """
     if batch < 1:
         raise ConfigError(f"batch must be at least 1, not {batch}")
     import ray
 
-    # Bytes, for a name need not be text.
+    # Paths as bytes, since file names may be invalid Unicode.
     rows = [
         {
             "index": index,
             "source": os.fsencode(Path(str(job.source)).absolute()),
             "target": os.fsencode(job.target.absolute()),
-            "before": _state(job.target),
+            "before": _fingerprint(job.target),
         }
         for index, job in enumerate(jobs)
     ]
-    # Few at the end of a run, when some would be idle and others have their hands full.
+    # At least four pieces per worker, so that all stay busy until near the end.
     pieces = min(len(rows), max(math.ceil(len(rows) / batch), 4 * pool.count))
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.max_consecutive_actor_init_deaths = RETRIES
-    context.execution_no_progress_timeout_s = -1  # a giant picture takes its time, and a cluster may have to grow
+    context.execution_no_progress_timeout_s = -1  # a giant picture, or a growing cluster, takes long
     with ray.data.DataContext.current(context):
         done = ray.data.from_items(rows, override_num_blocks=pieces).map(
             _Worker,
             fn_constructor_kwargs={"load": load, "size": size, "controls": controls or Controls()},
-            # Fixed, so that no process is ended, and its network loaded anew, while there is work. Ray Data starts one
-            # that died again, and its work, without end (max_restarts and max_task_retries are -1): machines may come
-            # and go. What must not go on for ever is the same picture, and that is counted by who stylizes it.
+            # A fixed size, so that no worker is stopped and its network reloaded while there is work. Ray Data restarts
+            # workers and retries their tasks forever (max_restarts and max_task_retries are -1), since machines may
+            # come and go. Retries of the same picture are limited in `_Worker`.
             compute=ray.data.ActorPoolStrategy(size=min(pool.count, pieces)),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
@@ -91,13 +91,13 @@ def stylize_on_ray(
                     yield Report(jobs[index], "failed" if error else "done", error=error or None, worker=worker)
         except FastStyleError:
             raise
-        except Exception as error:  # Any: from the depths of Ray, and from what workers could not even import.
+        except Exception as error:  # Any: from Ray itself, and from imports that fail in the workers.
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ConfigError(f"the workers could not be kept running ({lines[-1].strip()})") from error
 
 
 class _Worker:
-    """A process of the pool, with its network."""
+    """A worker process with its network."""
 
     def __init__(self, load: Callable[[], Stylizer], size: int | None, controls: Controls) -> None:
         self.size, self.controls = size, controls
@@ -106,7 +106,7 @@ class _Worker:
         try:
             self.stylizer = load()
         except (FastStyleError, OSError) as error:
-            # Not raised: Ray would start the process again and again.
+            # Not raised: Ray would restart the worker forever.
             self.unusable = one_line(error)
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,10 +119,10 @@ class _Worker:
             if not folder.is_dir():
                 self.unusable = f"there is no folder {folder} on this machine; all must see the same files"
                 return self.unusable
-        # Left behind by who dies; it has a byte for each attempt, and a name such as `files.sweep` removes.
+        # One byte per attempt. A worker that dies leaves this file, whose name `remove_leftovers` recognizes.
         attempts = target.with_name(f".{blake2b(os.fsencode(target.name), digest_size=8).hexdigest()}.part")
         try:
-            if _state(target) == before:
+            if _fingerprint(target) == before:
                 with open(attempts, "ab") as file:
                     file.write(b".")
                     attempt = file.tell()
@@ -133,19 +133,19 @@ class _Worker:
                 else:
                     report = self.stylizer.stylize_file(source, target, size=self.size, controls=self.controls)
                     tell(str(source), report.notes)
-            # Else it was made by a process that died before it could say so.
-        except Exception as error:  # Any: the others are not to be lost for it.
+            # Otherwise a worker has written it and died before reporting it.
+        except Exception as error:  # Any: one picture must not stop the others.
             return one_line(error) if isinstance(error, FastStyleError) else f"{source}: {one_line(error)}"
         finally:
             attempts.unlink(missing_ok=True)
         return ""
 
 
-def _state(file: Path) -> str:
-    """Return what differs after a file was replaced, and is the same wherever one looks from."""
+def _fingerprint(file: Path) -> str:
+    """Return a fingerprint of a file that changes when it is replaced and is the same on all machines."""
     try:
         found = file.stat()
     except FileNotFoundError:
         return ""
-    # No inode, which some file systems number on each machine anew; whole seconds, as not all know finer ones.
+    # No inode, which may differ between machines; whole seconds, since not all file systems have finer ones.
     return f"{int(found.st_mtime)} {found.st_size}"

@@ -1,4 +1,4 @@
-"""A cluster of machines under Ray, an extra of the package: to join it, and to count what it has."""
+"""Joins or starts a Ray cluster, and counts the workers that fit on it."""
 
 import logging
 import math
@@ -16,25 +16,25 @@ from pathlib import Path
 from fast_style.errors import ConfigError
 from fast_style.system.optional_packages import how_to_install
 
-#: What Ray reads from the environment when it is imported or starts a cluster; what the user has set holds.
+#: Environment variables that Ray reads on import or when it starts a cluster; values set by the user win.
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # it prints the deaths of workers, in long lines that repeat themselves
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` it would send the working folder to all machines
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise a warning; the device is given to who loads the network
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # deaths of workers are printed in long repeated lines
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run`, Ray would send the working folder to all machines
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # avoids a warning; the device is passed to the loading function
 }
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes to have, each with a network of its own.
+    """The worker processes, each with its own network.
 
     Attributes:
-        count: how many. Those for which there is no room wait, or have the cluster grow, if it can.
-        cpus: the cores of each.
-        gpus: the GPUs of each; parts, such as 0.5, let several share one.
-        machines: how many the cluster has by now.
+        count: number of workers. Those without room wait, or make the cluster grow, if it can.
+        cpus: CPU cores per worker.
+        gpus: GPUs per worker; with fractions, such as 0.5, several share one.
+        machines: current number of machines in the cluster.
     """
 
     count: int
@@ -45,11 +45,11 @@ class Workers:
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """Join a cluster for a block, or start one. A process that has joined one before stays in that.
+    """Join or start a cluster for the duration of the block. A process that has already joined one stays in it.
 
     Args:
-        address: `auto`, the cluster that RAY_ADDRESS names or this machine was last in; its `HOST:PORT`, on a machine
-            that belongs to it; `local`, one that is this machine alone and ends with the block.
+        address: `auto`: the cluster in RAY_ADDRESS, or the last one on this machine; `HOST:PORT`: a cluster that this
+            machine belongs to; `local`: a new one of this machine alone, which ends with the block.
 
     Raises:
         ConfigError: if Ray is not installed, or there is no such cluster.
@@ -61,7 +61,7 @@ def cluster(address: str) -> Iterator[None]:
         import ray.data
     except ImportError as error:
         raise ConfigError(f"many machines need ray: {how_to_install('ray')} ({error})") from None
-    # What it has to say is in its files; what concerns the pictures, in the outcomes.
+    # No console log: Ray logs to files, and failures of pictures are in the reports.
     logging.getLogger("ray.data").handlers = [
         handler for handler in logging.getLogger("ray.data").handlers if handler.name != "console"
     ]
@@ -72,7 +72,7 @@ def cluster(address: str) -> Iterator[None]:
     try:
         if address != "local":
             _require_listener(_last_cluster() if address == "auto" else address)
-        # Only short lists of names go through the store of objects.
+        # A small object store: only short lists of names pass through it.
         own = {"include_dashboard": False, "object_store_memory": 2**27} if address == "local" else {}
         with _silence():
             ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False, **own)
@@ -83,7 +83,7 @@ def cluster(address: str) -> Iterator[None]:
             "machine alone with address=local"
         ) from error
     try:
-        # Ray puts its own in the place of the program's.
+        # Ray has replaced the program's handler.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)
         yield
@@ -92,15 +92,15 @@ def cluster(address: str) -> Iterator[None]:
 
 
 def count_workers(count: int | None = None, cpus: float = 1, gpus: float | None = None) -> Workers:
-    """Return the processes that a cluster, joined before, is to have.
+    """Return the workers for the joined cluster.
 
     Args:
-        count: how many; None: as many as there is room for.
-        cpus: the cores of each.
-        gpus: the GPUs of each; None: one, if the cluster has any.
+        count: number of workers; None: as many as fit.
+        cpus: CPU cores per worker.
+        gpus: GPUs per worker; None: one, if the cluster has any.
 
     Raises:
-        ConfigError: if a number is out of range, or there is room for none.
+        ConfigError: if a number is out of range, or no worker fits.
     """
     import ray
 
@@ -132,13 +132,13 @@ def count_workers(count: int | None = None, cpus: float = 1, gpus: float | None 
 
 
 def _last_cluster() -> str:
-    """Return where Ray would look for a cluster that it is not told of; it is long gone, perhaps."""
+    """Return the address that Ray uses by default; its cluster may have ended."""
     note = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     return os.environ.get("RAY_ADDRESS") or (note.read_text().strip() if note.is_file() else "")
 
 
 def _require_listener(address: str) -> None:
-    """Make sure that there is someone at an address: Ray would try for minutes, and then end the process."""
+    """Raise if nothing listens at an address: Ray would try for minutes and then end the process."""
     if not address:
         raise ValueError("none was started on this machine")
     if address.startswith("ray://"):
@@ -152,7 +152,7 @@ def _require_listener(address: str) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Let nothing reach standard error: there, Ray says which level its log has."""
+    """Discard standard error, where Ray prints the level of its log."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nothing:

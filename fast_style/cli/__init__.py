@@ -1,4 +1,4 @@
-"""The command line: `fast-style COMMAND setting=value ...`, one file a command. Hydra lives here only."""
+"""The command line, `fast-style COMMAND setting=value ...`: one module per command. Only this package uses Hydra."""
 
 import importlib
 import os
@@ -16,19 +16,12 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A word after `fast-style`.
+    """One command of `fast-style`."""
 
-    Attributes:
-        module: the file of this package whose `entry_point` runs it.
-        does: what it does, in a line.
-        config: its file in configs/, without the suffix; nothing: it takes no settings of Hydra's.
-        script: the same command in scripts/, without the suffix.
-    """
-
-    module: str
-    does: str
-    config: str = ""
-    script: str = ""
+    module: str  # module of this package whose `entry_point` runs it
+    does: str  # one-line description
+    config: str = ""  # its file in configs/, without suffix; empty: no Hydra settings
+    script: str = ""  # the same command in scripts/, without suffix; empty: none
 
 
 COMMANDS = {
@@ -48,7 +41,7 @@ COMMANDS = {
     "completion": Command("completion", "print what completes commands and settings in bash, zsh or fish"),
 }
 
-#: The word after `fast-style` by which this process was started; nothing: it was one of scripts/.
+#: The command given to `fast-style`; empty when a file of scripts/ was started instead.
 _word = ""
 
 
@@ -88,7 +81,7 @@ def _run(command: Command) -> None:
         return
     name = f"fast_style.cli.{command.module}"
     if command.config in ("optimize", "evaluate"):
-        # These import PyTorch, which takes seconds: not before their settings are checked.
+        # These modules import PyTorch, which takes seconds: import them only after the settings are checked.
         from fast_style.cli.hydra_app import run
         from fast_style.cli.overrides import own_painting
 
@@ -114,90 +107,83 @@ fast-style COMMAND --help explains every setting; fast-style --version tells the
 
 
 def program() -> str:
-    """Return how this program is called in messages, such as `fast-style train` or `train.py`."""
+    """Return this program's name for messages, such as `fast-style train` or `train.py`."""
     return f"fast-style {_word}" if _word else Path(sys.argv[0]).name
 
 
-def called(script: str) -> str:
-    """Return how messages call another command, such as `fast-style data` or `prepare_data.py`."""
-    return f"fast-style {_word_of(script)}" if _word else script
+def command_name(script: str) -> str:
+    """Return how messages name the command of a script, such as `fast-style data` for `prepare_data.py`."""
+    return f"fast-style {_command_of(script)}" if _word else script
 
 
-def _word_of(script: str) -> str:
+def _command_of(script: str) -> str:
     return next(name for name, command in COMMANDS.items() if f"{command.script}.py" == script)
 
 
-def as_called(text: str) -> str:
-    """Return a text in which commands are written `fast-style WORD`, with them in the way this program was called."""
+def adapt_commands(text: str) -> str:
+    """Rewrite each `fast-style COMMAND` in a text to the way this program was started (uv, python -m, a script)."""
 
-    def spelled(found: re.Match[str]) -> str:
-        called = COMMANDS.get(found[1])
-        if called and _word and Path(sys.argv[0]).name != "__main__.py":
+    def adapt(found: re.Match[str]) -> str:
+        known = COMMANDS.get(found[1])
+        if known and _word and Path(sys.argv[0]).name != "__main__.py":
             return " ".join([*_uv(), found[0]])
-        return command(f"{called.script}.py") if called and called.script else found[0]
+        return command(f"{known.script}.py") if known and known.script else found[0]
 
-    return re.sub(r"\bfast-style ([a-z-]+)", spelled, text)
+    return re.sub(r"\bfast-style ([a-z-]+)", adapt, text)
 
 
-def words() -> list[str]:
-    """Return what stands between the program and its settings on the command line, for processes that start it anew."""
+def command_words() -> list[str]:
+    """Return the arguments between the program and its settings, for child processes that start it again."""
     return [_word] if _word else []
 
 
 def command(script: str, *settings: str) -> str:
-    """Return the command line that runs another command in the way this one was run.
-
-    Args:
-        script: its name in scripts/, such as train.py.
-        settings: what follows it.
-    """
+    """Return the command line that runs another command, such as train.py, in the way this one was started."""
     uv, here = _uv(), Path(sys.argv[0])
-    # What was named for this run by a setting, the next one needs as well.
-    settings += tuple(argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins")
-    python = [*uv, "python"] if uv else [_python()]
+
+    def shortest(name: str, path: str | Path) -> str:
+        on_path = shutil.which(name)
+        return name if uv or (on_path and os.path.samefile(on_path, path)) else os.path.relpath(path)
+
     if not _word:
-        return shlex.join([*python, str(here.with_name(script)), *settings])
-    word = _word_of(script)
-    if here.name == "__main__.py":
-        return shlex.join([*python, "-m", "fast_style", word, *settings])
-    found = shutil.which(here.name)
-    ours = here.name if uv or (found and os.path.samefile(found, here)) else os.path.relpath(here)
-    return shlex.join([*uv, ours, word, *settings])
+        words = [shortest("python", sys.executable), str(here.with_name(script))]
+    elif here.name == "__main__.py":
+        words = [shortest("python", sys.executable), "-m", "fast_style", _command_of(script)]
+    else:
+        words = [shortest(here.name, here), _command_of(script)]
+    # The next command needs the same plugins.
+    plugins = [argument for argument in sys.argv[1:] if argument.partition("=")[0] == "plugins"]
+    return shlex.join([*uv, *words, *settings, *plugins])
 
 
 def _uv() -> list[str]:
     return ["uv", "run"] if "UV_RUN_RECURSION_DEPTH" in os.environ else []
 
 
-def _python() -> str:
-    found = shutil.which("python")
-    return "python" if found and os.path.samefile(found, sys.executable) else os.path.relpath(sys.executable)
-
-
 @contextmanager
 def errors_in_one_line(
     explain: Callable[[Exception], str] = str, others: tuple[type[Exception], ...] = (), full: bool = False
 ) -> Iterator[None]:
-    """End the process with one line on standard error for what the user can mend.
+    """Exit with one line on standard error for errors that the user can fix.
 
     Args:
-        explain: makes the line of an error.
-        others: errors that are told so beside ours and the system's.
-        full: whether they go on with their traceback instead.
+        explain: returns the line for an error.
+        others: error types handled like FastStyleError and OSError.
+        full: raise them with their traceback instead.
     """
     from fast_style.errors import FastStyleError, Interrupted
 
-    mended: tuple[type[Exception], ...] = (FastStyleError, OSError, *others)
+    reported: tuple[type[Exception], ...] = (FastStyleError, OSError, *others)
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError as error:
         if not _reader_is_gone():
             sys.exit(f"{program()}: {explain(error)}")
-        # Such as head, which has seen enough: as other programs do, without a word.
+        # The reader has closed the pipe, as `head` does: exit without a message, as other programs do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
-    except mended as error:
+    except reported as error:
         if full:
             raise
         sys.exit(f"{program()}: {explain(error)}")
@@ -207,8 +193,8 @@ def errors_in_one_line(
 
 
 def _reader_is_gone() -> bool:
-    """Return whether standard output is a pipe that nobody reads any more. A process of ours may be gone as well."""
-    # Not by another attempt to write: what a pipe has refused, Python has thrown away.
+    """Return whether standard output is a closed pipe; a BrokenPipeError may also come from a child process."""
+    # Polled, not written to: Python discards the data that a pipe has refused.
     pipe = select.poll()
     pipe.register(sys.stdout, select.POLLOUT)
     return any(event & select.POLLERR for _, event in pipe.poll(0))

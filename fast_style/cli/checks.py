@@ -1,4 +1,4 @@
-"""What there is to work with, on one screen: fast-style checks. The answer to most of what does not work."""
+"""The command checks: versions, devices, formats, folders and extras, for bug reports."""
 
 import importlib.metadata
 import json
@@ -21,14 +21,14 @@ from fast_style.system.memory import free_memory
 from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo import OWN, networks, own_networks, user_folder, user_networks
 
-#: How this package is called where packages are installed from.
+#: Name of this package on PyPI.
 DISTRIBUTION = "fast-style-transfer"
 _PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "pillow", "safetensors")
 _CODECS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
 
 
 def found() -> dict[str, Any]:
-    """Return what there is, as plain values, a part for each line that `entry_point` prints."""
+    """Return all parts as plain values, in the order in which they are printed."""
     parts: dict[str, Callable[[], Any]] = {
         "version": lambda: fast_style.__version__,
         "python": lambda: f"{platform.python_version()}, {sys.executable}",
@@ -46,14 +46,13 @@ def found() -> dict[str, Any]:
         "cache": _cache,
         "extras": _extras,
     }
-    told = {}
+    values = {}
     for name, part in parts.items():
         try:
-            told[name] = part()
-        # Any: what is broken is to be told, whatever it raises.
-        except Exception as error:
-            told[name] = f"cannot be told ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
-    return told
+            values[name] = part()
+        except Exception as error:  # any: a broken part is reported like the others
+            values[name] = f"cannot be told ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
+    return values
 
 
 def _version(package: str) -> str:
@@ -91,15 +90,15 @@ def _backends() -> dict[str, str]:
 
     from fast_style.backends.pytorch import require_compiler
 
-    told = {"torch": _version("torch"), "compile": "ready"}
+    values = {"torch": _version("torch"), "compile": "ready"}
     try:
         require_compiler(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     except ConfigError as error:
-        told["compile"] = str(error).removeprefix("backend=compile ")
-    told |= {"onnx": _version("onnxruntime"), "openvino": _version("openvino")}
+        values["compile"] = str(error).removeprefix("backend=compile ")
+    values |= {"onnx": _version("onnxruntime"), "openvino": _version("openvino")}
     if chosen := os.environ.get("FAST_STYLE_BACKEND"):
-        told["auto"] = f"{chosen} (FAST_STYLE_BACKEND)"
-    return told
+        values["auto"] = f"{chosen} (FAST_STYLE_BACKEND)"
+    return values
 
 
 def _pictures() -> dict[str, str]:
@@ -109,12 +108,12 @@ def _pictures() -> dict[str, str]:
 
     codecs = {"JPEG": "jpg", "PNG": "zlib", "WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000", "TIFF": "libtiff"}
     lacking = [name for name, feature in codecs.items() if not features.check(feature)]
-    told = {"read": ", ".join(name for name in READABLE if name not in lacking)}
+    values = {"read": ", ".join(name for name in READABLE if name not in lacking)}
     if lacking:
-        told["not in this Pillow"] = ", ".join(lacking)
+        values["not in this Pillow"] = ", ".join(lacking)
     for name, there in (("HEIC", HAS_HEIF), ("raw files", HAS_RAW), ("16 bits of each color", HAS_CODECS)):
-        told[name] = "yes" if there else "no (extra formats)"
-    return told
+        values[name] = "yes" if there else "no (extra formats)"
+    return values
 
 
 def _videos() -> str | dict[str, str]:
@@ -123,8 +122,8 @@ def _videos() -> str | dict[str, str]:
     import av.codec
 
     missing = [name for name, encoder in _CODECS.items() if encoder not in av.codec.codecs_available]
-    told = {"av": _version("av"), "write": ", ".join(name for name in _CODECS if name not in missing)}
-    return told | ({"not in this FFmpeg": ", ".join(missing)} if missing else {})
+    values = {"av": _version("av"), "write": ", ".join(name for name in _CODECS if name not in missing)}
+    return values | ({"not in this FFmpeg": ", ".join(missing)} if missing else {})
 
 
 def _cache() -> str:
@@ -139,24 +138,23 @@ def _extras() -> dict[str, str]:
     for line in importlib.metadata.requires(DISTRIBUTION) or ():
         if found := re.search(r"extra == ['\"]([\w-]+)", line):
             needed.setdefault(found[1], []).append(re.split(r"[^\w.-]", line)[0])
-    told = {}
+    values = {}
     for extra, packages in needed.items():
         missing = [name for name in packages if _version(name) == "missing"]
-        told[extra] = f"needs {', '.join(missing)}: {how_to_install(extra)}" if missing else "installed"
-    return told
+        values[extra] = f"needs {', '.join(missing)}: {how_to_install(extra)}" if missing else "installed"
+    return values
 
 
-def _lines(told: dict[str, Any]) -> list[str]:
+def _table(values: dict[str, Any]) -> list[str]:
     width, lines = max(72, min(120, shutil.get_terminal_size().columns)), []
-    for name, value in told.items():
+    for name, value in values.items():
+        texts = [str(value)]
         if isinstance(value, dict):
-            each = [
-                f"{key}: {', '.join(item) or 'none' if isinstance(item, list) else item}" for key, item in value.items()
-            ]
-            text = "; ".join(each) if len("; ".join(each)) < 3 * width else "\n".join(each)
-            texts = each if name in ("devices", "networks", "extras") else [text]
-        else:
-            texts = [str(value)]
+            items = {key: ", ".join(item) or "none" if isinstance(item, list) else item for key, item in value.items()}
+            texts = [f"{key}: {item}" for key, item in items.items()]
+            if name not in ("devices", "networks", "extras"):
+                joined = "; ".join(texts)
+                texts = [joined if len(joined) < 3 * width else "\n".join(texts)]
         for number, text in enumerate(texts):
             wrapped = textwrap.wrap(text, width - 12, break_long_words=False, break_on_hyphens=False)
             lines += [f"{name if not (number or row) else '':<12}{line}" for row, line in enumerate(wrapped)]
@@ -167,11 +165,10 @@ def entry_point() -> None:
     """Run the command."""
     with errors_in_one_line():
         if {"-h", "--help"} & set(sys.argv[1:]):
-            print(
-                "fast-style checks: show versions, devices, formats, folders and extras; json=true prints them as JSON."
-            )
+            parts = "versions, devices, formats, folders and extras"
+            print(f"fast-style checks: show {parts}; json=true prints them as JSON.")
             return
         if unknown := [argument for argument in sys.argv[1:] if argument not in ("json=true", "json=false")]:
             raise ConfigError(f"{unknown[0]}: checks takes json=true, and nothing else")
-        told = found()
-        print(json.dumps(told, indent=2) if "json=true" in sys.argv else "\n".join(_lines(told)))
+        values = found()
+        print(json.dumps(values, indent=2) if "json=true" in sys.argv else "\n".join(_table(values)))

@@ -1,4 +1,4 @@
-"""What completes commands and settings in a shell: eval "$(fast-style completion bash)"."""
+"""Shell completion of commands and settings: eval "$(fast-style completion bash)"."""
 
 import re
 import sys
@@ -50,13 +50,13 @@ compdef _fast_style fast-style
 
 
 def choices() -> dict[str, list[str]]:
-    """Return the words that may follow each command: settings, which end in =, and what there is to choose from."""
+    """Return the words that may follow each command: settings, ending in =, and settings with their choices."""
     found: dict[str, list[str]] = {name: [] for name in COMMANDS}
     for name, command in COMMANDS.items():
         for group, settings in all_settings(command.config) if command.config else ():
             words = [f"{setting.key}=" for setting in settings]
             if group is not None:
-                # Its picture must be given, by style.image.
+                # `painting` is chosen by style.image=FILE only.
                 words += [f"{group.name}={choice}" for choice in group.choices if choice != "painting"]
             found[name] += words
             for setting in settings:
@@ -71,11 +71,7 @@ def choices() -> dict[str, list[str]]:
 
 
 def script(shell: str) -> str:
-    """Return what a shell is to run.
-
-    Raises:
-        ConfigError: if it is not one of them.
-    """
+    """Return the completion script of a shell; ConfigError if the shell is not supported."""
     found = choices()
     if shell == "fish":
         lines = ["complete -c fast-style -n __fish_use_subcommand -f"]
@@ -85,12 +81,10 @@ def script(shell: str) -> str:
                 words = " ".join(found[name])
                 lines.append(f"complete -c fast-style -n '__fish_seen_subcommand_from {name}' -a '{words}'")
         return "\n".join(lines) + "\n"
-    if shell == "bash":
-        cases = "\n".join(f'            {name}) known="{" ".join(words)}" ;;' for name, words in found.items())
-        return _BASH.format(commands=" ".join(COMMANDS), cases=cases)
-    if shell == "zsh":
-        cases = "\n".join(f"            {name}) known=({' '.join(words)}) ;;" for name, words in found.items())
-        return _ZSH.format(commands=" ".join(COMMANDS), cases=cases)
+    if shell in ("bash", "zsh"):
+        template, left, right = (_BASH, '"', '"') if shell == "bash" else (_ZSH, "(", ")")
+        cases = [f"            {name}) known={left}{' '.join(words)}{right} ;;" for name, words in found.items()]
+        return template.format(commands=" ".join(COMMANDS), cases="\n".join(cases))
     raise ConfigError(f"{shell!r} is none of the shells: write fast-style completion bash, zsh or fish")
 
 

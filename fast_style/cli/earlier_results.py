@@ -1,4 +1,4 @@
-"""Which pictures of a folder are results of earlier runs: they are not to be stylized again in another style."""
+"""Results of earlier runs among the inputs, which are not stylized again."""
 
 import contextlib
 import re
@@ -13,21 +13,21 @@ from fast_style.system.text import printable
 from fast_style.zoo import networks, own_networks, user_networks
 from fast_style.zoo.network_file import read_network_file
 
-#: Behind the style in the names of what scripts/optimize.py makes, so that they are not those of scripts/stylize.py.
+#: Suffix of the results of optimize.py, so that they differ from those of stylize.py.
 OPTIMIZED = "_optimized"
 
 _said: set[str] = set()
 
 
 def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
-    """Return those of some files that are named as results beside others of them, such as anna_great_wave.jpg.
+    """Return the files that are named as results of others of them, such as anna_great_wave.jpg beside anna.jpg.
 
-    They have the name of a picture that is there, and behind it that of a style, or of several with plus signs, that
-    configs/style or a network with a name knows, or that of such a network. A line on standard error says how many.
+    What follows the picture's name must be a known network, or styles joined by +. A line on standard error gives the
+    number of results.
 
     Args:
-        files: what a folder or a glob stands for.
-        style: the one that is to be made; of its results nothing is said.
+        files: content of a folder or glob.
+        style: the style of this run; its results are skipped without a message.
     """
     stems: dict[Path, set[str]] = {}
     files = list(files)
@@ -37,19 +37,19 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     if not labels:
         return set()
     styles = _styles() | {safe(style)}
-    results = {
-        file
-        for file, found in labels.items()
-        if any(all(part in styles for part in label.split("+")) for label in found)
-    }
+    results = {file for file, found in labels.items() if any(styles.issuperset(label.split("+")) for label in found)}
     if others := {file for file in results if safe(style) not in labels[file]}:
-        _say(len(others), min(others))
+        count = "1 result of an earlier run is" if len(others) == 1 else f"{len(others):,} results of earlier runs are"
+        text = f"{count} left out, {printable(str(min(others)))}; name a file itself to stylize it again"
+        if text not in _said:
+            print(text, file=sys.stderr)
+        _said.add(text)
     return results
 
 
 def _labels(stem: str, others: set[str]) -> list[str]:
-    """Return what may be a style's name in the name of a result."""
-    # After each underscore, because both may have some.
+    """Return the possible style names in a result's file name."""
+    # Split at each underscore: both names may contain some.
     places = [match.start() for match in re.finditer("_", stem)]
     return [stem[place + 1 :].removesuffix(OPTIMIZED) for place in places if stem[:place] in others]
 
@@ -61,11 +61,3 @@ def _styles() -> set[str]:
         with contextlib.suppress(CheckpointError):
             names |= read_network_file(path).metadata.styles.keys()
     return {safe(part) for name in names for part in name.split("+")}
-
-
-def _say(count: int, first: Path) -> None:
-    what = "1 result of an earlier run is" if count == 1 else f"{count:,} results of earlier runs are"
-    text = f"{what} left out, {printable(str(first))}; name a file itself to stylize it again"
-    if text not in _said:
-        print(text, file=sys.stderr)
-    _said.add(text)

@@ -1,4 +1,4 @@
-"""Evaluates networks: python scripts/evaluate.py ckpt=starry_night data.source=photos."""
+"""Evaluate networks: fast-style evaluate photos ckpt=starry_night."""
 
 import hashlib
 import json
@@ -24,26 +24,24 @@ from fast_style.evaluation.yardstick import Yardstick
 from fast_style.images.tensors import read_image
 from fast_style.system.files import atomic_write
 
-#: Raised when the numbers are filed in another way.
+#: Version of the report's JSON format.
 FORMAT = 1
 
 
 def main(config: DictConfig) -> None:
-    """Judge each column by each photograph, and write the report; a picture that fails does not stop the others."""
+    """Judge each column on each photograph and write the report; a failed picture does not stop the others."""
     started = time.monotonic()
     settings = plain(config)
-    settings["sizes"] = sizes_of(settings)
+    settings["sizes"] = _sizes(settings)
     files = find_pictures(settings["data"]["source"])
     if len({file.stem for file in files}) < len(files):
         raise ConfigError("data.source: two photographs have the same name; give their folders one at a time")
-    paths = report_files(settings["output"], overwrite=settings["overwrite"])
+    paths = _report_files(settings["output"], overwrite=settings["overwrite"])
     encoder, device = loss_network(config)
     columns = columns_of(settings, files, device)
-    judges: dict[tuple[object, ...], Judge] = {}
-    for column in columns:
-        # Columns of one style share what is measured of a photograph.
-        if aim(column) not in judges:
-            judges[aim(column)] = Judge(Yardstick(encoder, build(config.loss), column.style), settings)
+    # Columns of one style share a judge, and so the measurements of the photographs.
+    styles = {_aim(column): column.style for column in reversed(columns)}  # the first column's
+    judges = {aim: Judge(Yardstick(encoder, build(config.loss), style), settings) for aim, style in styles.items()}
 
     found: list[dict[str, Any]] = [{} for _ in columns]
     failed: dict[str, str] = {}
@@ -55,7 +53,7 @@ def main(config: DictConfig) -> None:
         print(error, file=sys.stderr)
 
     sheet = Sheet([column.name for column in columns], settings["sizes"])
-    with progress(len(files), settings["yardstick"]["steps"]) as show:
+    with _progress(len(files), settings["yardstick"]["steps"]) as show:
         for number, file in enumerate(files):
             on_step = show(number, file.name)
             try:
@@ -67,7 +65,7 @@ def main(config: DictConfig) -> None:
             for place, column in enumerate(columns):
                 try:
                     stylized = {size: column.stylize(file, image) for size, image in photographs.items()}
-                    found[place][file.name] = judges[aim(column)](file.name, photographs, stylized, on_step)
+                    found[place][file.name] = judges[_aim(column)](file.name, photographs, stylized, on_step)
                     sheet.add(file.name, place, photographs, stylized)
                 except ImageError as error:
                     fail(f"{column.name}: {file.name}", error)
@@ -79,13 +77,14 @@ def main(config: DictConfig) -> None:
         "yardstick": settings["yardstick"],
         "visible_above": VISIBLE,
         "columns": [
-            {**described(column, judges[aim(column)]), "pictures": pictures, "summary": summary([*pictures.values()])}
+            {**_described(column, judges[_aim(column)]), "pictures": pictures, "summary": summary([*pictures.values()])}
             for column, pictures in zip(columns, found, strict=True)
         ],
         "left_out": failed,
     }
+    paintings = dict.fromkeys(column.style.image for column in columns)
     numbers = json.dumps(finite(report), indent=1, allow_nan=False) + "\n"
-    for path, text in zip(paths, (page(report, sheet), numbers), strict=True):
+    for path, text in zip(paths, (page(report, sheet, paintings), numbers), strict=True):
         with atomic_write(path) as target:
             target.write(text.encode())
         print(path, flush=True)
@@ -95,12 +94,8 @@ def main(config: DictConfig) -> None:
         raise ImageError(f"{total - judged} of {total} pictures failed; the report is of the others")
 
 
-def sizes_of(settings: dict[str, Any]) -> list[int]:
-    """Check the numbers among the settings, and return `sizes`, of which there may be but one.
-
-    Raises:
-        ConfigError: if one is out of range.
-    """
+def _sizes(settings: dict[str, Any]) -> list[int]:
+    """Check the numeric settings, and return `sizes` as a list."""
     yardstick = settings["yardstick"]
     sizes = settings["sizes"] if isinstance(settings["sizes"], list) else [settings["sizes"]]
     for key, sides in (("sizes", sizes), ("yardstick.size", [yardstick["size"]])):
@@ -114,32 +109,27 @@ def sizes_of(settings: dict[str, Any]) -> list[int]:
     return list(dict.fromkeys(sizes))
 
 
-def report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
-    """Return where the page and the numbers go. Makes the folder.
-
-    Raises:
-        ConfigError: if the name is none of a page, a file is there that must not be replaced, or none can be written.
-    """
+def _report_files(output: str, *, overwrite: bool) -> tuple[Path, Path]:
+    """Return the paths of the page and of the numbers, checked for writing. Creates the folder."""
     path = Path(output)
     if path.suffix.lower() != ".html":
         raise ConfigError(f"output must be a page, such as evaluation.html, not {output}")
     paths = (path, path.with_suffix(".json"))
-    # Before the first picture is judged, not after an hour of them.
-    for file in paths:
+    for file in paths:  # checked before the work, which may take an hour
         if file.exists() and not overwrite:
             raise ConfigError(f"{file}: exists already; add overwrite=true to replace it, or give another output")
     require_writable(path.parent, "output")
     return paths
 
 
-def aim(column: Column) -> tuple[object, ...]:
-    """Return what columns have in common that aim at the same."""
+def _aim(column: Column) -> tuple[object, ...]:
+    """Return the key of a column's style: equal for columns that share a judge."""
     style = column.style
     return style.image.resolve(), style.size, tuple(sorted(style.layers.items()))
 
 
-def described(column: Column, judge: Judge) -> dict[str, Any]:
-    """Return what a column is and what it was judged by, with nothing in it that differs between machines."""
+def _described(column: Column, judge: Judge) -> dict[str, Any]:
+    """Return a column's name, network and judge, without anything that differs between machines."""
     style = column.style
     painting = hashlib.sha256(style.image.read_bytes()).hexdigest()
     return {
@@ -152,8 +142,8 @@ def described(column: Column, judge: Judge) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[[int], None]]]:
-    """Show on standard error which photograph is being judged, and the steps of the optimizer."""
+def _progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[[int], None]]]:
+    """Show the current photograph and optimizer step on standard error."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=files)

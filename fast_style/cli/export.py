@@ -1,4 +1,4 @@
-"""Write a network for other programs: fast-style export starry_night format=onnx output=starry_night.onnx."""
+"""Export a network: fast-style export starry_night format=onnx output=starry_night.onnx."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ FORMATS = ("onnx",)
 
 
 def main(config: DictConfig) -> None:
-    """Write the network, whole or not at all."""
+    """Export the network, atomically."""
     require_choice("format", config.format, FORMATS)
     file = read_network_file(find(Path(one_network(config.ckpt))))
     output = Path(config.output or f"{file.path.stem}.{config.format}")
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"{output}: exists already; add overwrite=true to replace it, or give another output")
     require_writable(output.parent, "output")
     require_packages("onnx", "onnxruntime", "onnx", "onnxscript")
-    # Only now: PyTorch takes seconds to import.
+    # Imported after the checks: PyTorch takes seconds.
     from fast_style.backends.export import export
 
     model = export(file, "onnx")

@@ -1,4 +1,4 @@
-"""What --help shows of a command: its settings with their defaults, explained by the comments in configs/*.yaml."""
+"""The text of --help: settings with defaults, explained by the comments in configs/*.yaml."""
 
 import re
 import shutil
@@ -10,59 +10,41 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from fast_style.cli import Command, as_called, program
+from fast_style.cli import Command, adapt_commands, program
 
-# By itself: this is read without Hydra, which takes a third of a second to import.
+# From its own module: importing Hydra takes a third of a second.
 from fast_style.cli.configs import CONFIGS
-
-#: Of the default that follows from other settings, and that the comment explains.
-_FOLLOWS = ""
 
 
 class Setting(NamedTuple):
-    """One setting, as its file has it.
+    """One setting of a configuration file."""
 
-    Attributes:
-        key: such as `style.starry_night.size`.
-        default: as one would type it; nothing: it follows from other settings, or is a part with settings of its own.
-        comment: what stands beside it.
-        title: the comment above it, which holds for those that follow, too.
-    """
-
-    key: str
-    default: str
-    comment: str
-    title: str
+    key: str  # such as `style.starry_night.size`
+    default: str  # as typed; empty: derived from other settings, or a node with settings of its own
+    comment: str  # beside it
+    title: str  # the comment above it, shared by the settings that follow
 
 
 class Group(NamedTuple):
-    """A folder in configs/, of which one file or several are chosen.
-
-    Attributes:
-        name: of the folder.
-        chosen: the files that are taken by default.
-        several: whether one may choose several.
-        comment: what stands beside it in the list of defaults.
-        script: how the configuration's command is called in the headers of experiments.
-    """
+    """A folder of configs/, from which one file or several are chosen."""
 
     name: str
-    chosen: tuple[str, ...]
-    several: bool
-    comment: str
-    script: str
+    chosen: tuple[str, ...]  # the default files
+    several: bool  # whether several may be chosen
+    comment: str  # in the list of defaults
+    script: str  # call of the command, as in the headers of experiments
 
     @property
     def choices(self) -> list[str]:
-        """What there is to choose from."""
+        """The files to choose from."""
         files = sorted((CONFIGS / self.name).glob("*.yaml"))
-        # An experiment is for one command, or a few; its header shows which.
+        # The header of an experiment names its commands.
         return [file.stem for file in files if self.name != "experiment" or self.script in file.read_text("utf-8")]
 
 
 @cache
 def settings_of(file: Path, prefix: str = "") -> tuple[Setting, ...]:
-    """Return the settings of a file in configs/, in its order."""
+    """Return the settings of a file in configs/, in order."""
     text = file.read_text(encoding="utf-8")
     root = yaml.compose(text, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
     return tuple(_settings(root, text.splitlines(), prefix)) if isinstance(root, yaml.MappingNode) else ()
@@ -86,7 +68,7 @@ def _settings(node: yaml.MappingNode, lines: list[str], prefix: str, title: str 
 
 
 def _comment(lines: list[str], end: Any, column: int) -> str:
-    """Return the comment that begins beside a value, and goes on in lines that are indented further than its key."""
+    """Return the comment beside a value, with its continuation on deeper-indented lines."""
     found = re.match(r":?\s*#\s*(.*)", lines[end.line][end.column :])
     parts = [found[1]] if found else []
     for line in lines[end.line + 1 :] if found else ():
@@ -102,16 +84,16 @@ def _title(lines: list[str], line: int) -> str:
     while line > 0 and (found := re.match(r"#\s*(.*)", lines[line - 1])):
         parts.insert(0, found[1])
         line -= 1
-    return " ".join(parts) if line else ""  # at the top of a file there is what it is for
+    return " ".join(parts) if line else ""  # a file's first comment is its description
 
 
 def _typed(value: yaml.Node) -> str:
     if isinstance(value, yaml.ScalarNode):
         text = str(value.value)
-        return _FOLLOWS if "${" in text else "..." if text == "???" else text or '""'
+        return "" if "${" in text else "..." if text == "???" else text or '""'
     plain = yaml.safe_load(yaml.serialize(value))
     if "${" in str(plain):
-        return _FOLLOWS
+        return ""
     if isinstance(plain, dict):
         return "{" + ", ".join(f"{key}: {item}" for key, item in plain.items()) + "}"
     return "[" + ",".join(map(str, plain)) + "]"
@@ -119,7 +101,7 @@ def _typed(value: yaml.Node) -> str:
 
 @cache
 def groups_of(config: str) -> tuple[Group, ...]:
-    """Return what a configuration chooses from, in the order of its list of defaults."""
+    """Return the config groups of a configuration, in the order of its defaults list."""
     text = (CONFIGS / f"{config}.yaml").read_text(encoding="utf-8")
     lines, found = text.splitlines(), []
     for key, node in yaml.compose(text, Loader=yaml.SafeLoader).value:
@@ -128,53 +110,40 @@ def groups_of(config: str) -> tuple[Group, ...]:
                 name, value = item.value[0]
                 several = isinstance(value, yaml.SequenceNode)
                 chosen = [each.value for each in value.value] if several else [value.value]
+                chosen = [] if chosen == ["null"] else chosen
                 comment = _comment(lines, value.end_mark, name.start_mark.column)
-                found.append(
-                    Group(
-                        name.value,
-                        tuple(set(chosen) - {"null"} and chosen),
-                        several,
-                        comment,
-                        f"{config}.py experiment=",
-                    )
-                )
+                found.append(Group(name.value, tuple(chosen), several, comment, f"{config}.py experiment="))
     return tuple(found)
 
 
 def is_part(group: Group) -> bool:
-    """Return whether a group is a part that several configurations share, and nothing to choose from."""
+    """Return whether a group is a part shared by configurations, with nothing to choose."""
     files = [CONFIGS / group.name / f"{name}.yaml" for name in group.chosen]
     return bool(files) and all(file.read_text("utf-8").startswith("# @package _global_") for file in files)
 
 
 def all_settings(config: str, chosen: dict[str, list[str]] | None = None) -> list[tuple[Group | None, list[Setting]]]:
-    """Return the settings of a configuration: first its own, then those of each group's choices.
-
-    Args:
-        config: its name.
-        chosen: other choices than the default ones, by group.
-    """
+    """Return a configuration's own settings, then those of each group's files: `chosen`, by default its own choice."""
     own = list(settings_of(CONFIGS / f"{config}.yaml"))
     found: list[tuple[Group | None, list[Setting]]] = [(None, own)]
     for group in groups_of(config):
         if is_part(group):
-            # After the first part, which is about files.
+            # After the first section, which is about files.
             place = next(index for index, setting in enumerate(own) if setting.title != own[0].title)
             own[place:place] = [setting for name in group.chosen for setting in _shared(group.name, name)]
             continue
         names = (chosen or {}).get(group.name, list(group.chosen))
         files = [CONFIGS / group.name / f"{name}.yaml" for name in names if group.name != "experiment"]
         settings = [setting for file in files if file.is_file() for setting in settings_of(file, f"{group.name}.")]
-        explained = _comments(group.name)
-        found.append(
-            (group, [each._replace(comment=each.comment or explained.get(_last(each.key), "")) for each in settings])
-        )
+        comments = _comments(group.name)
+        settings = [each._replace(comment=each.comment or comments.get(_last(each.key), "")) for each in settings]
+        found.append((group, settings))
     return found
 
 
 @cache
 def _comments(group: str) -> dict[str, str]:
-    """Return the comments on the settings of a group, by the last part of their keys: each stands in one file."""
+    """Return a group's comments by the last part of the key: a setting is explained in one of its files only."""
     files = sorted((CONFIGS / group).glob("*.yaml"))
     return {_last(each.key): each.comment for file in files for each in settings_of(file) if each.comment}
 
@@ -192,12 +161,7 @@ def _shared(group: str, name: str) -> Iterator[Setting]:
 
 
 def help_text(wanted: Command, arguments: list[str]) -> str:
-    """Return the help of a command.
-
-    Args:
-        wanted: which one.
-        arguments: what else is on its command line: of other choices than the default, the settings are shown.
-    """
+    """Return the help of a command, with the settings of the groups that its other arguments choose."""
     file = yaml.safe_load((CONFIGS / f"{wanted.config}.yaml").read_text())["hydra"]["help"]
     lines = [f"{program()}: {file['header']}", ""]
     for line in str(file["footer"]).splitlines():
@@ -206,7 +170,7 @@ def help_text(wanted: Command, arguments: list[str]) -> str:
 
             lines += [f"  {keys:<12}{does}" for keys, does in help_lines()]
         else:
-            lines.append(as_called(line))
+            lines.append(adapt_commands(line))
     given = (argument.partition("=") for argument in arguments)
     chosen = {key: re.findall(r"\w+", value) for key, _, value in given}
     lines += ["", "Settings, written key=value:"]
@@ -233,8 +197,7 @@ def _entry(left: str, right: str, indent: int = 2) -> list[str]:
     width = max(60, min(120, shutil.get_terminal_size().columns))
     wrapped = textwrap.wrap(right, width - _COLUMN, break_on_hyphens=False, break_long_words=False)
     first = f"{' ' * indent}{left}"
-    if not wrapped:
-        return [first]
-    # What is too long gets a line of its own.
-    lines = [first, *wrapped] if len(first) + 2 > _COLUMN else [f"{first:<{_COLUMN}}{wrapped[0]}", *wrapped[1:]]
-    return [lines[0], *(f"{'':{_COLUMN}}{line}" for line in lines[1:])]
+    # Too long for its column: the explanation starts on the next line.
+    if wrapped and len(first) + 2 <= _COLUMN:
+        first = f"{first:<{_COLUMN}}{wrapped.pop(0)}"
+    return [first, *(f"{'':{_COLUMN}}{line}" for line in wrapped)]

@@ -1,5 +1,6 @@
-"""What the scripts share: Hydra around a function, and every mistake of the user's told in one line."""
+"""Shared by the commands: Hydra around a function, errors in one line, input and output paths."""
 
+import functools
 import glob
 import os
 import re
@@ -11,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-# Before torch: OpenMP's threads would otherwise spin while they wait for one another, and on a machine with
-# few cores keep the processes that make the training pictures from running.
+# Set before torch is imported: spinning OpenMP threads would starve the data loader's processes on machines with few
+# cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import hydra
@@ -28,7 +29,7 @@ from fast_style.cli.log_lines import log_to_standard_error
 from fast_style.cli.overrides import CONFIGS, check, check_names, explain, full_key, read_arguments, with_paths
 from fast_style.cli.plugins import find_own_configs, import_plugins
 from fast_style.cli.run_folder import remove_failed_start, run_id, sweep_folder
-from fast_style.cli.sweep import exit_if_any_failed, survive
+from fast_style.cli.sweep import continue_sweep, exit_if_any_failed
 from fast_style.errors import ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, copy_suffix
 from fast_style.images.picture import require_size
@@ -43,25 +44,22 @@ def run(
     config_name: str,
     rewrite: Callable[[list[str]], list[str]] = lambda arguments: arguments,
 ) -> None:
-    """Run `main` with the configuration that the command line, rewritten if one wants, asks for.
+    """Run `main` with the configuration that the command line, after `rewrite`, asks for.
 
-    Ends the process with status 1 and one line on standard error for what the user can mend; with
-    HYDRA_FULL_ERROR=1 in the environment, as with Hydra itself, with the traceback.
+    A user's mistake ends the process with status 1 and one line on standard error, or with the traceback if
+    HYDRA_FULL_ERROR=1 is in the environment, as in Hydra.
     """
     register_resolvers()
     log_to_standard_error()
-    for name in ("stdout", "stderr"):
-        # Closed, as by >&-: then what is printed goes nowhere, and no other file gets its number.
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the program
+    # Closed by >&-: discard the output, and keep its file descriptor from being reused by another file.
+    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
-    # Otherwise the system would end the process without a word, and without its exit status.
+    # By default SIGTERM would end the process without cleanup and without this exit status.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
-    def told() -> AbstractContextManager[None]:
-        return errors_in_one_line(
-            lambda error: explain(error, config_name), (HydraException, OmegaConfBaseException), full_error == "1"
-        )
+    def one_line() -> AbstractContextManager[None]:
+        line = functools.partial(explain, config_name=config_name)
+        return errors_in_one_line(line, (HydraException, OmegaConfBaseException), full_error == "1")
 
     @contextmanager
     def full_errors(wanted: str) -> Iterator[None]:
@@ -72,24 +70,22 @@ def run(
             os.environ["HYDRA_FULL_ERROR"] = before
 
     def checked(config: DictConfig) -> object:
-        # Within, so that Hydra adds no lines of its own. Processes that the trainer starts see what the user set.
-        with told(), full_errors(full_error), remove_failed_start():
+        # Errors are caught inside Hydra, which would add lines. Child processes see the user's HYDRA_FULL_ERROR.
+        with one_line(), full_errors(full_error), remove_failed_start():
             check(config, config_name)
             return main(config)
 
-    # Hydra would print what is wrong with a configuration over several lines; with "1" it raises it.
-    with told(), full_errors("1"):
+    # With "1" Hydra raises configuration errors instead of printing them over several lines.
+    with one_line(), full_errors("1"):
         sys.argv[1:] = import_plugins(rewrite(read_arguments(with_paths(sys.argv[1:], config_name))))
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(survive(checked))()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(continue_sweep(checked))()
         exit_if_any_failed()
 
 
 def build(node: Any, **arguments: Any) -> Any:
-    """Make what a part of the configuration describes, from plain containers.
+    """Instantiate a node of the configuration, with plain containers as arguments.
 
-    Raises:
-        ConfigError: if a setting does not fit; the message begins with its full key.
-        FastStyleError: any other that the maker raises.
+    A constructor's ConfigError gets the full key before its message; other FastStyleErrors are raised as they are.
     """
     check_names(node)
     try:
@@ -98,7 +94,7 @@ def build(node: Any, **arguments: Any) -> Any:
         cause = error.__cause__ or error
         key = full_key(error)
         if isinstance(cause, ConfigError):
-            # A constructor's message begins with the parameter's name.
+            # Its message begins with the parameter's name.
             raise ConfigError(f"{key}.{cause}" if key else str(cause)) from None
         if isinstance(cause, FastStyleError):
             raise cause from None
@@ -106,11 +102,7 @@ def build(node: Any, **arguments: Any) -> Any:
 
 
 def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> list[Path]:
-    """Return the pictures that a path, a folder, a glob, or a list of them stands for, in natural order and once each.
-
-    Raises:
-        ConfigError: if one of them stands for nothing.
-    """
+    """Return the pictures of a file, folder, glob or list of them, in natural order; ConfigError if one has none."""
     found: dict[Path, None] = {}
     for name in map(str, names if isinstance(names, list | ListConfig) else [names]):
         path = Path(name)
@@ -120,35 +112,28 @@ def find_pictures(names: Any, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> l
             files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
         else:
             files = [path]
+        if not files and path.is_dir():
+            raise ConfigError(f"{name}: no picture in this folder ({', '.join(PICTURE_SUFFIXES)})")
         if not files:
-            kinds = ", ".join(PICTURE_SUFFIXES)
-            raise ConfigError(
-                f"{name}: no picture in this folder ({kinds})"
-                if path.is_dir()
-                else f"{name}: no such picture; give a file, a folder or a quoted glob"
-            )
+            raise ConfigError(f"{name}: no such picture; give a file, a folder or a quoted glob")
         found |= dict.fromkeys(files)
     return list(found)
 
 
 def one_network(ckpt: Any) -> str:
-    """Return the setting `ckpt` of a script that stylizes with one network.
-
-    Raises:
-        ConfigError: if there are several; one that knows what they know is named.
-    """
+    """Return `ckpt` of a command that takes one network; ConfigError suggests one that knows all styles."""
     if not isinstance(ckpt, list | ListConfig):
         return str(ckpt)
-    names = [str(name) for name in ckpt]
+    names = [*map(str, ckpt)]
     also = f"; {knowing}: give that one" if (knowing := who_knows(names)) else ""
     raise ConfigError(f"ckpt must be one network, which may know several styles, not {', '.join(names)}{also}")
 
 
 def matches(pattern: str) -> tuple[Path, list[Path]]:
-    """Return what a glob finds, and the folder before its first part that stands for several.
+    """Return the folder before a glob's first wildcard, and the files that match.
 
-    Brackets may be part of a folder's name, as in 'photos [2024]/*.jpg': they are where there is such a folder, or
-    where nothing else is found.
+    Brackets may be part of a folder's name, as in 'photos [2024]/*.jpg': literal if such a folder exists, or if the
+    pattern matches nothing.
     """
     parts = list(Path(pattern).parts)
     fixed = 0
@@ -165,11 +150,7 @@ def matches(pattern: str) -> tuple[Path, list[Path]]:
 
 
 def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
-    """Return how to stylize, by the settings `styles`, `masks`, `strength` and so on, with masks that are read.
-
-    Raises:
-        ConfigError: if a setting does not fit, or is not one of the styles that the network knows.
-    """
+    """Return the `Controls` of the settings `styles`, `masks`, `strength` ...; ConfigError if one is invalid."""
     require_size(settings["size"])
     controls = Controls(style=settings["styles"], **{name: settings[name] for name in Settings.__annotations__})
     controls.rows(known)
@@ -177,12 +158,7 @@ def checked_controls(settings: dict[str, Any], known: list[str]) -> Controls:
 
 
 def output_paths(files: list[Path], output: str | None, name: str, *, overwrite: bool) -> list[Path]:
-    """Return where the result for each file goes: beside it, into a folder or, for one, to a file. Makes the folder.
-
-    Raises:
-        ConfigError: if two results would have one name, one would replace a file that it must not, or a folder cannot
-            be written in.
-    """
+    """Return the result's path for each file: beside it, in the folder `output`, or at `output`. Creates the folder."""
     if output is None:
         outputs = [beside(file, name) for file in files]
     elif is_folder(output, len(files)):
@@ -197,21 +173,17 @@ def output_paths(files: list[Path], output: str | None, name: str, *, overwrite:
 
 
 def beside(file: Path, name: str) -> Path:
-    """Return the name of a result beside its picture."""
+    """Return the path of a result beside its picture."""
     return file.with_name(append_to_name(file.stem, f"_{safe(name)}{copy_suffix(file)}"))
 
 
 def safe(name: str) -> str:
-    """Return a name that may come from a file that others made: it must not lead to another folder."""
+    """Return a name without path separators: it may come from a file that others made."""
     return re.sub(r"[^\w+.-]", "_", name)
 
 
 def is_folder(output: str, pictures: int) -> bool:
-    """Return whether an output is a folder, and not a file for one picture.
-
-    Raises:
-        ConfigError: if it is a file, but of no format that can be written, or there are more pictures.
-    """
+    """Return whether `output` is a folder, not a file for one picture; ConfigError if it fits neither."""
     if Path(output).is_dir() or not Path(output).suffix or output.endswith("/"):
         return True
     if Path(output).suffix.lower() not in WRITABLE_SUFFIXES:
@@ -225,16 +197,9 @@ def is_folder(output: str, pictures: int) -> bool:
 def require_outputs(
     files: Sequence[Path | None], outputs: Sequence[Path], *, overwrite: bool, otherwise: str = "or give another output"
 ) -> None:
-    """Make sure, before the first picture is made and not after an hour of them, that nothing is lost.
+    """Check, before any work, that no result overwrites an input, another result or an existing file.
 
-    Args:
-        files: the pictures; None: it is in an archive.
-        outputs: where the result of each goes.
-        overwrite: whether results may replace other files.
-        otherwise: what else one may do about a file that is there.
-
-    Raises:
-        ConfigError: if two results would have one name, or one would replace a file that it must not.
+    A file is None inside an archive. `otherwise` is what the message suggests for an existing file.
     """
     seen: set[Path] = set()
     for file, path in zip(files, outputs, strict=True):
@@ -248,11 +213,7 @@ def require_outputs(
 
 
 def require_writable(folder: Path, setting: str) -> None:
-    """Make sure, before the work and not after it, that files can be written in a folder. Makes it.
-
-    Raises:
-        ConfigError: if not; the message begins with the setting that names the folder.
-    """
+    """Create a folder and check that it is writable; ConfigError, beginning with `setting`, if not."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -263,12 +224,12 @@ def require_writable(folder: Path, setting: str) -> None:
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
-    """Return a part of the configuration as a dictionary of plain values."""
+    """Return a node of the configuration as a dictionary of plain values."""
     return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]  # a DictConfig gives a dict
 
 
 def register_resolvers() -> None:
-    """Teach the configuration files functions of their own, and Hydra where there are more of them."""
+    """Register the resolvers that configs/ use, and the plugins' YAML files."""
     find_own_configs()
     for name, function in (
         ("joined_keys", lambda node: "+".join(node)),
@@ -279,16 +240,16 @@ def register_resolvers() -> None:
         ("if_equal", lambda value, expected, then: then if value == expected else None),
     ):
         OmegaConf.register_new_resolver(name, function, replace=True)
-    # Once for a process: a time would move on.
+    # Cached for the process: a time would change.
     OmegaConf.register_new_resolver("run_id", run_id, replace=True, use_cache=True)
 
 
 def native_precision(device: str = "auto") -> str:
-    """Return `bf16-mixed` where a device (cpu, cuda, auto, ...) computes in bfloat16 itself, else `32-true`."""
+    """Return `bf16-mixed` if the device (cpu, cuda, auto, ...) computes in bfloat16 natively, else `32-true`."""
     return "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person would say it."""
+    """Return seconds as text, such as `2 min 5 s`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

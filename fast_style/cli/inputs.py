@@ -1,4 +1,4 @@
-"""What the setting `input` stands for, and where each result goes."""
+"""The setting `input`: finding pictures and videos, and naming their results."""
 
 import sys
 from collections.abc import Callable
@@ -18,63 +18,57 @@ from fast_style.stylizing.jobs import Job
 from fast_style.system.files import natural_sort_key
 from fast_style.system.text import printable
 
-#: Pictures or videos, each with its place below the folder, the archive or the fixed part of the glob that names it.
+#: Pictures and videos, each with its path relative to the folder, archive or fixed part of the glob.
 Found: TypeAlias = dict[Path | Member, Path]
 
 
 def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
-    """Return the pictures and videos that files, folders of any depth, archives and globs stand for, each once.
+    """Return the pictures and videos of files, folders of any depth, archives and globs, without duplicates.
 
     Args:
         inputs: one name or a list of them.
-        output: where results go: what is below is the result of an earlier run, and not among them.
+        output: where results go; files below it are results of an earlier run, and skipped.
         name: suffix of the names of results; earlier results with this suffix are skipped without a message.
 
     Raises:
-        ConfigError: if one of the names stands for nothing, or the output is an archive.
+        ConfigError: if a name matches nothing, or the output is an archive.
         DataError: if an archive is damaged, or a folder cannot be read.
     """
     _require_no_archive(output)
     found: Found = {}
-    for each in map(_spelt, inputs if isinstance(inputs, list | ListConfig) else [inputs]):
-        for source, place in _found(each, output, name).items():
+    for each in inputs if isinstance(inputs, list | ListConfig) else [inputs]:
+        # Values that Hydra reads as null or a boolean are file names here.
+        file = "null" if each is None else str(each).lower() if isinstance(each, bool) else str(each)
+        for source, place in _found(file, output, name).items():
             found.setdefault(source, place)
     return found
 
 
-def _spelt(name: Any) -> str:
-    # What the command line takes for no value, or for a yes or no, is here the name of a file.
-    return "null" if name is None else str(name).lower() if isinstance(name, bool) else str(name)
-
-
 def is_video(place: Path) -> bool:
-    """Return whether a place that `find_inputs` has given is a video's."""
+    """Return whether a path of `find_inputs` is a video's."""
     suffix = place.suffix.lower()
     return bool(suffix) and suffix not in PICTURE_SUFFIXES and suffix in _video_suffixes()
 
 
 def _video_suffixes() -> tuple[str, ...]:
-    # Here, and where it is asked what is in a file: a picture need not wait for what knows videos.
+    # Imported lazily: slow, and only videos need it.
     from fast_style.video.file_kinds import VIDEO_SUFFIXES
 
     return VIDEO_SUFFIXES
 
 
 def results(found: Found, output: str | None, name: str, rename: Callable[[Path | Member, Path], Path]) -> list[Job]:
-    """Return what is to be made of each, under a name of its own: see `names.apart`.
+    """Return a job for each input, with distinct targets (see `names.apart`).
 
-    Args:
-        found: what `find_inputs` has found.
-        output: the folder for results, with the tree of what is found; None: beside it, and for an archive a folder.
-        name: what the names of results beside get.
-        rename: gives the result of something, by what it would be called, a suffix that can be written.
+    Results go to the folder `output`, with the inputs' tree; None: beside the inputs with the suffix `name`, and for an
+    archive into a folder beside it. `rename` gives a path a suffix that can be written.
     """
     if output is not None:
         return jobs_apart([Job(source, Path(output) / rename(source, place)) for source, place in found.items()])
     jobs = jobs_apart([Job(source, rename(source, _beside(source, place, name))) for source, place in found.items()])
-    # What an earlier run over the same folder made is not stylized again.
-    made = {job.target for job in jobs}
-    return [job for job in jobs if job.source not in made]
+    # An earlier run's results are not inputs.
+    targets = {job.target for job in jobs}
+    return [job for job in jobs if job.source not in targets]
 
 
 def _require_no_archive(output: str | None) -> None:
@@ -82,11 +76,14 @@ def _require_no_archive(output: str | None) -> None:
         return
     path = Path(output).parent if "*" in Path(output).name else Path(output)
     if is_archive(path) and not path.is_dir():
-        end = next(end for end in ARCHIVE_SUFFIXES if path.name.lower().endswith(end))
-        folder = path.with_name(path.name[: -len(end)] or "stylized")
-        raise ConfigError(
-            f"{output}: results do not go into an archive; give a folder, such as {folder}/, and pack that"
-        )
+        folder = path.with_name(_stem(path) or "stylized")
+        remedy = f"give a folder, such as {folder}/, and pack that"
+        raise ConfigError(f"{output}: results do not go into an archive; {remedy}")
+
+
+def _stem(archive: Path) -> str:
+    """Return an archive's name without the whole suffix, such as .tar.gz."""
+    return next(archive.name[: -len(end)] for end in ARCHIVE_SUFFIXES if archive.name.lower().endswith(end))
 
 
 def _found(name: str, output: str | None, style: str) -> Found:
@@ -108,21 +105,21 @@ def _found(name: str, output: str | None, style: str) -> Found:
             print(printable(f"{name}: {_left_out(hidden)}"), file=sys.stderr)
     else:
         root, files = (path.parent, [path]) if path.exists() else matches(name)
-        said = any(each.suffix.lower() in suffixes for each in files)
-        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if said else {}
+        known = any(each.suffix.lower() in suffixes for each in files)
+        found = {file: file.relative_to(root) for file in find_pictures(name, suffixes)} if known else {}
         found |= _others(sorted(files, key=natural_sort_key), found, root)
         if not found:
-            find_pictures(name, suffixes)  # It says what is wrong.
-    ours = earlier_results((source for source in found if isinstance(source, Path)), style)
-    found = {source: place for source, place in found.items() if source not in ours}
-    made = Path(output).resolve() if output is not None else None
-    if made is None or root.resolve() not in made.parents:
+            find_pictures(name, suffixes)  # raises the error
+    earlier = earlier_results((source for source in found if isinstance(source, Path)), style)
+    found = {source: place for source, place in found.items() if source not in earlier}
+    results_folder = Path(output).resolve() if output is not None else None
+    if results_folder is None or root.resolve() not in results_folder.parents:
         return found
-    return {source: place for source, place in found.items() if made not in (root.resolve() / place).parents}
+    return {source: place for source, place in found.items() if results_folder not in (root.resolve() / place).parents}
 
 
 def _place(path: Path) -> Path:
-    """Return the place of a file that is named: what is in it decides, and then its name says that as well."""
+    """Return the name of a single file, with the suffix of its content: the content decides."""
     place = Path(path.name)
     if place.suffix.lower() in PICTURE_SUFFIXES and picture_format(path):
         return place
@@ -135,19 +132,16 @@ def _place(path: Path) -> Path:
 
 
 def _others(files: list[Path], found: Found, root: Path) -> Found:
-    """Return the videos among files whose names do not say so; pictures, and videos beside pictures, are counted.
+    """Return the videos among files with other suffixes, and report readable files that stay out.
 
-    Args:
-        files: all there are.
-        found: those whose names say what they are.
-        root: what the places of files are below.
+    `found` are the files whose suffix shows their kind: beside pictures, no unnamed video is taken.
     """
     from fast_style.video.file_kinds import kind_of
 
-    said = (*PICTURE_SUFFIXES, *_video_suffixes(), *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
-    unsaid = [file for file in files if file not in found and file.suffix.lower() not in said and file.is_file()]
-    hidden = {file for file in unsaid if any(part.startswith(".") for part in file.relative_to(root).parts)}
-    kinds = {file: kind_of(file) for file in unsaid if file not in hidden}
+    known = (*PICTURE_SUFFIXES, *_video_suffixes(), *ARCHIVE_SUFFIXES, ".gz", ".bz2", ".xz")
+    unnamed = [file for file in files if file not in found and file.suffix.lower() not in known and file.is_file()]
+    hidden = {file for file in unnamed if any(part.startswith(".") for part in file.relative_to(root).parts)}
+    kinds = {file: kind_of(file) for file in unnamed if file not in hidden}
     videos = [file for file, kind in kinds.items() if kind == "video" and all(map(is_video, found.values()))]
     if others := [file for file, kind in kinds.items() if kind and file not in videos]:
         first = f"{printable(str(others[0]))} is a {kinds[others[0]]}"
@@ -166,6 +160,4 @@ def _beside(source: Path | Member, place: Path, name: str) -> Path:
         return beside(source, name)
     if not is_archive(source.path):
         return source.path / place
-    # Without all of .tar.gz.
-    archive = next(source.path.name[: -len(end)] for end in ARCHIVE_SUFFIXES if source.path.name.lower().endswith(end))
-    return source.path.with_name(f"{archive}_{safe(name)}") / place
+    return source.path.with_name(f"{_stem(source.path)}_{safe(name)}") / place

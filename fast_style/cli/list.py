@@ -1,4 +1,4 @@
-"""fast-style list: the trained networks that have names; with a photograph, a sheet of what each makes of it."""
+"""List the trained networks; with a photograph, save a sheet of it stylized by each: fast-style list photo.jpg."""
 
 import sys
 from collections.abc import Iterator
@@ -14,24 +14,19 @@ fast-style list: show the networks that there are: your own and those that ship.
 
   fast-style list
   fast-style list photo.jpg      write photo_networks.jpg: the photograph by each of them"""
-# Long side and columns of the images on a sheet.
+# Sheet: long side of the images in pixels, images per row.
 _SIZE, _COLUMNS = 480, 5
 
 
 def network_list() -> Iterator[str]:
-    """Yield the lines of a table; a file that is damaged gets a line that says so."""
+    """Yield the lines of the table, then one for each damaged file."""
     found = list_networks()
     yield from str(found).splitlines()
     yield from map(printable, found.damaged)
 
 
 def write_sheet(photo: Path, networks: NetworkList) -> Path:
-    """Stylize a photograph with each network of one style, and return the contact sheet's path.
-
-    Raises:
-        ConfigError: if there is a file of that name.
-        ImageError: if the photograph cannot be read.
-    """
+    """Stylize a photograph with each single-style network; return the path of the contact sheet."""
     from fast_style.cli.sheet import labeled_sheet
     from fast_style.images.picture import flatten, open_picture
     from fast_style.stylizing.stylizer import load
@@ -41,7 +36,7 @@ def write_sheet(photo: Path, networks: NetworkList) -> Path:
         raise ConfigError(f"{target}: exists already; move it away")
     image = flatten(open_picture(photo))
     image.thumbnail((_SIZE, _SIZE))
-    # A network of several styles would show their mixture.
+    # A network of several styles would show their average.
     single = [network for network in networks if len(network.styles) == 1]
     images = [(["photograph"], image)]
     images += [([network.name], load(network.path, backend="torch")(image)) for network in single]

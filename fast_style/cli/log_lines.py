@@ -1,4 +1,4 @@
-"""What the package logs, on the command line: plain lines on standard error."""
+"""The package's log messages as plain lines on standard error."""
 
 import logging
 import sys
@@ -6,12 +6,12 @@ import sys
 
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        # Asked for each time: a progress bar puts itself in its place.
+        # Looked up for each message: a progress bar replaces sys.stderr.
         print(self.format(record), file=sys.stderr, flush=True)
 
 
 def log_to_standard_error() -> None:
-    """Show what the package logs as it is, and nowhere else."""
+    """Print the package's log messages to standard error only."""
     logger = logging.getLogger("fast_style")
     logger.setLevel(logging.INFO)
     logger.handlers, logger.propagate = [_Lines()], False

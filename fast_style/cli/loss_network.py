@@ -1,4 +1,4 @@
-"""The loss network for commands that do not train, on the configured device and in the configured precision."""
+"""The loss network of commands that do not train."""
 
 import torch
 from omegaconf import DictConfig
@@ -8,17 +8,12 @@ from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError, require_choice
 from fast_style.system.devices import usable_device
 
-#: As Lightning calls them.
+#: Lightning's names.
 _PRECISIONS = ("bf16-mixed", "32-true")
 
 
 def loss_network(config: DictConfig) -> tuple[Encoder, torch.device]:
-    """Return what the settings `encoder`, `device` and `precision` ask for, and the device.
-
-    Raises:
-        ConfigError: if one of them does not fit.
-        WeightsError: if there are no weights.
-    """
+    """Build the encoder of the settings `encoder`, `device` and `precision`; return it and the device."""
     require_choice("precision", config.precision, _PRECISIONS)
     try:
         device = usable_device(None if config.device in (None, "auto") else str(config.device))

@@ -1,10 +1,10 @@
-"""Classes that have moved: what a `_target_` in a configuration of one's own has to name instead."""
+"""Classes that have moved: the old `_target_` paths and the new ones."""
 
 from typing import Any
 
 from fast_style.errors import ConfigError
 
-#: The old path of each class that configurations name, and the new one. See CHANGELOG.md.
+#: Old dotted path -> new one; see CHANGELOG.md.
 MOVED = {
     "fast_style.styles.Style": "fast_style.losses.styles.Style",
     "fast_style.task.StyleTransferTask": "fast_style.training.task.StyleTransferTask",
@@ -17,14 +17,6 @@ MOVED = {
 
 
 def require_present_name(key: str, target: Any) -> None:
-    """Make sure that a class is not named by a path that it had before.
-
-    Args:
-        key: where the configuration names it.
-        target: the dotted path.
-
-    Raises:
-        ConfigError: if the class has moved; the message names the new path.
-    """
+    """Refuse the class path at a configuration key if it has moved; ConfigError names the new path."""
     if target in MOVED:
         raise ConfigError(f"{key}: {target} has moved; write {MOVED[target]}")

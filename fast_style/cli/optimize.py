@@ -1,4 +1,4 @@
-"""Slow style transfer and texture synthesis: python scripts/optimize.py content=photo.jpg style=starry_night."""
+"""Slow style transfer and texture synthesis: fast-style optimize photo.jpg style=starry_night."""
 
 import time
 from collections import defaultdict
@@ -26,7 +26,7 @@ from fast_style.types import Images
 
 
 def main(config: DictConfig) -> None:
-    """Optimize the pictures that `content` names, or make a texture, and save what comes out."""
+    """Optimize the pictures of `content`, or a texture, and save the results."""
     started = time.monotonic()
     settings = plain(config)
     if config.size < 16:
@@ -39,15 +39,15 @@ def main(config: DictConfig) -> None:
         ours = earlier_results(files) - named if named != set(files) else set()
         files = [file for file in files if file not in ours]
     else:
-        # A name that no picture can have, for the file that there is not.
+        # Placeholder: a texture has no input file.
         files, target = [Path("noise")], config.output or f"texture_{config.name}.png"
         if not Path(target).suffix:
             raise ConfigError(
                 f"output must be a file, such as texture.png, not {target}: there is no content to name it"
             )
     outputs = output_paths(files, target, f"{config.name}{OPTIMIZED}", overwrite=config.overwrite)
-    # Pictures of one shape are optimized together, but not by L-BFGS, whose line search is one for all; without a
-    # content loss, the shape is all that counts.
+    # Pictures of one shape form a batch, except for L-BFGS, whose line search is shared by the batch. A texture depends
+    # on the shape alone.
     batches: dict[tuple[int, int, Path | None], list[tuple[Path, Images]]] = defaultdict(list)
     for file, output in zip(files, outputs, strict=True):
         image = read_image(file, size=config.size) if config.content else torch.zeros(1, 3, config.size, config.size)
@@ -57,7 +57,8 @@ def main(config: DictConfig) -> None:
     encoder, device = loss_network(config)
     styles = list(build(config.style).values())
     row = torch.from_numpy(style_weights([style.name for style in styles], settings["styles"]))
-    how = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
+    keys = ("init", "scales", "steps", "algorithm", "lr", "patience", "min_delta", "seed")
+    arguments = {key: settings[key] for key in keys}
     steps = settings["steps"] if isinstance(settings["steps"], list) else [settings["steps"]]
     total = sum(steps) * (len(config.scales) if len(steps) == 1 else 1)
 
@@ -65,9 +66,8 @@ def main(config: DictConfig) -> None:
     for (height, width, alone), batch in batches.items():
         content = torch.cat([image for _, image in batch]).to(device)
         style = row.to(device).expand(len(content), -1)
-        arguments = {key: settings[key] for key in how}
         place = folder / (f"{width}x{height}" if alone is None else alone.stem)
-        with shown(place, total, config.preview_every_n_steps) as on_step:
+        with _progress(place, total, config.preview_every_n_steps) as on_step:
             result = optimize(content, build(config.loss), encoder, styles, style, **arguments, on_step=on_step)
         for (output, _), picture in zip(batch, to_pil(result), strict=True):
             write_image(picture, output)
@@ -76,8 +76,8 @@ def main(config: DictConfig) -> None:
 
 
 @contextmanager
-def shown(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
-    """Show the steps of one optimization: a bar on the terminal, the loss and the pictures in TensorBoard."""
+def _progress(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
+    """Show the steps of one optimization: a progress bar, and loss and previews in TensorBoard."""
     with SummaryWriter(folder) as writer, ProgressBar("steps", aside=True) as bar:
 
         def on_step(step: int, loss: float, images: Images) -> None:

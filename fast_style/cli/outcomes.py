@@ -1,4 +1,4 @@
-"""What is said of many pictures or videos: of each what became of it, and in the end of all."""
+"""Messages about many pictures or videos: the result of each, and a summary at the end."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ from fast_style.errors import FastStyleError
 from fast_style.stylizing.jobs import Report
 from fast_style.system.text import printable
 
-#: What standard output gets of each: a line of JSON, the name of the result, or nothing.
+#: Standard output for each result: a line of JSON, its name, or nothing.
 Output: TypeAlias = Literal["json", "name"] | None
 
 
 class Work(Protocol):
-    """The work on all of them, with what has come of it so far. See `FolderWork`."""
+    """Work in progress and its counts so far; see `FolderWork`."""
 
     done: int
     failed: int
@@ -28,10 +28,10 @@ class Work(Protocol):
     disk_full: bool
 
     def __iter__(self) -> Iterator[Report]:
-        """Yield what becomes of each."""
+        """Yield the report of each picture or video."""
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Start nothing new."""
 
 
 def follow(
@@ -40,21 +40,15 @@ def follow(
     kind: str,
     total: int,
     failure: type[FastStyleError],
-    held: contextlib.ExitStack,
+    stack: contextlib.ExitStack,
 ) -> None:
-    """Do the work, and say how it goes; what fails does not stop the others.
+    """Run the work on `total` pictures or videos (`kind`) and report its results; a failure does not stop the others.
 
-    Args:
-        work: what there is to do.
-        say: says what became of one.
-        kind: what they are: pictures or videos.
-        total: how many there are.
-        failure: what to raise if one has failed.
-        held: what is closed before the last word, such as a bar that stands where that is to be.
+    `stack`, which holds the progress bar, is closed before the summary.
 
     Raises:
-        FastStyleError: of the kind `failure`.
-        KeyboardInterrupt: if it is stopped; the message says how far it has come.
+        FastStyleError: of the type `failure`, if one failed.
+        KeyboardInterrupt: if interrupted; the message says how many are done.
     """
     began = time.monotonic()
     error: str | None = None
@@ -62,7 +56,7 @@ def follow(
         for report in work:
             say(report)
             error = report.error or error
-    except BaseException as stopped:  # Any: it comes from without, as Ctrl-C does. A second one ends it at once.
+    except BaseException as stopped:  # any, such as Ctrl-C; a second one ends it at once
         work.stop()
         for report in work:
             with contextlib.suppress(BrokenPipeError):
@@ -74,7 +68,7 @@ def follow(
         if isinstance(stopped, SystemExit):
             tell_stopped(stopped, *([_so_far(work, kind, total)] if total > 1 else []))
         raise
-    held.close()
+    stack.close()
     if error and total == 1:
         raise failure(error)
     if work.disk_full:
@@ -86,35 +80,30 @@ def follow(
         raise failure(f"{work.failed} of {total} {kind} failed; the others are done{skipped}")
     if total > 1 or skipped:
         seconds = time.monotonic() - began
-        # Of videos, each has said its own.
+        # Videos print their own rate.
         rate = f", {work.done / seconds:,.1f}/s" if work.done and kind == "pictures" else ""
         made = f"{work.done:,} {kind if work.done != 1 else kind.removesuffix('s')}"
         print(f"{made} in {duration(seconds)}{rate}{skipped}", file=sys.stderr)
 
 
-def tell_stopped(stopped: SystemExit, *said: str) -> None:
-    """Say on standard error that the work was stopped from without, as by SIGTERM."""
-    said = (*getattr(stopped, "__notes__", ()), *said)
-    print(f"{program()}: {'; '.join(['stopped', *said])}", file=sys.stderr)
+def tell_stopped(stopped: SystemExit, *notes: str) -> None:
+    """Say on standard error that a signal such as SIGTERM stopped the work."""
+    notes = ("stopped", *getattr(stopped, "__notes__", ()), *notes)
+    print(f"{program()}: {'; '.join(notes)}", file=sys.stderr)
 
 
 def say_report(
     report: Report, output: Output, several: bool = False, video: bool = False, known: Counter[str] | None = None
 ) -> None:
-    """Say what became of a picture or a video.
+    """Print the report of a picture or a video; its error at once if it is one of `several`.
 
-    Args:
-        report: what became of it.
-        output: what standard output gets.
-        several: whether it is one of several, of which each says by itself what is wrong with it.
-        video: whether it says of frames, too.
-        known: how many others each note has been of, to be counted on; what has been said is not said again.
+    `known` counts each note: a repeated one is not printed again.
     """
     source, target = report.job.source, report.job.target
     sources = [*source] if isinstance(source, Sequence) else [source]
     if output == "json":
         width, height = report.size or (None, None)
-        said = {
+        fields = {
             "input": [str(each) for each in sources] if isinstance(source, Sequence) else str(source),
             "output": None if report.error else str(target),
             "status": report.status,
@@ -124,10 +113,10 @@ def say_report(
             "error": report.error,
         }
         if video:
-            said |= {"frames": report.frames or None, "notes": [*report.notes], "warning": report.warning}
+            fields |= {"frames": report.frames or None, "notes": [*report.notes], "warning": report.warning}
         elif report.notes:
-            said["notes"] = [*report.notes]
-        print(json.dumps(said), flush=True)
+            fields["notes"] = [*report.notes]
+        print(json.dumps(fields), flush=True)
     elif output == "name" and report.status == "done":
         print(printable(str(target)), flush=True)
     if report.error and several:
@@ -148,7 +137,7 @@ def say_report(
 
 
 def say_how_many(known: Counter[str]) -> None:
-    """Say of how many pictures each note is that has been said of the first of them only."""
+    """Print how many pictures each repeated note applies to."""
     for note, count in known.items():
         if count > 1:
             print(printable(f"{count:,} pictures: {note}"), file=sys.stderr, flush=True)

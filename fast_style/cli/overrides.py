@@ -1,4 +1,4 @@
-"""What a person types after a script's name: read with tolerance, checked, and explained when it is wrong."""
+"""Command-line settings: read with tolerance, checked, and explained when wrong."""
 
 import contextlib
 import functools
@@ -30,7 +30,7 @@ from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from fast_style.backends import AUTO, BACKENDS
-from fast_style.cli import called, program
+from fast_style.cli import command_name, program
 from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
 from fast_style.cli.help import all_settings
 from fast_style.cli.moved_names import require_present_name
@@ -43,26 +43,22 @@ from fast_style.system.files import explain_url, is_url
 from fast_style.zoo import networks, own_networks, user_networks
 from fast_style.zoo.network_file import read_network_file
 
-#: Config groups that may be null.
 OPTIONAL = ("schedule",)
-#: The settings, by the last part of their keys, that name one thing: text, such as 2024 for a folder of that name.
+#: Settings, by the last part of their keys, that take one name (text, even `2024`).
 ONE_NAME = frozenset(
     {"checkpoint", "codec", "folder", "image", "init", "mask", "name", "output", "record", "report", "resume"}
 )
-#: What there is to choose from, by the last part of the key.
+#: Allowed values, by the last part of the key.
 CHOICES = {"preserve_color": PRESERVE_COLOR, "tiles": TILES, "backend": (AUTO, *BACKENDS)}
-#: Those that may name several, by their whole keys: scale.styles of the benchmark is a list of numbers.
+#: Settings, by full key, that take one name or several. (`scale.styles` of the benchmark takes numbers.)
 NAMES = frozenset(
     {"ckpt", "content", "data.source", "heldout.images", "input", "outputs", "preview.images", "source", "styles"}
 )
-
-#: Those of all these that name what is written.
+#: The settings above that name output files.
 WRITTEN = frozenset({"checkpoint", "folder", "output", "record", "report"})
-#: For `input` and `output` of stylize.py: a standard stream.
+#: `input` and `output` of stylize.py: standard input or output.
 STREAM = "-"
-
-
-#: What a path without a key is, by configuration, as in `fast-style stylize photo.jpg ckpt=starry_night`.
+#: The setting that a bare path stands for, by configuration: `fast-style stylize photo.jpg`.
 PATHS = {
     "train": "style.image",
     "stylize": "input",
@@ -76,18 +72,14 @@ PATHS = {
 
 
 def with_paths(arguments: list[str], config_name: str) -> list[str]:
-    """Return the command line with paths that have no key as the setting that they are, such as input=photo.jpg.
-
-    Raises:
-        ConfigError: if that is given with its key as well, or there are several of what takes one.
-    """
+    """Replace bare paths by their setting, such as input=photo.jpg; ConfigError if it is also given by its key."""
     if config_name not in PATHS:
         return arguments
     key = PATHS[config_name]
-    # Not what belongs to an option, as job in --cfg job.
+    # Excludes values of options, such as `job` in `--cfg job`.
     known, rest = get_args_parser().parse_known_args(arguments)
-    words = {*known.overrides, *rest}
-    bare = [text for text in arguments if text in words]
+    settings = {*known.overrides, *rest}
+    bare = [text for text in arguments if text in settings]
     paths = [text for text in bare if _is_path(text, key, config_name)]
     _require_no_name(bare, config_name)
     if not paths:
@@ -103,7 +95,7 @@ def with_paths(arguments: list[str], config_name: str) -> list[str]:
 
 
 def _is_path(text: str, key: str, config_name: str) -> bool:
-    """Return whether a word is a path, and not a setting or a slip of the pen."""
+    """Return whether an argument is a path and not a setting or a typo."""
     if text == STREAM:
         return True
     exists, name = os.path.lexists(text), text.partition("=")[0].split(".")[0].lstrip("+~")
@@ -112,14 +104,16 @@ def _is_path(text: str, key: str, config_name: str) -> bool:
     is_setting = name in _own_settings(config_name) or bool(_group(name))
     if "=" in text or is_setting:
         return exists and not is_setting
-    # For train, a bare word that is no image file is probably a setting without its value.
+    # For train, a bare word without an image suffix is probably a setting without its value.
     return exists or config_name != "train" or Path(text).suffix.lower() in PICTURE_SUFFIXES
 
 
 def _require_no_name(bare: list[str], config_name: str) -> None:
-    """Refuse the name of a style or of a network that stands where a path may stand, and is none."""
+    """Refuse a bare style or network name where only a path may stand without its key."""
     styles, named = set(_options("style")), set(networks()) | set(own_networks()) | set(user_networks())
-    for text in (text for text in bare if not os.path.lexists(text)):
+    for text in bare:
+        if os.path.lexists(text):
+            continue
         if config_name == "train" and text in styles:
             raise ConfigError(f"{text} is a style: write style={text}")
         if config_name in ("stylize", "stylize_distributed", "evaluate") and text in named:
@@ -127,58 +121,44 @@ def _require_no_name(bare: list[str], config_name: str) -> None:
 
 
 def read_arguments(arguments: list[str]) -> list[str]:
-    """Return the command line as Hydra has to read it: with quotes around text that is not in its grammar.
-
-    Raises:
-        ConfigError: if there is no such option, or a choice chooses nothing or too much.
-        OverrideParseException: if a setting has no key.
-    """
+    """Quote text that is outside Hydra's grammar, and move -m first; ConfigError for unknown options."""
     unknown = [argument for argument in get_args_parser().parse_known_args(arguments)[1] if argument[0] == "-"]
     if unknown:
         raise ConfigError(f"there is no option {unknown[0]}; settings have no dashes: key=value, such as seed=1")
-    # First, because the parser of options loses what follows one that stands between settings.
+    # First: argparse drops what follows an option between settings.
     sweep = sorted({"-m", "--multirun"}.intersection(arguments))
     others = [argument for argument in arguments if argument not in sweep]
     return sweep + [text if text[:1] in ("-", "~") else _quoted(text, bool(sweep)) for text in others]
 
 
 def style_name(painting: str | Path) -> str:
-    """Return the name of a style after the file of its painting."""
+    """Return a style's name from its painting's file name."""
     return re.sub(r"\W+", "_", Path(painting).stem).strip("_") or "painting"
 
 
 def own_painting(arguments: list[str]) -> list[str]:
-    """Return the command line with `style.image=FILE` spelt out: a style that is called after the file.
+    """Expand `style.image=FILE` to a style named after the file; ConfigError if `style` is given too.
 
-    The network keeps its title and artist, `style.title` and `style.artist`; without a title, the file's name is one.
-
-    Raises:
-        ConfigError: if another style is chosen as well.
+    `style.title` and `style.artist` are stored in the network; the default title is the file's name.
     """
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
     if "style.image" not in given:
         return arguments
     if "style" in given:
-        raise ConfigError(
-            "style.image is a painting of your own: leave out style, or replace the picture of one by "
-            "style.starry_night.image"
-        )
-    spelt_out = [re.sub(r"^style\.title=", "style.work=", argument) for argument in arguments]
+        remedy = "leave out style, or replace the picture of one by style.starry_night.image"
+        raise ConfigError(f"style.image is a painting of your own: {remedy}")
+    expanded = [re.sub(r"^style\.title=", "style.work=", argument) for argument in arguments]
     settings = "image|size|layers|artist|work|year|note"
-    spelt_out = [re.sub(rf"^(\+?style)\.({settings})(?=[.=])", r"\1.painting.\2", text) for text in spelt_out]
-    name = style_name(given["style.image"].strip("'\""))  # which may stand in quotes
+    expanded = [re.sub(rf"^(\+?style)\.({settings})(?=[.=])", r"\1.painting.\2", text) for text in expanded]
+    name = style_name(given["style.image"].strip("'\""))
     names = [f"{key}='{name}'" for key in ("style.painting.name", "name") if key not in given]
-    return ["style=painting", *names, *spelt_out]
+    return ["style=painting", *names, *expanded]
 
 
 def check(config: DictConfig, config_name: str) -> None:
-    """Check that what must be given is there, and that overrides keep the type of what they replace.
-
-    Raises:
-        ConfigError: naming the full key.
-    """
+    """Check that required settings are given and that overrides keep their type; ConfigError names the key."""
     _check_experiment(config, config_name)
-    # As it is written: what stands for another value may ask PyTorch, which takes seconds to import.
+    # Unresolved: resolving an interpolation may import PyTorch, which takes seconds.
     missing = sorted(_missing(OmegaConf.to_container(config)))
     if missing:
         example = ", such as ckpt=starry_night; ckpt=list shows them" if "ckpt" in missing else ""
@@ -196,18 +176,19 @@ def check(config: DictConfig, config_name: str) -> None:
         parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
         name = key.rpartition(".")[2]
         if (choices := CHOICES.get(name)) and default in choices and value not in choices:
-            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {_as_typed(value)}")
-        # Whether there may be no value, a constructor knows.
+            typed = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {typed}")
+        # Null for a constructor's argument: the constructor checks it.
         if not (_same_kind(default, value) or (value is None and "_target_" in parent)):
             raise ConfigError(f"{key} must be {_kind(default)}, such as {default}, not {value!r}")
-        if key.rpartition(".")[2] in ONE_NAME and isinstance(value, Container | bool) and default is not False:
+        if name in ONE_NAME and isinstance(value, Container | bool) and default is not False:
             raise ConfigError(f"{key} must be one name, not {value}")
         if _names_something(key):
             _check_place(key, value, streams=config_name == "stylize" and key in ("input", "output"))
 
 
 def _check_added(config: DictConfig, key: str) -> None:
-    """Check that the maker of a part can be given a setting that the configuration leaves at its default."""
+    """Check that a constructor has the parameter that +key sets."""
     prefix, _, name = key.rpartition(".")
     parent = OmegaConf.select(config, prefix) if prefix else None
     target = parent.get("_target_") if isinstance(parent, DictConfig) else None
@@ -216,14 +197,13 @@ def _check_added(config: DictConfig, key: str) -> None:
 
 
 def _check_place(key: str, value: Any, streams: bool) -> None:
-    """Check that what names a file names one: no page on the web, and no stream where there is none."""
+    """Refuse URLs, and `-` where there is no stream."""
     for name in value if isinstance(value, ListConfig) else [value]:
         if isinstance(name, str) and is_url(name):
             raise ConfigError(f"{key}: {explain_url(name, key.rpartition('.')[2] in WRITTEN)}")
         if name == STREAM and not streams:
-            raise ConfigError(
-                f"{key}=-: standard streams are for input and output of {called('stylize.py')}; give a file"
-            )
+            stylize = command_name("stylize.py")
+            raise ConfigError(f"{key}=-: standard streams are for input and output of {stylize}; give a file")
 
 
 def _missing(node: Any, prefix: str = "") -> Iterator[str]:
@@ -240,12 +220,12 @@ def _default(defaults: DictConfig, key: str) -> Any:
     if isinstance(parent, DictConfig) and OmegaConf.is_interpolation(parent, name):
         node = parent._get_node(name)
         if isinstance(node, Node) and str(node._value()).startswith("${native_precision:"):
-            return "32-true"  # or another text that only PyTorch knows
+            return "32-true"  # bf16-mixed with some hardware; only the type counts here
     return OmegaConf.select(defaults, key)
 
 
 def _check_experiment(config: DictConfig, config_name: str) -> None:
-    """Check that an experiment sets nothing but what the script has."""
+    """Refuse an experiment of another command."""
     overrides = HydraConfig.get().overrides.task
     chosen = next((override for override in overrides if override.lstrip("+").startswith("experiment=")), None)
     if chosen is None:
@@ -258,23 +238,22 @@ def _check_experiment(config: DictConfig, config_name: str) -> None:
 
 @functools.cache
 def _defaults(config_name: str, choices: tuple[str, ...]) -> DictConfig:
-    """Compose a configuration with choices from groups and nothing else changed, once for all runs of a sweep."""
+    """Compose a configuration with its group choices alone; cached for the runs of a sweep."""
     return hydra.compose(config_name, overrides=list(choices))
 
 
 def explain(error: Exception, config_name: str) -> str:
-    """Say in one line what is wrong with the command line, and what was probably meant."""
+    """Return one line that says what is wrong with the command line and what was probably meant."""
     text = " ".join((str(error).splitlines() or [type(error).__name__])[0].split())
     if isinstance(error, OverrideParseException):
-        # Without the value, around which there may be quotes of ours.
+        # Without the value: read_arguments may have quoted it.
         return f"{error.override.partition('=')[0] or error.override!r}: settings are written key=value, such as seed=1"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        options = error.options or _options(group)
         if group == "style" and (meant := _own_style(name)):
             return f"there is no style {name!r}; {meant}"
-        # Its picture must be given, by style.image.
-        options = [option for option in options if (group, option) != ("style", "painting")]
+        # `painting` is chosen by style.image=FILE only.
+        options = [each for each in error.options or _options(group) if (group, each) != ("style", "painting")]
         return f"there is no {group or 'config'} {name!r}; {_choices(options, _closest(name, options))}"
     if isinstance(error, ConfigCompositionException):
         cause = error.__cause__
@@ -300,13 +279,13 @@ def explain(error: Exception, config_name: str) -> str:
 
 
 def _own_settings(config_name: str) -> DictConfig:
-    """Return the settings at the top of a configuration, with those of the parts that it shares with others."""
-    own = {setting.key.partition(".")[0] for group, of in all_settings(config_name) if group is None for setting in of}
-    return OmegaConf.create(dict.fromkeys(own))
+    """Return the top-level settings of a configuration, including shared parts."""
+    own = next(settings for group, settings in all_settings(config_name) if group is None)
+    return OmegaConf.create(dict.fromkeys(setting.key.partition(".")[0] for setting in own))
 
 
 def _in_settings(text: str, config_name: str) -> str:
-    """Return what the library says of its parameters in the words of the command line."""
+    """Replace parameter names of the library by configuration keys."""
     text = re.sub(r"(?<==)(True|False|None)\b", lambda found: {"None": "null"}.get(found[0], found[0].lower()), text)
     if config_name == "train":
         text = re.sub(r"(?<![\w.])(max_steps|max_time|gradient_clip_val|precision=32-true)", r"trainer.\1", text)
@@ -317,23 +296,24 @@ def _in_settings(text: str, config_name: str) -> str:
 
 
 def _own_style(name: str) -> str:
-    """Return what to write instead of a style's name that is a painting of the user's own; nothing: it is none."""
-    painting = Path(name) if Path(name).suffix.lower() in PICTURE_SUFFIXES else None
-    of = ""
-    if painting is None and (path := own_networks().get(name)) is not None:
-        of = f"{path} is a network of your own; "
+    """Return how to train on the user's own painting or network of that name; empty: there is none."""
+    note, painting = "", None
+    if Path(name).suffix.lower() in PICTURE_SUFFIXES:
+        painting = Path(name)
+    elif (path := own_networks().get(name)) is not None:
+        note = f"{path} is a network of your own; "
         with contextlib.suppress(CheckpointError):
             styles = read_network_file(path).metadata.config.get("style")
             images = [style.get("image") for style in styles.values()] if isinstance(styles, dict) else []
             painting = Path(str(images[0])) if len(images) == 1 and images[0] else None
-    if painting is None and not of:
+    else:
         files = (Path(name + suffix) for suffix in PICTURE_SUFFIXES)
         painting = next((file for file in files if file.is_file()), None)
-    if painting is None and not of:
+    if painting is None and not note:
         return ""
     file = shlex.quote(f"style.image={painting or 'FILE'}")
     return (
-        f"{of}to train on a painting of your own write {file}, or, to choose it by name and together with others, "
+        f"{note}to train on a painting of your own write {file}, or, to choose it by name and together with others, "
         f"make configs/style/{style_name(name)}.yaml, like those that are there"
     )
 
@@ -343,7 +323,7 @@ def _names_something(key: str) -> bool:
 
 
 def _group(override: str) -> str:
-    """Return the group that an override chooses from, or nothing."""
+    """Return the config group that an override chooses from; empty: none."""
     key = override.partition("=")[0].lstrip("+")
     return key if re.fullmatch(r"\w+", key) and (CONFIGS / key).is_dir() else ""
 
@@ -353,7 +333,7 @@ def _options(group: str) -> list[str]:
 
 
 def _quoted(argument: str, sweep: bool) -> str:
-    """Return an override, with quotes around a value that is meant as text but would not be read as text."""
+    """Quote an override's value if it is text that Hydra would read as something else."""
     key, equals, value = argument.partition("=")
     if not key:
         raise OverrideParseException(argument, f"{argument!r} has no key")
@@ -369,7 +349,7 @@ def _quoted(argument: str, sweep: bool) -> str:
     if names and equals and not value.strip():
         raise ConfigError(f"{key}= is empty; give it a value, or leave it out")
     if group := _group(argument):
-        # The files of a group of which one takes several have no maker of their own; they are filed under names.
+        # Files of choose-many groups have no `_target_` at the top: their key is the file's name.
         one = any("_target_" in OmegaConf.load(CONFIGS / group / f"{name}.yaml") for name in _options(group))
         if one and (several or isinstance(chosen, list)):
             raise ConfigError(f"{argument}: only one; add -m and write {key}=a,b for one run each")
@@ -380,33 +360,33 @@ def _quoted(argument: str, sweep: bool) -> str:
         if not override.is_sweep_override() and not (isinstance(chosen, str | list | QuotedString) and chosen):
             raise ConfigError(f"{argument} chooses nothing; {_choices(_options(group))}")
         return argument
-    # Such as input=a,b.jpg and input=[draft], a folder; but a number stays one.
+    # input=a,b.jpg or input=[draft] if such a file exists; a number stays a number.
     is_number = isinstance(chosen, int | float)
     is_file = os.path.exists(value) and not (is_number or chosen is None)
-    # Such as input=true; but of what takes either, null stands for none, and ./null for the file.
+    # A file called `true`; `null` is a file only for input, which has no default.
     is_file |= key in NAMES and os.path.exists(value) and (isinstance(chosen, bool) or key == "input")
-    # Such as output=2024; but resume=true is a yes.
+    # output=2024 is a name; resume=true is a boolean.
     is_text = names and is_number and not isinstance(chosen, bool)
     inner = value.strip()[1:-1]
     if names and isinstance(chosen, list) and not is_file and len(each := inner.split(",")) == len(chosen) > 0:
-        # Unless there are quotes or brackets, each as it is spelt: 007 is no number, and null a file.
+        # A plain list of names: 007 is no number, null is a file.
         texts = [QuotedString(_literal(name.strip()), Quote.single).with_quotes() for name in each]
         return argument if re.search(r"['\"\[\]]", inner) else f"{key}=[{','.join(texts)}]"
     return quoted if is_file or is_text or several else argument
 
 
 def _literal(name: str) -> str:
-    """Return the name of a file so that Hydra takes it for no more than that."""
-    if name == "???":  # To Hydra, what must be given.
+    """Escape a file name so that Hydra does not interpret it."""
+    if name == "???":  # Hydra's mark of a required value
         return os.path.join(os.curdir, name)
     if "${" in name and (os.path.lexists(name) or (glob.has_magic(name) and glob.glob(name))):
-        # No setting to be filled in. Backslashes before it count twice.
+        # Not an interpolation. Backslashes before it are escaped too.
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", name)
     return name
 
 
 def full_key(error: InstantiationException) -> str:
-    """Return the key of the part of the configuration that could not be made; Hydra says it in the message only."""
+    """Return the key of the node that could not be instantiated; only Hydra's message has it."""
     return str(next(reversed(re.findall(r"full_key: (\S+)", str(error))), ""))
 
 
@@ -422,37 +402,37 @@ def _no_setting(full_key: str, node: Any, config_name: str = "") -> str:
     parent: Any = OmegaConf.to_container(node)
     prefix, dot, name = full_key.rpartition(".")
     known = [str(key) for key in parent if key not in (name, "hydra", "defaults") and not str(key).startswith("_")]
-    # What the configuration leaves at its default can be given with a plus.
+    # Constructor parameters that the configuration does not set can be added with +.
     target = str(parent.get("_target_", "")) if isinstance(parent, dict) else ""
-    # While PyTorch is not imported yet, which takes seconds, not for this either.
+    # Read from source unless PyTorch is already imported, which takes seconds.
     parameters = _parameters(parent) if "torch" in sys.modules else written_parameters(target)
     more = [parameter for parameter in parameters or () if parameter not in known]
     close = _closest(name, [*known, *more])
     meant = f"{'+' if close in more else ''}{prefix}{dot}{close}" if close else ""
     if not meant and config_name and not prefix:
-        # Such as max_steps, for trainer.max_steps.
+        # max_steps for trainer.max_steps.
         keys = [setting.key for _, settings in all_settings(config_name) for setting in settings]
         meant = next((key for key in keys if key.rpartition(".")[2] == name), "")
-    # Weights by name can be extended, such as style.starry_night.layers.
+    # Mappings of weights can be extended, such as style.starry_night.layers.
     is_open = bool(known) and all(isinstance(parent[key], float) for key in known)
     return f"there is no setting {full_key!r}; {_choices(known, meant)}" + (f", or add +{full_key}" if is_open else "")
 
 
 def _parameters(node: Any) -> list[str] | None:
-    """Return what the maker of a node can be given; None: whatever one likes, or there is no such maker."""
+    """Return the parameters of a node's constructor; None: it takes any keyword, or there is no constructor."""
     try:
         parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters.values()
-    except Exception:  # Any: the import of a name that the user gave may fail in any way, and Hydra reports it.
+    except Exception:  # Importing the user's class may fail in any way; Hydra reports it.
         return None
     named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-    # The optimizers of this package take any name, and ignore those that they do not know.
+    # pytorch_optimizer's constructors accept and ignore unknown keywords: check the named ones.
     if len(named) < len(parameters) and not str(node["_target_"]).startswith("pytorch_optimizer."):
         return None
     return named
 
 
 def check_names(node: Any) -> None:
-    """Check what instantiate would report as a TypeError, and for a partial only when it is called."""
+    """Refuse unknown parameters, which instantiate reports as a TypeError, and for a partial only when called."""
     if not isinstance(node, DictConfig):
         return
     require_present_name(node._get_full_key("_target_"), node.get("_target_"))
@@ -467,18 +447,12 @@ def _same_kind(default: Any, value: Any) -> bool:
     if default is None:
         return True
     if isinstance(default, ListConfig) and isinstance(value, int | float):
-        # One number for several, such as optimize.py's steps.
+        # One number for a list, such as steps of optimize.
         return all(_same_kind(item, value) for item in default)
-    if isinstance(default, Container):
+    if isinstance(default, Container | bool) or isinstance(value, bool):
         return type(default) is type(value)
-    if isinstance(default, bool) or isinstance(value, bool):
-        return type(default) is type(value)
-    # Text may look like a number, as in name=2; and some settings take both: trainer.devices, trainer.precision.
+    # Text may look like a number (name=2); trainer.devices and trainer.precision take both.
     return isinstance(value, (int, float, str) if isinstance(default, str) else (int, type(default)))
-
-
-def _as_typed(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _kind(value: Any) -> str:

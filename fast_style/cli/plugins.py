@@ -1,4 +1,4 @@
-"""Packages of one's own on the command line: their classes are imported, and their YAML files can be chosen."""
+"""Plugins on the command line: import the user's packages and add their YAML files to Hydra's search path."""
 
 import os
 
@@ -11,27 +11,24 @@ from fast_style.system import plugins
 
 
 class OwnConfigs(SearchPathPlugin):
-    """Where Hydra looks for YAML files after those of this package, which cannot be replaced."""
+    """Search path entry for the plugins' YAML files, after those of this package, which they cannot replace."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add the folders of packages of one's own. Hydra calls this."""
+        """Append the plugins' folders; called by Hydra."""
         for folder in plugins.config_folders():
             search_path.append("fast_style plugins", f"file://{folder}")
 
 
 def find_own_configs() -> None:
-    """Let Hydra look for YAML files in packages of one's own, too."""
+    """Register `OwnConfigs` with Hydra, once."""
     if OwnConfigs not in Plugins.instance().discover(SearchPathPlugin):
         Plugins.instance().register(OwnConfigs)
 
 
 def import_plugins(arguments: list[str]) -> list[str]:
-    """Import what a command line names by `plugins=my_package` or `plugins=[one,another]`, and return it as it is.
+    """Import the modules of `plugins=my_package` or `plugins=[one,another]`; return the arguments unchanged.
 
-    Processes that are started from this one do so too.
-
-    Raises:
-        ConfigError: if one cannot be imported.
+    Child processes import them too, through the environment. ConfigError if one cannot be imported.
     """
     if given := [argument for argument in arguments if argument.partition("=")[0] == "plugins"]:
         value = OverridesParser.create().parse_override(given[-1]).value()

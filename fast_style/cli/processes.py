@@ -1,4 +1,4 @@
-"""The processes and signals of a run: how its processes are started, and how they end together."""
+"""Processes and signals of a run: how its processes start, and how they end together."""
 
 import logging
 import os
@@ -20,10 +20,10 @@ from hydra.types import RunMode
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, read_write
 
-from fast_style.cli import program, words
+from fast_style.cli import command_words, program
 from fast_style.errors import Interrupted
 
-#: What Lightning leaves in the environment, most of it for the processes that it starts.
+#: Environment variables that Lightning sets and leaves, most of them for its child processes.
 _LEFT_BEHIND = (
     *("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     *("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG"),
@@ -32,11 +32,7 @@ _LEFT_BEHIND = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what is not the user's concern.
-
-    That is Lightning's advertisements, its use of what PyTorch deprecates, and threads that cannot write a file:
-    TensorBoard's hands such an error to the main thread.
-    """
+    """Silence Lightning's advertisements and deprecated calls, and OSErrors in threads, which TensorBoard passes on."""
     loggers, hook = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")], threading.excepthook
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -54,10 +50,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interrupt_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGINT raise `Interrupted`, also outside of the training loop.
-
-    Only the main thread of a program may handle signals; in another thread nothing is done.
-    """
+    """Make SIGTERM and SIGINT raise `Interrupted`, also outside of the training loop; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -75,27 +68,26 @@ def interrupt_on_signals() -> Iterator[None]:
 
 @contextmanager
 def child_processes() -> Iterator[list[Trainer]]:
-    """Let the trainer start processes for this run alone, also when it is one of several of a sweep.
+    """Let the trainer start processes for this run alone, even if it is one of a sweep.
 
     Lightning starts them with the command line of this process, which would be the whole sweep
     (https://github.com/Lightning-AI/pytorch-lightning/issues/11300), and leaves its addresses in the environment.
 
     Yields:
-        A list to enter the trainer in. The processes that it has started are waited for: those of the next run take
-        their places.
+        A list for the trainer. Its processes are waited for, since those of the next run reuse their ports.
     """
     arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
     others = set(active_children())
     job = HydraConfig.get()
-    sys.argv[1:] = [*words(), *arguments]
+    sys.argv[1:] = [*command_words(), *arguments]
     if job.mode == RunMode.MULTIRUN:
-        sys.argv[1:] = [*words(), *job.overrides.task]
+        sys.argv[1:] = [*command_words(), *job.overrides.task]
         with read_write(cast(DictConfig, job)):
             job.run.dir = job.runtime.output_dir
     trainers: list[Trainer] = []
     try:
         yield trainers
-        # All together, for each waits here for the others; after an error, some may never come.
+        # Only without an error: each process waits here for the others, and after an error some may never come.
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         for trainer in trainers:
@@ -112,11 +104,11 @@ def child_processes() -> Iterator[list[Trainer]]:
 
 
 def _kill(worker: BaseProcess) -> None:
-    """Kill a process that makes images and that an error has left behind; at its end Python would wait for it."""
+    """Kill a data loader's worker left by an error: Python would wait for it at exit."""
     if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
         worker.kill()
         return
-    # At the end of a worker, PyTorch's handler would raise another error.
+    # PyTorch's SIGCHLD handler would raise another error when the worker ends.
     handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     worker.kill()
     worker.join()
@@ -124,10 +116,10 @@ def _kill(worker: BaseProcess) -> None:
 
 
 def exit_when_stuck(patience: float = 30.0) -> None:
-    """End this process when a signal has come and the main thread has not moved for `patience` seconds.
+    """End this process if, after a signal, the main thread does not move for `patience` seconds.
 
-    Python handles signals between two of its own instructions. A thread that waits in C++ for a process that will
-    never answer has no next instruction, and would have to be killed.
+    Python handles signals between two of its instructions: a thread that waits in C++ for a dead process would never
+    handle them.
     """
     if threading.current_thread() is not threading.main_thread() or os.name != "posix":
         return
@@ -136,7 +128,7 @@ def exit_when_stuck(patience: float = 30.0) -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     main = threading.main_thread().ident
 
-    def place() -> tuple[int, int]:
+    def position() -> tuple[int, int]:
         frame = sys._current_frames().get(main or 0)
         return (id(frame), frame.f_lasti) if frame else (0, 0)
 
@@ -144,10 +136,10 @@ def exit_when_stuck(patience: float = 30.0) -> None:
         while number := os.read(reader, 1)[0]:
             if number not in (signal.SIGTERM, signal.SIGINT):
                 continue
-            since, before = time.monotonic(), place()
-            while place() == before and time.monotonic() - since < patience:
+            since, before = time.monotonic(), position()
+            while position() == before and time.monotonic() - since < patience:
                 time.sleep(0.1)
-            if place() == before:
+            if position() == before:
                 waits = "it waited for another process in vain"
                 print(f"{program()}: stopped by {signal.Signals(number).name}; {waits}", file=sys.stderr)
                 sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""How far a long piece of work has come: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every few seconds elsewhere."""
 
 import sys
 import time
@@ -7,13 +7,13 @@ from typing import Any
 
 
 class ProgressBar:
-    """Shows one piece of work after another, each with its rate and the time left. A context manager.
+    """Shows tasks one after another, each with rate and time left. A context manager.
 
     Args:
-        unit: what is counted, such as "pictures"; "bytes" are shown as kB, MB or GB.
-        every_n_seconds: how often a line is printed where there is no terminal.
-        aside: whether it goes to standard error, so that standard output holds results alone.
-        leave: whether the bar stays where it is when the work is done.
+        unit: unit of the counts, such as "pictures"; "bytes" are shown as kB, MB or GB.
+        every_n_seconds: interval of the lines without a terminal.
+        aside: whether to write to standard error, so that standard output holds results alone.
+        leave: whether the finished bar stays visible.
     """
 
     def __init__(self, unit: str, every_n_seconds: float = 15.0, aside: bool = False, leave: bool = True) -> None:
@@ -25,13 +25,9 @@ class ProgressBar:
         self._task: Any = None
 
     def update(self, work: str, done: int, total: int | None, note: str = "") -> None:
-        """Show how much of a piece of work is done; its first call says where it starts.
+        """Show that `done` of `total` units (None: unknown) of a task are done, with a note such as the loss.
 
-        Args:
-            work: its name.
-            done: how much of it is done.
-            total: of how much; None: nobody knows.
-            note: what else there is to say, such as the loss.
+        A new name in `work` starts a new bar at `done`.
         """
         now = time.monotonic()
         if work != self._work:
@@ -54,20 +50,20 @@ class ProgressBar:
             self.say(f"{work}  {text}, {minutes}:{seconds:02d} left")
 
     def update_pass(self, number: int, done: int, total: int) -> None:
-        """Show how many tiles of one of several passes are done; between passes there is no bar."""
+        """Show the tiles done in one of several passes; between passes there is no bar."""
         self.update(f"pass {number}", done, total)
         if done == total:
             self.close()
 
     def say(self, text: str) -> None:
-        """Print a line; on a terminal, above the bar."""
+        """Print a line, above the bar if there is one."""
         if self._on_terminal():
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr if self._aside else sys.stdout, flush=True)
 
     def close(self) -> None:
-        """Take the bar away, or leave it where it is; the next piece of work gets another."""
+        """End the bar; the next task gets another."""
         if self._bar:
             self._bar.stop()
         self._bar, self._work = None, ""
@@ -90,19 +86,19 @@ class ProgressBar:
         return f"{decimal(done)}{of_all}, {decimal(round(rate))}/s"
 
     def _on_terminal(self) -> bool:
-        """Return whether there is a bar, which begins with what is to be shown first."""
+        """Return whether there is a bar; creates it on first use."""
         if self._bar is None:
-            # Here: what is done at once need not wait for it.
+            # Imported lazily: slow, and quick work needs no bar.
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             console = Console(stderr=self._aside)
-            # Below another bar, which has taken hold of the stream, there is no place for one.
+            # No bar below another rich bar, which has redirected the stream.
             if not console.is_terminal or hasattr(sys.stderr if self._aside else sys.stdout, "rich_proxied_file"):
                 self._bar = False
                 return False
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
-            # What is printed on the other stream stays there.
+            # Only the bar's own stream is redirected.
             self._bar = Progress(
                 *(*columns, TimeRemainingColumn(), TextColumn("left")),
                 console=console,

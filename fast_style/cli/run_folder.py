@@ -1,4 +1,4 @@
-"""The folder of a run: its name, which all processes know, and whether it is kept when the run fails."""
+"""The folder of a run: its name, shared by all processes, and its removal if the run fails at the start."""
 
 import contextlib
 import itertools
@@ -18,38 +18,36 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from fast_style.errors import ConfigError
 from fast_style.system.processes import slurm_job_id
 
-#: The rank of a process as its environment has it before Lightning is there to ask, in Lightning's order.
+#: Rank variables before Lightning is imported, in Lightning's order.
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-#: What Hydra puts into a run's folder, and into that of a sweep.
+#: Hydra's files in the folder of a run or sweep.
 _HYDRAS = {".hydra", "multirun.yaml"}
-#: In characters: what a sweep's folder says of its settings.
+#: Most characters of settings in the name of a sweep's folder.
 _LONGEST = 80
 
-#: The folders that this process has made, each for a run that begins.
+#: Folders created by this process for a new run.
 _created: set[Path] = set()
-#: Those of runs that have not yet taken a step.
+#: Folders of runs that have not taken a step yet.
 _fresh: set[Path] = set()
 
 
 def run_id(folder: str | None = None) -> str:
-    """Return the name of this run among those of its style: the same in every process of it, on every machine.
+    """Return the name of this run, the same in all its processes on all machines, and after a scheduler restarts it.
 
-    And the same again when a scheduler starts it again; so it finds its folder, and goes on.
-
-    Args:
-        folder: where runs have their folders. If it is the time that names the run, its folder is made there, so that
-            no other run that begins in this second gets it, too.
+    For a name from the time, the run's folder is created in `folder`, so that no other run of this second takes it.
     """
-    given = os.environ.get("FAST_STYLE_RUN_ID") or _slurm_job() or os.environ.get("TORCHELASTIC_RUN_ID")
-    by_itself = re.fullmatch(r"none|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", given or "")
-    if by_itself and given == os.environ.get("TORCHELASTIC_RUN_ID"):  # torchrun without --rdzv-id
+    # Commands in an interactive allocation share its job id, but are no requeued job.
+    slurm_job = None if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive") else slurm_job_id()
+    given = os.environ.get("FAST_STYLE_RUN_ID") or slurm_job or os.environ.get("TORCHELASTIC_RUN_ID")
+    generated = re.fullmatch(r"none|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", given or "")
+    if generated and given == os.environ.get("TORCHELASTIC_RUN_ID"):  # torchrun without --rdzv-id
         given = _first_process_time()
     if given is None:
-        return _now() if folder is None else _made(Path(folder))
+        return _now() if folder is None else _new_folder(Path(folder))
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in given)
 
 
-def _made(folder: Path) -> str:
+def _new_folder(folder: Path) -> str:
     time = _now()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,25 +56,18 @@ def _made(folder: Path) -> str:
             (folder / name).mkdir()
         except FileExistsError:
             continue
-        except OSError:  # What is wrong is said by who is to write there.
+        except OSError:  # reported when the run writes there
             return time
         _created.add((folder / name).resolve())
         return name
     raise AssertionError("there is always another name")
 
 
-def _slurm_job() -> str | None:
-    # Within an allocation of one's own, one command after the other is no requeued job.
-    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
-        return None
-    return slurm_job_id()
-
-
 def _first_process_time() -> str:
-    """Return the time at the first process that asks, told to all by way of torchrun's own store."""
+    """Return the time at the first process that asks, shared through torchrun's store."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         raise ConfigError("torchrun must be given --rdzv-id=NAME, by which its processes find the folder of their run")
-    # Only here: most runs need no torch for their name, and some scripts none at all.
+    # Imported lazily: slow, and most runs need no torch for their name.
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which its __all__ leaves out
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
@@ -88,57 +79,43 @@ def _now() -> str:
 
 
 def sweep_folder(number: int, name: str, overrides: Sequence[str]) -> str:
-    """Return the name of a folder for one run of a sweep: its number, and the settings in which it differs.
-
-    Args:
-        number: of the run, from 0.
-        name: of the network, where the command line sweeps over nothing.
-        overrides: those of the run.
-    """
-    swept = [key for key in map(_swept_key, sys.argv[1:]) if key]
+    """Return the folder name of one run of a sweep: its number and swept settings, or `name` if none is swept."""
+    given = OverridesParser.create().parse_overrides([text for text in sys.argv[1:] if text[0] != "-"])
+    swept = [override.key_or_group for override in given if override.is_sweep_override()]
     values = {key: value for key, _, value in (override.partition("=") for override in overrides)}
     shorts = [key.rpartition(".")[2] for key in swept]
-    parts = [
-        f"{short if shorts.count(short) == 1 else key}={values.get(key, '')}"
-        for short, key in zip(shorts, swept, strict=True)
-    ]
+    names = [short if shorts.count(short) == 1 else key for short, key in zip(shorts, swept, strict=True)]
+    parts = [f"{each}={values.get(key, '')}" for each, key in zip(names, swept, strict=True)]
     settings = re.sub(r"[^\w.+=,-]", "_", ",".join(parts))[:_LONGEST]
     return f"{number}_{settings or name}"
 
 
-def _swept_key(argument: str) -> str | None:
-    """Return the key of a setting that is given several values, such as seed=1,2."""
-    if argument[0] == "-":
-        return None
-    override = OverridesParser.create().parse_override(argument)
-    return override.key_or_group if override.is_sweep_override() else None
-
-
 def is_first_process() -> bool:
-    """Return whether this is the process that writes and speaks for all."""
+    """Return whether this process writes and prints for all."""
     if lightning := sys.modules.get("lightning.pytorch.utilities"):
         rank = getattr(lightning.rank_zero_only, "rank", 0)
     else:
         rank = next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
-    # Until the trainer has met the others, the rank is known on this machine only.
+    # Before the trainer's setup, the rank is known within this machine only.
     return not rank and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def started_by_lightning() -> bool:
-    """Return whether Lightning's trainer in another process has started this one."""
+    """Return whether Lightning's trainer in another process started this one."""
     return str(HydraConfig.get().job.name).startswith("train_ddp_process_")
 
 
 @contextmanager
 def remove_failed_start() -> Iterator[None]:
-    """Remove the folder that Hydra has made for this start if it ends in an error before `note_progress` is called."""
+    """Remove the run's folder if it fails before `note_progress` is called."""
     folder = Path(HydraConfig.get().runtime.output_dir).resolve()
-    if HydraConfig.get().output_subdir is not None and _is_fresh(folder):
+    is_own = HydraConfig.get().output_subdir is not None and folder != Path.cwd()
+    if is_own and {path.name for path in folder.iterdir()} <= _HYDRAS:
         _fresh.add(folder)
     try:
         yield
     except BaseException:
-        # What the message names stays: the list of pictures that cannot be read.
+        # The error message refers to bad_files.txt: keep it.
         if folder in _fresh and is_first_process() and not (folder / "bad_files.txt").exists():
             _remove(folder)
         raise
@@ -147,22 +124,17 @@ def remove_failed_start() -> Iterator[None]:
 
 
 def note_progress(*_: object) -> None:
-    """Note that the run has taken a step: from now on its folder is kept, whatever happens."""
+    """Note that the run has taken a step: its folder is kept from now on."""
     _fresh.clear()
 
 
 def has_progress(folder: Path) -> bool:
-    """Return whether the run in a folder has taken a step, so that it can go on from there."""
+    """Return whether the run in a folder has taken a step and can be resumed."""
     return folder.resolve() not in _fresh
 
 
-def _is_fresh(folder: Path) -> bool:
-    inside = {path.name for path in folder.iterdir()}
-    return folder != Path.cwd() and inside <= _HYDRAS
-
-
 def _remove(folder: Path) -> None:
-    # That it is this start's own, its name tells; of one that was given a name, that nobody is there.
+    # Other processes may use a folder that was given by name: remove it only if nobody holds its lock.
     if folder not in _created:
         try:
             with FileLock(folder / ".lock", timeout=0):
@@ -174,7 +146,7 @@ def _remove(folder: Path) -> None:
         for parent in folder.parents:
             if Path.cwd() not in parent.parents:
                 break
-            # Of a sweep whose first run has failed.
+            # Left by a sweep whose first run failed.
             if {path.name for path in parent.iterdir()} == {"multirun.yaml"}:
                 (parent / "multirun.yaml").unlink()
             parent.rmdir()

@@ -1,4 +1,4 @@
-"""What keeps a training safe from what happens around it, wrapped around it from outside."""
+"""Context managers around a training: signals, locks, child processes, errors in one line."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,31 +18,26 @@ from fast_style.system.files import DISK_FULL
 from fast_style.system.memory import keep_freed_memory
 from fast_style.training.checkpoints import read_checkpoint
 
-#: What a run goes on from, within its folder.
+#: The resume checkpoint in a run's folder.
 LAST = Path("checkpoints", "last.ckpt")
-#: How gloo and NCCL say that there is nobody at the other end.
+#: Messages of gloo and NCCL for a lost process.
 _GONE = ("connection closed by peer", "connection reset by peer", "remote process exited", "timed out waiting")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training that is kept safe.
-
-    Attributes:
-        folder: which it has for itself.
-        trainers: those that are watched over.
-    """
+    """A guarded training: its locked folder, and the trainers whose processes are waited for."""
 
     folder: Path
     trainers: list[Trainer] = field(default_factory=list)
 
     @property
     def last(self) -> Path:
-        """The checkpoint that the run goes on from, if it is there."""
+        """Path of the resume checkpoint; it may not exist yet."""
         return self.folder / LAST
 
     def watch(self, trainer: Trainer) -> None:
-        """Watch over the processes that a trainer is about to start, and wait for them in the end."""
+        """Register a trainer: its processes are waited for, and a stuck one is ended."""
         self.trainers.append(trainer)
         if trainer.world_size > 1:
             exit_when_stuck()
@@ -50,25 +45,21 @@ class Run:
 
 @contextmanager
 def safe_run(config: DictConfig, how_to_resume: Callable[[Path], str]) -> Iterator[Run]:
-    """Keep a training safe from what happens around it.
+    """Guard a training, from outside in.
 
-    From outside in:
+    1. `quiet` and `keep_freed_memory`: no advertisements; freed memory is reused, not cleared for each step.
+    2. `interrupt_on_signals`: SIGTERM and SIGINT raise `Interrupted`; inside the training loop, the callback `Recovery`
+       saves the step first.
+    3. `locked_folder`: no other run writes there, and a resumed run keeps its settings.
+    4. `child_processes`: the trainer's processes see this run alone, and end with it.
+    5. `errors_in_one_line`: PyTorch's long messages about the machine in one line, with the command that resumes.
 
-    1. `quiet` and `keep_freed_memory`: no advertisements, and memory that is not cleared for each step.
-    2. `interrupt_on_signals`: SIGTERM and SIGINT raise `Interrupted` wherever the run is; inside the training loop, the
-       callback `Recovery` saves the step first.
-    3. `locked_folder`: no other run writes there, and a run that goes on has the settings that it began with.
-    4. `child_processes`: those that the trainer starts see this run alone, and end with it.
-    5. `errors_in_one_line`: what PyTorch says in many lines about the machine, and how the run goes on.
-
-    Args:
-        config: of the training.
-        how_to_resume: returns what to type to go on with the run in a folder.
+    `how_to_resume` returns the command that resumes the run in a folder.
 
     Raises:
-        ConfigError: if the folder cannot be had.
+        ConfigError: if the folder is in use or unfit.
         TrainingError: if the training cannot go on.
-        Interrupted: if a signal has stopped it.
+        Interrupted: if a signal stopped it.
     """
     with (
         quiet(),
@@ -83,7 +74,7 @@ def safe_run(config: DictConfig, how_to_resume: Callable[[Path], str]) -> Iterat
 
 @contextmanager
 def errors_in_one_line(folder: Path, how_to_resume: Callable[[Path], str]) -> Iterator[None]:
-    """Say in one line why a run has ended and, if it has taken a step, how it goes on."""
+    """Say in one line why a run ended and, if it has taken a step, how to resume it."""
 
     def remedy(words: str) -> str:
         return f"; {words}: {how_to_resume(folder)}" if has_progress(folder) else ""
@@ -98,7 +89,7 @@ def errors_in_one_line(folder: Path, how_to_resume: Callable[[Path], str]) -> It
         raise type(known)(f"{known}{remedy('go on with')}") from error
     except Interrupted as interrupted:
         if started_by_lightning() or not is_first_process():
-            # The trainer that started this process would take another status for a failure.
+            # Lightning treats another exit status of its child processes as a failure.
             sys.exit(0 if started_by_lightning() else interrupted.status)
         if interrupted.step is None and (last := folder / LAST).exists():
             interrupted = Interrupted(interrupted.signal, read_checkpoint(last)["global_step"])
@@ -107,7 +98,7 @@ def errors_in_one_line(folder: Path, how_to_resume: Callable[[Path], str]) -> It
 
 
 def explain_error(error: RuntimeError | OSError | CheckpointError) -> TrainingError | None:
-    """Return in one line what PyTorch and others say in many, if it is about the machine and not about the program."""
+    """Return a one-line error if the cause is the machine, not the program."""
     text = " ".join(str(error).split())
     if isinstance(error, CheckpointError):
         return TrainingError(text) if isinstance(error.__cause__, OSError) else None

@@ -1,4 +1,4 @@
-"""Contact sheets: images in rows, each below its label."""
+"""Contact sheets: rows of images, each below its label."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fast_style.images.picture import contact_sheet
 
-_LINE = 20  # pixels
+_LINE = 20  # height of a label's line, in pixels
 
 
 def labeled_sheet(images: Sequence[tuple[Sequence[str], Image.Image]], height: int, columns: int) -> Image.Image:
-    """Return a sheet of images.
+    """Return a contact sheet of images scaled to `height` pixels, `columns` per row.
 
-    Args:
-        images: each with the lines of its label; all have as many lines.
-        height: to which images are scaled, in pixels.
-        columns: how many stand side by side.
+    Each image has the lines of its label; all labels have the same number of lines.
     """
     font, labeled = ImageFont.load_default(size=16), []
     for lines, image in images:

@@ -1,4 +1,4 @@
-"""A picture from standard input, and one to standard output: input=- and output=-."""
+"""One picture from standard input or to standard output: input=- and output=-."""
 
 import contextlib
 import io
@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import find_inputs, is_video
@@ -24,11 +24,7 @@ _NO_VIDEOS = "videos and animations neither come from standard input nor go to s
 
 
 def check_streams(settings: dict[str, Any]) -> bool:
-    """Return whether the picture comes from standard input or goes to standard output.
-
-    Raises:
-        ConfigError: if so, and other settings do not go with it.
-    """
+    """Return whether standard input or output is used; ConfigError if other settings do not fit."""
     source, target = settings["input"], settings["output"]
     if isinstance(source, list) and STREAM in source:
         raise ConfigError("input=-: standard input holds one picture; leave out the other inputs")
@@ -49,17 +45,7 @@ def check_streams(settings: dict[str, Any]) -> bool:
 
 
 def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Controls) -> None:
-    """Stylize one picture. What goes to standard output has the format of the input.
-
-    Args:
-        stylizer: what stylizes.
-        settings: what `check_streams` has seen.
-        controls: how.
-
-    Raises:
-        ConfigError: if `input` is more than one picture.
-        ImageError: if it cannot be read or written.
-    """
+    """Stylize one picture from or to a standard stream; standard output gets the format of the input."""
     source, target = settings["input"], settings["output"]
     require_size(settings["size"])
     with TemporaryDirectory(prefix="fast_style_") as folder:
@@ -72,7 +58,7 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
         if is_video(file) or (file.suffix.lower() in ANIMATIONS and contents_of(file).kind == "frame"):
             raise ConfigError(f"{'output' if to_stream else 'input'}=-: {_NO_VIDEOS}")
         try:
-            # What libraries print must not end up in the picture.
+            # Keeps the output of libraries out of the picture.
             with contextlib.redirect_stdout(sys.stderr):
                 report = stylizer.stylize_file(file, place, controls=controls, size=settings["size"])
         except ImageError as error:
@@ -89,29 +75,24 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
 
 
 def _received(folder: Path) -> Path:
-    """Return a file with what comes from standard input, called as files of its format are."""
-    received = _read(sys.stdin.buffer)
+    """Save standard input to a file with the suffix of its format."""
+    received = sys.stdin.buffer.read(int(MAX_BYTES) + 1)
+    if len(received) > MAX_BYTES:
+        raise ImageError(f"standard input: over {int(MAX_BYTES):,} bytes, which no picture has")
     try:
         with pillow_limits():
             format = format_of_copy(open_image(io.BytesIO(received)))
-    except Exception:  # Any: who reads the whole of it says what is wrong.
+    except Exception:  # any: reading the whole file reports the error
         format = ""
     suffix = next((suffix for suffix, name in FORMATS.items() if name == format), "")
     file = folder / f"standard_input{suffix}"
     file.write_bytes(received)
     if not suffix and received:
-        # Here: pictures need not wait for it.
+        # Imported lazily: slow, and only videos need it.
         from fast_style.video.file_kinds import holds_video
 
         return file.rename(file.with_suffix(".mp4")) if holds_video(file) else file
     return file
-
-
-def _read(stream: BinaryIO) -> bytes:
-    received = stream.read(int(MAX_BYTES) + 1)
-    if len(received) > MAX_BYTES:
-        raise ImageError(f"standard input: over {int(MAX_BYTES):,} bytes, which no picture has")
-    return received
 
 
 def _only(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Stylize pictures and videos: python scripts/stylize.py ckpt=starry_night input=photo.jpg."""
+"""Stylize pictures and videos: fast-style stylize photo.jpg ckpt=starry_night."""
 
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,21 @@ from fast_style.images.formats import WRITABLE_SUFFIXES
 from fast_style.images.opening import contents_of
 from fast_style.stylizing.jobs import Job
 from fast_style.zoo import find
-from fast_style.zoo.network_file import NetworkFile, read_network_file
+from fast_style.zoo.network_file import read_network_file
 
 #: `ckpt=list` prints the available networks.
 LIST = "list"
 #: Settings for pictures only, and for videos only.
 PICTURE_SETTINGS = ("batch", "overwrite", "resume")
 VIDEO_SETTINGS = ("temporal", "codec", "crf", "start", "end", "fps", "audio", "subtitles")
-#: What `fast_style.load` takes.
+#: Arguments of `fast_style.load`.
 MACHINE_SETTINGS = ("device", "backend", "precision", "memory", "tiles")
 
 
 def main(config: DictConfig) -> None:
-    """Stylize all that `input` names; a picture or video that fails does not stop the others.
+    """Stylize all pictures and videos of `input`; a failure does not stop the others.
 
-    The settings, the network's file and the inputs are checked before the network is loaded, which takes seconds.
+    Settings, network file and inputs are checked before the network is loaded, which takes seconds.
     """
     if config.ckpt == LIST:
         print(*network_list(), sep="\n")
@@ -42,15 +42,21 @@ def main(config: DictConfig) -> None:
     streams = check_streams(settings)
     network = read_network_file(find(Path(one_network(config.ckpt))))
     controls = checked_controls(settings, list(network.metadata.styles))
-    name = _label(settings, network.path)
+    styles = settings["styles"] or settings["masks"]
+    # Suffix of the results' names: the requested styles, otherwise the network.
+    name = styles if isinstance(styles, str) else "+".join(styles or [network.path.stem])
+    replacing = {key: settings[key] for key in ("overwrite", "resume")}
     found = {} if streams else find_inputs(config.input, config.output, name)
     one = _is_one_picture(found, config.output)
-    videos = [] if one or streams else _video_jobs(found, settings, name)
-    if not videos:
-        _refuse_video_settings()
-    pictures = [] if videos or streams else picture_jobs(found, config.output, name, **_replacing(settings))
-    if videos or len(pictures) > 1:
-        _convert(network, settings)
+    videos = [] if one or streams else _video_jobs(found, settings, name, replacing)
+    for text in [] if videos else HydraConfig.get().overrides.task:
+        if (key := text.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
+            raise ConfigError(f"{key} is for videos, and here pictures are stylized; leave it out")
+    pictures = [] if videos or streams else picture_jobs(found, config.output, name, **replacing)
+    automatic = [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]
+    if automatic and (videos or len(pictures) > 1):
+        # Converted once for the fastest backend: worth it for several pictures.
+        prepare_fastest(network)
     with ProgressBar("tiles", aside=True, leave=False) as tiles:
         machine = {key: settings[key] for key in MACHINE_SETTINGS}
         stylizer = fast_style.load(network.path, **machine, progress=tiles.update_pass)
@@ -70,20 +76,8 @@ def main(config: DictConfig) -> None:
             stylize_pictures(stylizer, pictures, controls, size, how, as_json=as_json)
 
 
-def _label(settings: dict[str, Any], network: Path) -> str:
-    """Return what results are called after: the styles that are asked for, otherwise the network."""
-    asked = settings["styles"] or settings["masks"]
-    if isinstance(asked, str):
-        return asked
-    return "+".join(asked or [network.stem])
-
-
-def _replacing(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: settings[key] for key in ("overwrite", "resume")}
-
-
 def _is_one_picture(found: Found, output: str | None) -> bool:
-    """Return whether a single still picture is to become one."""
+    """Return whether one still picture becomes one picture."""
     if len(found) != 1:
         return False
     ((source, place),) = found.items()
@@ -94,31 +88,19 @@ def _is_one_picture(found: Found, output: str | None) -> bool:
     return Path(output).suffix.lower() in WRITABLE_SUFFIXES and "*" not in Path(output).name
 
 
-def _video_jobs(found: Found, settings: dict[str, Any], name: str) -> list[Job]:
-    """Return what is to be read or written as a video; nothing: pictures are to become pictures."""
+def _video_jobs(found: Found, settings: dict[str, Any], name: str, replacing: dict[str, Any]) -> list[Job]:
+    """Return the jobs that read or write a video; empty: pictures become pictures."""
     # Imported lazily: slow, and only videos need it.
     from fast_style.cli.stylize_videos import video_jobs
     from fast_style.video.frames import StreamModes
 
     modes = StreamModes(settings["audio"], settings["subtitles"])
-    how = {**_replacing(settings), "container": settings["container"]}
-    return video_jobs(found, settings["input"], settings["output"], name, **how, modes=modes)
-
-
-def _convert(network: NetworkFile, settings: dict[str, Any]) -> None:
-    """Convert the network for the fastest backend if the choice is left to us."""
-    if [settings[key] for key in ("device", "backend", "memory", "tiles")] == [None, "auto", None, "exact"]:
-        prepare_fastest(network)
-
-
-def _refuse_video_settings() -> None:
-    for override in HydraConfig.get().overrides.task:
-        if (key := override.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
-            raise ConfigError(f"{key} is for videos, and here pictures are stylized; leave it out")
+    options = {**replacing, "container": settings["container"], "modes": modes}
+    return video_jobs(found, settings["input"], settings["output"], name, **options)
 
 
 def without_input(arguments: list[str]) -> list[str]:
-    """Return the command line with an `input` that is none, if it asks for a list, which needs none."""
+    """Add `input=null` to `ckpt=list`, which needs no input."""
     return ["input=null", *arguments] if {f"ckpt={LIST}", f"ckpt='{LIST}'"} & set(arguments) else arguments
 
 

@@ -1,4 +1,4 @@
-"""Stylize many pictures on many machines: python scripts/stylize_distributed.py ckpt=starry_night input=A output=B."""
+"""Stylize many pictures on many machines: fast-style stylize-distributed photos ckpt=starry_night output=stylized."""
 
 import os
 import sys
@@ -22,15 +22,15 @@ from fast_style.system.files import remove_leftovers
 from fast_style.zoo import ZOO, find, networks
 from fast_style.zoo.network_file import read_network_file
 
-#: A file that a process was killed over is not being written any more, in seconds.
+#: Age in seconds at which a temporary file is no longer being written.
 STALE = 60.0
 
 
 def main(config: DictConfig) -> None:
-    """Stylize all pictures that `input` names on the cluster at `address`."""
+    """Stylize all pictures of `input` on the cluster at `address`."""
     settings = plain(config)
     network = find(Path(one_network(config.ckpt)))
-    # Masks are read here: workers need not see their files.
+    # Reads masks here: workers need not see their files.
     controls = checked_controls(settings, list(read_network_file(network).metadata.styles))
     jobs = unmade(settings)
     total, failed, seen, began = len(jobs), 0, set[str](), time.monotonic()
@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
         return
     with cluster(config.address), ProgressBar("pictures") as bar:
         pool = count_workers(config.workers, config.cpus, config.gpus)
-        # Of a network that ships, every machine has its own.
+        # Every machine has its own copy of a shipped network.
         name = f"{ZOO}/{network.stem}" if network in networks().values() else str(network.absolute())
         machine = {key: settings[key] for key in ("backend", "precision", "memory", "tiles")}
         load = partial(fast_style.load, name, device=None if pool.gpus else "cpu", **machine)
@@ -62,11 +62,7 @@ def main(config: DictConfig) -> None:
 
 
 def unmade(settings: dict[str, Any]) -> list[Job]:
-    """Return the pictures to stylize, each with its output below the folder, which is made.
-
-    Raises:
-        ConfigError: as `picture_jobs` does; if `resume` and `overwrite` are both asked for; or if input is an archive.
-    """
+    """Return a job for each picture without a result. Creates the output folder."""
     resume, overwrite = settings["resume"], settings["overwrite"]
     if resume and overwrite:
         raise ConfigError("resume keeps the outputs that are there, and overwrite replaces them: give one of the two")

@@ -1,4 +1,4 @@
-"""What stylize.py does with pictures: one; or those of folders and archives, of a glob, or of a list of all these."""
+"""The part of the command stylize for pictures: one, or those of folders, archives, globs and lists."""
 
 import contextlib
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fast_style.archives import Member
-from fast_style.cli import called
+from fast_style.cli import command_name
 from fast_style.cli.hydra_app import is_folder, require_outputs, require_writable
 from fast_style.cli.inputs import Found, is_video, results
 from fast_style.cli.outcomes import Output, follow, say_how_many, say_report, tell_stopped
@@ -22,54 +22,42 @@ from fast_style.system.files import remove_leftovers
 
 
 def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:
-    """Return what is to be stylized, in the order in which it is named.
+    """Return a job for each picture, in the given order; videos are left out with a message.
 
     Args:
-        found: what `find_inputs` has found.
-        output: a folder, which gets the tree of a folder, an archive or a glob; for one picture, a file; None: beside
-            the pictures, and for an archive a folder beside it.
-        name: what the names of results beside their pictures get.
-        overwrite: whether results may replace other files.
-        resume: whether results may be there, so that they are not made again.
+        found: result of `find_inputs`.
+        output: a folder, which gets the inputs' tree; for one picture, a file; None: beside the pictures, and for an
+            archive a folder beside it.
+        name: suffix of the names of results beside their pictures.
+        overwrite: whether existing files may be replaced.
+        resume: whether existing results are kept and skipped.
 
     Raises:
-        ConfigError: if there is no picture, two results would have one name, or one would replace what it must not.
+        ConfigError: if there is no picture, two results share a name, or a file would be replaced.
     """
     found = _without_videos(found)
-    folder = output is None or is_folder(output, len(found))
-    if folder:
+    if output is None or is_folder(output, len(found)):
+        folder = None if output is None else Path(output)
         jobs = results(found, output, name, lambda source, path: path.with_suffix(copy_suffix(found[source])))
     else:
-        jobs = [Job(source, Path(str(output))) for source in found]
-    sure = [job for job in jobs if not (isinstance(job.source, Member) and job.source.refused)]
-    files = [job.source if isinstance(job.source, Path) else None for job in sure]
+        folder = Path(output).parent
+        jobs = [Job(source, Path(output)) for source in found]
+    readable = [job for job in jobs if not (isinstance(job.source, Member) and job.source.refused)]
+    files = [job.source if isinstance(job.source, Path) else None for job in readable]
     several = "resume=true to make only what is missing, " if len(jobs) > 1 else ""
     otherwise = f"{several}or give another output"
-    require_outputs(files, [job.target for job in sure], overwrite=overwrite or resume, otherwise=otherwise)
-    if output is not None:
-        # Now, and not once for each picture, if that is not allowed.
-        require_writable(Path(output) if folder else Path(output).parent, "output")
+    require_outputs(files, [job.target for job in readable], overwrite=overwrite or resume, otherwise=otherwise)
+    if folder is not None:
+        require_writable(folder, "output")
     return jobs
 
 
 def stylize_picture(
     stylizer: Stylizer, job: Job, controls: Controls, size: int | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Stylize one picture, and say what became of it.
-
-    Args:
-        stylizer: what stylizes.
-        job: what `picture_jobs` gives.
-        controls: how.
-        size: the long side, in pixels; None: that of the picture.
-        overwrite: whether the result may replace another file.
-        as_json: whether standard output gets a line of JSON, and not the name of the result.
-
-    Raises:
-        ImageError: if it has failed.
-    """
+    """Stylize one picture, `size` pixels on its long side, and print its report; ImageError if it fails."""
     assert isinstance(job.source, Path)
-    # What runs that were killed have left; younger ones may be at work.
+    # Temporary files of killed runs; younger ones may be in use.
     remove_leftovers(job.target.parent, older_than=3600)
     try:
         require_folder(job.target)
@@ -87,32 +75,26 @@ def stylize_picture(
 def stylize_pictures(
     stylizer: Stylizer, jobs: list[Job], controls: Controls, size: int | None, settings: dict[str, Any], as_json: bool
 ) -> None:
-    """Stylize pictures, and say how it goes; one that fails does not stop the others.
+    """Stylize pictures with a progress bar; a failure does not stop the others.
 
-    Args:
-        stylizer: what stylizes.
-        jobs: what `picture_jobs` gives.
-        controls: how.
-        size: the long side, in pixels; None: that of each picture.
-        settings: `batch`, `overwrite` and `resume`, as for `FolderWork`.
-        as_json: whether standard output gets a line of JSON for each picture, and not the names of results.
+    `settings`: `batch`, `overwrite` and `resume` of `FolderWork`. `size`: long side in pixels; None: unchanged.
 
     Raises:
-        ImageError: if one has failed.
-        KeyboardInterrupt: if it is stopped; the message says how far it has come.
+        ImageError: if a picture failed.
+        KeyboardInterrupt: if interrupted; the message says how many are done.
     """
-    # Here: a single picture need not wait for it.
+    # Imported lazily: slow, and a single picture does not need it.
     from fast_style.batch.folder_work import FolderWork
 
     several = len(jobs) > 1
-    # On one terminal, a bar takes the place of the names, among which one would not see what has failed.
+    # If both streams are one terminal, show a bar instead of names, among which errors would be lost.
     one_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     output: Output = "json" if as_json else None if several and one_terminal else "name"
-    with contextlib.ExitStack() as held:
-        work = held.enter_context(FolderWork(stylizer, jobs, controls, size=size, **settings))
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(FolderWork(stylizer, jobs, controls, size=size, **settings))
         known: Counter[str] = Counter()
-        held.callback(say_how_many, known)
-        bar = held.enter_context(ProgressBar("pictures", aside=True))
+        stack.callback(say_how_many, known)
+        bar = stack.enter_context(ProgressBar("pictures", aside=True))
 
         def show(report: Report | None = None) -> None:
             if report is not None:
@@ -121,20 +103,16 @@ def stylize_pictures(
                 bar.update("stylizing", work.done + work.failed, max(1, work.total))
 
         show()
-        follow(work, show, "pictures", len(jobs), ImageError, held)
+        follow(work, show, "pictures", len(jobs), ImageError, stack)
 
 
 def _without_videos(found: Found) -> Found:
-    """Return the pictures alone, and say what is left out.
-
-    Raises:
-        ConfigError: if there are none.
-    """
+    """Return the pictures alone, and report what is left out; ConfigError if nothing remains."""
     videos = [source for source, place in found.items() if is_video(place)]
     if not videos:
         return found
     first = videos[0]
-    name, reason = first, f"is a video, and here pictures are stylized; take {called('stylize.py')}"
+    name, reason = first, f"is a video, and here pictures are stylized; take {command_name('stylize.py')}"
     if isinstance(first, Member):
         name, reason = first.path, "videos in an archive cannot be read in place; unpack it, and give the folder"
     if len(videos) == len(found):

@@ -1,4 +1,4 @@
-"""What stylize.py does with videos, animations, and pictures that are to become one: one after the other."""
+"""The part of the command stylize for videos, animations and sequences of pictures."""
 
 import contextlib
 import glob
@@ -43,26 +43,24 @@ def video_jobs(
     container: str | None = None,
     modes: StreamModes = AS_USUAL,
 ) -> list[Job]:
-    """Return what is to be read and written as videos; nothing if pictures are to become pictures.
+    """Return the jobs that read or write a video; empty: pictures become pictures.
 
     Args:
-        found: what `find_inputs` has found.
-        inputs: in what.
-        output: as for `picture_jobs`; or a video or animation for all of the pictures, or 'FOLDER/*.png' for the frames
-            of a video.
-        name: as for `picture_jobs`.
-        overwrite: likewise.
-        resume: likewise.
-        container: the kind of video to make, such as mkv, where `output` names none; None: what holds sound and
-            subtitles.
-        modes: what becomes of those.
+        found: result of `find_inputs`.
+        inputs: the setting `input`.
+        output: as for `picture_jobs`; or a video or animation of all pictures, or 'FOLDER/*.png' for a video's frames.
+        name: suffix of the names of results beside their videos.
+        overwrite: whether existing files may be replaced.
+        resume: whether existing results are kept and skipped.
+        container: format of the video, such as mkv, if `output` names none; None: one that holds sound and subtitles.
+        modes: handling of sound and subtitles.
 
     Raises:
-        ConfigError: if videos and pictures are mixed, an output does not fit, or would replace what it must not.
+        ConfigError: if videos and pictures are mixed, an output does not fit, or a file would be replaced.
     """
-    # What is in an archive is for who takes pictures; what is closed, such as a folder that must not be read, is told.
-    members = {source: place for source, place in found.items() if isinstance(source, Member)}
-    closed: Found = {source: place for source, place in members.items() if source.refused and source.path.is_dir()}
+    # Archives hold pictures only. A refused member of a folder, such as an unreadable subfolder, is reported.
+    members = [source for source in found if isinstance(source, Member)]
+    closed: Found = {source: found[source] for source in members if source.refused and source.path.is_dir()}
     archives = [source.path for source in members if source not in closed]
     videos: Found = {source: place for source, place in found.items() if isinstance(source, Path) and is_video(place)}
     pictures = [source for source in found if isinstance(source, Path) and source not in videos]
@@ -70,7 +68,7 @@ def video_jobs(
         still = len(found) - len(videos) - len(closed)
         counts = f"{len(videos)} video{'s' * (len(videos) != 1)} and {still} picture{'s' * (still != 1)}"
         raise ConfigError(f"input: {counts}; take them one after the other, such as input='clips/**/*.mp4'")
-    # Among still pictures, an animation is one as well: its first.
+    # An animation among still pictures counts as its first frame.
     if pictures and not archives and all(map(is_animation, pictures)):
         videos = {source: found[source] for source in pictures}
     folder = output is None or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix
@@ -83,12 +81,12 @@ def video_jobs(
     if not videos:
         if frames and not archives:
             raise ConfigError(f"{output}: is for the frames of a video, and input has none; give {target.parent}/")
-        # One .png is a picture, whatever it is made of.
+        # One .png is a picture, never an animation.
         if not (suffix in CONTAINERS or (suffix in ANIMATIONS and suffix != ".png" and len(pictures) > 1)):
             return []
         if archives:
             raise ConfigError(f"{archives[0]}: a video is made of pictures in a folder; unpack it, and give that")
-        # Of a folder, those that lie in it: what is below may be another video.
+        # A folder's own pictures: those in subfolders may belong to another video.
         ours = find_pictures(inputs)
         if left := len({source.resolve() for source in pictures} - {each.resolve() for each in ours}):
             are = "1 picture in a folder below is" if left == 1 else f"{left:,} pictures in folders below are"
@@ -99,17 +97,21 @@ def video_jobs(
         def rename(source: Path | Member, path: Path) -> Path:
             if wanted:
                 return path.with_suffix(wanted)
-            if isinstance(source, Path) and is_video(videos[source]):
-                return path.with_suffix(_fitting(source, modes))
-            return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+            if not (isinstance(source, Path) and is_video(videos[source])):
+                return path if path.suffix.lower() in (*CONTAINERS, *ANIMATIONS) else path.with_suffix(".mp4")
+            if importlib.util.find_spec("av") is None:
+                return path.with_suffix(".mp4")  # reading the video reports the missing package
+            from fast_style.video.container_info import fitting_suffix
 
-        made = results(videos | closed, output, name, rename)
-        # Nor is that a video which an earlier run has left unfinished.
-        parts = {part_of(job.target) for job in made} if output is None else set()
-        jobs = [job for job in made if job.source not in parts]
+            return path.with_suffix(fitting_suffix(source, modes))
+
+        jobs = results(videos | closed, output, name, rename)
+        # Unfinished videos of an earlier run are not inputs.
+        parts = {part_of(job.target) for job in jobs} if output is None else set()
+        jobs = [job for job in jobs if job.source not in parts]
         _checked(jobs, overwrite, resume)
         if output is not None:
-            # Now, and not once for each video, if that is not allowed.
+            # Checked once, before the work.
             require_writable(target, "output")
         return jobs
     if len(videos) > 1:
@@ -137,13 +139,12 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
             name = "the input itself" if len(inputs) == 1 else "one of the inputs"
             raise ConfigError(f"{target}: is {name}; give another output")
         if "*" in target.name:
-            if (
-                there := sorted(target.parent.glob(glob.escape(target.name).replace("[*]", "*")), key=natural_sort_key)
-            ) and not overwrite:
+            frames = target.parent.glob(glob.escape(target.name).replace("[*]", "*"))
+            if not overwrite and (first := min(frames, key=natural_sort_key, default=None)):
                 unsure = ", since nobody can tell whether all frames are there" if resume else ""
                 again = f"add overwrite=true to replace it{unsure}, or give another output"
-                raise ConfigError(f"{there[0]}: exists already; {again}")
-        # A link that leads nowhere is a name that exists, too.
+                raise ConfigError(f"{first}: exists already; {again}")
+        # lexists: a dangling link occupies the name too.
         elif os.path.lexists(target) and not (overwrite or (resume and target.exists())):
             otherwise = f"{several}or give another output"
             raise ConfigError(f"{target}: exists already; add overwrite=true to replace it, {otherwise}")
@@ -151,7 +152,7 @@ def _checked(jobs: list[Job], overwrite: bool, resume: bool) -> list[Job]:
 
 
 def _suffix(container: str | None) -> str | None:
-    """Return how the names of videos of a kind end."""
+    """Return the file suffix of a container; None: not given."""
     if container is None:
         return None
     suffix = f".{str(container).lower().removeprefix('.')}"
@@ -159,15 +160,6 @@ def _suffix(container: str | None) -> str | None:
         kinds = ", ".join(each.removeprefix(".") for each in CONTAINERS)
         raise ConfigError(f"container must be one of {kinds}, not {container!r}")
     return suffix
-
-
-def _fitting(source: Path, modes: StreamModes) -> str:
-    if importlib.util.find_spec("av") is None:
-        return ".mp4"  # What is missing is said when it is read.
-    # Here: pictures need not wait for it.
-    from fast_style.video.container_info import fitting_suffix
-
-    return fitting_suffix(source, modes)
 
 
 def stylize_videos(
@@ -179,29 +171,23 @@ def stylize_videos(
     resume: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Stylize videos, and say how it went; one that fails does not stop the others.
+    """Stylize videos one after another; a failure does not stop the others.
 
-    Args:
-        stylizer: what paints.
-        jobs: what `video_jobs` gives.
-        controls: how.
-        size: the long side, in pixels; None: that of each video.
-        settings: of all SETTINGS, the values.
-        resume: whether videos are skipped whose results are there. Results are only ever there whole.
-        as_json: whether standard output gets a line of JSON for each video, and not the names of results.
+    `settings`: the `VIDEO_SETTINGS` of stylize.py. `size`: long side in pixels; None: unchanged. `resume`: skip videos
+    with a result; results are written atomically.
 
     Raises:
-        FastStyleError: if one has failed, or settings do not fit.
-        KeyboardInterrupt: if it is stopped; the message says how far it has come.
+        FastStyleError: if a video failed, or settings do not fit.
+        KeyboardInterrupt: if interrupted; the message says how many are done.
     """
 
     def make(job: Job) -> Report:
         assert not isinstance(job.source, Member)
         if isinstance(job.source, Sequence):
-            first, last = (printable(str(job.source[place])) for place in (0, -1))
-            count = f"{len(job.source):,} pictures, in this order" if len(job.source) > 1 else "1 picture"
-            order = f"{first} to {last}" if len(job.source) > 1 else first
-            print(f"{count}: {order}", file=sys.stderr, flush=True)
+            first, last = (printable(str(job.source[index])) for index in (0, -1))
+            count = len(job.source)
+            order = f"{count:,} pictures, in this order: {first} to {last}" if count > 1 else f"1 picture: {first}"
+            print(order, file=sys.stderr, flush=True)
         with ProgressBar("frames", aside=True) as bar:
 
             def progress(done: int, total: int) -> None:
@@ -217,16 +203,16 @@ def stylize_videos(
 
 
 class VideosWork:
-    """The work on videos, one after the other."""
+    """The work on videos, one after another; see `outcomes.Work`."""
 
     def __init__(self, jobs: list[Job], make: Callable[[Job], Report], resume: bool) -> None:
         self._make = make
-        made = [is_made(job) if resume else None for job in jobs]
-        self._there = [job for job, is_there in zip(jobs, made, strict=True) if is_there is not None]
-        self._left = [job for job, is_there in zip(jobs, made, strict=True) if is_there is None]
+        made = [(job, is_made(job) if resume else None) for job in jobs]
+        self._there = [job for job, newer in made if newer is not None]
+        self._left = [job for job, newer in made if newer is None]
         self.done, self.failed, self.disk_full = 0, 0, False
-        self.skipped, self.older = len(self._there), made.count(False)
-        # Others may be making the same videos.
+        self.skipped, self.older = len(self._there), sum(newer is False for _, newer in made)
+        # Other processes may be making the same videos.
         self._claims = FileLocks() if resume else None
         self._reports = self._work()
 
@@ -234,7 +220,7 @@ class VideosWork:
         return self._reports
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Start nothing new."""
         self._reports.close()
 
     def _work(self) -> Generator[Report, None, None]:
@@ -251,29 +237,27 @@ class VideosWork:
                 return
 
     def _in_turn(self) -> Iterator[Job]:
-        """Yield what is to be made, and last what other processes are at: in vain, perhaps."""
+        """Yield the jobs; those that other processes work on come last, in case they fail there."""
         left, refused = deque(self._left), 0
         while left:
             job = left.popleft()
-            if self._claims is None:
+            if self._claims is not None:
+                with contextlib.suppress(OSError):  # writing it reports the error
+                    job.target.parent.mkdir(parents=True, exist_ok=True)
+            if self._claims is None or self._claims.take(job.target):
+                refused = 0
                 yield job
                 continue
-            with contextlib.suppress(OSError):  # What is wrong is said when it is written.
-                job.target.parent.mkdir(parents=True, exist_ok=True)
-            if not self._claims.take(job.target):
-                left.append(job)
-                refused += 1
-                if refused == len(left):
-                    print(printable(f"{job.target}: another process is making it; waiting for that"), file=sys.stderr)
-                if refused >= len(left):
-                    time.sleep(1)
-                continue
-            refused = 0
-            yield job
+            left.append(job)
+            refused += 1
+            if refused == len(left):
+                print(printable(f"{job.target}: another process is making it; waiting for that"), file=sys.stderr)
+            if refused >= len(left):
+                time.sleep(1)
 
     def _report(self, job: Job) -> Report:
         if self._claims is not None and is_made(job) is not None:
-            # By another process, since the work began.
+            # Made by another process since the work began.
             self.skipped += 1
             return Report(job, "skipped")
         began = time.monotonic()
@@ -282,19 +266,14 @@ class VideosWork:
                 raise VideoError(f"{job.source}: {job.source.refused}")
             report = replace(self._make(job), job=job)
         except FastStyleError as error:
-            # What is wrong with the settings is wrong with all videos, unless some could be made.
+            # Wrong settings fail every video, unless one has been made.
             if isinstance(error, ConfigError) and not self.done:
                 raise
             self.failed += 1
-            self.disk_full = _is_full(error)
+            cause: BaseException | None = error
+            while cause is not None and not (isinstance(cause, OSError) and cause.errno in DISK_FULL):
+                cause = cause.__context__
+            self.disk_full = cause is not None
             return Report.failed(job, error, time.monotonic() - began)
         self.done += 1
         return report
-
-
-def _is_full(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            return True
-        error = error.__context__
-    return False

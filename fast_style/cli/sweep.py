@@ -1,4 +1,4 @@
-"""Sweeps, one run for each combination of settings (-m): failures, the table of results, the sheet of previews."""
+"""Sweeps (-m): one run per combination of settings, failures, the table of results, the sheet of previews."""
 
 import sys
 import traceback
@@ -17,11 +17,11 @@ from PIL import Image
 from fast_style.cli import program
 from fast_style.cli.sheet import labeled_sheet
 
-#: What the table shows of the losses on held-out images, without their weights.
+#: Unweighted losses on held-out images in the table.
 SHOWN = ("heldout/content", "heldout/style")
-#: Of the sheet, in pixels and in previews.
+#: Contact sheet: height of a preview in pixels, previews per row.
 HEIGHT, COLUMNS = 480, 6
-#: The run's last preview, in its folder.
+#: A run's last preview, in its folder.
 PREVIEW = "preview.png"
 
 _failed: list[str] = []
@@ -29,17 +29,13 @@ _failed: list[str] = []
 
 @dataclass(frozen=True)
 class Failed:
-    """What a run of a sweep returns that has failed.
-
-    Attributes:
-        reason: in one line.
-    """
+    """Result of a failed run: the reason, in one line."""
 
     reason: str
 
 
-def survive(main: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
-    """Return `main` such that a run of a sweep that fails says why, and the others go on."""
+def continue_sweep(main: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
+    """Wrap `main` so that a failed run of a sweep is reported and the others go on."""
     _failed.clear()
 
     def run(config: DictConfig) -> object:
@@ -48,11 +44,11 @@ def survive(main: Callable[[DictConfig], object]) -> Callable[[DictConfig], obje
         try:
             return main(config)
         except SystemExit as end:
-            if not isinstance(end.code, str):  # A signal ends them all.
+            if not isinstance(end.code, str):  # a signal ends the sweep
                 raise
             reason = end.code
             print(reason, file=sys.stderr)
-        except Exception as error:  # Any: it may be one that only these settings meet.
+        except Exception as error:  # any: these settings alone may cause it
             traceback.print_exc()
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
         _failed.append(reason)
@@ -62,14 +58,14 @@ def survive(main: Callable[[DictConfig], object]) -> Callable[[DictConfig], obje
 
 
 def exit_if_any_failed() -> None:
-    """End the process with status 1 if a run of the sweep has failed."""
+    """Exit with status 1 if a run of the sweep has failed."""
     if _failed:
         sys.exit(f"{program()}: {len(_failed)} of the sweep's runs failed, as said above")
 
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a sweep: its settings, its folder, and what came out or why nothing did."""
+    """One run of a sweep: overrides, folder, and result (`Trained`, `Failed` or None)."""
 
     overrides: dict[str, str]
     folder: Path
@@ -77,16 +73,13 @@ class Member:
 
 
 class SweepReport(Callback):
-    """At the end of a sweep, a table of its runs on standard output and as table.txt, and their previews as sheet.png.
-
-    Hydra calls it, by `hydra.callbacks` in the configuration.
-    """
+    """Hydra callback: a table of the sweep's runs (standard output, table.txt) and a sheet of previews (sheet.png)."""
 
     def __init__(self) -> None:
         self.members: list[Member] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Note what came out of a run, and write the table: the next run may be stopped."""
+        """Note a run's result, and write the table, since the next run may be stopped."""
         hydra = config.hydra
         if hydra.mode != RunMode.MULTIRUN or job_return.status is not JobStatus.COMPLETED:
             return
@@ -94,30 +87,29 @@ class SweepReport(Callback):
         overrides = {key.lstrip("+"): value for key, _, value in pairs}
         self.members.append(Member(overrides, Path(hydra.runtime.output_dir), job_return.return_value))
         folder = Path(hydra.sweep.dir)
-        # Of a run that fails at its start nothing is left, and of a sweep that is nothing but such runs neither.
+        # A run that fails at its start removes its folder, and a sweep of such runs its own.
         if folder.is_dir():
             (folder / "table.txt").write_text("\n".join(table(self.members)) + "\n", "utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table, and put the previews on one sheet."""
+        """Print the table, and save the previews on one sheet."""
         if not self.members:
             return
         folder = Path(config.hydra.sweep.dir)
         print("\n".join(["", *table(self.members)]))
-        sheet = preview_sheet(self.members)
-        if sheet is not None:
+        if (sheet := preview_sheet(self.members)) is not None:
             sheet.save(folder / "sheet.png")
             print(f"previews  {folder / 'sheet.png'} (the table: {folder / 'table.txt'})", flush=True)
 
 
 def differing(members: Sequence[Member]) -> list[str]:
-    """Return the settings in which runs differ."""
+    """Return the overrides in which runs differ."""
     keys = dict.fromkeys(key for member in members for key in member.overrides)
     return [key for key in keys if len({member.overrides.get(key) for member in members}) > 1]
 
 
 def table(members: Sequence[Member]) -> list[str]:
-    """Return the lines of a table: the settings that differ, losses on held-out images, time, and network or error."""
+    """Return the lines of the table: differing settings, held-out losses, time, and network or error."""
     keys = differing(members)
     rows = [("run", *keys, *SHOWN, "time", "network")]
     for number, member in enumerate(members):
@@ -132,7 +124,7 @@ def table(members: Sequence[Member]) -> list[str]:
 
 
 def preview_sheet(members: Sequence[Member]) -> Image.Image | None:
-    """Return the last previews of all runs, each below its number and settings; None: there is none."""
+    """Return the runs' last previews, labeled with number and settings; None: there is none."""
     keys, images = differing(members), []
     for number, member in enumerate(members):
         if not (member.folder / PREVIEW).is_file():
@@ -140,13 +132,8 @@ def preview_sheet(members: Sequence[Member]) -> Image.Image | None:
         with Image.open(member.folder / PREVIEW) as preview:
             lines = [f"run {number}", *(f"{key.rpartition('.')[2]}={member.overrides.get(key, '')}" for key in keys)]
             if member.result is not None and not isinstance(member.result, Failed):
-                lines.append(
-                    ", ".join(
-                        f"{name.removeprefix('heldout/')} {member.result.losses[name]:.3g}"
-                        for name in SHOWN
-                        if name in member.result.losses
-                    )
-                )
+                losses = {name: loss for name in SHOWN if (loss := member.result.losses.get(name)) is not None}
+                lines.append(", ".join(f"{name.removeprefix('heldout/')} {loss:.3g}" for name, loss in losses.items()))
             images.append((lines, preview.convert("RGB")))
     most = max((len(lines) for lines, _ in images), default=0)
     labeled = [([*lines, *[""] * (most - len(lines))], image) for lines, image in images]

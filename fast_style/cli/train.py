@@ -1,4 +1,4 @@
-"""The command `train`: learn one style or several. `train_network` is the walk; `safe_run` is what stands around it."""
+"""The command `train`: `train_network` trains, `safe_run` guards it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fast_style.cli.resume import flat, resume_arguments
 from fast_style.cli.run_folder import note_progress
 from fast_style.cli.train_settings import check_settings, telling_settings, time_limit
 
-if TYPE_CHECKING:  # PyTorch and Lightning take seconds to import, and a mistake is told in one.
+if TYPE_CHECKING:  # imported after the checks: PyTorch and Lightning take seconds
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import Logger
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # PyTorch and Lightning take seconds to import, and a mistake
 
 
 def main(config: DictConfig) -> Trained | None:
-    """Check the settings, train, and say what came out."""
+    """Check the settings, train, and report the result."""
     check_settings(config)
     from fast_style.cli.safety import safe_run
 
@@ -40,16 +40,7 @@ def main(config: DictConfig) -> Trained | None:
 
 
 def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> Trained | None:
-    """Build what a configuration describes, fit it, and save the network.
-
-    Args:
-        config: of the training, checked.
-        run: what keeps it safe, and its folder.
-        say: is called with lines for a person.
-
-    Returns:
-        What came out; None in all processes but the first.
-    """
+    """Build what a checked configuration describes, fit it, and save the network; None except in the first process."""
     from lightning.pytorch import seed_everything
 
     from fast_style.data.datamodule import ContentData
@@ -63,7 +54,7 @@ def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> T
     started = time.monotonic()
     seed_everything(config.seed, workers=True, verbose=False)
 
-    # What reads the user's files comes first: what is wrong with them shows at once.
+    # Parts that read the user's files come first: their errors show at once.
     before = read_checkpoint(run.last) if run.last.exists() else None
     styles = list(build(config.style).values())
     heldout = find_pictures(config.heldout.images) if config.heldout.images else None
@@ -91,24 +82,13 @@ def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> T
     settings = {**plain(config), "started_from": start.origin, "steps": steps}
     log_result(trainer.logger, flat(settings), telling_settings(config), losses)
     metadata = Metadata({style.name: style.credit for style in styles}, settings, losses)
-    path = save_as(
-        Path(config.checkpoint),
-        run.folder,
-        lambda file: save_network(file, network, metadata),
-        overwrite=config.overwrite,
-    )
+    save = partial(save_network, network=network, metadata=metadata)
+    path = save_as(Path(config.checkpoint), run.folder, save, overwrite=config.overwrite)
     return Trained(path, losses, steps, time.monotonic() - started)
 
 
 def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int | None) -> Trainer:
-    """Build the trainer, with its callbacks and its logger.
-
-    Args:
-        config: of the training.
-        run: is told to watch over the trainer's processes.
-        styles: to show in previews.
-        step: where the run goes on; None: it is new.
-    """
+    """Build the trainer with its callbacks and logger; `step` is where the run resumes, None for a new run."""
     from lightning.pytorch.callbacks import LambdaCallback, LearningRateMonitor
 
     from fast_style.training.callbacks import Preview
@@ -117,24 +97,15 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
 
     shown = find_pictures(config.preview.images) if config.preview.images else None
     preview = Preview(styles, **{**plain(config.preview), "images": shown})
-    options = {}
     finished = (step or 0) >= config.trainer.max_steps > 0
-    if config.logger._target_.endswith(".TensorBoardLogger") and any(run.folder.glob("events.out.tfevents.*")):
-        # What a run that was killed has logged after its last checkpoint comes again.
-        options = {} if finished else {"purge_step": step or 0}
-    logger: Logger = build(config.logger, **options)
-    # Without a logger, Lightning refuses the one that only logs.
-    callbacks = [
-        each for each in build(config.callback).values() if logger or not isinstance(each, LearningRateMonitor)
-    ]
-    trainer: Trainer = build(
-        config.trainer,
-        max_time=time_limit(config),
-        logger=logger,
-        callbacks=[*callbacks, preview, LambdaCallback(on_train_batch_end=note_progress)],
-        plugins=[AtomicCheckpointIO()],
-        default_root_dir=run.folder,
-    )
+    logs = config.logger._target_.endswith(".TensorBoardLogger") and any(run.folder.glob("events.out.tfevents.*"))
+    # A killed run repeats the steps after its last checkpoint: purge their log entries.
+    logger: Logger = build(config.logger, **({"purge_step": step or 0} if logs and not finished else {}))
+    callbacks = [*build(config.callback).values(), preview, LambdaCallback(on_train_batch_end=note_progress)]
+    if not logger:  # Lightning refuses a LearningRateMonitor without a logger.
+        callbacks = [each for each in callbacks if not isinstance(each, LearningRateMonitor)]
+    parts = {"logger": logger, "callbacks": callbacks, "plugins": [AtomicCheckpointIO()]}
+    trainer: Trainer = build(config.trainer, max_time=time_limit(config), default_root_dir=run.folder, **parts)
     run.watch(trainer)
     if trainer.is_global_zero:
         lay_out(logger, list(config.loss), flat(plain(config)))
@@ -142,7 +113,7 @@ def build_trainer(config: DictConfig, run: Run, styles: list[Style], step: int |
 
 
 def plans(config: DictConfig, run: Run, before: dict[str, Any] | None) -> Iterator[str]:
-    """Yield, before the hours of work, what the network will be called and where the run goes on."""
+    """Yield, before the training, the network's file name if it changes and the step at which the run resumes."""
     from fast_style.training.run import free_name, own_name
 
     wanted = Path(config.checkpoint)
@@ -154,7 +125,7 @@ def plans(config: DictConfig, run: Run, before: dict[str, Any] | None) -> Iterat
 
 
 def report(config: DictConfig, run: Run, trained: Trained) -> None:
-    """Say what came out of a training, how to see it, and how to use it."""
+    """Print the result of a training, and the commands to view and use it."""
     from fast_style.training.loggers import how_to_view
 
     folder = os.path.relpath(run.folder)
@@ -164,8 +135,7 @@ def report(config: DictConfig, run: Run, trained: Trained) -> None:
     limit = f"minutes={config.minutes:g}" if config.minutes else "trainer.max_time"
     short = f" of {config.trainer.max_steps}: {limit} was up" if trained.steps < config.trainer.max_steps else ""
     print(f"time      {duration(trained.seconds)}, {trained.steps} steps{short}")
-    see = how_to_view(run.trainers[0].logger, folder)
-    if see:
+    if see := how_to_view(run.trainers[0].logger, folder):
         print(f"see it    {shlex.join(see)}")
     print(f"use it    {command('stylize.py', f'ckpt={trained.path}', 'input=photo.jpg')}")
 

@@ -1,4 +1,4 @@
-"""`fast_style.train`: what the command `train` does, from Python."""
+"""`fast_style.train`: the command `train` from Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fast_style.cli.train_settings import check_settings
 from fast_style.errors import ConfigError, Interrupted
 from fast_style.images.formats import PICTURE_SUFFIXES
 
-if TYPE_CHECKING:  # Which need PyTorch, and this module is to be imported quickly.
+if TYPE_CHECKING:  # they import PyTorch, which takes seconds
     from fast_style.losses.styles import Style
     from fast_style.training.run import Trained
 
@@ -41,70 +41,68 @@ def train(
     overrides: Sequence[str] = (),
     **settings: Any,
 ) -> Trained:
-    """Learn one style or several, and save the network, as `fast-style train` does.
+    """Train a network on one style or several and save it, as `fast-style train` does.
 
-    It works in the current folder: the network goes to checkpoints/, logs and what the run goes on from to runs/. One
-    process trains, on one device; several are for the command. Random numbers, signals and settings of other libraries
-    are after it as they were before.
+    Works in the current folder: the network goes to checkpoints/, logs and the resume checkpoint to runs/. Uses one
+    process on one device; the command can use several. Random state, signal handlers and settings of other libraries
+    are restored afterwards.
 
     Args:
-        style: the name of a style that ships, the file of a painting, a `Style`, or several of these for one network.
+        style: name of a shipped style, path of a painting, a `Style`, or several of these for one network.
         data: `procedural`, or a folder, zip or tar of photographs.
-        max_steps: how many steps it takes, 3000 by default: `trainer.max_steps`.
-        minutes: how long it takes at most; by default 30, unless `max_steps` is given.
-        overrides: other settings as the command takes them, such as "loss.style.weight=25"; what has a name of its own
-            here counts more.
-        settings: those that have no dot in their names, such as network="light", batch_size=4, seed=1, name="mine",
-            logger="csv", init="none" or resume="last".
+        max_steps: number of steps (`trainer.max_steps`), 3000 by default.
+        minutes: time limit; by default 30, unless `max_steps` is given.
+        overrides: other settings as the command takes them, such as "loss.style.weight=25"; named arguments win.
+        settings: settings without a dot, such as network="light", batch_size=4, seed=1, name="mine", logger="csv",
+            init="none" or resume="last".
 
     Returns:
         The network's file, its losses on held-out images, the steps and the seconds.
 
     Raises:
-        FastStyleError: as the command would say it in one line.
-        KeyboardInterrupt: if Ctrl-C stops it; the step is saved, and the message says how it goes on.
+        FastStyleError: with the command's one-line message.
+        KeyboardInterrupt: on Ctrl-C, after saving the step; the message says how to resume.
 
     Example:
         >>> trained = fast_style.train(style="starry_night", max_steps=20)
         >>> fast_style.load(trained.path)("photo.jpg").save("stylized.jpg")
     """
-    given = [] if settings.get("resume") else _style_overrides(style)  # a run that goes on has its styles
+    given = [] if settings.get("resume") else _style_overrides(style)  # a resumed run keeps its styles
     if data != "procedural":
-        given += ["data=photos", *([] if data == "photos" else [f"data.source={_written(data)}"])]
+        given += ["data=photos", *([] if data == "photos" else [f"data.source={_override_value(data)}"])]
     given += read_arguments(list(overrides))
     limits = {"trainer.max_steps": max_steps, "minutes": minutes}
     for key, value in {**settings, **{key: value for key, value in limits.items() if value is not None}}.items():
         choice = (CONFIGS / key).is_dir() and not isinstance(value, Mapping)
-        given.append(f"{key}={value if choice and isinstance(value, str) else _written(value)}")
+        given.append(f"{key}={value if choice and isinstance(value, str) else _override_value(value)}")
     if not any(text.partition("=")[0] == "trainer.devices" for text in given):
         given.append("trainer.devices=1")
     with _composed(given) as config:
         check(config, "train")
         check_settings(config)
         devices = config.trainer.devices
-        if config.trainer.num_nodes > 1 or not (
-            devices == 1 or (isinstance(devices, ListConfig) and len(devices) == 1)
-        ):
+        number = len(devices) if isinstance(devices, ListConfig) else devices
+        if config.trainer.num_nodes > 1 or number != 1:
             raise ConfigError("trainer.devices must be 1, or a list of one, in Python; use the command for several")
-        # Only now: it takes seconds to import them.
+        # Imported after the checks: slow.
         import torch
         from lightning.pytorch.utilities.seed import isolate_rng
 
         from fast_style.cli.safety import safe_run
 
-        deterministic = torch.are_deterministic_algorithms_enabled()  # which trainer.deterministic changes
+        deterministic = torch.are_deterministic_algorithms_enabled()  # trainer.deterministic changes it
         try:
             with isolate_rng(), safe_run(config, lambda folder: f'fast_style.train(resume="{folder}")') as run:
                 trained = train_network(config, run, getLogger("fast_style").info)
         finally:
             torch.use_deterministic_algorithms(deterministic)
-    assert trained is not None, "there is but one process"
+    assert trained is not None, "one process only"
     return trained
 
 
 @contextmanager
 def _composed(overrides: list[str]) -> Iterator[DictConfig]:
-    """Compose the configuration of the command, as Hydra does, and leave Hydra as it was."""
+    """Compose the command's configuration as Hydra does, and restore Hydra's state afterwards."""
     register_resolvers()
     before = HydraConfig.instance().cfg
     try:
@@ -131,11 +129,11 @@ def _composed(overrides: list[str]) -> Iterator[DictConfig]:
 
 
 def _style_overrides(styles: str | Path | Style | Sequence[str | Path | Style]) -> list[str]:
-    """Return what the command would be given for these styles."""
+    """Return the overrides of the command for these styles."""
     several = [styles] if isinstance(styles, str) or not isinstance(styles, Sequence) else styles
     names, own = [], []
     for style in several:
-        if isinstance(style, str) and not _is_file(style):
+        if isinstance(style, str) and Path(style).suffix.lower() not in PICTURE_SUFFIXES:
             names.append(style)
             continue
         if isinstance(style, str | Path):
@@ -148,20 +146,16 @@ def _style_overrides(styles: str | Path | Style | Sequence[str | Path | Style]) 
             settings = {field.name: getattr(style, field.name) for field in fields(style)}
             settings["_target_"] = f"{cls.__module__}.{cls.__qualname__}"
         key = re.sub(r"[^A-Za-z0-9_]+", "_", str(settings["name"]))
-        own.append(f"+style.{key if key[0].isalpha() else f'style_{key}'}={_written(settings)}")
+        own.append(f"+style.{key if key[0].isalpha() else f'style_{key}'}={_override_value(settings)}")
     return [f"style=[{','.join(names)}]", *own]
 
 
-def _is_file(style: str) -> bool:
-    return Path(style).suffix.lower() in PICTURE_SUFFIXES
-
-
-def _written(value: Any) -> str:
-    """Return a value in the grammar of Hydra's overrides."""
+def _override_value(value: Any) -> str:
+    """Return a value in Hydra's override grammar."""
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_written(child)}' for key, child in value.items())}}}"
+        return f"{{{','.join(f'{key}:{_override_value(child)}' for key, child in value.items())}}}"
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(_override_value, value))}]"
     if isinstance(value, str | Path):
         return QuotedString(str(value), Quote.single).with_quotes()
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

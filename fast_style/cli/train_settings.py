@@ -1,4 +1,4 @@
-"""Checks of a training's settings that need no PyTorch, which takes seconds to import."""
+"""Checks of a training's settings before PyTorch is imported, which takes seconds."""
 
 import math
 import re
@@ -20,18 +20,18 @@ from fast_style.system.text import printable
 from fast_style.zoo import find
 from fast_style.zoo.network_file import read_network_file
 
-#: Lightning's, as far as they train here.
+#: Lightning's precisions that train here.
 PRECISIONS = (
     *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "16", "bf16", "64"),
     *("transformer-engine", "transformer-engine-float16"),
 )
-#: What a logger needs that may not be installed; one package of each is enough.
+#: Optional packages of a logger; one of each tuple is enough.
 LOGGER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "mlflow": ("mlflow",)}
-#: What TensorBoard's table of runs always shows ...
+#: Columns that TensorBoard's table of runs always has ...
 TELLING = ("name", "seed", "init", "batch_size", "data.size", "optimizer.lr", "trainer.max_steps")
-#: ... and of what was given does not.
+#: ... and given settings that it omits.
 SILENT = ("resume", "checkpoint", "overwrite", "workers")
-#: The least that numbers may be, of which some constructors would say so only when PyTorch has been imported.
+#: Minimum of numbers, by key pattern; some constructors would check them only after PyTorch's import.
 LEAST = {
     "batch_size": (1, "at least 1"),
     "workers": (0, "at least 0"),
@@ -40,7 +40,7 @@ LEAST = {
     "*.size": (32, "at least 32 pixels"),
     "loss.*.weight": (0, "at least 0"),
     "network.width": (1, "at least 1"),
-    "optimizer.lr": (1e-12, "above 0"),
+    "optimizer.lr": (0, "at least 0"),
     "trainer.max_steps": (-1, "at least 1, or -1 for no limit"),
     "trainer.devices": (-1, "at least 1, or -1 or auto for all"),
     "trainer.val_check_interval": (1e-12, "above 0"),
@@ -51,25 +51,25 @@ _UNIT = r"\s*(\d+(?:\.\d+)?)\s*(d|h|m|s)(?:ays?|ours?|r|rs|in|ins|inutes?|ec|ecs
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check the settings of a training, before PyTorch is imported: numbers, choices, and that files are there.
+    """Check the settings of a training: numbers, choices and files. FastStyleError names the setting or the file.
 
-    What only the maker of a part knows, such as the range of a network's width, it says itself, later.
-
-    Raises:
-        FastStyleError: naming the setting or the file.
+    Constructors check the rest later, such as the range of a network's width.
     """
     check_names_of_files(config)
     if not 0 <= config.seed < 2**32:
         raise ConfigError(f"seed must be from 0 to {2**32 - 1}, not {config.seed}")
     for key, value in flat(OmegaConf.to_container(config)).items():
-        least, words = next((least for pattern, least in LEAST.items() if fnmatchcase(key, pattern)), (-math.inf, ""))
-        none = key in ("trainer.max_steps", "trainer.devices") and value == 0  # -1 is no limit, and 0 no training
-        if isinstance(value, int | float) and (none or not least <= value < math.inf):
-            raise ConfigError(f"{key} must be {words or 'finite'}, not {value}")
-    if not OmegaConf.is_interpolation(config.trainer, "precision"):  # which would ask PyTorch
+        least, limit = next((least for pattern, least in LEAST.items() if fnmatchcase(key, pattern)), (-math.inf, ""))
+        zero = key in ("trainer.max_steps", "trainer.devices") and value == 0  # -1: no limit; 0: no training
+        if isinstance(value, int | float) and (zero or not least <= value < math.inf):
+            raise ConfigError(f"{key} must be {limit or 'finite'}, not {value}")
+    if not OmegaConf.is_interpolation(config.trainer, "precision"):  # resolving it would import PyTorch
         require_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
     _check_limits(config)
-    _check_logger(config)
+    logger = str(OmegaConf.select(config, "logger._target_")).rpartition(".")[2].removesuffix("Logger").lower()
+    if logger in LOGGER_PACKAGES and not any(map(find_spec, LOGGER_PACKAGES[logger])):
+        name = LOGGER_PACKAGES[logger][0]
+        raise ConfigError(f"logger={logger} needs the package {name}: uv pip install {name}, or choose another logger")
     for names in (config.heldout.images, config.preview.images):
         if names:
             find_pictures(names)
@@ -86,15 +86,15 @@ def check_settings(config: DictConfig) -> None:
 
 
 def time_limit(config: DictConfig) -> timedelta | None:
-    """Return how long a training may take at most: `minutes` or, without it, `trainer.max_time`; None: no limit."""
+    """Return the time limit of a training, `minutes` or else `trainer.max_time`; None: no limit."""
     seconds = config.minutes * 60 if config.minutes else seconds_of(config.trainer.get("max_time"))
     return None if seconds is None else timedelta(seconds=seconds)
 
 
 def telling_settings(config: DictConfig) -> dict[str, Any]:
-    """Return the settings by which a person tells runs apart: what was chosen, what was given, and a few that matter.
+    """Return the settings that tell runs apart, the columns of TensorBoard's table: chosen, given, and `TELLING`.
 
-    They are the columns of TensorBoard's table; all settings of a run are in its settings.yaml.
+    All settings of a run are in its settings.yaml.
     """
     chosen, given = {}, []
     if HydraConfig.initialized():
@@ -119,31 +119,22 @@ def _check_limits(config: DictConfig) -> None:
         raise ConfigError(f"minutes must be a number above 0, such as 2 or 0.5, not {config.minutes!r}")
 
 
-def _check_logger(config: DictConfig) -> None:
-    package = str(OmegaConf.select(config, "logger._target_")).rpartition(".")[2].removesuffix("Logger").lower()
-    if package in LOGGER_PACKAGES and not any(map(find_spec, LOGGER_PACKAGES[package])):
-        name = LOGGER_PACKAGES[package][0]
-        raise ConfigError(f"logger={package} needs the package {name}: uv pip install {name}, or choose another logger")
-
-
 def seconds_of(length: Any) -> float | None:
-    """Return how many seconds the setting `trainer.max_time` stands for; None: there is no limit.
+    """Return the seconds of the setting `trainer.max_time`; None: no limit.
 
     Args:
-        length: a number of seconds; text with units, such as 2min, 90s or 1h30m; minutes:seconds,
-            hours:minutes:seconds or days:hours:minutes:seconds; or what `timedelta` takes, by name.
+        length: seconds; text with units, such as 2min, 90s or 1h30m; minutes:seconds, hours:minutes:seconds or
+            days:hours:minutes:seconds; or keyword arguments of `timedelta`.
 
     Raises:
-        ConfigError: if it is none of these, or not above 0.
+        ConfigError: if it is none of these, or not positive.
     """
     if length is None:
         return None
     seconds = _seconds(length)
     if seconds is None or not 0 < seconds < 1e9:
-        raise ConfigError(
-            "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 "
-            f"(hours:minutes:seconds) or 1800 (seconds), not {length!r}"
-        )
+        examples = "such as 30min, 1h30m, 01:30:00 (hours:minutes:seconds) or 1800 (seconds)"
+        raise ConfigError(f"trainer.max_time must be a length of time above 0, {examples}, not {length!r}")
     return seconds
 
 
@@ -156,14 +147,14 @@ def _seconds(length: Any) -> float | None:
     if isinstance(length, bool) or not isinstance(length, int | float | str):
         return None
     text = str(length).strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?|\d+(\.\d+)?e\+?\d+", text):
+    if re.fullmatch(r"\d+(\.\d+)?(e\+?\d+)?", text):
         return float(text)
     if re.fullmatch(r"\d+(:\d\d){1,3}", text):
         parts = [int(part) for part in text.split(":")]
         return float(sum(part * size for part, size in zip(reversed(parts), (1, 60, 3600, 86400), strict=False)))
     if re.fullmatch(f"({_UNIT})+", text):
         units = [unit for _, unit in re.findall(_UNIT, text)]
-        # Each once, the largest first.
+        # Each unit once, largest first.
         if units == sorted(set(units), key="dhms".index):
             return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_UNIT, text))
     return None
@@ -172,10 +163,8 @@ def _seconds(length: Any) -> float | None:
 def _check_styles(styles: DictConfig) -> None:
     names: set[str] = set()
     for style in (style for style in styles.values() if isinstance(style, DictConfig)):
-        name = str(style.get("name"))
-        if name in names:
+        if (name := str(style.get("name"))) in names:
             raise ConfigError(f"two styles are called {name}; give each a name of its own: style.KEY.name=...")
         names.add(name)
         if (image := style.get("image")) is not None:
-            # As small as it can be decoded.
-            open_picture(str(image), short_side=1)
+            open_picture(str(image), short_side=1)  # decoded as small as possible

@@ -1,32 +1,32 @@
-"""Stylizes a camera live: python scripts/webcam.py ckpt=starry_night."""
+"""Stylize a camera live: fast-style webcam ckpt=starry_night."""
 
 import contextlib
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
 from fast_style.cli.hydra_app import plain, require_writable, run
 from fast_style.errors import ConfigError
-from fast_style.live.keys import help_lines
 from fast_style.stylizing.controls import Controls
 from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo import find
 from fast_style.zoo.network_file import read_network_file
 
-#: In pixels, with size=auto: strokes do not become finer by more.
+#: Longest side with size=auto, in pixels: more does not make strokes finer.
 LARGEST = 960
 
 
 def main(config: DictConfig) -> None:
-    """Show, record or send what the networks make of the camera's pictures, until somebody quits."""
+    """Show, record or send the stylized camera images until the user quits."""
     settings = plain(config)
     _check(settings)
-    # Here: what is missing is said by _check.
+    # Imported after _check, which reports missing packages.
     from fast_style.live.camera import open_camera
     from fast_style.live.recorder import check_recording
     from fast_style.live.session import Session
@@ -39,12 +39,12 @@ def main(config: DictConfig) -> None:
     if record is not None:
         check_recording(record, settings["overwrite"])
     size = None if settings["size"] == "auto" else settings["size"]
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         camera = open_camera(settings["camera"], size, LARGEST, settings["fps"])
         sinks = []
         if settings["virtual_camera"]:
             sinks.append(virtual := VirtualCamera(camera.width, camera.height, camera.rate))
-            held.callback(virtual.close)
+            stack.callback(virtual.close)
             print(f"to be seen as {virtual.device}", file=sys.stderr)
         if settings["window"]:
             from fast_style.live.window import Window, require_screen
@@ -55,19 +55,11 @@ def main(config: DictConfig) -> None:
         pace = AdaptiveSize(max(camera.width, camera.height), camera.rate if size is None else 0.0)
         screen = None
         if settings["window"]:
-            # Not before the networks are there: until then it would be black, and deaf.
+            # Opened after loading: until then it would stay black and not react.
             screen = Window(camera.width, camera.height, settings["mirror"])
-            held.callback(screen.close)
-        session = Session(
-            camera,
-            stylizer,
-            look,
-            pace,
-            screen,
-            sinks,
-            Path(settings["folder"]),
-            say=lambda text: print(text, flush=True),
-        )
+            stack.callback(screen.close)
+        say = partial(print, flush=True)
+        session = Session(camera, stylizer, look, pace, screen, sinks, Path(settings["folder"]), say=say)
         if record is not None:
             session.record(record)
         print(session.run(settings["seconds"]), file=sys.stderr)
@@ -76,9 +68,7 @@ def main(config: DictConfig) -> None:
 def _check(settings: dict[str, Any]) -> None:
     for key, low, high in (("fps", 1, 1000), ("seconds", 0, 1e9)):
         value = settings[key]
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
-        ):
+        if not (value is None or (type(value) in (int, float) and low <= value <= high)):
             raise ConfigError(f"{key} must be a number from {low} to {high:g}, such as 30, not {value!r}")
     size = settings["size"]
     if size != "auto" and (type(size) is not int or not 64 <= size <= 4096):
@@ -94,27 +84,21 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
-    backend = settings["backend"]
-    ckpt = settings["ckpt"]
+    backend, ckpt = settings["backend"], settings["ckpt"]
     networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
     if not networks:
         raise ConfigError("ckpt names no network; such as ckpt=starry_night")
     loaded: dict[str, fast_style.Stylizer] = {}
     for name in networks:
-        known = Path(name).name.removesuffix(".safetensors")
-        names = (known, *(f"{known} ({number})" for number in range(2, len(networks) + 1)))
-        fresh = next(name for name in names if name not in loaded)
+        stem = Path(name).name.removesuffix(".safetensors")
+        names = (stem, *(f"{stem} ({number})" for number in range(2, len(networks) + 1)))
+        unique = next(each for each in names if each not in loaded)
         if backend == "auto":
             prepare_fastest(read_network_file(find(Path(name))))
-        loaded[fresh] = fast_style.load(name, backend=backend, precision=settings["precision"])
+        loaded[unique] = fast_style.load(name, backend=backend, precision=settings["precision"])
     return loaded
-
-
-def _keys() -> str:
-    return "\n".join(f"  {keys:<12}{does}" for keys, does in help_lines())
 
 
 def entry_point() -> None:
     """Run the command."""
-    OmegaConf.register_new_resolver("live_keys", _keys, replace=True)
     run(main, config_name="webcam")

@@ -1,4 +1,4 @@
-"""The Lightning data module: training images in an order that each process can compute, and held-out images."""
+"""The Lightning data module: training images in a reproducible order, and held-out images."""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -18,15 +18,14 @@ from fast_style.types import Images
 
 
 class EndlessSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) without end: each image once an epoch, in an order that depends on the seed alone.
+    """Yields (epoch, index) endlessly: each image once per epoch, in an order that depends only on the seed.
 
-    All processes share one sequence, of which each takes every `world_size`-th key: N processes with batches of B see
-    together what one process with batches of N*B sees. No image is left out, whatever the numbers: a batch may hold
-    the last images of one epoch and the first of the next.
+    All processes share one sequence, of which each takes every `world_size`-th key: N processes with batches of B
+    together see the same images as one process with batches of N*B. No image is dropped: a batch may span two epochs.
 
     Args:
         length: images in an epoch.
-        seed: of the order.
+        seed: seed of the order.
         start: images that all processes together have already seen.
         rank: the number of this process, from 0.
         world_size: the number of processes.
@@ -44,22 +43,22 @@ class EndlessSampler(Sampler[tuple[int, int]]):
         for position in count(self.start + self.rank, self.world_size):
             epoch, place = divmod(position, self.length)
             if epoch != shuffled:
-                # One number from the two: no pair (seed, epoch) shares its order with its neighbors.
+                # A large factor, so that neighboring (seed, epoch) pairs get different orders.
                 generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
                 shuffled, order = epoch, torch.randperm(self.length, generator=generator)
             yield epoch, int(order[place])
 
 
 class ContentData(LightningDataModule):
-    """Batches of content images to train on, and held-out ones to measure and preview.
+    """Batches of content images for training, and held-out images for validation and previews.
 
     Args:
         pictures: the training images.
         heldout: files of the held-out images; None: four photographs that scikit-image ships.
         heldout_size: their short side in pixels.
-        batch_size: images a step, of each process.
-        workers: processes that make or read images ahead; 0: the training process.
-        seed: of the order.
+        batch_size: images per step and process.
+        workers: processes that prefetch images; 0: the training process.
+        seed: seed of the order.
 
     Raises:
         ImageError: if a held-out image cannot be read.
@@ -94,7 +93,7 @@ class ContentData(LightningDataModule):
 
     @property
     def seen(self) -> int:
-        """The number of images that all processes together have trained on, in this run and those it resumes."""
+        """Number of images that all processes together have trained on, including the runs that this one resumes."""
         trainer = self.trainer
         if trainer is None or self._loaded_at is None:
             return self._seen
@@ -106,20 +105,20 @@ class ContentData(LightningDataModule):
         return {"seen": self.seen}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Restore the state of a checkpoint: go on after the images that were seen. Lightning calls this."""
+        """Restore the state of a checkpoint, to continue after the images seen. Lightning calls this."""
         self._seen = state_dict["seen"]
 
     def train_dataloader(self) -> Batches:
-        """Return batches of images, each image with the number of its turn, by which the task chooses its style."""
+        """Return batches of images, and turns by which the task selects each image's style. See `Batches`."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        # Here the trainer knows at which step it resumes.
+        # Only from here on does the trainer know the step at which it resumes.
         self._loaded_at = trainer.global_step if trainer else None
         stream = EndlessSampler(len(self.pictures), self.seed, self._seen, rank, world_size)
         return Batches(self.pictures, self.batch_size, stream, self.workers, _leave_signals_to_the_trainer)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Convert bytes to floats in [0, 1] on the device: a quarter of the data has to be copied there."""
+        """Convert uint8 to floats in [0, 1] on the device: the copy to the device then moves a quarter of the data."""
         images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
         images = images / 255 if images.dtype == torch.uint8 else images
         images = images.contiguous(memory_format=torch.channels_last)
@@ -142,8 +141,8 @@ class _Listed(Dataset[Images]):
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:
-    # A terminal and a scheduler send them to every process, and a worker that obeyed would take the batch that the
-    # trainer waits for with it. SIGTERM is also what ends a worker that its owner forgot, hence the delay.
+    # Terminals and schedulers signal every process. A worker that obeyed would lose the batch that the trainer waits
+    # for. SIGTERM ends the worker only after 10 s: it must still end orphaned workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)

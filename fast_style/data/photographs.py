@@ -18,39 +18,38 @@ from fast_style.system.text import printable
 
 
 class Photographs(Dataset[Tensor]):
-    """Random square crops of the pictures in a folder of any depth, a .zip, an uncompressed .tar or an .npz.
+    """Random square crops of the pictures in a folder (recursive), a .zip, an uncompressed .tar or an .npz.
 
-    A crop is a function of the seed, the epoch and the index alone, whichever process cuts it.
-    Its side is between half of the picture's short side and all of it; it is enlarged only where the
-    whole picture is smaller than a crop. Half of the crops are mirrored.
+    A crop depends only on the seed, the epoch and the index, in any process. Its side is 0.5 to 1 times the picture's
+    short side; it is enlarged only where the whole picture is smaller than a crop. Half of the crops are mirrored.
 
-    Those of an .npz are cut pixel for pixel, many times as fast: its pictures come in as many scales as the crops
-    of other sources have, but each picture has one for good.
+    Crops of an .npz are cut without resizing, which is many times faster: `pack` gave each picture one fixed scale,
+    from the same range of scales.
 
-    A picture that cannot be read is passed over, for good, and the next one that can stands in for it.
-    No process stops the run because of it, as long as any is left: the one that trains calls `check`.
+    An unreadable picture is skipped in all later epochs, and the next readable one replaces it. Workers go on as long
+    as any picture is readable; the training process calls `check`.
 
     Attributes:
-        names: the pictures, as paths inside the source, in order.
-        flags: 1 for each picture found unreadable, in memory that the workers of a DataLoader share:
-            what one process has found no other tries again. Shape (pictures,), uint8.
+        names: the pictures, as sorted paths inside the source.
+        flags: 1 for each unreadable picture, in memory shared with DataLoader workers, so that no process tries it
+            again. Shape (pictures,), uint8.
         bad: the pictures that this process found unreadable, with the reasons.
     """
 
     def __init__(self, source: str | Path, size: int = 192, seed: int = 0, max_bad: float = 0.01) -> None:
-        """List the pictures, and read the first good one.
+        """List the pictures and read the first good one.
 
         Args:
-            source: the folder or the archive; hidden files and files that are no pictures are ignored. An .npz
-                is one that `pack` has written, or holds uint8 arrays of shape (height, width, 3).
-            size: the side of the crops, in pixels.
-            seed: what the randomness starts from, not negative.
-            max_bad: the part of the pictures that may be unreadable, from 0 to 1.
+            source: the folder or the archive; hidden files and other file types are ignored. An .npz was written by
+                `pack`, or holds uint8 arrays of shape (height, width, 3).
+            size: side of the crops in pixels.
+            seed: random seed, 0 or more.
+            max_bad: fraction of the pictures that may be unreadable, from 0 to 1.
 
         Raises:
             DataError: if the source is missing, damaged, compressed as a whole, or has no usable picture.
-            ConfigError: if the size is below 32, which is too little for a network to look at, or not the one
-                that an .npz was made for, the seed is negative, or `max_bad` is no part of a whole.
+            ConfigError: if the size is below 32 (too small for a network) or differs from that of the .npz, the seed
+                is negative, or `max_bad` is not in [0, 1].
         """
         if size < 32:
             raise ConfigError(f"size must be at least 32 pixels, not {size}")
@@ -73,32 +72,35 @@ class Photographs(Dataset[Tensor]):
             raise DataError(
                 f"{self._shown}: no pictures in it; they are files ending in {', '.join(suffixes)}{refused}"
             )
-        # The workers find bad pictures long after they were started.
+        # Shared, since workers find bad pictures long after they start.
         self.flags = torch.zeros(len(self.names), dtype=torch.uint8)
         self.flags.share_memory_()  # type: ignore[no-untyped-call]
         self._first_readable(0)
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """What the source never reads, by name, with the reason: a link in an archive, for one."""
+        """Files that the source never reads, such as links in an archive: name to reason."""
         return self._files.refused
 
     @property
     def skipped(self) -> list[str]:
-        """The pictures that this process or any worker of it found unreadable, by names fit for printing."""
+        """Printable names of the pictures that this process or any of its workers found unreadable."""
         return [printable(self.names[index]) for index in self.flags.nonzero()[:, 0].tolist()]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
-        """The crop of one picture in one epoch, in [0, 255], with the channels last in memory.
+        """Return the crop of a picture in an epoch.
 
         Args:
             key: the epoch and the index of the picture.
 
+        Returns:
+            Shape (3, size, size), uint8, with channels last in memory.
+
         Raises:
-            DataError: if no picture of the source can be read any more.
+            DataError: if no picture of the source is readable any more.
         """
         epoch, index = key
         if not 0 <= index < len(self):
@@ -109,29 +111,29 @@ class Photographs(Dataset[Tensor]):
         return crop.permute(2, 0, 1)
 
     def listing(self) -> str:
-        """Return a line for each picture of `skipped`, then for all that is refused: the name, a tab, the reason.
+        """Return a line "name, tab, reason" for each picture of `skipped`, then for each refused file.
 
-        What other processes found unreadable is looked at again, for the reason.
+        Pictures that other processes found unreadable are read again to learn the reason.
         """
         reasons = [(self.names[index], self._reason(index)) for index in self.flags.nonzero()[:, 0].tolist()]
         reasons += [(name, f"refused: {reason}") for name, reason in sorted(self.refused.items())]
         return "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in reasons)
 
     def look_again(self, skipped: Iterable[str]) -> None:
-        """Try pictures that were in `skipped` before, such as in another run: some may have been mended."""
+        """Try pictures again that were in `skipped` before, such as in another run: some may have been repaired."""
         before = set(skipped)
         for index, name in enumerate(self.names if before else ()):
             if printable(name) in before:
                 self._read(index)
 
     def check(self, listed: str = "") -> None:
-        """See to it that not too many pictures are unreadable.
+        """Check that not too many pictures are unreadable.
 
         Args:
-            listed: the file that names them all, for the message.
+            listed: the file that lists them, for the message.
 
         Raises:
-            DataError: if they are more than `max_bad` of all.
+            DataError: if their fraction is above `max_bad`.
         """
         bad = self.flags.nonzero()[:, 0].tolist()
         if len(bad) / len(self) > self.max_bad:
@@ -149,7 +151,7 @@ class Photographs(Dataset[Tensor]):
     def _first_readable(self, start: int, *place: float) -> Pixels:
         for offset in range(len(self)):
             index = (start + offset) % len(self)
-            # Whether another process has found it bad changes only how long this takes.
+            # The shared flags only save time: an unflagged bad picture fails in `_read`.
             if not self.flags[index] and (crop := self._read(index, *place)) is not None:
                 return crop
         raise DataError(
@@ -177,7 +179,7 @@ class Photographs(Dataset[Tensor]):
 
 
 def _cut(image: Image.Image, size: int, zoom: float, left: float, top: float) -> Pixels:
-    # As if the short side of the picture had size * (1 + zoom) pixels.
+    # Equals resizing the picture's short side to size * (1 + zoom) pixels, then cropping.
     side = min(image.size) * size / min(size * (1 + zoom), max(size, min(image.size)))
     x, y = left * (image.width - side), top * (image.height - side)
     box = (x, y, min(x + side, image.width), min(y + side, image.height))

@@ -1,9 +1,9 @@
-"""Images as uncompressed pixels in one .npz: training crops are read from the file in place, without decoding.
+"""Images as uncompressed pixels in one .npz: training crops are read in place, without decoding.
 
-An .npz is a zip of NumPy arrays, which `numpy.load` and any unzip program read and which cannot carry code. Here each
-array is an image of (height, width, 3) bytes, stored uncompressed, with a checksum.
+An .npz is a zip of NumPy arrays: `numpy.load` and any unzip program read it, and it cannot carry code. Here each array
+is an image of shape (height, width, 3), uint8, stored uncompressed with a checksum.
 
-The file is read and not mapped into memory: a process that maps a file is killed when the file is truncated.
+The file is not memory-mapped: a process that maps a file is killed when the file is truncated.
 """
 
 import io
@@ -27,12 +27,11 @@ from fast_style.system.text import printable
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
-#: How the name of a file of pixels ends.
 SUFFIX = ".npz"
 _HEADER = re.compile(
     rb"\{'descr': '\|u1', 'fortran_order': False, 'shape': \(([1-9]\d{0,8}), ([1-9]\d{0,8}), 3\),? ?\}\s*"
 )
-_MAX_HEADER = 1024  # NumPy's has 118 bytes.
+_MAX_HEADER = 1024  # bytes; NumPy writes 118
 _NOTE = "Pictures for random crops of {} pixels, by fast_style"
 
 
@@ -40,14 +39,14 @@ class PixelArchive:
     """The pictures of an .npz.
 
     Attributes:
-        crop_size: the side of the crops that its pictures were made for, in pixels; None if it does not say.
+        crop_size: side in pixels of the crops that the pictures were packed for; None: not stated.
     """
 
     def __init__(self, path: str | Path) -> None:
         """List the pictures.
 
         Raises:
-            DataError: if the file is missing, damaged, or no zip.
+            DataError: if the file is missing, damaged or not a zip.
         """
         self.path = Path(path)
         self._opened: tuple[int, io.BufferedReader] | None = None
@@ -60,7 +59,7 @@ class PixelArchive:
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """What is never read, by name, with the reason."""
+        """Files that are never read: name to reason."""
         return self._zip.refused
 
     def names(self) -> Iterable[str]:
@@ -68,24 +67,27 @@ class PixelArchive:
         return self._zip.names()
 
     def open(self, name: str) -> BinaryFile:
-        """Open a file to read from its first byte to its last, where its checksum is compared.
+        """Open a file for sequential reading; its checksum is compared at the end.
 
         Raises:
-            ImageError: if it is refused, gone, or cannot be read.
+            ImageError: if the file is refused, missing or unreadable.
         """
         return self._zip.open(name)
 
     def cut(self, name: str, size: int, left: float, top: float) -> Pixels:
-        """Return a square of a picture, (size, size, 3); what lies around it is not looked at, nor the checksum.
+        """Return a square crop of a picture, without checking the checksum.
 
         Args:
             name: the picture.
-            size: the side of the square, in pixels.
-            left: where it lies: 0 at the left edge, just below 1 at the right one.
-            top: likewise, from the upper edge to the lower one.
+            size: side of the crop in pixels.
+            left: horizontal position in [0, 1), from the left edge to the right.
+            top: vertical position in [0, 1), from the top edge to the bottom.
+
+        Returns:
+            Shape (size, size, 3).
 
         Raises:
-            ImageError: if that cannot be read, or the picture is smaller.
+            ImageError: if the crop cannot be read, or the picture is smaller.
         """
         try:
             begin, length = self._places[name]
@@ -94,7 +96,7 @@ class PixelArchive:
             if min(height, width) < size:
                 raise ValueError(f"{width}x{height} pixels, too few for crops of {size}")
             x, y = int(left * (width - size + 1)), int(top * (height - size + 1))
-            # All of these rows at once: one request is quicker than one for each.
+            # Whole rows at once: one read is faster than one per row.
             rows = np.empty((size, width, 3), np.uint8)
             file.seek(begin + 3 * y * width)
             if file.readinto(rows.data) != rows.size:
@@ -107,7 +109,7 @@ class PixelArchive:
         raise ImageError(f"{printable(name)}: {reason}")
 
     def _file(self) -> io.BufferedReader:
-        # Processes that share an open file share its position too: each opens its own.
+        # Each process opens its own file: forked processes would share the position.
         if self._opened is None or self._opened[0] != os.getpid():
             self._close()
             self._opened = os.getpid(), open_regular_file(self.path, math.inf)
@@ -125,26 +127,30 @@ class PixelArchive:
 
 
 def open_images(path: str | Path) -> Archive:
-    """List the files of a folder or an archive, one of pixels by its name.
+    """List the files of a folder or an archive; the suffix .npz selects `PixelArchive`.
 
     Raises:
-        DataError: if it is missing, damaged, or compressed as a whole.
+        DataError: if the path is missing, damaged, or compressed as a whole.
     """
     return PixelArchive(path) if Path(path).suffix.lower() == SUFFIX else open_archive(path)
 
 
 def to_npy(image: Image.Image) -> bytes:
-    """A picture of mode RGB as a NumPy file."""
+    """Return a picture of mode RGB as the content of an .npy file."""
     file = io.BytesIO()
     np.save(file, np.asarray(image))
     return file.getvalue()
 
 
 def size_of_npy(content: bytes, name: str) -> tuple[int, int]:
-    """Return the width and the height of the picture in a NumPy file.
+    """Return the width and the height of the picture in an .npy file.
+
+    Args:
+        content: the content of the file.
+        name: name for messages.
 
     Raises:
-        ImageError: if there is none.
+        ImageError: if it holds no picture.
     """
     try:
         _, height, width = _read_header(io.BytesIO(content), len(content))
@@ -154,12 +160,12 @@ def size_of_npy(content: bytes, name: str) -> tuple[int, int]:
 
 
 def crop_size_note(size: int) -> bytes:
-    """Return what to write into an archive of pictures for crops of this size."""
+    """Return the zip comment for an archive of pictures packed for crops of this size."""
     return _NOTE.format(size).encode()
 
 
 def _find_pixels(file: io.BufferedReader, begin: int, length: int) -> tuple[int, int, int]:
-    """Return where the pixels of a zip's member begin, and its height and width."""
+    """Return the offset of a zip member's pixels in the file, and its height and width."""
     file.seek(begin)
     head = file.read(30)
     if len(head) < 30 or not head.startswith(b"PK\x03\x04"):
@@ -171,7 +177,7 @@ def _find_pixels(file: io.BufferedReader, begin: int, length: int) -> tuple[int,
 
 
 def _read_header(file: BinaryFile, length: int) -> tuple[int, int, int]:
-    """Return where the pixels of a NumPy file of a length begin, and its height and width."""
+    """Return the offset of the pixels in an .npy file of `length` bytes, and its height and width."""
     start = file.read(10)
     if len(start) < 10 or not start.startswith(b"\x93NUMPY\x01\x00"):
         raise ValueError("not the start of a NumPy array")

@@ -1,17 +1,17 @@
-"""Pictures with the statistics of photographs, made by program: content to train on with nothing to download.
+"""Procedural pictures with the statistics of photographs: training content without a download.
 
-A picture is a scene of opaque shapes that hide one another ("dead leaves"), whose sizes follow a power
-law: that alone gives the sharp edges at every scale, the power spectrum and the heavy-tailed derivatives of
-photographs. Shading, texture, structure, defocus and a camera's tone curve are laid on top.
+A picture is a scene of opaque, overlapping shapes ("dead leaves") whose sizes follow a power law. That alone gives the
+sharp edges at every scale, the power spectrum and the heavy-tailed derivatives of photographs. Shading, texture,
+structure, defocus and a camera's tone curve are added.
 
 Lee, Mumford & Huang 2001, "Occlusion models for natural images", https://doi.org/10.1023/A:1011109015675.
 Baradad, Wulff, Wang, Isola & Torralba 2021, "Learning to see by looking at noise",
 https://arxiv.org/abs/2106.05963.
-There the shapes are independent of one another. Here they also come as things with details, in swarms, rows
-and bundles, in and out of focus: photographs have repetition and smooth shading beside occlusion.
+Departure: their shapes are independent. Ours also form objects with details, swarms, rows and bundles, in and out of
+focus, since photographs have repetition and smooth shading besides occlusion.
 
-Numbers with no reason beside them were fitted: to the luminance, color, spectrum, derivatives and local contrast
-of 200 photographs, and to the mean and variance of VGG19's relu2_1, relu3_1 and relu4_1 on them.
+Constants without a stated reason were fitted to the luminance, color, spectrum, derivatives and local contrast of 200
+photographs, and to the mean and variance of VGG19's relu2_1, relu3_1 and relu4_1 on them.
 """
 
 from functools import lru_cache
@@ -31,27 +31,31 @@ Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
 Shapes: TypeAlias = NDArray[np.void]
 
-#: One shape, in units of the picture's side. Where it is and its outline, then what it looks like.
+#: A shape, in units of the picture's side: position and outline, then appearance.
 SHAPE = np.dtype(
     [(name, np.float32) for name in ("x", "y", "radius", "aspect", "angle", "sides", "roundness", "bend", "ragged")]
     + [(name, np.float32) for name in ("lit", "bulge", "shine", "grain", "tint", "zoom", "stretch", "texture")]
     + [("color", np.float32, 3)]
 )
-TEXTURES = 12  # how many kinds of surface there are
+TEXTURES = 12  # number of surface textures
 CORNERS = 24  # a multiple of 3, 4 and 6, so that triangles, quadrilaterals and hexagons keep their corners
 BLOCK = 16384  # samples shaded at a time: their arrays stay in the cache
 TILE = 512  # side of a texture in pixels: a power of two, so that wrapping around is a bit mask
 
 
 def draw_palette(rng: np.random.Generator) -> Floats:
-    """A few colors that belong together: they differ most in brightness, then from blue to yellow, then in hue.
+    """Draw 3 to 7 related colors that vary most in brightness, then from blue to yellow, then from red to green.
 
-    Such are the principal components of photographs' logarithmic colors (Ruderman, Cronin & Chiao 1998,
-    https://doi.org/10.1364/JOSAA.15.002036), with long tails. We turn the axes a little, toward earth, foliage and sky.
+    These are the principal components of photographs' logarithmic colors (Ruderman, Cronin & Chiao 1998,
+    https://doi.org/10.1364/JOSAA.15.002036), with long tails. Departure: the axes are turned slightly toward earth,
+    foliage and sky.
+
+    Returns:
+        Linear RGB, of shape (colors, 3).
     """
     count = rng.integers(3, 8)
     brightness = rng.beta(0.8, 0.9, count) + 0.03
-    saturation = np.exp(rng.normal(-1.2, 0.45)) * (rng.random() > 0.06)  # six in a hundred are monochrome
+    saturation = np.exp(rng.normal(-1.2, 0.45)) * (rng.random() > 0.06)  # 6% are monochrome
     yellow, red = saturation * (rng.normal([[0.5], [0.1]], [[0.8], [0.5]]) + rng.laplace(0, 0.7, (2, count)))
     red *= np.where(yellow > 0, 1, 0.3)  # violet is rare
     ratios = np.stack([0.55 * yellow + 0.7 * red, -0.3 * red, -0.75 * yellow - 0.2 * red], 1)
@@ -60,14 +64,14 @@ def draw_palette(rng: np.random.Generator) -> Floats:
 
 
 def power_law(rng: np.random.Generator, count: int, low: float, high: float, exponent: float) -> Doubles:
-    """Sizes with density size**-exponent between low and high. With exponent 3 a picture looks alike at every scale."""
+    """Draw sizes with density size**-exponent between low and high; exponent 3 gives scale-invariant pictures."""
     power = 1 - exponent
     sizes: Doubles = (low**power + rng.random(count) * (high**power - low**power)) ** (1 / power)
     return sizes
 
 
 def draw_group(rng: np.random.Generator, palette: Floats, count: int | np.integer[Any], unity: float) -> Shapes:
-    """Shapes that are alike: `unity` 1 gives them one outline, direction and surface, 0 leaves each to itself."""
+    """Draw similar shapes: with `unity` 1 they share outline, direction and surface, with 0 they are independent."""
     normal, uniform = rng.normal(size=(10, count)), rng.random((6, count))
     normal = np.where(rng.random(normal.shape) < unity, normal[:, :1], normal)
     uniform = np.where(rng.random(uniform.shape) < unity, uniform[:, :1], uniform)
@@ -97,21 +101,21 @@ def draw_group(rng: np.random.Generator, palette: Floats, count: int | np.intege
 
 
 def draw_scene(rng: np.random.Generator, palette: Floats) -> Shapes:
-    """A few groups of shapes, the nearest last."""
+    """Draw 2 to 5 groups of shapes, the nearest last."""
     kinds = (_leaves, _objects, _swarm, _rows, _strands)
     chosen = rng.choice(len(kinds), rng.integers(2, 6), p=[0.18, 0.42, 0.07, 0.1, 0.23])
     return np.concatenate([kinds[kind](rng, palette) for kind in chosen])
 
 
 def draw_backdrop(rng: np.random.Generator, palette: Floats) -> Shapes:
-    """A wall or a sky that fills the picture, and sometimes a floor or a treeline below it."""
+    """Draw a wall or a sky that fills the picture, and sometimes a floor or a treeline below it."""
     shapes = draw_group(rng, palette, 1 + (rng.random() < 0.5), unity=0)
     shapes["x"], shapes["angle"], shapes["aspect"] = 0.5, rng.normal(0, 0.05), 1
     shapes["y"], shapes["radius"] = 0.5, 2
     shapes["y"][1:] = 0.5 + rng.uniform(1.2, 1.8)  # half a side is 2 / sqrt(2): its top is in the picture
     shapes["sides"], shapes["roundness"], shapes["bend"] = 4, 0, 0
     shapes["ragged"] *= 0.1
-    shapes["lit"] *= 3  # it is larger than the picture, which shows a part of its gradient
+    shapes["lit"] *= 3  # the backdrop exceeds the picture, which shows a part of its gradient
     shapes["angle"] += np.pi / 4
     return shapes
 
@@ -125,7 +129,7 @@ def _leaves(rng: np.random.Generator, palette: Floats) -> Shapes:
 
 
 def _objects(rng: np.random.Generator, palette: Floats) -> Shapes:
-    """A few large things, each with details on it."""
+    """A few large objects, each with details."""
     parts = [draw_group(rng, palette, rng.integers(6, 30), unity=0.6) for _ in range(rng.integers(1, 4))]
     for shapes in parts:
         x, y, radius = rng.uniform(0, 1), rng.uniform(0.1, 1), power_law(rng, 1, 0.1, 0.6, 1.5)[0]
@@ -136,7 +140,7 @@ def _objects(rng: np.random.Generator, palette: Floats) -> Shapes:
 
 
 def _swarm(rng: np.random.Generator, palette: Floats) -> Shapes:
-    """Many small shapes alike: foliage, grass, gravel, a crowd."""
+    """Many similar small shapes: foliage, grass, gravel, a crowd."""
     shapes = draw_group(rng, palette, rng.integers(40, 250), unity=0.9)
     center, spread = rng.uniform(0, 1, (2, 1)), rng.uniform(0.05, 0.4, (2, 1))
     shapes["x"], shapes["y"] = center + spread * rng.normal(0, 1, (2, len(shapes)))
@@ -157,12 +161,12 @@ def _rows(rng: np.random.Generator, palette: Floats) -> Shapes:
     shapes["aspect"] = np.clip(step[0] / step[1], 0.3, 3) * np.exp(rng.normal(0, 0.4))
     shapes["radius"] = np.sqrt(step.prod()) * rng.uniform(0.25, 0.7)
     shapes["ragged"] *= 0.3
-    some_missing = rng.random(len(shapes)) < rng.choice([1, 0.7])
-    return np.asarray(shapes[some_missing])
+    kept = rng.random(len(shapes)) < rng.choice([1, 0.7])
+    return np.asarray(shapes[kept])
 
 
 def _strands(rng: np.random.Generator, palette: Floats) -> Shapes:
-    """Long thin things: wires, branches, stalks, seams."""
+    """Long thin shapes: wires, branches, stalks, seams."""
     shapes = draw_group(rng, palette, rng.integers(1, 25), unity=0.9)
     shapes["x"], shapes["y"] = rng.uniform(0, 1, (2, len(shapes)))
     shapes["radius"] = rng.uniform(0.01, 0.06) * np.exp(rng.normal(0, 0.3, len(shapes)))
@@ -176,15 +180,15 @@ Indices: TypeAlias = NDArray[np.int32]
 
 
 class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
-    """Pictures like photographs, RGB in 0 to 255, each a function of (seed, epoch, index) alone.
+    """Photograph-like pictures, uint8 RGB, each determined by (seed, epoch, index).
 
     Args:
         size: side of the pictures in pixels.
-        length: pictures in an epoch; every epoch has pictures of its own.
-        seed: another seed, another world of pictures.
+        length: pictures in an epoch; each epoch has different pictures.
+        seed: random seed, 0 or more.
 
     Raises:
-        ConfigError: if the size is below 32, which is too little for a network to look at, or the seed is negative.
+        ConfigError: if the size is below 32 (too small for a network) or the seed is negative.
     """
 
     def __init__(self, size: int = 192, length: int = 100_000, seed: int = 0) -> None:
@@ -198,13 +202,13 @@ class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
         return self.length
 
     def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
-        """The picture `key`, which is (epoch, index)."""
+        """Return the picture of the key (epoch, index), of shape (3, size, size)."""
         rng = np.random.default_rng([self.seed, *key])
         textures = _textures(self.seed)
         palette = draw_palette(rng)
         light = rng.uniform(0, 2 * np.pi)
         out_of_focus = rng.random() < 0.65
-        side = (self.size + 1) // 2 if out_of_focus else self.size  # enough for what will be blurred
+        side = (self.size + 1) // 2 if out_of_focus else self.size  # blur hides the lower resolution
         far = np.concatenate([draw_backdrop(rng, palette), draw_scene(rng, palette)])
         picture = _paint(rng, np.ones((3, side * side), np.float32), far, light, textures)
         if out_of_focus:
@@ -214,12 +218,12 @@ class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
 
 
 def _outlines(rng: np.random.Generator, shapes: Shapes) -> Doubles:
-    """The corners of each shape, (shapes, CORNERS, 2): between a polygon and an ellipse, bent and ragged."""
+    """Corners of each shape, (shapes, CORNERS, 2): between a polygon and an ellipse, bent and ragged."""
     around = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
     sector = (2 * np.pi / shapes["sides"])[:, None]
     polygon = np.cos(sector / 2) / np.cos(around % sector - sector / 2)
     radius = polygon + shapes["roundness"][:, None] * (1 - polygon)
-    bumps = rng.normal(0, 1, (len(shapes), 5, 2)) / np.arange(1, 6)[:, None]  # 1/f, as of coast lines
+    bumps = rng.normal(0, 1, (len(shapes), 5, 2)) / np.arange(1, 6)[:, None]  # 1/f, like coastlines
     waves = around * np.arange(2, 7)[:, None]
     radius *= np.exp(shapes["ragged"][:, None] * (bumps[:, :, 0] @ np.cos(waves) + bumps[:, :, 1] @ np.sin(waves)))
     along, across = radius * np.cos(around), radius * np.sin(around)
@@ -233,7 +237,7 @@ def _outlines(rng: np.random.Generator, shapes: Shapes) -> Doubles:
 
 
 def _visible(outlines: Doubles, size: int) -> Indices:
-    """Which shape each pixel shows, 0 for none: each shape hides those before it."""
+    """Number of the topmost shape at each pixel, from 1 on; 0: none. Later shapes hide earlier ones."""
     labels = Image.new("I", (size, size))
     draw = ImageDraw.Draw(labels)
     for label, corners in enumerate((outlines * size).reshape(len(outlines), -1).tolist(), 1):
@@ -242,7 +246,7 @@ def _visible(outlines: Doubles, size: int) -> Indices:
 
 
 def _paint(rng: np.random.Generator, behind: Floats, shapes: Shapes, light: float, textures: Floats) -> Floats:
-    """Paint shapes over the picture `behind`, (3, pixels): four samples a pixel along edges, one elsewhere."""
+    """Paint shapes over the picture `behind`, (3, pixels), with four samples per pixel at edges and one elsewhere."""
     size = round(behind.shape[1] ** 0.5)
     labels = _visible(_outlines(rng, shapes), 2 * size)
     quads = labels.reshape(size, 2, size, 2).transpose(1, 3, 0, 2).reshape(4, -1)
@@ -262,12 +266,12 @@ def _paint(rng: np.random.Generator, behind: Floats, shapes: Shapes, light: floa
 
 
 def _surfaces(rng: np.random.Generator, shapes: Shapes, light: float, size: int) -> Floats:
-    """What `_shade` needs to know of each shape, a column each; column 0 is for pixels with no shape."""
+    """Parameters of each shape for `_shade`, one column per shape; column 0 is for pixels without a shape."""
     cos, sin, aspect = np.cos(shapes["angle"]), np.sin(shapes["angle"]), np.sqrt(shapes["aspect"])
     width, height = shapes["radius"] * aspect * size, shapes["radius"] / aspect * size
     toward_u, toward_v = np.cos(light - shapes["angle"]), np.sin(light - shapes["angle"])
     x, y = shapes["x"] * size, shapes["y"] * size
-    rows = [
+    parameters = [
         *(cos / width, sin / width, -(x * cos + y * sin) / width),
         *(-sin / height, cos / height, (x * sin - y * cos) / height),
         *(shapes["lit"] * toward_u, shapes["lit"] * toward_v, shapes["bulge"]),
@@ -276,19 +280,19 @@ def _surfaces(rng: np.random.Generator, shapes: Shapes, light: float, size: int)
         *(height * shapes["zoom"] / shapes["stretch"], rng.uniform(0, TILE, len(shapes))),
         *(shapes["texture"] * TILE * TILE, shapes["grain"], shapes["grain"] * shapes["tint"], *shapes["color"].T),
     ]
-    surfaces = np.zeros((len(rows), len(shapes) + 1), np.float32)
-    surfaces[:, 1:] = rows
+    surfaces = np.zeros((len(parameters), len(shapes) + 1), np.float32)
+    surfaces[:, 1:] = parameters
     return surfaces
 
 
 def _shade(label: Indices, pixel: Indices, size: int, surfaces: Floats, textures: Floats) -> Floats:
-    """The color, (3, samples), of the shape `label` at each `pixel`."""
+    """Color, (3, samples), of the shape `label` at each `pixel`."""
     row, column = np.divmod(pixel, size)
     x, y = column.astype(np.float32), row.astype(np.float32)
-    index, of = label.astype(np.intp), iter(surfaces)
+    index, parameters = label.astype(np.intp), iter(surfaces)
 
     def per_sample() -> Floats:
-        values: Floats = next(of)[index]
+        values: Floats = next(parameters)[index]
         return values
 
     u = per_sample() * x + per_sample() * y + per_sample()
@@ -308,12 +312,12 @@ def _shade(label: Indices, pixel: Indices, size: int, surfaces: Floats, textures
 
 @lru_cache(maxsize=2)
 def _textures(seed: int) -> Floats:
-    """Surfaces to cut from, one after the other: TEXTURES squares of mean 0 and variance 1 that wrap around."""
+    """Concatenated flat textures: TEXTURES periodic tiles of TILE x TILE pixels, with mean 0 and variance 1."""
     rng = np.random.default_rng(seed)
-    vertical, horizontal = np.fft.fftfreq(TILE)[:, None] * TILE, np.fft.rfftfreq(TILE) * TILE  # cycles a tile
+    vertical, horizontal = np.fft.fftfreq(TILE)[:, None] * TILE, np.fft.rfftfreq(TILE) * TILE  # cycles per tile
 
     def noise(exponent: float, stretch: float = 1, knee: float = 2) -> Doubles:
-        """Noise whose amplitude falls as 1/frequency**exponent above the knee."""
+        """Noise with amplitude 1/frequency**exponent above the knee."""
         fall = (np.hypot(vertical * stretch, horizontal / stretch) + knee) ** -exponent
         field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(TILE, TILE))) * fall)
         return np.asarray(field / field.std())
@@ -334,7 +338,7 @@ def _textures(seed: int) -> Floats:
 
 
 def _blur(picture: Floats, radius: float, size: int) -> Floats:
-    """A Gaussian blur, `radius` its standard deviation in pixels; the result is `size` pixels wide and high."""
+    """Gaussian blur with standard deviation `radius` in pixels, then resizing to `size` x `size` pixels."""
     side = round(picture.shape[1] ** 0.5)
     pixels = (picture.T.clip(0, 1) * 255).astype(np.uint8).reshape(side, side, 3)
     blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(radius)).resize((size, size))
@@ -342,7 +346,7 @@ def _blur(picture: Floats, radius: float, size: int) -> Floats:
 
 
 def _develop(rng: np.random.Generator, picture: Floats, size: int) -> NDArray[np.uint8]:
-    """What a camera does: exposure and contrast as photographers like them, vignette, softness, noise."""
+    """Apply a camera's exposure, contrast, vignette, softness and noise."""
     sample = picture[1, ::7]  # one green pixel in seven: a quick estimate
     black, white = np.quantile(sample, [0.01, 0.99])
     picture = ((picture - np.float32(black)) / np.float32(white - black + 0.05)).clip(0, 1.1)

@@ -1,4 +1,4 @@
-"""Loss networks: frozen, with named layers; one file each."""
+"""Loss networks, one file each: frozen, with named layers."""
 
 from fast_style.encoders.encoder import Encoder
 from fast_style.encoders.vgg import VGGEncoder

@@ -1,4 +1,4 @@
-"""What every loss network promises."""
+"""The base class of loss networks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -18,10 +18,10 @@ class Encoder(nn.Module, ABC):
         """The names of all layers, in order."""
 
     def check(self, layers: Collection[str]) -> None:
-        """Make sure that there are layers of these names.
+        """Check that the layers exist.
 
         Raises:
-            ConfigError: if there is no layer of one of the names.
+            ConfigError: if one does not.
         """
         unknown = [layer for layer in layers if layer not in self.layers]
         if unknown:
@@ -29,4 +29,4 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Images, layers: Collection[str]) -> Features:
-        """Return the activations of `layers` by their names, each of shape (batch, channels, height, width)."""
+        """Return the activations of `layers` by name, each of shape (batch, channels, height, width)."""

@@ -1,4 +1,4 @@
-"""A 3x3 convolution with frozen weights, which keeps no input for the backward pass."""
+"""A 3x3 convolution with frozen weights that does not save its input for the backward pass."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from torch.nn.grad import conv2d_input
 class FrozenConv(nn.Conv2d):
     """A 3x3 convolution with frozen weights, padded by one pixel, with an optional ReLU.
 
-    Padding by replication keeps the memory format channels_last: torch's own padding on CUDA converts to channels
-    first, and the convolution would convert back. The input is not kept for the backward pass, padded or not.
+    Replication padding keeps channels_last: torch's padding on CUDA converts to channels first, and the convolution
+    would convert back. The input is not saved for the backward pass.
     """
 
     def forward(
@@ -38,7 +38,7 @@ class _ReplicatedConv(torch.autograd.Function):
         padded[:, :, 0, 1:-1], padded[:, :, -1, 1:-1] = x[:, :, 0], x[:, :, -1]
         padded[:, :, :, 0], padded[:, :, :, -1] = padded[:, :, :, 1], padded[:, :, :, -2]
         if relu and x.is_cuda and torch.version.hip is None:
-            # One kernel, which takes less than half of the time of two.
+            # A fused kernel takes less than half the time of two.
             result = torch.cudnn_convolution_relu(padded, weight, bias, (1, 1), (0, 0), (1, 1), 1)
         else:
             result = F.conv2d(padded, weight, bias)

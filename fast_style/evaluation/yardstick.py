@@ -1,4 +1,4 @@
-"""The loss of a stylized image compared with slow optimization, and its distances layer by layer."""
+"""Compares the loss of a stylized image with slow optimization, and measures its distances by layer."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from fast_style.optimize import optimize
 from fast_style.system.cache import cache_folder, write_cached
 from fast_style.types import Images
 
-#: The steps of the optimizer, at whose end the loss is the plateau, and its learning rate on pixels in [0, 1].
+#: Steps of the optimizer, after which the loss is at its plateau, and its learning rate on pixels in [0, 1].
 STEPS = 250
 LEARNING_RATE = 0.02
 
@@ -31,17 +31,17 @@ FORMAT = 1
 
 
 class Yardstick:
-    """A loss, and the curve of slow optimization on it, with which stylized images are compared.
+    """A loss, and the loss curve of slow optimization, with which stylized images are compared.
 
-    Both are computed by the same loss in the same precision, one image at a time.
+    Both use the same loss in the same precision, one image at a time.
 
     Args:
-        encoder: the loss network; its type is the precision.
+        encoder: the loss network; its dtype is the precision.
         losses: the terms of the loss, by name.
-        style: the style to reach.
+        style: the target style.
 
     Raises:
-        ImageError: if the style's picture cannot be read.
+        ImageError: if the style image cannot be read.
         ConfigError: if no term has a weight, or a layer does not exist.
     """
 
@@ -50,7 +50,6 @@ class Yardstick:
         self._device = next(encoder.parameters()).device
         self._row = torch.ones(1, 1, device=self._device)
         self._loss = PerceptualLoss(encoder, losses, [style])
-        # Of either kind, each layer that any of the terms looks at.
         seen = self._loss.content_layers | self._loss.output_layers
         self.layers = [layer for layer in encoder.layers if layer in seen]
         self._content = ContentLoss(layers=self.layers)
@@ -59,7 +58,7 @@ class Yardstick:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the loss depends on besides pictures and weights: plain values."""
+        """Plain values on which the loss depends, besides images and weights."""
         encoder = self._loss.encoder
         terms = {}
         for name, loss in self._loss.terms.items():
@@ -76,13 +75,13 @@ class Yardstick:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The loss network's weights."""
+        """The weights of the loss network."""
         tensors: dict[str, Tensor] = self._loss.encoder.state_dict()
         return tensors
 
     @torch.no_grad()
     def losses(self, photograph: Images, output: Images) -> dict[str, float]:
-        """Return the terms of the loss of one stylized picture, times their weights, and their sum as `total`."""
+        """Return the weighted terms of the loss of one stylized image, and their sum as `total`."""
         terms = self._loss(photograph.to(self._device), output.to(self._device), self._row)
         weighted = {name: self._loss.terms[name].weight * float(term) for name, term in terms.items()}
         return {**weighted, "total": float(self._loss.total(terms))}
@@ -90,10 +89,10 @@ class Yardstick:
     def curve(
         self, photograph: Images, steps: int = STEPS, lr: float = LEARNING_RATE, on_step: OnStep | None = None
     ) -> list[float]:
-        """Return the optimizer's total loss after 0, 1, ..., `steps` steps of Adam, from the photograph itself.
+        """Return the optimizer's total loss after 0, 1, ..., `steps` steps of Adam, starting from the photograph.
 
         Raises:
-            TrainingError: if the loss is no longer finite.
+            TrainingError: if the loss is not finite.
         """
         photograph, curve = photograph.to(self._device), []
 
@@ -103,7 +102,7 @@ class Yardstick:
                 on_step(step)
 
         encoder, terms = self._loss.encoder, self._loss.terms
-        # To the last step, whether or not it still helps.
+        # All steps, without early stopping.
         arguments: dict[str, Any] = {"steps": steps, "lr": lr, "min_delta": 0.0, "on_step": note}
         pixels = optimize(photograph, terms, encoder, [self.style], self._row, **arguments)
         return [*curve, self.losses(photograph, pixels)["total"]]
@@ -112,7 +111,7 @@ class Yardstick:
     def distances(self, photograph: Images, output: Images) -> dict[str, dict[str, float]]:
         """Return the relative distances by layer: `content` from the photograph, `style` from the painting.
 
-        Both as the losses of that name define `relative`: squared, and 1 is the distance to nothing at all.
+        They are `relative` as in the losses of the same name: squared, with 1 as the distance of zero activations.
         """
         photograph, output = photograph.to(self._device), output.to(self._device)
         encoder = self._loss.encoder
@@ -120,19 +119,18 @@ class Yardstick:
         stylization = Stylization(photograph, output, self._row, *features)
         distances = {}
         for name, loss in (("content", self._content), ("style", self._style)):
-            # Each adds its share to a mean over the layers.
+            # Each contribution is a share of the mean over the layers.
             shares = loss.contributions(stylization)
             distances[name] = {layer: float(share) * len(shares) for layer, share in shares.items()}
         return distances
 
 
 def structure(photograph: Images, output: Images) -> float:
-    """Return how much of the photograph's structure is left, from 1, all, down to 0 or a little below.
+    """Return the structural similarity with the photograph, from 1 (identical) down to 0 or slightly below.
 
-    The index of structural similarity of the two luminances (Wang et al. 2004,
-    https://doi.org/10.1109/TIP.2003.819861, with their Gaussian window).
+    SSIM of the two luminances (Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861, with their Gaussian window).
     """
-    # Here, not above: it takes a second to import, and only this needs it.
+    # Imported lazily: it takes a second, and only this function needs it.
     from skimage.metrics import structural_similarity
 
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
@@ -142,13 +140,13 @@ def structure(photograph: Images, output: Images) -> float:
 
 
 def equivalent_iterations(curve: Sequence[float], loss: float) -> float:
-    """Return the step at which the optimizer first has this loss, between two steps in proportion.
+    """Return the step at which the optimizer first reaches this loss, interpolated linearly between steps.
 
-    0 where the photograph itself is no worse; infinity where the optimizer does not get there.
+    0 if the photograph itself is no worse; infinity if the optimizer does not reach it.
 
     Args:
         curve: the optimizer's losses after 0, 1, 2, ... steps.
-        loss: of the picture to be placed.
+        loss: the loss to look up.
     """
     if loss >= curve[0]:
         return 0.0
@@ -159,17 +157,17 @@ def equivalent_iterations(curve: Sequence[float], loss: float) -> float:
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float]:
-    """Return the median and the quartiles of numbers of which some may be infinite.
+    """Return the median and the quartiles of numbers, some of which may be infinite.
 
     A quartile between a finite number and an infinite one is infinite.
     """
-    ordered, found = sorted(values), {}
+    ordered, result = sorted(values), {}
     for name, fraction in (("low", 0.25), ("median", 0.5), ("high", 0.75)):
         place = fraction * (len(ordered) - 1)
         below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
         share = place - math.floor(place)
-        found[name] = below if share == 0 or below == above else below * (1 - share) + above * share
-    return found
+        result[name] = below if share == 0 or below == above else below * (1 - share) + above * share
+    return result
 
 
 def cached_curve(
@@ -179,17 +177,17 @@ def cached_curve(
     lr: float = LEARNING_RATE,
     on_step: OnStep | None = None,
 ) -> list[float]:
-    """Return `yardstick.curve`, from the cache if it is there: it takes minutes, and all networks of a style share it.
+    """Return `yardstick.curve`, cached: it takes minutes, and all networks of a style share it.
 
-    The name of a cached curve is a hash of its inputs: images, weights of the loss network, settings. Changes of the
-    code are found otherwise: the losses of the photograph and of its mirror image must be the same to a thousandth.
+    The file name is a hash of the inputs: images, weights of the loss network, settings. Changes of the code are
+    detected by the losses of the photograph and of its mirror image, which must agree to a thousandth.
 
     Raises:
-        TrainingError: if the loss is no longer finite.
+        TrainingError: if the loss is not finite.
     """
-    path = cache_folder() / "curves" / f"{_name(yardstick, photograph, steps, lr)}.json"
+    path = cache_folder() / "curves" / f"{_cache_name(yardstick, photograph, steps, lr)}.json"
     probe = [yardstick.losses(photograph, output)["total"] for output in (photograph, photograph.flip(3))]
-    curve = _kept(path, probe, steps)
+    curve = _read_cached(path, probe, steps)
     if curve is not None:
         return curve
     curve = yardstick.curve(photograph, steps, lr, on_step)
@@ -197,24 +195,24 @@ def cached_curve(
     return curve
 
 
-def _name(yardstick: Yardstick, photograph: Images, steps: int, lr: float) -> str:
+def _cache_name(yardstick: Yardstick, photograph: Images, steps: int, lr: float) -> str:
     settings = {**yardstick.settings, "format": FORMAT, "steps": steps, "lr": lr}
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    hasher = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in (photograph, yardstick.style.read()):
-        found.update(f"{tuple(tensor.shape)}".encode())
-        found.update(tensor.contiguous().numpy().tobytes())
+        hasher.update(f"{tuple(tensor.shape)}".encode())
+        hasher.update(tensor.contiguous().numpy().tobytes())
     for name, weight in yardstick.weights.items():
-        found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-        found.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+        hasher.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return hasher.hexdigest()
 
 
-def _kept(path: Path, probe: list[float], steps: int) -> list[float] | None:
+def _read_cached(path: Path, probe: list[float], steps: int) -> list[float] | None:
     try:
-        kept: dict[str, Any] = json.loads(path.read_bytes())
-        pairs = list(zip(kept["probe"], probe, strict=True))
-        curve = [float(loss) for loss in kept["losses"]]
+        cached: dict[str, Any] = json.loads(path.read_bytes())
+        pairs = list(zip(cached["probe"], probe, strict=True))
+        curve = [float(loss) for loss in cached["losses"]]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    whole = len(curve) == steps + 1 and all(map(math.isfinite, curve))
-    return curve if whole and all(math.isclose(*pair, rel_tol=1e-3) for pair in pairs) else None
+    complete = len(curve) == steps + 1 and all(map(math.isfinite, curve))
+    return curve if complete and all(math.isclose(*pair, rel_tol=1e-3) for pair in pairs) else None

@@ -1,1 +1,1 @@
-"""Pictures on disk and in memory: formats, color profiles, depth, what a file says of itself, and tensors."""
+"""Image files and images in memory: formats, color profiles, bit depth, metadata and tensors."""

@@ -1,4 +1,4 @@
-"""Pictures that a program has in memory: NumPy's arrays and torch's tensors, checked, and answered with their like."""
+"""Images in memory: checks NumPy arrays and torch tensors, and returns results in the same shape and type."""
 
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import TypeIs
 
-#: What is answered with its like.
+#: The result is of the same kind as the input.
 Pixels = TypeVar("Pixels", NDArray[Any], "Tensor")
-#: The value of white, by type.
+#: The value of white, by dtype.
 WHITES = {"uint8": 255, "uint16": 65535} | dict.fromkeys(("float16", "bfloat16", "float32", "float64"), 1)
-#: How far values may leave [0, 1] by rounding, which is cut off: what follows 1 in bfloat16 is 1.0078.
+#: Values this far outside [0, 1] are clipped, as rounding: in bfloat16, the next number after 1 is 1.0078.
 TOLERANCE = 0.01
 
 
 def is_tensor(value: object) -> "TypeIs[Tensor]":
-    """Return whether something is a tensor of torch, without importing that."""
-    # Where torch is not imported, nobody can have made one.
+    """Whether a value is a torch tensor, without importing torch."""
+    # If torch is not imported, no tensor can exist.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
 class InMemory:
-    """Pictures in an array of shape (height, width, 3) or a tensor of (3, height, width), or a batch of either.
+    """One image, an array (height, width, 3) or a tensor (3, height, width), or a batch of them.
 
     Args:
-        given: RGB, as bytes or uint16 of the full range, or as floats in [0, 1].
+        given: RGB, as uint8 (0 to 255), uint16 (0 to 65535) or floats in [0, 1].
 
     Attributes:
-        batch: the same as (batch, 3, height, width), in the order of bytes and strides that torch takes.
+        batch: the same values as (batch, 3, height, width), in a byte order and with strides that torch accepts.
         white: the value of white.
 
     Raises:
@@ -43,26 +43,26 @@ class InMemory:
 
     def __init__(self, given: "NDArray[Any] | Tensor") -> None:
         self._given = given
-        self._kind = _kind(given)
+        self._dtype = _dtype(given)
         shape = tuple(given.shape)
         self._name = f"{'a tensor' if is_tensor(given) else 'an array'} of shape {shape}"
         self._require_shape(shape)
         if is_tensor(given) and (str(given.layout) != "torch.strided" or given.is_meta):
             raise ArrayError(f"{self._name}: it is sparse or without values; give an ordinary one, as by to_dense()")
-        if self._kind not in WHITES:
+        if self._dtype not in WHITES:
             raise ArrayError(
-                f"{self._name} and type {self._kind}: give uint8 from 0 to 255, uint16 from 0 to 65535, or floats in "
+                f"{self._name} and type {self._dtype}: give uint8 from 0 to 255, uint16 from 0 to 65535, or floats in "
                 "[0, 1]"
             )
-        self.white = WHITES[self._kind]
+        self.white = WHITES[self._dtype]
         self.batch = given if len(shape) == 4 else given[None]
         if isinstance(self.batch, np.ndarray):
-            # A copy: what is read only, runs backwards or has another order of bytes, torch does not take.
+            # A copy, because torch rejects read-only arrays, negative strides and foreign byte orders.
             planes = self.batch.transpose(0, 3, 1, 2)
-            self.batch = np.array(planes, np.uint8 if self._kind == "uint8" else np.float32, order="C")
+            self.batch = np.array(planes, np.uint8 if self._dtype == "uint8" else np.float32, order="C")
 
     def in_range(self, placed: Any) -> Any:
-        """Return the batch, once it is float32 and where it is computed, in [0, 1], as a new array.
+        """Scale the batch, already float32 and on the computing device, to [0, 1], as a new array.
 
         Raises:
             ArrayError: if it has values out of range.
@@ -70,55 +70,55 @@ class InMemory:
         images = placed / self.white
         least, most = (float(value) for value in (images.min(), images.max()))
         if not (least >= -TOLERANCE and most <= 1 + TOLERANCE):
-            raise ArrayError(f"{self._name} and type {self._kind}: {_out_of_range(least, most)}")
+            raise ArrayError(f"{self._name} and type {self._dtype}: {_range_problem(least, most)}")
         return images.clip(0, 1)
 
     def like(self, images: Any) -> Any:
-        """Return pictures, (batch, 3, height, width) in [0, 1], in the shape, type and place of what was given."""
+        """Convert (batch, 3, height, width) in [0, 1] to the shape, dtype and device of the input."""
         levels = (images * self.white).round() if self.white != 1 else images
         given = self._given
         if isinstance(given, np.ndarray):
-            made = levels.cpu().numpy() if is_tensor(levels) else levels
-            made = np.ascontiguousarray(made.transpose(0, 2, 3, 1).astype(given.dtype))
+            result = levels.cpu().numpy() if is_tensor(levels) else levels
+            result = np.ascontiguousarray(result.transpose(0, 2, 3, 1).astype(given.dtype))
         else:
-            made = levels if is_tensor(levels) else sys.modules["torch"].from_numpy(levels)
-            made = made.to(given.device, given.dtype)
-        return made if given.ndim == 4 else made[0]
+            result = levels if is_tensor(levels) else sys.modules["torch"].from_numpy(levels)
+            result = result.to(given.device, given.dtype)
+        return result if given.ndim == 4 else result[0]
 
     def _require_shape(self, shape: tuple[int, ...]) -> None:
         is_array = isinstance(self._given, np.ndarray)
-        last, other = "(height, width, 3)" if is_array else "(3, height, width)", None
-        wanted = f"pictures are RGB of shape {last}, or a batch of these"
-        channels, others = (-1, -3) if is_array else (-3, -1)
+        expected, hint = "(height, width, 3)" if is_array else "(3, height, width)", None
+        message = f"pictures are RGB of shape {expected}, or a batch of these"
+        channels, swapped = (-1, -3) if is_array else (-3, -1)
         if len(shape) not in (3, 4):
             remedy = "np.stack([gray] * 3, axis=-1)" if is_array else "gray.expand(3, -1, -1)"
-            other = f"gray becomes that by {remedy}" if len(shape) == 2 else None
+            hint = f"gray becomes that by {remedy}" if len(shape) == 2 else None
         elif shape[channels] == 3:
             if 0 not in shape:
                 return
-            other = "this is empty"
-        elif shape[others] == 3:
+            hint = "this is empty"
+        elif shape[swapped] == 3:
             axes = tuple(axis + len(shape) - 3 for axis in ((1, 2, 0) if is_array else (2, 0, 1)))
             axes = axes if len(shape) == 3 else (0, *axes)
-            other = f"give {'array.transpose' if is_array else 'tensor.permute'}{axes}"
+            hint = f"give {'array.transpose' if is_array else 'tensor.permute'}{axes}"
         elif shape[channels] == 4:
-            other = f"leave out the opacity: {'array[..., :3]' if is_array else 'tensor[..., :3, :, :]'}"
+            hint = f"leave out the opacity: {'array[..., :3]' if is_array else 'tensor[..., :3, :, :]'}"
         elif shape[channels] == 1:
-            other = f"repeat gray: {'array.repeat(3, axis=-1)' if is_array else 'tensor.repeat_interleave(3, dim=-3)'}"
-        raise ArrayError(f"{self._name}: {wanted}{f'; {other}' if other else ''}")
+            hint = f"repeat gray: {'array.repeat(3, axis=-1)' if is_array else 'tensor.repeat_interleave(3, dim=-3)'}"
+        raise ArrayError(f"{self._name}: {message}{f'; {hint}' if hint else ''}")
 
 
 def mask_levels(name: str, mask: "NDArray[Any] | Tensor") -> NDArray[np.uint8]:
-    """Return a mask, of shape (height, width), as bytes.
+    """Convert a mask of shape (height, width) to uint8 levels.
 
     Args:
-        name: what messages call it.
-        mask: bools, bytes or floats in [0, 1]; an axis of length 1 may be the first or the last.
+        name: the name of the mask in messages.
+        mask: bool, uint8 or floats in [0, 1]; the first or last axis may be an extra one of length 1.
 
     Raises:
         ArrayError: if its shape or type is none of these, or it has values out of range.
     """
-    kind, shape = _kind(mask), tuple(mask.shape)
+    kind, shape = _dtype(mask), tuple(mask.shape)
     is_float = WHITES.get(kind) == 1
     if not (is_float or kind in ("bool", "uint8")):
         raise ArrayError(f"{name}: type {kind}; give bool, uint8 from 0 to 255 or floats in [0, 1], or a PIL image")
@@ -132,16 +132,16 @@ def mask_levels(name: str, mask: "NDArray[Any] | Tensor") -> NDArray[np.uint8]:
         return np.ascontiguousarray(mask).astype(np.uint8) * np.uint8(255 if kind == "bool" else 1)
     least, most = float(mask.min()), float(mask.max())
     if not (least >= -TOLERANCE and most <= 1 + TOLERANCE):
-        raise ArrayError(f"{name}: {_out_of_range(least, most)}")
+        raise ArrayError(f"{name}: {_range_problem(least, most)}")
     return np.asarray((mask.clip(0, 1) * np.float32(255)).round(), np.uint8)
 
 
-def _kind(given: "NDArray[Any] | Tensor") -> str:
-    """Return the name of a type, whatever its order of bytes."""
+def _dtype(given: "NDArray[Any] | Tensor") -> str:
+    """Name of the dtype, ignoring its byte order."""
     return str(given.dtype).removeprefix("torch.") if is_tensor(given) else given.dtype.name
 
 
-def _out_of_range(least: float, most: float) -> str:
+def _range_problem(least: float, most: float) -> str:
     if not (abs(least) < float("inf") and abs(most) < float("inf")):
         return "it has values that are no finite numbers (NaN or infinity); floats are to be in [0, 1]"
     are_levels = least >= -TOLERANCE and most > 2

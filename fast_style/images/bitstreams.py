@@ -1,4 +1,4 @@
-"""What AV1 (5.5) and HEVC (ITU-T H.265, 7.3.2.2) say of their colors, which holds where the box "colr" is missing."""
+"""Color primaries and transfer from AV1 (5.5) and HEVC (ITU-T H.265, 7.3.2.2) headers, for files without "colr"."""
 
 from fast_style.images.spaces import UnknownColorsError
 
@@ -6,11 +6,7 @@ _SEQUENCE_HEADER, _SEQUENCE_PARAMETERS = 1, 33
 
 
 class _Bits:
-    """Bits of bytes, the highest first.
-
-    Raises:
-        ValueError: when there are no more.
-    """
+    """Reader of single bits, most significant bit first; raises ValueError at the end."""
 
     def __init__(self, content: bytes) -> None:
         self._whole, self._left = int.from_bytes(content), 8 * len(content)
@@ -21,8 +17,8 @@ class _Bits:
             raise ValueError("a header that is cut short")
         return self._whole >> self._left & (1 << count) - 1
 
-    def numbers(self, count: int = 1) -> int:
-        """Return the last of numbers in Exp-Golomb code."""
+    def exp_golomb(self, count: int = 1) -> int:
+        """Read `count` Exp-Golomb numbers and return the last."""
         number = 0
         for _ in range(count):
             zeros = 0
@@ -33,13 +29,17 @@ class _Bits:
 
 
 def av1_colors(content: bytes) -> tuple[int, int] | None:
-    """Return primaries and transfer, as H.273 numbers them; None: they are not said.
+    """Read the color primaries and transfer, as H.273 numbers, from an AV1 stream.
 
     Args:
         content: the beginning of the stream.
 
+    Returns:
+        None if the stream does not specify them.
+
     Raises:
-        Exception: ValueError or LookupError if it is damaged, UnknownColorsError if it has what is not read here.
+        ValueError, LookupError: if the stream is damaged.
+        UnknownColorsError: if it has a feature that this parser does not read.
     """
     place = 0
     while content[place] >> 3 & 15 != _SEQUENCE_HEADER:
@@ -51,7 +51,7 @@ def av1_colors(content: bytes) -> tuple[int, int] | None:
     if reduced:
         bits(5)
     else:
-        _skip_operation(bits)
+        _skip_operating_points(bits)
     width, height = bits(4), bits(4)
     bits(width + height + 2)
     if not reduced and bits():
@@ -73,7 +73,7 @@ def av1_colors(content: bytes) -> tuple[int, int] | None:
 
 
 def hevc_colors(config: bytes) -> tuple[int, int] | None:
-    """Return what `av1_colors` does, of the content of the box "hvcC"; raises as that does."""
+    """Read the same as `av1_colors` from the content of an "hvcC" box, with the same errors."""
     place, kind, count = 23, config[23] & 63, 0
     while kind != _SEQUENCE_PARAMETERS or not count:
         kind, count = config[place] & 63, int.from_bytes(config[place + 1 : place + 3])
@@ -87,25 +87,25 @@ def hevc_colors(config: bytes) -> tuple[int, int] | None:
     layers = bits(3)
     bits(97)
     if layers:
-        raise _unread("HEVC")
-    bits.numbers()
-    if bits.numbers() == 3:
+        raise _unsupported("HEVC")
+    bits.exp_golomb()
+    if bits.exp_golomb() == 3:
         bits()
-    bits.numbers(2)
-    bits.numbers(4 * bits())
-    bits.numbers(3)
+    bits.exp_golomb(2)
+    bits.exp_golomb(4 * bits())
+    bits.exp_golomb(3)
     bits()
-    bits.numbers(9)
+    bits.exp_golomb(9)
     if bits() and bits():
-        raise _unread("HEVC")
+        raise _unsupported("HEVC")
     bits(2)
     if bits():
         bits(8)
-        bits.numbers(2)
+        bits.exp_golomb(2)
         bits()
-    # Of the pictures that others are predicted from, a still one has none.
-    if bits.numbers() or bits():
-        raise _unread("HEVC")
+    # Reference picture sets: a still image has none.
+    if bits.exp_golomb() or bits():
+        raise _unsupported("HEVC")
     bits(2)
     if not bits():
         return None
@@ -120,7 +120,7 @@ def hevc_colors(config: bytes) -> tuple[int, int] | None:
 
 
 def _payload(content: bytes, place: int) -> tuple[int, int]:
-    """Return where one of AV1's OBUs has its content, and how long that is."""
+    """Start and length of the payload of an AV1 OBU."""
     head = content[place]
     place, length = place + 1 + (head >> 2 & 1), 0
     if not head & 2:
@@ -133,14 +133,14 @@ def _payload(content: bytes, place: int) -> tuple[int, int]:
     return place, length
 
 
-def _skip_operation(bits: _Bits) -> None:
-    """Skip what an AV1 of more than one picture says of its times and of its layers."""
+def _skip_operating_points(bits: _Bits) -> None:
+    """Skip the timing and operating points of an AV1 sequence header."""
     if bits():
         bits(64)
         if bits():
-            bits.numbers()
+            bits.exp_golomb()
         if bits():
-            raise _unread("AV1")
+            raise _unsupported("AV1")
     delayed = bits()
     for _ in range(bits(5) + 1):
         bits(12)
@@ -150,5 +150,5 @@ def _skip_operation(bits: _Bits) -> None:
             bits(4)
 
 
-def _unread(kind: str) -> UnknownColorsError:
+def _unsupported(kind: str) -> UnknownColorsError:
     return UnknownColorsError(f"no colors in its boxes, and none that can be read in its {kind}: taken as sRGB")

@@ -1,60 +1,60 @@
-"""Files that are boxes in boxes, each with its length and its kind: JPEG 2000 (ISO 15444-1), AVIF and HEIC."""
+"""Reader and writer of nested boxes (length, kind, content): JPEG 2000 (ISO 15444-1), AVIF and HEIC."""
 
 import os
 import struct
 from collections.abc import Iterator
 from typing import Any
 
-# Of a file that has more, one is made to keep its reader busy.
-_MOST = 1000
+# A file with more boxes is made to keep its reader busy.
+_MAX_BOXES = 1000
 
 
 def boxes(file: Any, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each box, and where its content begins and ends.
+    """Yield the kind of each box, and the start and end of its content.
 
     Args:
-        file: at any position, and then at another.
-        start: where the first one begins.
-        end: where the last one ends; None: at the end of the file.
+        file: binary and seekable; its position changes.
+        start: where the first box begins.
+        end: where the last box ends; None: at the end of the file.
 
     Raises:
-        ValueError: if one is damaged.
+        ValueError: if a box has a wrong length.
     """
     end = file.seek(0, os.SEEK_END) if end is None else end
-    for _ in range(_MOST):
+    for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
         file.seek(start)
         head = file.read(16)
         length, kind = struct.unpack(">I4s", head[:8])
-        before = 16 if length == 1 else 8
+        header_size = 16 if length == 1 else 8
         if length == 1:
             length = int.from_bytes(head[8:])
-        # The last one of a file may leave it open.
+        # Length 0: the box extends to the end of the file.
         length = length or end - start
-        if length < before:
+        if length < header_size:
             raise ValueError("a box with a wrong length")
-        yield kind, start + before, min(start + length, end)
+        yield kind, start + header_size, min(start + length, end)
         start += length
 
 
 def find(file: Any, *kinds: bytes) -> tuple[int, int]:
-    """Return where the content of a box begins and ends that lies in boxes of the kinds named before its own.
+    """Find a nested box by the kinds from the outermost to itself; return the start and end of its content.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such box.
     """
     start, end = 0, None
     for wanted in kinds:
         start, end = next(((first, last) for kind, first, last in boxes(file, start, end) if kind == wanted), (0, 0))
         if not end:
             raise ValueError(f"no box {wanted!r}")
-        # This one begins with its version.
+        # "meta" is a full box: 4 bytes of version and flags come first.
         start += 4 if wanted == b"meta" else 0
     return start, end or 0
 
 
 def box(kind: bytes, *contents: bytes) -> bytes:
-    """Return a box of one kind, below 4 GB."""
+    """Build a box, of less than 4 GB."""
     content = b"".join(contents)
     return struct.pack(">I4s", 8 + len(content), kind) + content

@@ -1,4 +1,4 @@
-"""What a file says of its colors where it has no profile: AVIF, HEIC, PNG, BMP, EXIF and TIFF."""
+"""Color spaces that files declare without an ICC profile: AVIF, HEIC, PNG, BMP, EXIF and TIFF."""
 
 import contextlib
 import io
@@ -24,19 +24,19 @@ from fast_style.images.spaces import (
 )
 from fast_style.system.input_limits import pillow_limits
 
-#: How a PNG begins.
+#: The signature of a PNG.
 PNG = b"\x89PNG\r\n\x1a\n"
-# Of chunks before the pixels, how long each must be at least: the fixed parts of the PNG specification.
-_LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"sBIT": 1, b"bKGD": 1, b"tIME": 7}
-_LENGTHS |= {b"hIST": 2, b"mDCV": 24, b"cLLI": 8}
+# Minimum lengths of chunks before the pixels: the fixed parts in the PNG specification.
+_MIN_LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"sBIT": 1, b"bKGD": 1, b"tIME": 7}
+_MIN_LENGTHS |= {b"hIST": 2, b"mDCV": 24, b"cLLI": 8}
 _EXIF_SRGB, _EXIF_ADOBE, _EXIF_OTHER = 1, 2, 65535
 _WHITE, _PRIMARIES = 318, 319
-# In bytes, what the header of a stream has room in.
-_HEADER = 1024
+# Bytes to read of a bit stream: enough for its header.
+_HEADER_BYTES = 1024
 
 
 def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, place and whole length of each chunk before the pixels of a PNG."""
+    """Yield kind, position and total length of each chunk before the pixels of a PNG."""
     size = file.seek(0, 2)
     place = len(PNG)
     while place + 12 <= size:
@@ -49,7 +49,7 @@ def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
 
 
 def without(content: bytes, short: list[tuple[int, int]]) -> bytes:
-    """Return a PNG without the parts of which places and lengths are given."""
+    """Remove parts, given by position and length, from a PNG."""
     parts, place = [], 0
     for start, length in short:
         parts.append(content[place:start])
@@ -58,47 +58,49 @@ def without(content: bytes, short: list[tuple[int, int]]) -> bytes:
 
 
 def short_chunks(file: Any) -> list[tuple[int, int]]:
-    """Return places and lengths of chunks that are shorter than what they must hold, which Pillow fails at.
+    """Positions and lengths of chunks shorter than their fixed part, on which Pillow fails.
 
     Args:
-        file: a PNG, at any position and then at another.
+        file: a PNG; its position changes.
     """
-    return [(place, length) for kind, place, length in png_chunks(file) if length - 12 < _LENGTHS.get(kind, 0)]
+    return [(place, length) for kind, place, length in png_chunks(file) if length - 12 < _MIN_LENGTHS.get(kind, 0)]
 
 
 def find_colors(image: Image.Image, file: Any) -> None:
-    """Note what a file says of its colors, but for EXIF: see `spaces.declare`. A profile goes first, but not in PNG.
+    """Record the color space that a file declares, except in EXIF; see `spaces.declare`.
+
+    An ICC profile takes precedence, except over cICP in PNG.
 
     Args:
-        image: as Pillow has opened it.
-        file: the same; at any position, and then at another.
+        image: the image as opened by Pillow.
+        file: its file; the position changes.
     """
     space, profile = None, bool(image.info.get("icc_profile"))
     try:
-        # What is damaged says nothing.
+        # Damaged color information is ignored.
         with contextlib.suppress(LookupError, struct.error, OSError, TypeError, ValueError, ArithmeticError):
             if image.format == "PNG":
-                space = _of_png(file, image)
+                space = _png_space(file, image)
             elif profile:
                 return
             elif image.format == "AVIF":
-                space = _of_avif(file)
+                space = _avif_space(file)
             elif image.format == "HEIF":
-                space = _of_heif(file, image.info.get("nclx_profile"))
+                space = _heif_space(file, image.info.get("nclx_profile"))
             elif image.format == "TIFF":
-                space = _of_tiff(image)
+                space = _tiff_space(image)
             elif image.format == "BMP":
-                space = _of_bmp(file, image)
+                space = _bmp_space(file, image)
     except UnknownColorsError as error:
         notes_of(image).append(str(error))
-    _declare(image, space)
+    _declare_unless_srgb(image, space)
 
 
 def find_exif_colors(image: Image.Image) -> None:
-    """Note what EXIF says of the colors of a loaded image, if nothing else does."""
+    """Record the color space in the EXIF of a loaded image, if nothing else declares one."""
     if image.info.get("icc_profile") or declared(image) is not None or "srgb" in image.info:
         return
-    with contextlib.suppress(Exception), pillow_limits():  # Any: damaged metadata makes no picture unreadable.
+    with contextlib.suppress(Exception), pillow_limits():  # Any: damaged metadata does not make an image unreadable.
         exif = image.getexif()
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
         index = str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).rstrip("\0 ")
@@ -108,7 +110,7 @@ def find_exif_colors(image: Image.Image) -> None:
             notes_of(image).append("colors that are not sRGB, by EXIF, which does not say what they are: taken as sRGB")
 
 
-def _declare(image: Image.Image, space: Space | None) -> None:
+def _declare_unless_srgb(image: Image.Image, space: Space | None) -> None:
     if space is None or space.is_srgb:
         return
     declare(image, space)
@@ -116,37 +118,37 @@ def _declare(image: Image.Image, space: Space | None) -> None:
         notes_of(image).append("a high dynamic range: brought to the usual one")
 
 
-def _of_png(file: Any, image: Image.Image) -> Space | None:
-    found = {}
+def _png_space(file: Any, image: Image.Image) -> Space | None:
+    chunks = {}
     for kind, place, length in png_chunks(file):
         if kind in (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"iCCP"):
             file.seek(place + 8)
-            found[kind] = file.read(min(length - 12, 32))
-    # In this order: PNG, third edition, 4.3.
-    if len(found.get(b"cICP", b"")) == 4:
-        primaries, transfer, matrix, full = found[b"cICP"]
+            chunks[kind] = file.read(min(length - 12, 32))
+    # Precedence: PNG, third edition, 4.3.
+    if len(chunks.get(b"cICP", b"")) == 4:
+        primaries, transfer, matrix, full = chunks[b"cICP"]
         if matrix == 0:
             space = numbered(primaries, transfer, not full)
             if space is not None:
                 image.info.pop("icc_profile", None)
-                # Nor does EXIF say anything then.
+                # Marked as declared, so that EXIF is ignored.
                 image.info.setdefault("srgb", 0)
                 return space
-    if image.info.get("icc_profile") or len(found.get(b"sRGB", b"")) == 1:
+    if image.info.get("icc_profile") or len(chunks.get(b"sRGB", b"")) == 1:
         return None
-    gamma = int.from_bytes(found.get(b"gAMA", b"")[:4])
-    # Beyond these, no curve would be left.
+    gamma = int.from_bytes(chunks.get(b"gAMA", b"")[:4])
+    # Outside this range no usable curve is left.
     gamma = gamma if 10_000 <= gamma <= 1_000_000 else 0
-    white_first = [each / 100_000 for each in struct.unpack(">8I", found[b"cHRM"])] if b"cHRM" in found else []
+    white_first = [value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"])] if b"cHRM" in chunks else []
     if not gamma and not white_first:
         return None
-    # 45455 is that of sRGB, as many programs write it without the chunk of that name.
+    # 45455 means sRGB: many programs write it without an sRGB chunk.
     curve = None if not gamma or abs(gamma - 45455) < 500 else 100_000 / gamma
-    return _space(white_first[2:] + white_first[:2], curve) or Space(PRIMARIES[1], gamma=curve)
+    return _plausible_space(white_first[2:] + white_first[:2], curve) or Space(PRIMARIES[1], gamma=curve)
 
 
-def _space(chromaticities: list[float], gamma: float | None = None) -> Space | None:
-    """Return a space if chromaticities, red first and white last, can be those of one."""
+def _plausible_space(chromaticities: list[float], gamma: float | None = None) -> Space | None:
+    """A space from chromaticities, red first and white last; None if they are not plausible."""
     if len(chromaticities) != 8 or not all(0 <= each <= 1 for each in chromaticities):
         return None
     with contextlib.suppress(ValueError, ArithmeticError):
@@ -156,44 +158,44 @@ def _space(chromaticities: list[float], gamma: float | None = None) -> Space | N
     return None
 
 
-def _of_tiff(image: Image.Image) -> Space | None:
+def _tiff_space(image: Image.Image) -> Space | None:
     tags: Any = getattr(image, "tag_v2", {})
     if image.mode not in ("RGB", "RGBA") or _PRIMARIES not in tags or tags.get(262) not in (2, 3):
         return None
-    return _space([float(each) for each in (*tags[_PRIMARIES], *tags.get(_WHITE, (0.3127, 0.3290)))])
+    return _plausible_space([float(each) for each in (*tags[_PRIMARIES], *tags.get(_WHITE, (0.3127, 0.3290)))])
 
 
-def _of_bmp(file: Any, image: Image.Image) -> Space | None:
-    """Return what a header of version 4 or 5 says (Microsoft's BITMAPV5HEADER), and note the profile that is in it."""
+def _bmp_space(file: Any, image: Image.Image) -> Space | None:
+    """Read a BITMAPV4HEADER or BITMAPV5HEADER (Microsoft), and record an embedded profile."""
     file.seek(14)
     header = file.read(124)
     size = int.from_bytes(header[:4], "little")
-    kind = header[56:60][::-1] if size in (108, 124) else b""
-    if kind == b"MBED":
+    declared_kind = header[56:60][::-1] if size in (108, 124) else b""
+    if declared_kind == b"MBED":
         place, length = struct.unpack("<2I", header[112:120])
         file.seek(14 + place)
         image.info["icc_profile"] = file.read(length)
-    elif kind == b"LINK":
+    elif declared_kind == b"LINK":
         raise UnknownColorsError("its color profile is another file, which is not read: taken as sRGB")
-    elif kind == bytes(4):
-        ends = np.array(struct.unpack("<9i", header[60:96])).reshape(3, 3)
-        # Some write the exponent of the way back. Of white nothing is said, and browsers take that of sRGB.
-        gammas = [max(each, 65536**2 / each) / 65536 for each in struct.unpack("<3I", header[96:108])]
+    elif declared_kind == bytes(4):
+        endpoints = np.array(struct.unpack("<9i", header[60:96])).reshape(3, 3)
+        # Some programs write the inverse exponent. The header has no white point; browsers use that of sRGB.
+        gammas = [max(value, 65536**2 / value) / 65536 for value in struct.unpack("<3I", header[96:108])]
         if np.ptp(gammas) > 0.01:
             raise UnknownColorsError("a gamma of its own for each color, which is not used: taken as sRGB")
-        if (ends.sum(axis=1) > 0).all():
-            each = (ends[:, :2] / ends.sum(axis=1, keepdims=True)).ravel()
-            return _space([*each.tolist(), 0.3127, 0.3290], gammas[0])
+        if (endpoints.sum(axis=1) > 0).all():
+            chromaticities = (endpoints[:, :2] / endpoints.sum(axis=1, keepdims=True)).ravel()
+            return _plausible_space([*chromaticities.tolist(), 0.3127, 0.3290], gammas[0])
     return None
 
 
-def _of_avif(file: Any) -> Space | None:
-    """Return what the box "colr" says of the picture that is shown (ISO 23008-12, 6.5.5)."""
+def _avif_space(file: Any) -> Space | None:
+    """Read the "colr" box of the primary item (ISO 23008-12, 6.5.5), or else the AV1 header."""
     start, end = find(file, b"meta")
     parts = {kind: (first, last) for kind, first, last in boxes(file, start, end)}
     file.seek(parts[b"pitm"][0])
     version, number = file.read(1)[0], file.read(7)
-    shown = int.from_bytes(number[3 : 5 if version == 0 else 7])
+    primary = int.from_bytes(number[3 : 5 if version == 0 else 7])
     inner = {kind: (first, last) for kind, first, last in boxes(file, *parts[b"iprp"])}
     spaces: dict[int, tuple[int, int]] = {}
     for index, (kind, first, last) in enumerate(boxes(file, *inner[b"ipco"]), 1):
@@ -201,57 +203,57 @@ def _of_avif(file: Any) -> Space | None:
         if kind == b"colr" and file.read(4) == b"nclx" and last - first >= 10:
             primaries, transfer = struct.unpack(">HH", file.read(4))
             spaces[index] = primaries, transfer
-    for index in _properties(file, *inner[b"ipma"], shown):
+    for index in _item_properties(file, *inner[b"ipma"], primary):
         if index in spaces:
             return numbered(*spaces[index])
-    file.seek(_place_of(file, *parts[b"iloc"], shown))
-    return numbered(*(av1_colors(file.read(_HEADER)) or ()))
+    file.seek(_item_offset(file, *parts[b"iloc"], primary))
+    return numbered(*(av1_colors(file.read(_HEADER_BYTES)) or ()))
 
 
-def _of_heif(file: Any, found: dict[str, Any] | None) -> Space | None:
+def _heif_space(file: Any, found: dict[str, Any] | None) -> Space | None:
     if found:
         return numbered(int(found["color_primaries"]), int(found["transfer_characteristics"]))
     start, end = find(file, b"meta", b"iprp", b"ipco", b"hvcC")
     file.seek(start)
-    return numbered(*(hevc_colors(file.read(min(end - start, _HEADER))) or ()))
+    return numbered(*(hevc_colors(file.read(min(end - start, _HEADER_BYTES))) or ()))
 
 
-def _place_of(file: Any, start: int, end: int, shown: int) -> int:
-    """Return where the first piece of an item is in the file, from the box "iloc"."""
+def _item_offset(file: Any, start: int, end: int, primary: int) -> int:
+    """Position of the first extent of an item, from the "iloc" box."""
     file.seek(start)
     content = io.BytesIO(file.read(min(end - start, 2**20)))
 
-    def number(size: int) -> int:
+    def read_int(size: int) -> int:
         if len(found := content.read(size)) < size:
             raise ValueError("a box that is cut short")
         return int.from_bytes(found)
 
-    version, _, sizes = number(1), number(3), number(2)
-    of_place, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-    of_index, wide = of_index if version else 0, 4 if version == 2 else 2
-    for _ in range(number(wide)):
-        item, method, _ = number(wide), number(2 if version else 0), number(2)
-        base, pieces = number(of_base), number(2)
-        if item == shown and pieces and not method:
-            number(of_index)
-            return base + number(of_place)
-        content.seek(pieces * (of_index + of_place + of_length), 1)
+    version, _, sizes = read_int(1), read_int(3), read_int(2)
+    offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    index_size, id_size = index_size if version else 0, 4 if version == 2 else 2
+    for _ in range(read_int(id_size)):
+        item, method, _ = read_int(id_size), read_int(2 if version else 0), read_int(2)
+        base, extents = read_int(base_size), read_int(2)
+        if item == primary and extents and not method:
+            read_int(index_size)
+            return base + read_int(offset_size)
+        content.seek(extents * (index_size + offset_size + length_size), 1)
     raise ValueError("an item without a place in the file")
 
 
-def _properties(file: Any, start: int, end: int, shown: int) -> list[int]:
-    """Return the numbers of the properties of an item, from the box "ipma"."""
+def _item_properties(file: Any, start: int, end: int, primary: int) -> list[int]:
+    """Property indices of an item, from the "ipma" box."""
     file.seek(start)
     content = file.read(min(end - start, 2**20))
     version, wide = content[0], content[3] & 1
     (count,), place = struct.unpack(">I", content[4:8]), 8
-    length = 4 if version else 2
+    id_size = 4 if version else 2
     for _ in range(count):
-        item, many = int.from_bytes(content[place : place + length]), content[place + length]
-        place += length + 1
+        item, property_count = int.from_bytes(content[place : place + id_size]), content[place + id_size]
+        place += id_size + 1
         size = 2 if wide else 1
-        each = [int.from_bytes(content[place + size * i : place + size * (i + 1)]) for i in range(many)]
-        place += size * many
-        if item == shown:
-            return [number & (0x7FFF if wide else 0x7F) for number in each]
+        indices = [int.from_bytes(content[place + size * i : place + size * (i + 1)]) for i in range(property_count)]
+        place += size * property_count
+        if item == primary:
+            return [number & (0x7FFF if wide else 0x7F) for number in indices]
     return []

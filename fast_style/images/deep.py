@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits of each color, of which Pillow knows gray ones only."""
+"""Images of more than 8 bits per channel; Pillow itself reads only gray ones."""
 
 import io
 import logging
@@ -18,16 +18,16 @@ from fast_style.images.metadata import ImageMetadata
 from fast_style.images.streams import write_png, write_ppm, write_tiff
 from fast_style.system.optional_packages import how_to_install
 
-#: RGB of shape (height, width, 3), or gray of (height, width), with 65535 as white.
+#: RGB (height, width, 3) or gray (height, width); white is 65535.
 Deep: TypeAlias = NDArray[np.uint16]
 
-#: By format, what writes it strip by strip.
+#: Writers that work strip by strip, by format.
 STREAMED = {"PNG": write_png, "TIFF": write_tiff, "PPM": write_ppm}
 
 _told = threading.Lock()
 _log = logging.getLogger(__name__)
 
-# What undoes each EXIF orientation.
+# Turns pixels upright, by EXIF orientation.
 _TURNED: Mapping[int, Any] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -40,15 +40,15 @@ _TURNED: Mapping[int, Any] = {
 
 
 def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
-    """Return the colors of a picture that has more than 8 bits of each, upright, without opacity, of its own profile.
+    """Read an image of more than 8 bits per channel: upright, without opacity, in the file's own color space.
 
     Args:
-        file: at any position.
-        image: the same as Pillow has read it, which has checked its size.
-        orientation: how EXIF says that it is stored.
+        file: binary and seekable, at any position.
+        image: the same file opened by Pillow, which has checked its size.
+        orientation: EXIF orientation of the stored pixels.
 
     Returns:
-        None if there are no more bits, or no reader for so many is installed.
+        None if the file has 8 bits, or the reader for more is not installed.
 
     Raises:
         Exception: any, if the file is damaged.
@@ -61,10 +61,10 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
         _require_size(image, *header.size)
         return netpbm.read(file, header)
     if image.format == "HEIF":
-        return _colors(heif.decode_heif(file.read(), image.size, image.tell()))
+        return _without_opacity(heif.decode_heif(file.read(), image.size, image.tell()))
     if isinstance(image, tiff.TiffFile) and (image.ours or HAS_CODECS):
-        # Pillow turns such a picture when it is loaded, and says no more of it.
-        return upright(_colors(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
+        # Pillow's `load` turns a TIFF upright and drops the orientation, so `orientation` is 1 here.
+        return upright(_without_opacity(tiff.read(file, image.tell(), image.kind)), image.kind.orientation)
     if image.mode.startswith("I;16") and (image.format != "JPEG2000" or not HAS_CODECS):
         return upright(np.asarray(image).astype(np.uint16), orientation)
     if not HAS_CODECS:
@@ -72,66 +72,65 @@ def read_deep(file: Any, image: Image.Image, orientation: int) -> Deep | None:
     if image.format == "AVIF":
         bits = heif.avif_bits(file)
         file.seek(0)
-        return upright(_colors(heif.decode_avif(file.read(), image.size, bits)), orientation)
+        return upright(_without_opacity(heif.decode_avif(file.read(), image.size, bits)), orientation)
     if image.format == "JPEG2000":
-        known = jpeg2000.read_header(file)
-        _require_size(image, *known.size)
-        file.seek(known.start)
-        return upright(_colors(jpeg2000.decode(file.read(), known)), orientation)
+        jp2_header = jpeg2000.read_header(file)
+        _require_size(image, *jp2_header.size)
+        file.seek(jp2_header.start)
+        return upright(_without_opacity(jpeg2000.decode(file.read(), jp2_header)), orientation)
     content = file.read()
-    # Its kind: gray or RGB, with opacity or without.
+    # PNG color types: gray or RGB, with or without opacity.
     if content[25] not in (0, 2, 4, 6):
         return None
     _require_size(image, *struct.unpack(">II", content[16:24]))
     import imagecodecs
 
-    return upright(_colors(imagecodecs.png_decode(content)), orientation)
+    return upright(_without_opacity(imagecodecs.png_decode(content)), orientation)
 
 
 def has_16_bits(file: Any, image: Image.Image) -> bool:
-    """Return whether a picture, opened but perhaps not decoded, has more than 8 bits of each color for `read_deep`."""
+    """Whether `read_deep` would find more than 8 bits per channel; the image need not be decoded."""
     place = file.tell()
     try:
         return _bits(file, image) > 8
-    except Exception:  # Any: what is damaged is told by who reads the whole of it.
+    except Exception:  # Any: whoever decodes the file reports the damage.
         return False
     finally:
         file.seek(place)
 
 
 def loses_bits(file: Any, image: Image.Image) -> bool:
-    """Return whether a picture has more than 8 bits of each color that `read_deep` finds only with `formats`."""
+    """Whether an image has more than 8 bits per channel that cannot be read without the extra `formats`."""
     plain = image.format in ("PPM", "HEIF") or image.mode.startswith("I;16") or getattr(image, "ours", False)
-    # What converts a profile is of `formats`, too.
+    # Converting an ICC profile at 16 bits needs `formats` as well.
     return not HAS_CODECS and not (plain and not image.info.get("icc_profile")) and has_16_bits(file, image)
 
 
 def tell_of_lost_bits(name: str) -> None:
-    """Log, of the first picture of the program's only, that its copy has 8 bits for want of readers."""
+    """Warn, once per process, that a copy has only 8 bits because readers are not installed."""
     if _told.acquire(blocking=False):
         lost = f"{name}: has more than 8 bits of each color, and its copy has 8"
         _log.warning("%s; to keep them: %s", lost, how_to_install("formats"))
 
 
 def upright(pixels: Deep, orientation: int) -> Deep:
-    """Return pixels as one sees them, given how EXIF says that they are stored."""
-    found: Deep = _TURNED[orientation](pixels) if orientation in _TURNED else pixels
-    return found
+    """Turn pixels upright by their EXIF orientation."""
+    turned: Deep = _TURNED[orientation](pixels) if orientation in _TURNED else pixels
+    return turned
 
 
 def reduced(pixels: Deep) -> NDArray[np.uint8]:
-    """Return 8 of the 16 bits, rounded."""
-    # 65535 / 257 = 255.
+    """Round 16 bits to 8: 65535 / 257 = 255."""
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _require_size(image: Image.Image, width: int, height: int) -> None:
-    # What one reader takes from a damaged file another need not: the memory for it must be what was allowed.
+    # On a damaged file readers may disagree, and memory was only allowed for the checked size.
     if image.size != (width, height):
         raise ValueError(f"{width}x{height} pixels in one place, and {image.width}x{image.height} in another")
 
 
-def _colors(pixels: NDArray[Any]) -> Deep:
+def _without_opacity(pixels: NDArray[Any]) -> Deep:
     if pixels.ndim == 3 and pixels.shape[2] < 3:
         return pixels[:, :, 0]
     return pixels[:, :, :3] if pixels.ndim == 3 else pixels
@@ -156,13 +155,13 @@ def _bits(file: Any, image: Image.Image) -> int:
 
 
 def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, metadata: ImageMetadata) -> bytes:
-    """Return the file of a picture in one of formats.DEEP.
+    """Encode an image in one of formats.DEEP.
 
     Args:
-        pixels: of shape (height, width, 3).
-        alpha: its opacity, in mode L; a format without opacity gets the picture on white.
-        format: as Pillow names it.
-        metadata: what to write besides, where the format has a place for it.
+        pixels: shape (height, width, 3).
+        alpha: the opacity, in mode L; if the format has none, the image is put on white.
+        format: Pillow's name of the format.
+        metadata: written where the format has a place for it.
     """
     if alpha is not None:
         opacity = np.asarray(alpha, np.uint16)[:, :, None] * np.uint16(257)
@@ -182,7 +181,7 @@ def encode_deep(pixels: Deep, alpha: Image.Image | None, format: str, metadata: 
 
 
 def encode_tiff(pixels: NDArray[Any], metadata: ImageMetadata) -> bytes:
-    """Return the file of a picture (height, width, 3) or with opacity (height, width, 4), of 16 or of 8 bits."""
+    """Encode pixels of shape (height, width, 3), or (height, width, 4) with opacity, of 8 or 16 bits."""
     file = io.BytesIO()
     write_tiff(file, [pixels], (pixels.shape[1], pixels.shape[0]), metadata)
     return file.getvalue()

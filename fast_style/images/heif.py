@@ -1,4 +1,4 @@
-"""AVIF and HEIC with 10 or 12 bits of each color, of which their readers for Pillow give 8."""
+"""AVIF and HEIC of 10 or 12 bits per channel; Pillow's readers reduce these to 8."""
 
 import contextlib
 import io
@@ -12,57 +12,57 @@ from fast_style.images.boxes import box, boxes, find
 from fast_style.images.levels import shrunk, stretched
 from fast_style.images.metadata import ImageMetadata
 
-# More needs profiles of AV1 and of HEVC that hardly anything shows.
+# 12 bits need AV1 and HEVC profiles that hardly any viewer decodes.
 _BITS = 10
 
 
 def avif_bits(file: Any) -> int:
-    """Return how many bits of each color an AVIF has.
+    """Number of bits per channel of an AVIF.
 
     Args:
-        file: at any position, and then at another.
+        file: binary and seekable; its position changes.
 
     Raises:
-        ValueError: if it does not say, as an animation may not.
+        ValueError: if the file does not say, as an animation may not.
     """
     start, end = find(file, b"meta", b"iprp", b"ipco", b"av1C")
     file.seek(start)
-    said = file.read(min(4, end - start))
-    if len(said) < 4:
+    flags = file.read(min(4, end - start))
+    if len(flags) < 4:
         raise ValueError("no description of AV1")
-    # The flags high_bitdepth and twelve_bit of the format's AV1CodecConfigurationRecord.
-    return 8 if not said[2] & 0x40 else 12 if said[2] & 0x20 else 10
+    # The flags high_bitdepth and twelve_bit of AV1CodecConfigurationRecord.
+    return 8 if not flags[2] & 0x40 else 12 if flags[2] & 0x20 else 10
 
 
 def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.uint16]:
-    """Return the levels of a picture that Pillow has read, of shape (height, width) or (height, width, channels).
+    """Decode an AVIF that Pillow has opened, to shape (height, width) or (height, width, channels).
 
     Raises:
-        Exception: any, if it is damaged, or not what it was to Pillow.
+        Exception: any, if the file is damaged, or Pillow read another size.
     """
     import imagecodecs
 
-    # Pillow has the same library read it, so that it takes the memory that was allowed.
-    found = imagecodecs.avif_decode(content, index=0)
-    if found.shape[1::-1] != size or found.dtype != np.uint16:
+    # Pillow uses the same library, so decoding takes the memory that was allowed.
+    levels = imagecodecs.avif_decode(content, index=0)
+    if levels.shape[1::-1] != size or levels.dtype != np.uint16:
         raise ValueError(f"no {size[0]}x{size[1]} pixels of {bits} bits")
-    return stretched(found, 2**bits - 1)
+    return stretched(levels, 2**bits - 1)
 
 
 def encode_avif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
-    """Return the file of a picture (height, width, 3), or with opacity (height, width, 4), with 10 bits of each.
+    """Encode pixels as an AVIF of 10 bits per channel.
 
     Args:
-        pixels: the levels.
-        metadata: what to write besides.
+        pixels: shape (height, width, 3), or (height, width, 4) with opacity.
+        metadata: EXIF and XMP to write.
     """
     import imagecodecs
 
-    # In the colors of sRGB: ITU-T H.273 numbers them so.
+    # sRGB, in the numbers of ITU-T H.273.
     space: dict[str, Any] = {"primaries": 1, "transfer": 13, "matrix": 6}
     levels = shrunk(pixels, 2**_BITS - 1)
     file = bytes(imagecodecs.avif_encode(levels, 95, speed=6, bitspersample=_BITS, pixelformat="444", **space))
-    # Rather without than not at all, should libavif come to write otherwise.
+    # If libavif changes its layout, the file is written without metadata.
     with contextlib.suppress(ValueError):
         if metadata.exif:
             file = with_item(file, b"Exif\0", bytes(4) + metadata.exif.removeprefix(b"Exif\x00\x00"))
@@ -72,41 +72,43 @@ def encode_avif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
 
 
 def with_item(file: bytes, kind: bytes, content: bytes) -> bytes:
-    """Return an AVIF with one more of its items (ISO 23008-12, annex A), for which imagecodecs has no place.
+    """Add an item (ISO 23008-12, annex A) to an AVIF; imagecodecs cannot write any.
 
     Args:
-        file: as libavif writes it.
-        kind: of the item, its name and what else describes it.
+        file: an AVIF written by libavif.
+        kind: type, name and content type of the item.
         content: the item.
 
     Raises:
-        ValueError: if libavif has not written it.
+        ValueError: if the layout is not libavif's.
     """
     start, end = find(io.BytesIO(file), b"meta")
     parts = {kind: file[first:last] for kind, first, last in boxes(io.BytesIO(file), start, end)}
     places, items = parts.get(b"iloc", b""), parts.get(b"iinf", b"")
-    # One piece of each item, with four bytes for its place and four for its length.
+    # One extent per item, with 4 bytes each for offset and length.
     if not places.startswith(b"\0\0\0\0D\0") or len(places) % 14 != 8 or not items.startswith(bytes(4)):
         raise ValueError("no AVIF of libavif")
-    found = list(struct.iter_unpack(">HHHII", places[8:]))
-    number = 1 + max(item for item, *_ in found)
+    entries = list(struct.iter_unpack(">HHHII", places[8:]))
+    number = 1 + max(item for item, *_ in entries)
     entry = box(b"infe", b"\x02\0\0\0", struct.pack(">HH", number, 0), kind)
-    refers = box(b"cdsc", struct.pack(">HH", number, 1), parts[b"pitm"][4:6])
-    # By what is new: the entries of three boxes, or the third one whole.
-    grown = 14 + len(entry) + len(refers) + (0 if b"iref" in parts else 12)
-    found = [(item, source, pieces, place + grown, length) for item, source, pieces, place, length in found]
-    found.append((number, 0, 1, len(file) + grown + 8, len(content)))
+    reference = box(b"cdsc", struct.pack(">HH", number, 1), parts[b"pitm"][4:6])
+    # The meta box grows by the new entries of three boxes, or by the whole third box if it is new.
+    growth = 14 + len(entry) + len(reference) + (0 if b"iref" in parts else 12)
+    entries = [(item, source, pieces, place + growth, length) for item, source, pieces, place, length in entries]
+    entries.append((number, 0, 1, len(file) + growth + 8, len(content)))
     parts |= {
-        b"iloc": places[:6] + struct.pack(">H", len(found)) + b"".join(struct.pack(">HHHII", *each) for each in found),
-        b"iinf": items[:4] + struct.pack(">H", len(found)) + items[6:] + entry,
-        b"iref": parts.get(b"iref", bytes(4)) + refers,
+        b"iloc": places[:6]
+        + struct.pack(">H", len(entries))
+        + b"".join(struct.pack(">HHHII", *each) for each in entries),
+        b"iinf": items[:4] + struct.pack(">H", len(entries)) + items[6:] + entry,
+        b"iref": parts.get(b"iref", bytes(4)) + reference,
     }
     meta = box(b"meta", bytes(4), *(box(kind, part) for kind, part in parts.items()))
     return file[: start - 12] + meta + file[end:] + box(b"mdat", content)
 
 
 def decode_heif(content: bytes, size: tuple[int, int], page: int) -> NDArray[np.uint16]:
-    """Return the levels of one of the pictures in a HEIC as `decode_avif` does, upright."""
+    """Decode one image of a HEIC as `decode_avif` does, upright."""
     import pillow_heif
 
     heif = pillow_heif.open_heif(content, convert_hdr_to_8bit=False, hdr_to_16bit=False)[page]
@@ -120,21 +122,21 @@ def decode_heif(content: bytes, size: tuple[int, int], page: int) -> NDArray[np.
 
 
 def heif_levels(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Return what a HEIC is to hold of pixels (height, width, 3) or (height, width, 4), with pillow_heif's name for it.
+    """Convert pixels to the depth of a HEIC, and return them with pillow_heif's name for their mode.
 
     Args:
-        pixels: bytes, which stay as they are, or 16 bits, of which 10 are kept.
+        pixels: shape (height, width, 3) or (height, width, 4); uint8 is kept, uint16 is reduced to 10 bits.
     """
     mode = "RGB" if pixels.shape[2] == 3 else "RGBA"
     return (pixels, mode) if pixels.dtype == np.uint8 else (shrunk(pixels, 2**_BITS - 1), f"{mode};{_BITS}")
 
 
 def encode_heif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
-    """Return the file of a picture as `encode_avif` does.
+    """Encode pixels as a HEIC of 10 bits per channel.
 
     Args:
-        pixels: likewise.
-        metadata: what to write besides.
+        pixels: as for `encode_avif`.
+        metadata: what to write.
     """
     import pillow_heif
 

@@ -1,4 +1,4 @@
-"""JPEG 2000 (ISO 15444-1): what Pillow passes over, which is 16 bits of each color, a profile and EXIF."""
+"""JPEG 2000 (ISO 15444-1) beyond Pillow: 16 bits per channel, color profiles and EXIF."""
 
 import struct
 from dataclasses import dataclass
@@ -14,32 +14,29 @@ from fast_style.images.levels import shrunk, stretched
 from fast_style.images.metadata import ImageMetadata
 from fast_style.system.optional_packages import how_to_install
 
-# Where ExifTool and others look for it.
+# The identifier that ExifTool and others use.
 _EXIF = b"JpgTiffExif->JP2"
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _UUIDS = (_EXIF, _XMP, _IPTC)
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB, _GRAY = 16, 17
-# Larger ones are none.
-_MOST_METADATA = 2**22
+# Larger metadata is not genuine.
+_MAX_METADATA = 2**22
 _NAME = "jpeg2k of fast_style"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says.
+    """The header of a file.
 
     Attributes:
         size: width and height in pixels.
-        channels: how many there are, with opacity.
-        bits: how many each of them has, if all have as many and are plain gray or RGB; else 8.
-        start: where its codestream begins.
-        signed: whether black is the lowest of numbers with a sign, as many above 8.
-        profile: an ICC profile, or nothing.
-        exif: EXIF as it is in a TIFF, or nothing.
-        xmp: XMP, or nothing.
-        iptc: IPTC, or nothing.
+        channels: number of channels, including opacity.
+        bits: bits per channel if all have the same and are plain gray or RGB; otherwise 8.
+        start: position of the codestream.
+        signed: whether levels are signed and the lowest is black; read above 8 bits only.
+        profile, exif, xmp, iptc: metadata, EXIF as in a TIFF; empty if none.
     """
 
     size: tuple[int, int]
@@ -54,82 +51,82 @@ class Header:
 
 
 def read_header(file: Any) -> Header:
-    """Read the header of a file, or of a codestream without one.
+    """Read the header of a JP2 file or a bare codestream.
 
     Args:
-        file: at any position, and then at another.
+        file: binary and seekable; its position changes.
 
     Raises:
-        Exception: any, if it is damaged.
+        Exception: any, if the file is damaged.
     """
     file.seek(0)
-    place, spaces, odd, profile = 0, [], False, b""
-    said = dict.fromkeys(_UUIDS, b"")
+    place, spaces, unusual, profile = 0, [], False, b""
+    metadata = dict.fromkeys(_UUIDS, b"")
     if file.read(4) != _CODESTREAM:
         for kind, start, end in boxes(file):
             if kind == b"jp2h":
                 for part, first, last in boxes(file, start, end):
                     file.seek(first)
-                    content = file.read(min(last - first, _MOST_METADATA))
+                    content = file.read(min(last - first, _MAX_METADATA))
                     # A palette, or channels in another order.
-                    odd |= part == b"pclr" or (part == b"cdef" and not _in_order(content))
+                    unusual |= part == b"pclr" or (part == b"cdef" and not _has_usual_order(content))
                     if part == b"colr":
                         spaces.append(int.from_bytes(content[3:7]) if content[0] == 1 else None)
                         profile = profile or (content[3:] if content[0] in (2, 3) else b"")
             elif kind == b"uuid":
                 file.seek(start)
-                if (uuid := file.read(16)) in said:
-                    said[uuid] = file.read(min(end - start - 16, _MOST_METADATA))
+                if (uuid := file.read(16)) in metadata:
+                    metadata[uuid] = file.read(min(end - start - 16, _MAX_METADATA))
             elif kind == b"jp2c":
                 place = place or start
     file.seek(place)
     marker, _, _, right, bottom, left, top, *_, channels = struct.unpack(">4sHH8IH", file.read(42))
     if marker != _CODESTREAM:
         raise ValueError("no codestream")
-    # Of each channel: less 1 how many bits, with the highest one set if it has a sign, and of how many pixels it is.
-    kinds = {file.read(3) for _ in range(min(channels, 5))}
-    (depth, *every), signed = kinds.pop(), False
+    # Per channel: bits - 1, with the highest bit set if signed; then horizontal and vertical subsampling.
+    components = {file.read(3) for _ in range(min(channels, 5))}
+    (depth, *subsampling), signed = components.pop(), False
     if depth & 0x80 and depth & 0x7F > 7:
         depth, signed = depth & 0x7F, True
-    plain = not kinds and every == [1, 1] and depth < 16 and channels < 5 and not odd
+    plain = not components and subsampling == [1, 1] and depth < 16 and channels < 5 and not unusual
     plain = plain and all(space in (None, _SRGB, _GRAY) for space in spaces)
     return Header(
-        (right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, *said.values()
+        (right - left, bottom - top), channels, depth + 1 if plain else 8, place, signed, profile, *metadata.values()
     )
 
 
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
-    """Return what is in a codestream of 9 to 16 bits, of shape (height, width) or (height, width, channels).
+    """Decode a codestream of 9 to 16 bits, to shape (height, width) or (height, width, channels).
 
-    Not in a file, of which imagecodecs would convert the colors by its profile.
+    Takes a codestream because, for a file, imagecodecs would convert the colors by the profile.
 
     Raises:
-        Exception: any, if it is damaged, or not what its header says.
+        Exception: any, if it is damaged or does not match its header.
     """
     import imagecodecs
 
     width, height = header.size
     shape = (height, width) if header.channels == 1 else (height, width, header.channels)
-    # Into what is there: no more is taken.
+    # Decoded into this array, so that it takes no more memory than was allowed.
     found: NDArray[Any] = imagecodecs.jpeg2k_decode(
         codestream, out=np.empty(shape, np.int16 if header.signed else np.uint16)
     )
     if header.signed:
-        # In place: the highest bit is the sign.
+        # In place: flips the sign bit.
         found = found.view(np.uint16)
         found += np.uint16(2 ** (header.bits - 1))
     return stretched(found, 2**header.bits - 1)
 
 
 def correct(image: Image.Image, header: Header) -> None:
-    """Have a picture, opened and not decoded, be so as it is: of more than 8 bits, Pillow makes white black."""
+    """Replace Pillow's decoder of an opened image: above 8 bits, that turns white black."""
     if isinstance(image, ImageFile.ImageFile) and header.bits > 8 and header.channels > 1:
         Image.register_decoder(_NAME, _Decoder)
         image.tile = [tile._replace(codec_name=_NAME, args=()) for tile in image.tile]
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """Of pictures with several channels of more than 8 bits."""
+    """Decoder of several channels of more than 8 bits."""
 
     _pulls_fd = True
 
@@ -141,30 +138,30 @@ class _Decoder(ImageFile.PyDecoder):
         if header.size != size or header.channels != len(self.mode):
             raise ValueError(f"{size[0]}x{size[1]} pixels of {self.mode} in one place, and others in another")
         self.fd.seek(header.start)
-        found = decode(self.fd.read(), header)
-        levels = np.empty(found.shape, np.uint8)
-        for row, few in zip(found, levels, strict=True):
-            few[:] = shrunk(row[None], 255)[0]
+        deep = decode(self.fd.read(), header)
+        levels = np.empty(deep.shape, np.uint8)
+        for row, reduced in zip(deep, levels, strict=True):
+            reduced[:] = shrunk(row[None], 255)[0]
         self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
 def encode(pixels: NDArray[np.uint16]) -> bytes:
-    """Return the codestream of a picture (height, width, 3), or with opacity (height, width, 4), without loss."""
+    """Encode pixels losslessly as a codestream; shape (height, width, 3), or (height, width, 4) with opacity."""
     import imagecodecs
 
     return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True))
 
 
 def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int, metadata: ImageMetadata) -> bytes:
-    """Return the file of a codestream.
+    """Wrap a codestream in a JP2 file.
 
     Args:
-        codestream: of sRGB, or with opacity as the fourth channel.
+        codestream: sRGB, with opacity as the fourth channel if there is one.
         size: width and height in pixels.
         channels: 3 or 4.
-        bits: of each channel.
-        metadata: what to write besides.
+        bits: bits per channel.
+        metadata: what to write.
     """
     parts = [
         box(b"ihdr", struct.pack(">IIHBBBB", size[1], size[0], channels, bits - 1, 7, 0, 0)),
@@ -173,25 +170,25 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
     if channels == 4:
         parts.append(box(b"cdef", struct.pack(">13H", 4, 0, 0, 1, 1, 0, 2, 2, 0, 3, 3, 1, 0)))
     if metadata.dpi:
-        across, down = (_to_the_metre(each) for each in metadata.dpi)
+        across, down = (_dots_per_meter(each) for each in metadata.dpi)
         parts.append(box(b"res ", box(b"resc", struct.pack(">HHHHBB", *down[:2], *across[:2], down[2], across[2]))))
     whole = [box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 ", bytes(4), b"jp2 "), box(b"jp2h", *parts)]
     if metadata.exif:
         whole.append(box(b"uuid", _EXIF, metadata.exif.removeprefix(b"Exif\x00\x00")))
-    whole += [
-        box(b"uuid", uuid, said) for uuid, said in ((_XMP, metadata.xmp.encode()), (_IPTC, metadata.iptc)) if said
-    ]
+    for uuid, content in ((_XMP, metadata.xmp.encode()), (_IPTC, metadata.iptc)):
+        if content:
+            whole.append(box(b"uuid", uuid, content))
     return b"".join([*whole, box(b"jp2c", codestream)])
 
 
-def _in_order(channels: bytes) -> bool:
-    """Return whether the box of that name says of each color that it is where it belongs."""
+def _has_usual_order(channels: bytes) -> bool:
+    """Whether a "cdef" box keeps the color channels in their usual order."""
     entries = struct.iter_unpack(">HHH", channels[2:])
     return all(kind != 0 or place == number + 1 for number, kind, place in entries)
 
 
-def _to_the_metre(dpi: float) -> tuple[int, int, int]:
-    """Return dots to a metre as a numerator, a denominator and an exponent of ten: 50 / 127 * 100 to an inch."""
+def _dots_per_meter(dpi: float) -> tuple[int, int, int]:
+    """Dots per meter as numerator, denominator and exponent of ten; one inch is 127 / 50 * 10**-2 m."""
     exponent = 2
     while round(dpi * 50 / 10 ** (exponent - 2)) > 65535:
         exponent += 1

@@ -1,4 +1,4 @@
-"""What a copy of a photograph keeps beside its pixels: EXIF, dots per inch, XMP (ISO 16684) and IPTC."""
+"""Metadata that a copy of a photograph keeps: EXIF, dots per inch, XMP (ISO 16684) and IPTC."""
 
 import contextlib
 import math
@@ -13,8 +13,8 @@ _UTF8_MARK = "\ufeff"
 _IPTC_RESOURCE, _XMP_RESOURCE = 0x0404, 0x0424
 _TIFF_XMP, _TIFF_IPTC, _TIFF_RESOURCES = 700, 33723, 34377
 _RAW_IPTC = "Raw profile type iptc"
-# By namespace, what describes the file: its pixels are now upright, of another size and in sRGB. Nothing: all of it.
-_XMP_OF_THE_FILE: dict[str, tuple[str, ...]] = {
+# XMP properties that describe the old file, by namespace: a copy is upright, resized and in sRGB. Empty: all of them.
+_XMP_FILE_PROPERTIES: dict[str, tuple[str, ...]] = {
     "http://ns.adobe.com/tiff/1.0/": (
         *("Orientation", "ImageWidth", "ImageLength", "BitsPerSample", "SamplesPerPixel", "PhotometricInterpretation"),
         *("Compression", "PlanarConfiguration", "YCbCrSubSampling", "YCbCrPositioning"),
@@ -30,61 +30,61 @@ _XMP_OF_THE_FILE: dict[str, tuple[str, ...]] = {
 
 
 def xmp_of(image: Image.Image) -> str:
-    """Return the XMP of a loaded image without what describes its file; empty: none.
+    """Read the XMP of a loaded image, without properties of the file itself; empty if none.
 
     Raises:
-        Exception: any, if it is damaged.
+        Exception: any, if the metadata is damaged.
     """
     found: Any = image.info.get("xmp") or dict(_resources(image)).get(_XMP_RESOURCE) or b""
     text = found if isinstance(found, str) else bytes(found).decode()
     text = text.removeprefix(_UTF8_MARK).rstrip("\0")
-    return _of_the_photograph(text) if "<" in text else ""
+    return _without_file_properties(text) if "<" in text else ""
 
 
 def iptc_of(image: Image.Image) -> bytes:
-    """Return the IPTC of a loaded image; empty: none.
+    """Read the IPTC of a loaded image; empty if none.
 
     Raises:
-        Exception: any, if it is damaged.
+        Exception: any, if the metadata is damaged.
     """
-    # As bytes, because Photoshop calls it a row of long numbers, of which Pillow gives the first.
+    # The raw bytes, because Photoshop declares them as 32-bit numbers, of which Pillow returns the first.
     tags: dict[int, bytes] = getattr(getattr(image, "tag_v2", None), "_tagdata", {})
     resources: dict[Any, Any] = dict(_resources(image))
     found = image.info.get("iptc") or resources.get(_IPTC_RESOURCE) or tags.get(_TIFF_IPTC)
     if found is None and _TIFF_RESOURCES in tags:
-        found = _resource_in(tags[_TIFF_RESOURCES])
+        found = _iptc_resource(tags[_TIFF_RESOURCES])
     if found is None and isinstance(image, PngImagePlugin.PngImageFile) and _RAW_IPTC in image.text:
         content = bytes.fromhex("".join(str(image.text[_RAW_IPTC]).split("\n")[3:]))
-        found = _resource_in(content) if content.startswith(b"8BIM") else content
-    # Its first record begins with this.
+        found = _iptc_resource(content) if content.startswith(b"8BIM") else content
+    # Tag marker of the first IPTC record.
     return bytes(found) if found and bytes(found).startswith(b"\x1c") else b""
 
 
 def resource(iptc: bytes) -> bytes:
-    """Return IPTC as one of Photoshop's image resources, as a JPEG has it."""
+    """Wrap IPTC as a Photoshop image resource, as in a JPEG."""
     return b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
 
 
 def raw_profile(iptc: bytes) -> tuple[str, str]:
-    """Return the key and the text in a PNG, where ImageMagick and ExifTool have IPTC."""
+    """Return keyword and text of the PNG chunk in which ImageMagick and ExifTool store IPTC."""
     digits = resource(iptc).hex()
     lines = [digits[place : place + 72] for place in range(0, len(digits), 72)]
     return _RAW_IPTC, "\n".join(["", "iptc", f"{len(digits) // 2:8d}", *lines, ""])
 
 
 def _resources(image: Image.Image) -> Any:
-    """Return what Photoshop keeps in a JPEG or a PSD, by number."""
+    """Photoshop's image resources in a JPEG or PSD, by number."""
     found = image.info.get("photoshop")
     if isinstance(found, dict):
         return found
     return [(number, data) for number, _, data in getattr(image, "resources", ())]
 
 
-def _resource_in(content: bytes) -> bytes | None:
+def _iptc_resource(content: bytes) -> bytes | None:
     place = 0
     while content[place : place + 4] == b"8BIM" and place + 12 <= len(content):
-        number, named = struct.unpack(">HB", content[place + 4 : place + 7])
-        start = place + 6 + (named + 2) // 2 * 2
+        number, name_length = struct.unpack(">HB", content[place + 4 : place + 7])
+        start = place + 6 + (name_length + 2) // 2 * 2
         (length,) = struct.unpack(">I", content[start : start + 4])
         if number == _IPTC_RESOURCE:
             return content[start + 4 : start + 4 + length]
@@ -92,8 +92,8 @@ def _resource_in(content: bytes) -> bytes | None:
     return None
 
 
-def _of_the_photograph(text: str) -> str:
-    for namespace, names in _XMP_OF_THE_FILE.items():
+def _without_file_properties(text: str) -> str:
+    for namespace, names in _XMP_FILE_PROPERTIES.items():
         for prefix in set(re.findall(rf"xmlns:([\w.-]+)\s*=\s*[\"']{re.escape(namespace)}[\"']", text)):
             name = f"{re.escape(prefix)}:(?:{'|'.join(names) or '[-.A-Za-z0-9_]+'})"
             text = re.sub(rf"\s{name}\s*=\s*(?:\"[^\"]*\"|'[^']*')", "", text)
@@ -102,14 +102,14 @@ def _of_the_photograph(text: str) -> str:
 
 
 _TAGS = ExifTags.Base
-# The others describe the file, or how its pixels are to be turned or read.
-_OF_THE_PHOTOGRAPH = (
+# Other tags describe the file, or how to turn or decode its pixels.
+_PHOTOGRAPH_TAGS = (
     *(_TAGS.ImageDescription, _TAGS.Make, _TAGS.Model, _TAGS.Software, _TAGS.DateTime, _TAGS.Artist),
     *(_TAGS.HostComputer, _TAGS.Rating, _TAGS.RatingPercent, _TAGS.Copyright, _TAGS.XPTitle, _TAGS.XPComment),
     *(_TAGS.XPAuthor, _TAGS.XPKeywords, _TAGS.XPSubject),
 )
-# A maker's note leads by its place in the file to other places of it.
-_OF_THE_FILE = (
+# A maker note contains offsets into its file.
+_FILE_TAGS = (
     *(_TAGS.MakerNote, _TAGS.ColorSpace, _TAGS.ExifImageWidth, _TAGS.ExifImageHeight, _TAGS.ExifInteroperabilityOffset),
 )
 _RESOLUTION = (_TAGS.XResolution, _TAGS.YResolution, _TAGS.ResolutionUnit)
@@ -117,19 +117,19 @@ _PNG_XMP = "XML:com.adobe.xmp"
 _WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
 _WITH_XMP = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
 _WITH_IPTC = ("JPEG", "PNG", "TIFF", "JPEG2000")
-# More than a JPEG has room for.
+# The maximum of a JPEG segment.
 _MAX_BYTES = 65_000
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """What a copy of a picture keeps besides its pixels.
+    """Metadata that a copy keeps; empty fields mean none.
 
     Attributes:
-        exif: as Pillow writes it; empty: none.
-        dpi: horizontally and vertically, None if the picture does not say.
-        xmp: a whole packet; empty: none.
-        iptc: its records; empty: none.
+        exif: as Pillow writes it.
+        dpi: horizontal and vertical.
+        xmp: a whole packet.
+        iptc: the records.
     """
 
     exif: bytes = b""
@@ -139,34 +139,34 @@ class ImageMetadata:
 
     @classmethod
     def of(cls, image: Image.Image) -> "ImageMetadata":
-        """Take it from a loaded image; damaged metadata is none."""
+        """Read the metadata of a loaded image; damaged metadata is ignored."""
         xmp, iptc = "", b""
-        with contextlib.suppress(Exception):  # Any: it comes from anyone, and no picture is lost for it.
+        with contextlib.suppress(Exception):  # Any: damaged metadata does not make an image unreadable.
             xmp = xmp_of(image)
         with contextlib.suppress(Exception):
             iptc = iptc_of(image)
-        dpi = _dpi(image.info.get("dpi"))
+        dpi = _valid_dpi(image.info.get("dpi"))
         try:
             exif = image.getexif()
             across, down, unit = (exif.get(tag) for tag in _RESOLUTION)
-            # In dots to an inch; 3 is to a centimetre.
-            dpi = dpi or _dpi(each * (2.54 if unit == 3 else 1) for each in (across, down) if each)
-            return cls(_exif(exif, dpi), dpi, xmp, iptc)
+            # Unit 3 is dots per centimeter.
+            dpi = dpi or _valid_dpi(each * (2.54 if unit == 3 else 1) for each in (across, down) if each)
+            return cls(_kept_exif(exif, dpi), dpi, xmp, iptc)
         except Exception:  # Any, as above.
             return cls(b"", dpi, xmp, iptc)
 
     @classmethod
     def of_tiff(cls, content: bytes) -> "ImageMetadata":
-        """Take it from a file that is built as a TIFF is, as most of those are that cameras write."""
+        """Read the metadata of a file with the structure of a TIFF, such as most raw camera files."""
         exif = Image.Exif()
         try:
             exif.load(content)
-            return cls(_exif(exif, None))
+            return cls(_kept_exif(exif, None))
         except Exception:  # Any, as above.
             return NOTHING
 
     def options(self, format: str) -> dict[str, Any]:
-        """Return what to hand to Pillow's `save`, for a format that it names."""
+        """Return options for Pillow's `save`, for a format by Pillow's name."""
         options: dict[str, Any] = {}
         exif, xmp, iptc = self.fitting(format)
         if exif and format in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF"):
@@ -187,7 +187,7 @@ class ImageMetadata:
         return options
 
     def fitting(self, format: str) -> tuple[bytes, str, bytes]:
-        """Return EXIF, XMP and IPTC, each only if a format, as Pillow names it, has room for it."""
+        """Return EXIF, XMP and IPTC, each empty if the format (by Pillow's name) has no room for it."""
 
         def fits(content: bytes, places: tuple[str, ...]) -> bool:
             return format in places and (format != "JPEG" or len(content) <= _MAX_BYTES)
@@ -197,33 +197,33 @@ class ImageMetadata:
         return exif, xmp, self.iptc if fits(self.iptc, _WITH_IPTC) else b""
 
     def notes(self, format: str) -> list[str]:
-        """Return what there is to say of what a copy in a format cannot keep."""
-        found = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), self.fitting(format), strict=True)
+        """Describe the metadata that a copy in this format loses."""
+        blocks = zip(("EXIF", "XMP", "IPTC"), (self.exif, self.xmp, self.iptc), self.fitting(format), strict=True)
         reason = "is longer than a JPEG can hold" if format == "JPEG" else f"has no place in a {format}"
-        return [f"its {name} {reason}: left out" for name, had, has in found if had and not has]
+        return [f"its {name} {reason}: left out" for name, own, fitting in blocks if own and not fitting]
 
 
-#: No more than the pixels.
+#: No metadata.
 NOTHING = ImageMetadata()
 
 
-def _dpi(found: Any) -> tuple[float, float] | None:
+def _valid_dpi(value: Any) -> tuple[float, float] | None:
     try:
-        across, down = (float(each) for each in found)
+        across, down = (float(each) for each in value)
     except (TypeError, ValueError, ArithmeticError):
         return None
-    # One dot to an inch is what some programs write for none.
+    # Some programs write 1 dpi for an unknown resolution.
     fits = all(math.isfinite(each) and 1 < each < 65_536 for each in (across, down))
     return (across, down) if fits else None
 
 
-def _exif(found: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
+def _kept_exif(source: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
     exif = Image.Exif()
-    for tag in _OF_THE_PHOTOGRAPH:
-        if tag in found:
-            exif[tag] = found[tag]
+    for tag in _PHOTOGRAPH_TAGS:
+        if tag in source:
+            exif[tag] = source[tag]
     for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        values = {tag: value for tag, value in found.get_ifd(part).items() if tag not in _OF_THE_FILE}
+        values = {tag: value for tag, value in source.get_ifd(part).items() if tag not in _FILE_TAGS}
         if values:
             exif.get_ifd(part).update(values)
     if not exif and not any(exif.get_ifd(part) for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)):

@@ -1,4 +1,4 @@
-"""PPM and PGM of any white, such as 65535: Pillow takes 2 s a megapixel for them, and has 8 bits of a color."""
+"""PPM and PGM with any maximum value up to 65535; Pillow takes 2 s per megapixel and reads colors at 8 bits."""
 
 import re
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from PIL import Image, ImageFile
 
 from fast_style.images.levels import stretched
 
-# Kind, width, height and white. Between them is space, and comments to the end of a line.
+# Kind, width, height and white, separated by whitespace and comments that run to the end of a line.
 _HEADER = re.compile(rb"P([2356])" + 3 * rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" + rb"\s")
-_MOST_HEADER = 2**16
+_MAX_HEADER = 2**16
 _COMMENT = re.compile(rb"#[^\r\n]*")
-_PIECE = 2**20
+_BLOCK = 2**20
 _NAME = "ppm of fast_style"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a file says.
+    """The header of a file.
 
     Attributes:
         size: width and height in pixels.
         channels: 3 for colors, 1 for gray.
-        white: the highest level.
-        plain: whether levels are written in digits.
-        length: of the header in bytes.
+        white: the maximum value.
+        plain: whether levels are written as decimal text.
+        length: length of the header in bytes.
     """
 
     size: tuple[int, int]
@@ -38,23 +38,23 @@ class Header:
 
 
 def read_header(file: Any) -> Header:
-    """Read the header of a file, which is then at another position.
+    """Read the header; the position of the file changes.
 
     Raises:
         ValueError: if it is none of PGM and PPM.
     """
     file.seek(0)
-    found = _HEADER.match(file.read(_MOST_HEADER))
-    if found is None:
+    match = _HEADER.match(file.read(_MAX_HEADER))
+    if match is None:
         raise ValueError("no header of PGM or PPM")
-    kind, width, height, white = (int(part) for part in found.groups())
+    kind, width, height, white = (int(part) for part in match.groups())
     if not 0 < white < 65536:
         raise ValueError(f"white is {white}, not from 1 to 65535")
-    return Header((width, height), 3 if kind in (3, 6) else 1, white, kind < 4, found.end())
+    return Header((width, height), 3 if kind in (3, 6) else 1, white, kind < 4, match.end())
 
 
 def read(file: Any, header: Header) -> NDArray[np.uint16]:
-    """Return the levels of a picture, of shape (height, width) or (height, width, 3).
+    """Read the levels, of shape (height, width) or (height, width, 3).
 
     Raises:
         ValueError: if the file is cut short.
@@ -65,22 +65,22 @@ def read(file: Any, header: Header) -> NDArray[np.uint16]:
     if header.plain:
         levels: NDArray[Any] = np.fromstring(_COMMENT.sub(b"", file.read()), np.uint16, count, sep=" ")
     else:
-        content = file.read(count * _bytes(header.white))
-        if len(content) < count * _bytes(header.white):
+        content = file.read(count * _bytes_per_level(header.white))
+        if len(content) < count * _bytes_per_level(header.white):
             raise ValueError("image file is truncated")
-        levels = np.frombuffer(content, f">u{_bytes(header.white)}")
+        levels = np.frombuffer(content, f">u{_bytes_per_level(header.white)}")
     return stretched(levels.reshape((height, width) if header.channels == 1 else (height, width, 3)), header.white)
 
 
 def quicken(image: Image.Image) -> None:
-    """Have a picture, opened as PPM and not decoded, be so piece by piece and not level by level."""
+    """Replace Pillow's PPM decoder of an opened image with one that reads blocks rather than single levels."""
     if isinstance(image, ImageFile.ImageFile) and image.mode in ("L", "I", "RGB"):
         Image.register_decoder(_NAME, _Decoder)
         image.tile = [tile._replace(codec_name=_NAME) if tile.codec_name == "ppm" else tile for tile in image.tile]
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """What Pillow calls `ppm`, with the same result."""
+    """Decoder with the same result as Pillow's `ppm`."""
 
     _pulls_fd = True
 
@@ -88,16 +88,16 @@ class _Decoder(ImageFile.PyDecoder):
         assert self.fd is not None
         white, deep = self.args[-1], self.mode == "I"
         levels = np.empty(self.state.xsize * self.state.ysize * len(self.mode), "<i4" if deep else "u1")
-        for first in range(0, len(levels), _PIECE):
-            piece = levels[first : first + _PIECE]
-            content = self.fd.read(len(piece) * _bytes(white))
-            if len(content) < len(piece) * _bytes(white):
+        for first in range(0, len(levels), _BLOCK):
+            block = levels[first : first + _BLOCK]
+            content = self.fd.read(len(block) * _bytes_per_level(white))
+            if len(content) < len(block) * _bytes_per_level(white):
                 raise ValueError("image file is truncated")
-            found = np.minimum(np.frombuffer(content, f">u{_bytes(white)}"), white)
-            piece[:] = np.rint(found / white * (65535 if deep else 255))
+            values = np.minimum(np.frombuffer(content, f">u{_bytes_per_level(white)}"), white)
+            block[:] = np.rint(values / white * (65535 if deep else 255))
         self.set_as_raw(levels.data.cast("B"), "I;32" if deep else self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
-def _bytes(white: int) -> int:
+def _bytes_per_level(white: int) -> int:
     return 1 if white < 256 else 2

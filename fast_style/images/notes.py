@@ -1,4 +1,4 @@
-"""What there is to say of a picture that is read, such as what its copy cannot keep: once of each kind."""
+"""Notes on images read, such as what a copy cannot keep; each is logged once per process."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from PIL import Image
 
-# Of Pillow's `info`, which goes along with an image.
+# Key in Pillow's `info`, which is copied with an image.
 _KEY = "notes of fast_style"
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -17,14 +17,14 @@ _gathered: ContextVar[list[str] | None] = ContextVar("_gathered", default=None)
 
 
 def notes_of(image: Image.Image) -> list[str]:
-    """Return what there is to say of an image, to be added to."""
+    """Return the list of notes on an image, for appending."""
     notes: list[str] = image.info.setdefault(_KEY, [])
     return notes
 
 
 @contextlib.contextmanager
 def gathered() -> Iterator[list[str]]:
-    """Give a list that gets what `tell` is called with, in this thread, for a report: it is not logged then."""
+    """Collect the notes of `tell` from this thread in a list, for a report, instead of logging them."""
     notes: list[str] = []
     token = _gathered.set(notes)
     try:
@@ -34,9 +34,9 @@ def gathered() -> Iterator[list[str]]:
 
 
 def tell(name: str, notes: Iterable[str]) -> None:
-    """Log what there is to say of a picture, unless it has been said of another one."""
-    if (wanted := _gathered.get()) is not None:
-        wanted[:] = dict.fromkeys([*wanted, *notes])
+    """Log notes on an image, except those already logged for another one."""
+    if (collected := _gathered.get()) is not None:
+        collected[:] = dict.fromkeys([*collected, *notes])
         return
     for note in notes:
         with _lock:

@@ -1,4 +1,4 @@
-"""Files of pictures, opened but not decoded: format, size, how many pictures, and what is wrong with one."""
+"""Opening image files without decoding: format, size, number of images, and errors."""
 
 import contextlib
 import io
@@ -19,34 +19,34 @@ from fast_style.system.optional_packages import how_to_install
 
 Kind: TypeAlias = Literal["frame", "page", "view"]
 
-#: Of each pixel in memory while a file is decoded, as Pillow has it.
+#: Bytes per pixel in memory while Pillow decodes a file.
 DECODED_BYTES = 4
-#: With 16 bits of each color, the file, its levels and their conversion besides.
+#: Bytes per pixel at 16 bits per channel: the file, its levels and their conversion.
 DEEP_BYTES = 20
-#: What can hold pages of any size.
+#: Formats that can hold pages of different sizes.
 _PAGED = ("TIFF", "HEIF")
-# Of a TIFF: whether a page is another one made smaller (1), or a mask (4); and the older tag, where 2 is the first.
-_SUBFILE, _OLD_SUBFILE, _BELOW = 254, 255, 330
-#: Of a PNG that begins with a picture for programs that show no animation.
+# TIFF tags: NewSubfileType (bit 0: reduced copy of a page, bit 2: mask), SubfileType (2: reduced copy), SubIFDs.
+_SUBFILE, _OLD_SUBFILE, _SUB_IFDS = 254, 255, 330
+#: Note on a PNG with a default image that is not part of its animation.
 STILL_LEFT_OUT = "its still picture, for programs that show no animation, is left out"
-# Of a JPEG: what is behind it, in the order of the file.
+# Tag in the MP index of a JPEG: its further images, in file order.
 _MP_ENTRIES = 0xB002
-# How gain maps are told of.
+# Markers of gain maps.
 _ADOBE, _APPLE, _ISO = b"http://ns.adobe.com/hdr-gain-map/1.0/", b"aux:hdrgainmap", b"urn:iso:std:iso:ts:21496:-1"
-# How the parts of XMP begin that has no room in one segment of a JPEG.
+# Prefix of XMP parts that exceed one JPEG segment.
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_MOST_OF_BOX = 2**22
-# Of a TIFF that has more, one is made to keep its reader busy.
-_MOST_BELOW = 1000
+_MAX_BOX = 2**22
+# A TIFF with more sub-images is made to keep its reader busy.
+_MAX_SUB_IFDS = 1000
 
 
 def open_image(file: BinaryFile) -> Image.Image:
-    """Open a picture, within `pillow_limits`: its header is read, and no pixel.
+    """Open an image and read its header, but no pixels; to be called within `pillow_limits`.
 
     Raises:
-        Exception: any, if it is none, or damaged.
+        Exception: any, if it is no image or damaged.
     """
-    # What a program has written into it just now ends where it stands.
+    # A file just written by the program is positioned at its end.
     file.seek(0)
     head = file.read(64)
     file.seek(0)
@@ -72,40 +72,40 @@ def open_image(file: BinaryFile) -> Image.Image:
     if image.format == "PPM":
         netpbm.quicken(image)
     if image.format == "JPEG2000":
-        # Damaged metadata makes no picture unreadable.
+        # Damaged metadata does not make an image unreadable.
         with contextlib.suppress(Exception):
             header = jpeg2000.read_header(file)
             jpeg2000.correct(image, header)
-            found = {"icc_profile": header.profile, "exif": header.exif, "xmp": header.xmp, "iptc": header.iptc}
-            image.info.update({name: content for name, content in found.items() if content})
-    place = file.tell()
+            metadata = {"icc_profile": header.profile, "exif": header.exif, "xmp": header.xmp, "iptc": header.iptc}
+            image.info.update({name: content for name, content in metadata.items() if content})
+    position = file.tell()
     colors.find_colors(image, file)
     if has_gain_map(image, file):
         notes_of(image).append("a gain map, which brightens it on some screens: left out")
     if any(part.startswith(_EXTENDED_XMP) for _, part in getattr(image, "applist", ())):
         notes_of(image).append("what there is of its XMP beyond 64 KB: left out")
-    file.seek(place)
+    file.seek(position)
     return image
 
 
 def know_heif() -> None:
-    """Have Pillow know HEIC, if what reads it is installed."""
+    """Register pillow_heif with Pillow, if it is installed."""
     if formats.HAS_HEIF:
-        # Only here, because every start would take longer.
+        # Imported lazily: it would slow down every start.
         import pillow_heif
 
         pillow_heif.register_heif_opener()
 
 
 def format_of_copy(image: Image.Image) -> str:
-    """Return the format to write a copy of an opened picture in, as Pillow names it."""
-    # An MPO, as some cameras write, is a JPEG with further views behind it.
+    """Return Pillow's name of the format in which to write a copy of an opened image."""
+    # MPO, written by some cameras, is a JPEG followed by further views.
     format = "JPEG" if image.format == "MPO" else image.format
     return format if format in formats.WRITABLE else "PNG"
 
 
 def reason_of(error: Exception) -> str:
-    """Return an error in one line without brackets, to stand in brackets."""
+    """Describe an error in one line without parentheses, to be put in parentheses."""
     if isinstance(error, Image.DecompressionBombError):
         return f"over {MAX_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
@@ -116,14 +116,14 @@ def reason_of(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Contents:
-    """What pictures a file holds.
+    """The images in a file.
 
     Attributes:
-        places: of each, where it stands.
-        kind: what they are to one another: frames of an animation, pages, or views of one thing.
-        smaller: how many more there are that are the same made smaller, or masks.
-        primary: the place of the one that is to be seen where only one is.
-        below: how many more there are in directories below the pages of a TIFF, other than the same made smaller.
+        places: index of each image.
+        kind: frames of an animation, pages, or views of one subject.
+        smaller: number of further images that are reduced copies or masks.
+        primary: index of the image shown by programs that show only one.
+        below: number of images in SubIFDs of a TIFF's pages, without reduced copies and masks.
     """
 
     places: tuple[int, ...] = (0,)
@@ -134,11 +134,11 @@ class Contents:
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """Number of images."""
         return len(self.places)
 
     def left_out(self, target: Path) -> list[str]:
-        """Return what a copy that holds one of them does not hold, each in a few words; nothing: it holds all."""
+        """Describe what a copy with only one of the images loses; empty if nothing."""
         notes = []
         if self.count > 1:
             remedy = {"frame": "a .gif, .webp, .png or .avif holds all", "page": "a .tif holds all"}
@@ -149,13 +149,13 @@ class Contents:
         return notes + self.masks_left_out()
 
     def masks_left_out(self) -> list[str]:
-        """Return what no copy holds, in a few words."""
+        """Describe the images that no copy keeps."""
         notes = [f"{self.smaller:,} smaller copies or masks of its pages are left out"] * bool(self.smaller)
         return notes + [f"{self.below:,} pictures below its pages, SubIFDs, are left out"] * bool(self.below)
 
 
 def contents_of(source: Path | BinaryFile, name: str = "") -> Contents:
-    """Return what pictures a file holds, from its headers; who reads it learns what is wrong with it."""
+    """Count the images in a file from its headers; a damaged file counts as one, and reading it reports the error."""
     if Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES:
         return Contents()
     try:
@@ -171,15 +171,15 @@ def contents_of(source: Path | BinaryFile, name: str = "") -> Contents:
 
 
 def is_paged(source: Path, target: Path, found: Contents) -> bool:
-    """Return whether a copy is to hold all pictures of a file as pages, given how the names of both end."""
+    """Whether a copy keeps all images of a file as pages, given the suffixes of both."""
     format = formats.FORMATS.get(target.suffix.lower())
-    # Into HEIC only what was in one: elsewhere nobody looks for more than one picture in it.
+    # HEIC only from HEIC: elsewhere nobody expects several images in one.
     same = format == formats.FORMATS.get(source.suffix.lower())
     return found.count > 1 and found.kind != "view" and (format == "TIFF" or (format in _PAGED and same))
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
-    """Return the width and the height of a picture as it is stored, from its header; None: it cannot be read."""
+    """Read width and height of the stored image from its header; None if it cannot be read."""
     if path.suffix.lower() not in formats.RAW_SUFFIXES:
         return size_in_header(path)
     try:
@@ -190,10 +190,10 @@ def picture_size(path: Path) -> tuple[int, int] | None:
 
 
 def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int] | None:
-    """Return width and height as a picture's header tells them, in a fraction of the time that reading it takes.
+    """Read width and height from the header only, in a fraction of the time of decoding.
 
     Returns:
-        None if the header does not tell: that of a raw file is of a thumbnail.
+        None if the header does not tell; that of a raw camera file describes a thumbnail.
     """
     if Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES:
         return None
@@ -202,7 +202,7 @@ def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int]
             file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
             with pillow_limits():
                 return open_image(file).size
-    except Exception:  # Any: who reads the whole of it says what is wrong.
+    except Exception:  # Any: whoever decodes the file reports the error.
         return None
     finally:
         if not isinstance(source, Path):
@@ -210,37 +210,37 @@ def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int]
 
 
 def picture_format(path: Path) -> str | None:
-    """Return Pillow's name for the format of a picture, still or moving; None: it is none."""
+    """Return Pillow's name for the format of an image or animation; None if it is neither."""
     try:
         with open_regular_file(path) as file, pillow_limits():
             format = open_image(file).format
-    except Exception:  # Any: on what is no picture, decoders raise whatever comes up.
+    except Exception:  # Any: on other files, decoders raise whatever comes up.
         return None
-    # Nothing at its beginning tells it: half of all that is no picture looks like one.
+    # TGA has no signature: half of all other files look like one.
     return None if format == "TGA" and formats.FORMATS.get(path.suffix.lower()) != "TGA" else format
 
 
 def suffix_of(path: Path) -> str:
-    """Return how the name of a picture should end."""
+    """Return the suffix that matches the content of an image file."""
     format = picture_format(path)
     format = "JPEG" if format == "MPO" else format
     return next((suffix for suffix, name in formats.FORMATS.items() if name == format), ".png")
 
 
 def has_gain_map(image: Image.Image, file: Any) -> bool:
-    """Return whether a picture has a second one by which screens of high dynamic range brighten it.
+    """Whether an image contains a gain map, which brightens it on HDR screens.
 
-    As far as one can tell without decoding it; see ISO 21496-1, Ultra HDR and Apple.
+    Recognized without decoding; see ISO 21496-1, Ultra HDR and Apple.
 
     Args:
-        image: as Pillow has opened it.
-        file: the same; at any position, and then at another.
+        image: the image as opened by Pillow.
+        file: its file; the position changes.
     """
-    with contextlib.suppress(Exception):  # Any: what is damaged has none.
+    with contextlib.suppress(Exception):  # Any: a damaged file has none.
         if image.format in ("AVIF", "HEIF"):
             start, end = find(file, b"meta")
             file.seek(start)
-            content = file.read(min(end - start, _MOST_OF_BOX))
+            content = file.read(min(end - start, _MAX_BOX))
             return any(sign in content for sign in (_APPLE, b"tmap", _ISO))
         if image.format in ("JPEG", "MPO"):
             parts = getattr(image, "applist", ())
@@ -255,7 +255,7 @@ def has_gain_map(image: Image.Image, file: Any) -> bool:
 
 def _contents(image: Any) -> Contents:
     if image.format in formats.MOVING and getattr(image, "is_animated", False):
-        # A PNG may begin with a picture for programs that show no animation.
+        # The default image of an APNG need not be part of the animation.
         first = int(bool(getattr(image, "default_image", False)))
         return Contents(tuple(range(first, image.n_frames)), "frame", primary=first)
     if image.format == "TIFF":
@@ -263,7 +263,7 @@ def _contents(image: Any) -> Contents:
     if image.format == "HEIF":
         return Contents(tuple(range(image.n_frames)), primary=image.tell())
     if image.format == "MPO":
-        # Not previews, nor what brightens a picture on the screens that can.
+        # Without thumbnails and gain maps.
         entries = image.mpinfo[_MP_ENTRIES]
         views = [index for index, each in enumerate(entries) if "Thumbnail" not in each["Attribute"]["MPType"]]
         gain = b"hdrgm:" in image.info.get("xmp", b"")
@@ -272,13 +272,13 @@ def _contents(image: Any) -> Contents:
 
 
 def _tiff_pages(image: Any) -> Contents:
-    places, smaller, below = [0], 0, _below(image)
+    places, smaller, below = [0], 0, _count_sub_images(image)
     for index in itertools.count(1):
         try:
             image.seek(index)
         except EOFError:
             break
-        except Exception:  # Any: who reads this page learns what is wrong with it; where the next is, nobody knows.
+        except Exception:  # Any: reading this page reports its error; the pages after it cannot be found.
             places.append(index)
             break
         kind = image.tag_v2.get(_SUBFILE, 0)
@@ -286,21 +286,21 @@ def _tiff_pages(image: Any) -> Contents:
             smaller += 1
         else:
             places.append(index)
-            below += _below(image)
+            below += _count_sub_images(image)
     return Contents(tuple(places), "page", smaller, below=below)
 
 
-def _below(image: Any) -> int:
-    """Return how many pictures are below a page of a TIFF that are neither that made smaller nor a mask."""
-    found, file = image.tag_v2.get(_BELOW, ()), image.fp
+def _count_sub_images(image: Any) -> int:
+    """Number of images in SubIFDs of a TIFF page, without reduced copies and masks."""
+    offsets, file = image.tag_v2.get(_SUB_IFDS, ()), image.fp
     count = 0
-    with contextlib.suppress(Exception):  # Any: damaged metadata makes no picture unreadable.
+    with contextlib.suppress(Exception):  # Any: damaged metadata does not make an image unreadable.
         file.seek(0)
         header = file.read(8)
         header += file.read(8) if 43 in header[2:4] else b""  # BigTIFF.
-        for place in found[:_MOST_BELOW] if isinstance(found, tuple) else (found,):
+        for offset in offsets[:_MAX_SUB_IFDS] if isinstance(offsets, tuple) else (offsets,):
             directory = TiffImagePlugin.ImageFileDirectory_v2(header)
-            file.seek(place)
+            file.seek(offset)
             directory.load(file)
             count += not directory.get(_SUBFILE, 0) & 0b101
     return count

@@ -1,4 +1,4 @@
-"""Files of several pages, written one after the other."""
+"""Multi-page files, written page by page."""
 
 import io
 import struct
@@ -21,19 +21,19 @@ from fast_style.system.files import BinaryFile, atomic_write
 
 
 class Pages(Protocol):
-    """A file of pages that is being written."""
+    """A multi-page file that is being written."""
 
     def add(self, stylized: Image.Image | Deep, picture: Picture) -> None:
-        """Write the next one."""
+        """Write the next page."""
 
 
 @contextmanager
 def pages_written(path: Path, primary: int = 0) -> Iterator[Pages]:
-    """Write a file of pages, which takes its name when the block has ended well.
+    """Write a multi-page file, which gets its name only if the block ends without an error.
 
     Args:
         path: the file.
-        primary: which page is to be seen by programs that show one, where that need not be the first.
+        primary: index of the page to be shown by programs that show only one; HEIC only.
 
     Raises:
         ImageError: if it cannot be written.
@@ -58,18 +58,18 @@ def stylized_pages(
     size: int | None = None,
     name: str = "",
 ) -> list[str]:
-    """Write a file of the pages of another, each stylized, one after the other: only one is in memory at a time.
+    """Stylize the pages of a file one after the other, with one page in memory at a time.
 
     Args:
-        stylize: what makes one.
+        stylize: function that stylizes a page.
         source: the file, or its content.
-        target: where the copy goes; it is there only when it is whole.
-        found: what pages there are.
-        size: long side of each page of the copy in pixels; nothing: that of the page.
-        name: what the source is called; by default its path.
+        target: path of the copy, which appears only when it is complete.
+        found: the pages of the source.
+        size: long side of each page in pixels; by default that of the source.
+        name: the name of the source in messages; by default its path.
 
     Returns:
-        What has been left out, because it could not be read, in a few words each.
+        Descriptions of the unreadable pages, and of others that were left out.
 
     Raises:
         ImageError: if no page can be read, or the copy cannot be written.
@@ -92,7 +92,7 @@ def stylized_pages(
 
 
 class _TiffPages:
-    """Pages of a TIFF, each written when it comes; the one before is told where it lies."""
+    """Pages of a TIFF, each written as it comes, and then linked from the page before."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -114,7 +114,7 @@ class _TiffPages:
 
 
 class _HeifPages:
-    """Pages of a HEIC, which is written as a whole."""
+    """Pages of a HEIC, which is written in one go at the end."""
 
     def __init__(self, primary: int) -> None:
         import pillow_heif

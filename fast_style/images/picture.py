@@ -1,4 +1,4 @@
-"""Read a picture, and write a stylized copy of it: every decision about formats, color and size, made once."""
+"""Reads an image and writes a stylized copy; all decisions on format, color and size are made here."""
 
 import contextlib
 import errno
@@ -39,22 +39,22 @@ from fast_style.system.input_limits import open_regular_file, pillow_limits
 
 PICTURE_SUFFIXES = formats.PICTURE_SUFFIXES
 
-# Where decoders have planes of their own, how many bytes each pixel takes.
-_BYTES_OF_PLANES, _IN_PLANES = 40, ("JPEG2000", "AVIF", "HEIF")
+# Bytes per pixel in decoders that use planes of their own.
+_PLANAR_BYTES, _PLANAR_FORMATS = 40, ("JPEG2000", "AVIF", "HEIF")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture, and what a stylized copy of it must keep.
+    """A decoded image, and what a stylized copy of it keeps.
 
     Attributes:
         rgb: the colors in mode RGB: upright, sRGB, as if opaque.
         alpha: the opacity in mode L and of the same size, or None.
-        format: the format to write a copy in, as Pillow names it, such as "JPEG"; empty: none that is known.
+        format: Pillow's name of the format for a copy, such as "JPEG"; empty if unknown.
         metadata: what a copy keeps besides.
-        deep: the colors with 16 bits each, if the file has more than 8 and they were asked for.
-        reduced: whether they were, and it has, but what reads them is not installed.
-        notes: what there is to say of it, each in a few words.
+        deep: the colors at 16 bits, if requested and the file has more than 8.
+        reduced: whether 16 bits were requested and exist, but their reader is not installed.
+        notes: short remarks on the image.
     """
 
     rgb: Image.Image
@@ -67,7 +67,7 @@ class Picture:
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
-        """Bring an image of any mode, orientation and color profile to this form; `deep` with its file only."""
+        """Convert an image of any mode, orientation and color profile; `deep` is read only if `file` is given."""
         image.load()
         orientation = orientation_of(image)
         colors.find_exif_colors(image)
@@ -76,25 +76,25 @@ class Picture:
         if deep is not None:
             deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"", spaces.declared(image))
         if deep is not None and (spaces.declared(image) or getattr(image, "ours", False)):
-            # Of light, such as HDR and what renderers write, 8 bits would be steps.
+            # Converted at 16 bits: linear light, as in HDR and renderings, shows banding at 8.
             rgb = Image.fromarray(reduced(deep))
-        lost, said = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
+        lost_bits, remarks = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
         with pillow_limits():
-            return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost, tuple(said))
+            return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost_bits, tuple(remarks))
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of its copy, in pixels."""
+        """Width and height in pixels."""
         return self.rgb.size
 
     def resized(self, long_side: int) -> "Picture":
-        """Return the picture with its long side of so many pixels; what there is in 16 bits stays as it is."""
+        """Resize to a long side in pixels; `deep` keeps its size."""
         size = resized_to(self.rgb.size, long_side)
         alpha = self.alpha.resize(size, Image.Resampling.LANCZOS) if self.alpha else None
         return replace(self, rgb=self.rgb.resize(size, Image.Resampling.LANCZOS), alpha=alpha)
 
     def write_copy(self, stylized: Image.Image | Deep, path: Path) -> None:
-        """Write a copy with other colors, and the opacity and metadata of this picture. See `write_image`.
+        """Write other colors with the opacity and metadata of this image. See `write_image`.
 
         Raises:
             ImageError: if the format is unknown or the file cannot be written.
@@ -120,18 +120,18 @@ def open_picture(
     deep: bool = False,
     page: int | None = None,
 ) -> Picture:
-    """Read a picture: upright, in sRGB, the alpha channel set apart, the first frame of an animation.
+    """Read an image, upright and in sRGB, with separate opacity; of an animation, the first frame.
 
     Args:
-        source: a path, or a binary file that can seek.
-        name: what messages call the picture; by default its path.
-        short_side: in pixels, what suffices. A larger JPEG is then decoded at 1/2, 1/4 or 1/8 of its
-            size, several times as fast, and never with a short side below this.
-        deep: whether to look for 16 bits of each color as well.
-        page: which of the pictures in it, counted from 0; nothing: the one that others show.
+        source: a path, or a seekable binary file.
+        name: the name in messages; by default the path.
+        short_side: required size in pixels. A larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, several
+            times as fast, but never with a short side below this.
+        deep: whether to read 16 bits per channel as well.
+        page: index of the image in a file of several; by default the primary one.
 
     Raises:
-        ImageError: if there is no such picture, or it is damaged, of an unknown format or above MAX_PIXELS.
+        ImageError: if the image does not exist, is damaged, of an unknown format or above MAX_PIXELS.
     """
     if not (isinstance(source, str | Path) or hasattr(source, "read")):
         kind = type(source).__name__
@@ -142,7 +142,7 @@ def open_picture(
     try:
         with open_regular_file(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:
-                return _develop(file)
+                return _decode_raw(file)
             return _decode(file, short_side, deep, page)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
         raise ImageError(f"{name}: not a readable picture ({reason_of(error)})") from error
@@ -151,13 +151,13 @@ def open_picture(
 def read_original(
     source: Path | BinaryFile, target: Path, size: int | None = None, name: str = "", page: int | None = None
 ) -> Picture:
-    """Read a picture for a stylized copy of it, as it will be in that: its size, format and depth.
+    """Read an image for a stylized copy, at the size, format and depth of that copy.
 
     Args:
         source: the file, or its content.
-        target: where the copy goes. A suffix other than that of the source changes the format.
-        size: long side of the copy in pixels; nothing: that of the picture.
-        name: what the source is called; by default its path.
+        target: path of the copy; another suffix than that of the source changes the format.
+        size: long side of the copy in pixels; by default that of the image.
+        name: the name of the source in messages; by default its path.
         page: as for `open_picture`.
 
     Raises:
@@ -180,7 +180,7 @@ def read_original(
 
 
 def require_size(size: int | None) -> None:
-    """Make sure that a long side in pixels is one that a file can have.
+    """Check that a file can have this long side, in pixels.
 
     Raises:
         ConfigError: if it is not.
@@ -192,45 +192,45 @@ def require_size(size: int | None) -> None:
 
 
 def open_on_disk(path: Path, deep: bool, room: float) -> PictureOnDisk:
-    """Read a picture to disk. While it is decoded it is in memory, with 4 bytes a pixel.
+    """Decode an image to disk; decoding itself takes 4 bytes of memory per pixel.
 
     Args:
-        path: its file.
-        deep: whether 16 bits of each color are wanted, if it has them.
-        room: how many bytes of memory there are. Less than 20 for each pixel are no room for 16 bits, nor are less than
-            40 of JPEG 2000, AVIF and HEIC.
+        path: the file.
+        deep: whether to keep 16 bits per channel, if the file has them.
+        room: bytes of memory available. 16 bits need 20 per pixel, or 40 for JPEG 2000, AVIF and HEIC; otherwise
+            8 bits are kept.
 
     Raises:
-        ImageError: if it cannot be read, or there is no room for it on disk; the message does not name the file.
+        ImageError: if it cannot be read, or the disk is full; the message does not name the file.
     """
     try:
         with open_regular_file(path) as file, pillow_limits():
             if path.suffix.lower() in formats.RAW_SUFFIXES:
-                return _develop_to_disk(file)
+                return _decode_raw_to_disk(file)
             image = open_image(file)
-            lost = deep and loses_bits(file, image)
-            if lost:
+            lost_bits = deep and loses_bits(file, image)
+            if lost_bits:
                 tell_of_lost_bits(str(path))
-            found = deep and not lost and has_16_bits(file, image)
-            taken = image.width * image.height * (_BYTES_OF_PLANES if image.format in _IN_PLANES else DEEP_BYTES)
-            picture = _on_disk(file, image, found and taken <= room, reduced=found)
+            has_bits = deep and not lost_bits and has_16_bits(file, image)
+            needed = image.width * image.height * (_PLANAR_BYTES if image.format in _PLANAR_FORMATS else DEEP_BYTES)
+            picture = _decode_to_disk(file, image, has_bits and needed <= room, reduced=has_bits)
             notes.tell(str(path), notes.notes_of(image))
             return picture
-    except ImageError:  # On disk.
+    except ImageError:  # From DiskImage.
         raise
-    except Exception as error:  # Any: see above.
+    except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
         raise ImageError(f"not a readable picture ({reason_of(error)})") from error
 
 
 def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """The picture in mode RGB as it looks on a background, which is white unless given."""
+    """Composite an image on a background, white by default; returns mode RGB."""
     if picture.alpha is None:
         return picture.rgb
     return Image.composite(picture.rgb, Image.new("RGB", picture.rgb.size, background), picture.alpha)
 
 
 def resize_short_side(image: Image.Image, size: int) -> Image.Image:
-    """Resize, antialiased, so that the short side has `size` pixels and the aspect ratio stays."""
+    """Resize to a short side of `size` pixels, antialiased, keeping the aspect ratio."""
     scale = size / min(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image if (width, height) == image.size else image.resize((width, height), Image.Resampling.LANCZOS)
@@ -243,14 +243,14 @@ def write_image(
     format: str | None = None,
     metadata: ImageMetadata = NOTHING,
 ) -> None:
-    """Write a picture; a file that was there stays whole until the new one is complete.
+    """Write an image atomically: an existing file stays intact until the new one is complete.
 
     Args:
-        image: the picture, in mode RGB, on disk, or with 16 bits of each color; a format of 8 gets those.
+        image: an image in mode RGB, on disk, or of 16 bits per channel, reduced to 8 if the format has no more.
         path: where to write it.
-        alpha: the opacity to put back, in mode L or of one channel; a format without opacity gets the picture on white.
-        format: the format as Pillow names it, such as "PNG"; by default what the suffix of `path` says.
-        metadata: what to write besides, where the format has a place for it.
+        alpha: the opacity, in mode L or of one channel; if the format has none, the image is put on white.
+        format: Pillow's name of the format, such as "PNG"; by default from the suffix of `path`.
+        metadata: written where the format has a place for it.
 
     Raises:
         ImageError: if the format is unknown or the file cannot be written.
@@ -271,10 +271,10 @@ def write_image(
 
 
 def require_folder(path: Path) -> None:
-    """Make sure, before what takes long, that a picture can be written.
+    """Check, before long computations, that a file can be written to its folder.
 
     Raises:
-        ImageError: if there is no such folder, or nothing may be written there.
+        ImageError: if the folder does not exist or is not writable.
     """
     if not path.parent.is_dir():
         raise ImageError(f"{path}: cannot be written (there is no folder {path.parent})")
@@ -283,18 +283,18 @@ def require_folder(path: Path) -> None:
 
 
 def require_free(path: Path) -> None:
-    """Make sure that a picture replaces no file that it must not.
+    """Check that a path does not exist yet.
 
     Raises:
-        ImageError: if it would.
+        ImageError: if it does.
     """
-    # A link that leads nowhere is a name that exists, too.
+    # A dangling symbolic link also counts as existing.
     if os.path.lexists(path):
         raise ImageError(f"{path}: exists already; choose overwrite or resume, or give another output")
 
 
 def contact_sheet(rows: list[list[Image.Image]], height: int, gap: int = 8) -> Image.Image:
-    """Rows of pictures side by side on white, each scaled to one height; sizes in pixels."""
+    """Rows of images side by side on white, each scaled to `height`; sizes in pixels."""
     scaled = [[ImageOps.scale(image, height / image.height, Image.Resampling.LANCZOS) for image in row] for row in rows]
     width = max(sum(image.width + gap for image in row) for row in scaled) - gap
     sheet = Image.new("RGB", (width, len(rows) * (height + gap) - gap), "white")
@@ -323,8 +323,8 @@ def _write(
         if deep:
             image = image.read((0, 0, *image.size))
         else:
-            image, alpha = _whole(image, alpha, format), None
-    # Encoded in memory first: Pillow's own writing hides why the disk refused.
+            image, alpha = _in_memory(image, alpha, format), None
+    # Encoded in memory first, because Pillow's writer hides the reason of a disk error.
     file.write(_encode(image, alpha.image() if isinstance(alpha, DiskImage) else alpha, format, metadata))
 
 
@@ -338,8 +338,8 @@ def _rows(image: DiskImage, alpha: DiskImage | None, with_alpha: bool) -> Iterat
         yield rows
 
 
-def _whole(raster: DiskImage, alpha: Image.Image | DiskImage | None, format: str) -> Image.Image:
-    """Return a picture in memory with its opacity, or on white where the format has none, and no copy of it."""
+def _in_memory(raster: DiskImage, alpha: Image.Image | DiskImage | None, format: str) -> Image.Image:
+    """Load an image into memory with its opacity, or on white if the format has none, without a second copy."""
     image, alpha = raster.image(), alpha.image() if isinstance(alpha, DiskImage) else alpha
     if alpha is not None and format in formats.WITH_ALPHA:
         image.putalpha(alpha)
@@ -381,8 +381,8 @@ def _decode(file: BinaryFile, short_side: int | None, deep: bool, page: int | No
         return Picture.of(image, file if deep else None)
 
 
-def _develop(file: BinaryFile) -> Picture:
-    """The picture of what a camera's sensor saw."""
+def _decode_raw(file: BinaryFile) -> Picture:
+    """Decode a raw camera file."""
     deep = develop(file)
     file.seek(0)
     with pillow_limits():
@@ -390,7 +390,7 @@ def _develop(file: BinaryFile) -> Picture:
     return Picture(Image.fromarray(reduced(deep)), None, "TIFF", metadata, deep)
 
 
-def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> PictureOnDisk:
+def _decode_to_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> PictureOnDisk:
     image.load()
     orientation = orientation_of(image)
     colors.find_exif_colors(image)
@@ -410,7 +410,7 @@ def _on_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) ->
     return PictureOnDisk(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), reduced and levels is None)
 
 
-def _develop_to_disk(file: BinaryFile) -> PictureOnDisk:
+def _decode_raw_to_disk(file: BinaryFile) -> PictureOnDisk:
     levels = develop(file)
     rgb = DiskImage((levels.shape[1], levels.shape[0]), dtype=np.uint16)
     rgb.write(0, 0, levels)

@@ -1,4 +1,4 @@
-"""The raw files of cameras: what a sensor saw, before it is a picture."""
+"""Raw camera files."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from fast_style.system.optional_packages import how_to_install
 
 
 def raw_size(file: Any) -> tuple[int, int]:
-    """Return the width and the height of a camera's raw file.
+    """Return width and height of a raw camera file.
 
     Raises:
-        Exception: any, if no reader is installed, or it is damaged.
+        Exception: any, if the reader is not installed or the file is damaged.
     """
     import rawpy
 
@@ -23,10 +23,10 @@ def raw_size(file: Any) -> tuple[int, int]:
 
 
 def develop(file: Any) -> NDArray[np.uint16]:
-    """Return the colors of a camera's raw file, upright and in sRGB, in the white balance that the camera chose.
+    """Decode a raw camera file to 16-bit sRGB, upright, with the white balance of the camera.
 
     Raises:
-        ValueError: if no reader is installed, or there are too many pixels.
+        ValueError: if the reader is not installed, or there are too many pixels.
         Exception: any, if the file is damaged.
     """
     if not HAS_RAW:
@@ -36,5 +36,5 @@ def develop(file: Any) -> NDArray[np.uint16]:
     with rawpy.imread(file) as raw:
         if raw.sizes.raw_width * raw.sizes.raw_height > MAX_PIXELS:
             raise ValueError(f"over {MAX_PIXELS:,} pixels")
-        # sRGB's curve; rawpy's own is that of television.
+        # sRGB's gamma; rawpy defaults to that of BT.709.
         return np.asarray(raw.postprocess(output_bps=16, use_camera_wb=True, gamma=(2.4, 12.92)), np.uint16)

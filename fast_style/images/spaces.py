@@ -1,4 +1,4 @@
-"""Colors brought to sRGB: of a profile, of CIE L*a*b* (ISO 11664-4), or described by numbers (ITU-T H.273)."""
+"""Conversion to sRGB from ICC profiles, CIE L*a*b* (ISO 11664-4) and color spaces by number (ITU-T H.273)."""
 
 import functools
 import io
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-#: x and y of red, green, blue and white in CIE 1931.
+#: CIE 1931 x and y of red, green, blue and white.
 Chromaticities: TypeAlias = tuple[float, float, float, float, float, float, float, float]
 
 _C, _D65, _DCI, _E = (0.310, 0.316), (0.3127, 0.3290), (0.314, 0.351), (1 / 3, 1 / 3)
 _BT709: Chromaticities = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *_D65)
 _SMPTE_C: Chromaticities = (0.630, 0.340, 0.310, 0.595, 0.155, 0.070, *_D65)
-#: H.273, table 2.
+#: Primaries by number, H.273 table 2.
 PRIMARIES: dict[int, Chromaticities] = {
     1: _BT709,
     4: (0.67, 0.33, 0.21, 0.71, 0.14, 0.08, *_C),
@@ -31,33 +31,33 @@ PRIMARIES: dict[int, Chromaticities] = {
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
 _SRGB = 13
-# Television's curves are shown as sRGB's, as browsers do it and as it is done with videos.
+# Transfer curves of television are taken as sRGB's, as in browsers and in our videos.
 _AS_SRGB = (1, 6, 11, 12, 14, 15, _SRGB)
 _PQ, _HLG = 16, 18
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
 _TRANSFERS = (*_AS_SRGB, *_GAMMAS, 7, 9, 10, 17, _PQ, _HLG)
 # H.273's number for "unspecified".
 _UNSPECIFIED = 2
-# In candela to a square metre, that of white paper: ITU-R BT.2408.
+# Diffuse white of 203 cd/m2 (ITU-R BT.2408), relative to PQ's peak of 10000.
 _WHITE_OF_PQ = 203 / 10_000
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-# The pixels that are numbers at a time.
-_PIECE = 2**18
+# Pixels converted to floating point at a time.
+_BLOCK = 2**18
 
 
 class UnknownColorsError(Exception):
-    """A file describes its colors by numbers that nobody has given a meaning yet."""
+    """A color space number that H.273 does not define, or that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What the levels of red, green and blue stand for.
+    """An RGB color space.
 
     Attributes:
-        primaries: their chromaticities.
-        transfer: how levels become light, as H.273 numbers it.
-        limited: whether black is at 16 of 255 and white at 235.
-        gamma: how levels become light if no number says it.
+        primaries: chromaticities of red, green, blue and white.
+        transfer: transfer characteristics, as an H.273 number.
+        limited: limited range: of 255, black is 16 and white 235.
+        gamma: exponent of the transfer curve; replaces `transfer` if given.
     """
 
     primaries: Chromaticities
@@ -67,58 +67,58 @@ class Space:
 
     @property
     def is_hdr(self) -> bool:
-        """Whether white is not the brightest."""
+        """Whether levels go beyond diffuse white: PQ or HLG."""
         return self.transfer in (_PQ, _HLG)
 
     @property
     def is_srgb(self) -> bool:
-        """Whether it is sRGB, to less than a level of 255."""
+        """Whether this is sRGB to within 1 of 255 levels."""
         near = np.abs(np.subtract(self.primaries, _BT709)).max() < 0.0015
         return bool(near) and self.gamma is None and self.transfer in _AS_SRGB and not self.limited
 
     def to_srgb(self, levels: NDArray[Any]) -> NDArray[Any]:
-        """Return levels, gray of shape (height, width) or RGB of (height, width, 3), as sRGB of (height, width, 3).
+        """Convert gray (height, width) or RGB (height, width, 3) levels to sRGB (height, width, 3).
 
         Args:
-            levels: np.uint8 or np.uint16; the result is of the same kind.
+            levels: np.uint8 or np.uint16; the result has the same type.
         """
         height, width = levels.shape[:2]
         white = np.iinfo(levels.dtype).max
-        light = _light(self.transfer, self.gamma, self.limited, white)
+        light = _light_table(self.transfer, self.gamma, self.limited, white)
         matrix = to_linear_srgb(self.primaries).T.astype(np.float32)
-        made = np.empty((height, width, 3), levels.dtype)
-        rows = max(1, _PIECE // max(width, 1))
+        result = np.empty((height, width, 3), levels.dtype)
+        rows = max(1, _BLOCK // max(width, 1))
         for top in range(0, height, rows):
             linear = light[levels[top : top + rows]]
             if self.transfer == _HLG:
-                linear = _displayed(linear)
+                linear = _hlg_display_light(linear)
             linear = np.repeat(linear[:, :, None], 3, axis=2) if levels.ndim == 2 else linear @ matrix
-            made[top : top + rows] = np.rint(curved(linear.clip(0, 1)) * white)
-        return made
+            result[top : top + rows] = np.rint(curved(linear.clip(0, 1)) * white)
+        return result
 
 
-#: Of DCF, by the letters R03 in EXIF: Adobe RGB (1998).
+#: Adobe RGB (1998), which EXIF (DCF) marks by R03.
 ADOBE_RGB = Space((0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *_D65), gamma=563 / 256)
 
 _KEY = "space of fast_style"
 
 
 def declare(image: Image.Image, space: Space) -> None:
-    """Note what the colors of an image are, in Pillow's `info`, which goes along with it."""
+    """Record the color space of an image in Pillow's `info`, which is copied with it."""
     image.info[_KEY] = space
 
 
 def declared(image: Image.Image) -> Space | None:
-    """Return what has been noted; None: nothing, or sRGB."""
+    """Return the recorded color space; None if there is none, or it is sRGB."""
     space: Space | None = image.info.get(_KEY)
     return space
 
 
 def numbered(primaries: int = _UNSPECIFIED, transfer: int = _UNSPECIFIED, limited: bool = False) -> Space | None:
-    """Return what H.273 calls so; None: nothing is said.
+    """Return the color space of H.273 numbers; None if all are unspecified.
 
     Raises:
-        UnknownColorsError: if it is not known.
+        UnknownColorsError: if a number is unknown.
     """
     if primaries == transfer == _UNSPECIFIED:
         return None
@@ -131,24 +131,24 @@ def numbered(primaries: int = _UNSPECIFIED, transfer: int = _UNSPECIFIED, limite
 
 @functools.lru_cache(maxsize=64)
 def to_linear_srgb(primaries: Chromaticities) -> NDArray[np.float64]:
-    """Return the matrix from linear red, green and blue of any chromaticities to those of sRGB."""
+    """Return the matrix from linear RGB of these primaries to linear sRGB."""
     return np.linalg.inv(_to_xyz(_BT709)) @ adapted(primaries[6:], _D65) @ _to_xyz(primaries)
 
 
 def adapted(white: Any, other: Any) -> NDArray[np.float64]:
-    """Return the matrix that brings XYZ seen under one white, by x and y, to another: Bradford's."""
+    """Return the Bradford matrix that adapts XYZ from one white to another, each by x and y."""
     cones = [_BRADFORD @ _xyz(*each) for each in (white, other)]
     matrix: NDArray[np.float64] = np.linalg.inv(_BRADFORD) @ np.diag(cones[1] / cones[0]) @ _BRADFORD
     return matrix
 
 
 def xyz_to_linear_srgb(white: Any) -> NDArray[np.float64]:
-    """Return the matrix from XYZ under a white, by x and y, to linear sRGB."""
+    """Return the matrix from XYZ relative to a white, by x and y, to linear sRGB."""
     return np.linalg.inv(_to_xyz(_BT709)) @ adapted(white, _D65)
 
 
 def curved(linear: NDArray[Any]) -> NDArray[Any]:
-    """Return light from 0 to 1 as sRGB has it (IEC 61966-2-1)."""
+    """Apply the sRGB transfer curve (IEC 61966-2-1) to linear light from 0 to 1."""
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
 
 
@@ -157,15 +157,15 @@ def _xyz(x: float, y: float) -> NDArray[np.float64]:
 
 
 def _to_xyz(primaries: Chromaticities) -> NDArray[np.float64]:
-    each = np.array(primaries).reshape(4, 2)
-    colors = np.array([(x, y, 1 - x - y) for x, y in each[:3]]).T
-    found: NDArray[np.float64] = colors * np.linalg.solve(colors, _xyz(*each[3]))
-    return found
+    points = np.array(primaries).reshape(4, 2)
+    colors = np.array([(x, y, 1 - x - y) for x, y in points[:3]]).T
+    matrix: NDArray[np.float64] = colors * np.linalg.solve(colors, _xyz(*points[3]))
+    return matrix
 
 
 @functools.lru_cache(maxsize=16)
-def _light(transfer: int, gamma: float | None, limited: bool, white: int) -> NDArray[np.float32]:
-    """Return the light of each level, of which 1 is that of white; of HLG, in front of the camera."""
+def _light_table(transfer: int, gamma: float | None, limited: bool, white: int) -> NDArray[np.float32]:
+    """Table of linear light by level, 1 being white; for HLG, scene light."""
     signal = np.arange(white + 1) / white
     if limited:
         step = (white + 1) / 256
@@ -195,22 +195,22 @@ def _linear(signal: NDArray[np.float64], transfer: int) -> NDArray[np.float64]:
 
 
 def _hlg(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the scene's light of ITU-R BT.2100's HLG."""
+    """HLG signal to scene light (ITU-R BT.2100)."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
 
 
-def _displayed(scene: NDArray[Any]) -> NDArray[Any]:
-    """Return what a display of 1000 cd/m2 shows of HLG, with the light of white paper, at 75 %, as 1 (BT.2408)."""
+def _hlg_display_light(scene: NDArray[Any]) -> NDArray[Any]:
+    """HLG scene light on a display of 1000 cd/m2, relative to diffuse white at 75 % signal (BT.2408)."""
     paper = float(_hlg(np.array(0.75)))
     luminance = scene if scene.ndim == 2 else (scene @ np.array([0.2627, 0.6780, 0.0593], scene.dtype))[:, :, None]
     shown: NDArray[Any] = scene / paper * (luminance / paper) ** 0.2
     return shown
 
 
-@functools.lru_cache(maxsize=64)  # Most pictures of a collection share one of a few profiles.
+@functools.lru_cache(maxsize=64)  # Most images of a collection share a few profiles.
 def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return None without a usable profile for this mode, and for sRGB itself under one of its many names."""
+    """Transform from a profile to sRGB; None if the profile is unusable for this mode, or equals sRGB."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
@@ -226,12 +226,12 @@ def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
 
 
 def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None = None) -> NDArray[np.uint16] | None:
-    """Return colors of 16 bits, gray or RGB, as RGB; None if no converter of so many bits is installed.
+    """Convert 16-bit gray or RGB to sRGB; None if the converter (imagecodecs) is not installed.
 
     Args:
-        pixels: of shape (height, width) or (height, width, 3).
-        profile: theirs; empty: they are in sRGB.
-        space: what they are instead, if numbers say it.
+        pixels: shape (height, width) or (height, width, 3).
+        profile: ICC profile; empty: sRGB.
+        space: color space, used instead of a profile if given.
     """
     if space is not None:
         return space.to_srgb(pixels)
@@ -243,24 +243,24 @@ def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None
 
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     kind = "gray" if pixels.ndim == 2 else "rgb"
-    found: NDArray[np.uint16] = imagecodecs.cms_transform(
+    converted: NDArray[np.uint16] = imagecodecs.cms_transform(
         np.ascontiguousarray(pixels), profile, srgb, colorspace=kind, outcolorspace="rgb"
     )
-    return found
+    return converted
 
 
-#: The white of print, by x and y.
+#: x and y of D50, the white of print.
 D50 = (0.3457, 0.3585)
 
 
 def lab_levels(found: NDArray[Any], channel: int, bits: int, icc: bool) -> NDArray[np.uint16]:
-    """Return one channel of L*a*b* in 16 bits: 65535 is 100, and 32768 is the gray of a* and b*, of which 256 is 1.
+    """Encode one channel of L*a*b* at 16 bits: L* of 100 is 65535; a* and b* are offset by 32768, 256 per unit.
 
     Args:
-        found: as a TIFF has it; floating point numbers as they are.
-        channel: 0, 1 or 2; the next one is an opacity.
+        found: levels as stored in a TIFF, or floating point values.
+        channel: 0, 1 or 2 for L*, a*, b*; 3 for opacity.
         bits: 8 or 16.
-        icc: whether as ICC has it, with an offset; otherwise a* and b* have a sign.
+        icc: ICC encoding, with an offset; otherwise a* and b* are signed.
     """
     color = channel in (1, 2)
     levels: NDArray[Any]
@@ -273,27 +273,27 @@ def lab_levels(found: NDArray[Any], channel: int, bits: int, icc: bool) -> NDArr
         if bits == 8:
             levels = levels << 8 if color else levels * 257
         elif icc and channel == 0:
-            # 65280 is 100.
+            # ICC encodes L* of 100 as 65280.
             levels = np.rint(levels * (65535 / 65280))
     return levels.clip(0, 65535).astype(np.uint16)
 
 
 def lab_to_srgb(levels: NDArray[np.uint16], white: tuple[float, float] = D50) -> NDArray[np.uint16]:
-    """Return colors of `lab_levels`, (height, width, channels), in sRGB; a fourth channel stays as it is.
+    """Convert L*a*b* in the encoding of `lab_levels`, (height, width, channels), to sRGB; a fourth channel is kept.
 
     Args:
-        levels: the colors; of one channel, it is the lightness.
-        white: what L*a*b* is relative to, by x and y.
+        levels: the encoded channels; if there is one, it is L*.
+        white: reference white of L*a*b*, by x and y.
     """
-    made = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
+    result = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
     x, y = white
     to_linear = (xyz_to_linear_srgb(white) * np.array([x / y, 1.0, (1 - x - y) / y])).T
-    for row, new in zip(levels, made, strict=True):
+    for row, new in zip(levels, result, strict=True):
         middle = (row[:, 0] / 655.35 + 16) / 116
         ab = (row[:, 1:3].astype(np.float64) - 32768) / 256 if row.shape[1] > 2 else np.zeros((len(row), 2))
-        each = np.stack([middle + ab[:, 0] / 500, middle, middle - ab[:, 1] / 200], axis=1)
-        # Relative to the white.
-        xyz = np.where(each > 6 / 29, each**3, 3 * (6 / 29) ** 2 * (each - 4 / 29))
+        ratios = np.stack([middle + ab[:, 0] / 500, middle, middle - ab[:, 1] / 200], axis=1)
+        # XYZ relative to the reference white.
+        xyz = np.where(ratios > 6 / 29, ratios**3, 3 * (6 / 29) ** 2 * (ratios - 4 / 29))
         new[:, :3] = np.rint(curved((xyz @ to_linear).clip(0, 1)) * 65535)
         new[:, 3:] = row[:, 3:]
-    return made
+    return result

@@ -1,4 +1,4 @@
-"""PNG, TIFF and PPM, written strip by strip: of 8 or 16 bits a level, and of any size."""
+"""PNG, TIFF and PPM writers that work strip by strip, for 8 or 16 bits and images of any size."""
 
 import shutil
 import struct
@@ -16,11 +16,11 @@ from fast_style.images.metadata import ImageMetadata
 
 
 def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> None:
-    """Write a picture.
+    """Write a PNG strip by strip.
 
     Args:
-        file: where to.
-        strips: its rows from above, of shape (rows, width, 3), or with opacity (rows, width, 4), as bytes or np.uint16.
+        file: the output.
+        strips: rows from the top, (rows, width, 3) or with opacity (rows, width, 4), as np.uint8 or np.uint16.
         size: width and height in pixels.
         metadata: what to write besides.
     """
@@ -39,7 +39,7 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
             for kind, data, *_ in getattr(metadata.options("PNG").get("pnginfo"), "chunks", ()):
                 _chunk(file, kind, data)
             above = np.zeros_like(rows[0])
-        # Each row as its difference from the one above, which is filter 2.
+        # Filter 2 (up): differences from the row above.
         filtered = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)
         filtered[0, 1:], filtered[1:, 1:] = rows[0] - above, rows[1:] - rows[:-1]
         above = rows[-1].copy()
@@ -50,10 +50,10 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
 
 
 def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> int:
-    """Write a picture as `write_png` does; all strips but the last have as many rows. libtiff writes no EXIF.
+    """Write a TIFF as `write_png` does; all strips but the last must have the same number of rows.
 
     Returns:
-        Where in the file the place of a further page can be written, in four bytes. It goes behind this one.
+        File position of the 4-byte link to the next page, which is appended after this one.
     """
     lengths: list[int] = []
     with tempfile.SpooledTemporaryFile(2**24, dir=scratch_folder()) as data:
@@ -61,34 +61,34 @@ def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int,
             if not lengths:
                 rows, channels, bits = len(strip), strip.shape[2], 8 * strip.itemsize
             lengths.append(data.write(zlib.compress(np.ascontiguousarray(strip, f"<u{strip.itemsize}").data)))
-        directory = _described(metadata)
-        known = TiffImagePlugin
-        directory[known.IMAGEWIDTH], directory[known.IMAGELENGTH] = size
-        directory[known.BITSPERSAMPLE], directory[known.SAMPLESPERPIXEL] = (bits,) * channels, channels
-        directory[known.COMPRESSION], directory[known.PHOTOMETRIC_INTERPRETATION] = 8, 2
-        directory[known.ROWSPERSTRIP], directory[known.STRIPBYTECOUNTS] = rows, tuple(lengths)
-        # Pillow adds where its own writing ends.
-        directory[known.STRIPOFFSETS] = tuple(sum(lengths[:index]) for index in range(len(lengths)))
-        directory.tagtype[known.STRIPOFFSETS] = directory.tagtype[known.STRIPBYTECOUNTS] = TiffTags.LONG
+        directory = _metadata_directory(metadata)  # libtiff writes no EXIF, so Pillow's directory is used.
+        tags = TiffImagePlugin
+        directory[tags.IMAGEWIDTH], directory[tags.IMAGELENGTH] = size
+        directory[tags.BITSPERSAMPLE], directory[tags.SAMPLESPERPIXEL] = (bits,) * channels, channels
+        directory[tags.COMPRESSION], directory[tags.PHOTOMETRIC_INTERPRETATION] = 8, 2
+        directory[tags.ROWSPERSTRIP], directory[tags.STRIPBYTECOUNTS] = rows, tuple(lengths)
+        # Pillow adds the end of the directory to each offset.
+        directory[tags.STRIPOFFSETS] = tuple(sum(lengths[:index]) for index in range(len(lengths)))
+        directory.tagtype[tags.STRIPOFFSETS] = directory.tagtype[tags.STRIPBYTECOUNTS] = TiffTags.LONG
         if channels == 4:
-            directory[known.EXTRASAMPLES] = 2
+            directory[tags.EXTRASAMPLES] = 2
         begin = file.tell() or 8
         directory.save(file)
         data.seek(0)
         shutil.copyfileobj(data, file, 2**20)
-    # Behind its number of entries, and the entries.
+    # The link follows the number of entries (2 bytes) and the entries (12 bytes each).
     return begin + 2 + 12 * len(directory)
 
 
 def write_ppm(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> None:
-    """Write a picture without opacity as `write_png` does; there is no place for what is kept."""
+    """Write a PPM as `write_png` does, without opacity and metadata."""
     for index, strip in enumerate(strips):
         if index == 0:
             file.write(b"P6\n%d %d\n%d\n" % (*size, np.iinfo(strip.dtype).max))
         file.write(np.ascontiguousarray(strip, f">u{strip.itemsize}").data)
 
 
-def _described(metadata: ImageMetadata) -> TiffImagePlugin.ImageFileDirectory_v2:
+def _metadata_directory(metadata: ImageMetadata) -> TiffImagePlugin.ImageFileDirectory_v2:
     exif = Image.Exif()
     exif.load(metadata.exif)
     directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")

@@ -1,4 +1,4 @@
-"""TIFF (6.0, and Adobe's supplements) of every depth, sign and meaning: what Pillow refuses or misreads."""
+"""TIFF (6.0, and Adobe's supplements) of any depth and sample format, including what Pillow rejects or misreads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,36 +16,36 @@ from fast_style.images.spaces import D50, lab_levels, lab_to_srgb
 _BITS, COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _ORIENTATION, _SAMPLES, PLANES = 258, 259, 262, 266, 274, 277, 284
 _WHITE, _COLOR_MAP, _INK_SET, _EXTRA, _FORMAT, PROFILE = 318, 320, 332, 338, 339, 34675
 WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, CMYK, YCBCR, CIELAB, ICCLAB, ITULAB = 0, 1, 2, 3, 5, 6, 8, 9, 10
-# How many channels each has before the extra ones.
+# Number of color channels by photometric interpretation.
 COLORS: Mapping[int, int] = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 _MEANINGS = {4: "a transparency mask", 10: "ITU L*a*b*", 32803: "the mosaic of a camera's sensor"}
 _MEANINGS |= {34892: "the light that a camera's sensor saw", 32844: "LogL", 32845: "LogLuv", 51177: "a depth map"}
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 FORMATS: Mapping[int, str] = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating point", 5: "complex"}
 _UNSPECIFIED, _PREMULTIPLIED, _OPACITY = 0, 1, 2
-# What libtiff undoes, as Pillow brings it.
-_OF_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
-# Larger pictures of so many channels are measurements.
-_MOST_EXTRA = 4
-# Above it, most of what is light would be white; from 0 to 255 no picture is as dark.
-_MOST_LIGHT = 16
+# Compressions that the libtiff in Pillow's wheels decodes.
+_LIBTIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+# Files with more extra channels are measurements, not images.
+_MAX_EXTRA = 4
+# With peaks above this, white would clip most of the light; no image on a 0 to 255 scale is that dark.
+_MAX_LIGHT = 16
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the numbers in a TIFF are.
+    """The pixel format of a TIFF page.
 
     Attributes:
-        size: width and height as they are stored.
-        photometric: what they mean, as the tag numbers it.
-        bits: of each.
-        format: 1, 2 or 3: unsigned, signed or floating point.
-        opacity: which channel is the opacity, if one is.
-        premultiplied: whether colors are less by as much as they are clear.
-        left_out: how many channels have no known meaning.
-        orientation: how the picture is stored.
-        palette: red, green and blue of each index, 16 bits each, or None.
-        white: of L*a*b*, by x and y.
+        size: width and height of the stored pixels.
+        photometric: PhotometricInterpretation, by its tag value.
+        bits: bits per channel.
+        format: SampleFormat: 1 unsigned, 2 signed, 3 floating point.
+        opacity: index of the opacity channel, or None.
+        premultiplied: whether colors are multiplied by the opacity.
+        left_out: number of channels without a known meaning.
+        orientation: orientation of the stored pixels, by its tag value.
+        palette: RGB of each index, 16 bits each, or None.
+        white: reference white of L*a*b*, by x and y.
     """
 
     size: tuple[int, int]
@@ -61,10 +61,10 @@ class Kind:
 
     @classmethod
     def of(cls, tags: Any) -> "Kind":
-        """Take it from the tags of a page.
+        """Read the format from the tags of a page.
 
         Raises:
-            ValueError: if no picture can be made of such numbers; the message says which they are.
+            ValueError: if such numbers are no image; the message names them.
         """
         samples = int(tags.get(_SAMPLES, 1))
         photometric = int(tags.get(_PHOTOMETRIC, _RGB if samples > 2 else WHITE_IS_ZERO))
@@ -74,7 +74,7 @@ class Kind:
         if photometric == CMYK and tags.get(_INK_SET, 1) != 1:
             raise ValueError("TIFF of inks other than CMYK")
         bits, formats = (set(np.atleast_1d(tags.get(tag, 1)).tolist()) for tag in (_BITS, _FORMAT))
-        # What is undefined is mostly unsigned.
+        # Format 4, undefined, is mostly unsigned.
         formats = {UNSIGNED if each == 4 else each for each in formats}
         if len(bits) > 1 or len(formats) > 1 or not formats <= {UNSIGNED, SIGNED, FLOAT}:
             named = " and ".join(FORMATS.get(each, f"unknown {each}") for each in sorted(formats))
@@ -83,19 +83,19 @@ class Kind:
         if samples < colors and not (photometric in (YCBCR, CIELAB) and samples == 1):
             raise ValueError(f"TIFF of {samples} channels where there must be {colors}")
         colors = min(colors, samples)
-        given = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
-        # With one channel more and not a word on it, that is how old programs write the opacity.
-        extra = given or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
+        declared = tuple(np.atleast_1d(tags.get(_EXTRA, ())).tolist())
+        # Old programs write an opacity channel without declaring it.
+        extra = declared or ((_OPACITY,) if samples == colors + 1 and photometric in (_BLACK_IS_ZERO, _RGB) else ())
         extra = (extra + (_UNSPECIFIED,) * (samples - colors))[: samples - colors]
-        if len(extra) > _MOST_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
+        if len(extra) > _MAX_EXTRA or (colors == 1 and extra.count(_UNSPECIFIED) > 1):
             raise ValueError(f"TIFF of {samples} channels, of which {len(extra)} have no known meaning")
-        # 999 is how Corel Draw 10 says it.
+        # Corel Draw 10 writes 999.
         clear = [index for index, kind in enumerate(extra) if kind in (_PREMULTIPLIED, _OPACITY, 999)]
         palette = None
         if photometric == _PALETTE:
-            found = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
-            # As old programs write it, which counted colors from 0 to 255.
-            palette = np.ascontiguousarray(found if found.max(initial=0) > 255 else found * np.uint16(257))
+            entries = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
+            # Old programs write palettes of 0 to 255.
+            palette = np.ascontiguousarray(entries if entries.max(initial=0) > 255 else entries * np.uint16(257))
         size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
         return cls(
             size,
@@ -107,17 +107,17 @@ class Kind:
             len(extra) - bool(clear),
             int(tags.get(_ORIENTATION, 1)),
             palette,
-            _white(tags.get(_WHITE)),
+            _white_point(tags.get(_WHITE)),
         )
 
     @property
     def is_deep(self) -> bool:
-        """Whether there are more than 8 bits of each color, and they are read with 16."""
+        """Whether colors have more than 8 bits and are read at 16."""
         return self.bits > 8 and self.photometric in (0, 1, 2, 8, 9)
 
     @property
     def mode(self) -> str:
-        """What Pillow is to call the picture."""
+        """Pillow's mode for this format."""
         mode = {CMYK: "CMYK", WHITE_IS_ZERO: "L", _BLACK_IS_ZERO: "L"}.get(self.photometric, "RGB")
         return mode if self.opacity is None or mode == "CMYK" else {"L": "LA", "RGB": "RGBA"}[mode]
 
@@ -127,37 +127,37 @@ class Kind:
     def ends(
         self, lowest: float, highest: float, notes: list[str], above: float = 1, whole: bool = True
     ) -> tuple[float, float]:
-        """Return which numbers are black and white, where the type does not say it.
+        """Guess which numbers are black and white, where the type does not define it.
 
         Args:
-            lowest: of those that there are.
-            highest: likewise; below `lowest`: there are none.
-            notes: where to say what is taken.
-            above: of floating point, the share of those above 1 among those above 0.
-            whole: likewise, whether all are whole numbers.
+            lowest: the smallest number in the page.
+            highest: the largest; below `lowest` if there are none.
+            notes: gets a note on what was assumed.
+            above: for floating point, the fraction of positive numbers above 1.
+            whole: for floating point, whether all are whole numbers.
 
         Raises:
-            ValueError: if they are none of a picture.
+            ValueError: if the numbers cannot be an image.
         """
         if lowest > highest:
             return 0.0, 1.0
         if self.format == FLOAT:
-            # The filters that pictures are resized with overshoot. And what is light has peaks above white.
-            light = highest > 2 and not whole and (above <= 0.5 or highest <= _MOST_LIGHT)
-            most = 1 if light else next((most for most in (1, 255, 65535) if highest <= 2 * most), None)
-            # Filters that sharpen leave some below black; measurements have as many.
-            if most is None or lowest < (-2 if most == 1 else -highest / 4):
+            # Resampling filters overshoot, and linear light has peaks above white.
+            is_linear = highest > 2 and not whole and (above <= 0.5 or highest <= _MAX_LIGHT)
+            level = 1 if is_linear else next((level for level in (1, 255, 65535) if highest <= 2 * level), None)
+            # Sharpening leaves a few values below black; measurements reach as far below as above.
+            if level is None or lowest < (-2 if level == 1 else -highest / 4):
                 raise ValueError(
                     f"TIFF of floating point numbers from {lowest:.6g} to {highest:.6g}; 0 to 1 are expected"
                 )
             if lowest < 0:
                 notes.append("floating point levels below 0 taken as black")
             if highest > 1:
-                notes.append(f"floating point levels above 1: taken as {'white' if most == 1 else f'0 to {most}'}")
-            return 0.0, float(most)
+                notes.append(f"floating point levels above 1: taken as {'white' if level == 1 else f'0 to {level}'}")
+            return 0.0, float(level)
         full = 2.0 ** (self.bits - (self.format == SIGNED)) - 1
         if lowest < -full / 64:
-            # All of them, as ImageMagick has it, too.
+            # The full range, as in ImageMagick.
             notes.append(f"signed levels of {self.bits} bits: {-full - 1:.0f} taken as black and {full:.0f} as white")
             return -full - 1, full
         white = next((white for white in (255, 65535) if highest <= white < full), full)
@@ -166,8 +166,8 @@ class Kind:
         return 0.0, float(white)
 
     def pillow_is_right(self, tags: Any) -> bool:
-        """Return whether Pillow reads it as it is, though perhaps with 8 bits of 16."""
-        if tags.get(COMPRESSION, 1) not in _OF_LIBTIFF:
+        """Whether Pillow reads this format correctly, though perhaps 16 bits as 8."""
+        if tags.get(COMPRESSION, 1) not in _LIBTIFF_COMPRESSIONS:
             return False
         if (
             self.format != UNSIGNED
@@ -182,26 +182,26 @@ class Kind:
         if self.palette is not None:
             return self.bits <= 8 and max(tags[_COLOR_MAP]) > 255
         if self.bits == 16:
-            # Gray with opacity it refuses.
+            # Pillow rejects gray with opacity.
             return self.photometric in (_RGB, CMYK) or (self.photometric == _BLACK_IS_ZERO and self.opacity is None)
         return self.bits <= 8
 
 
-def _white(found: Any) -> tuple[float, float]:
-    x, y = (float(each) for each in found) if found and len(found) == 2 else D50
+def _white_point(value: Any) -> tuple[float, float]:
+    x, y = (float(each) for each in value) if value and len(value) == 2 else D50
     return (x, y) if 0 < x < 1 and 0 < y < 1 else D50
 
 
-#: What Pillow is to call the reader of this module.
+#: Name of this reader in Pillow.
 NAME = "TIFF of fast_style"
 
 
 class TiffFile(TiffImagePlugin.TiffImageFile):
-    """A TIFF, read by Pillow if that reads it as it is.
+    """A TIFF, decoded by Pillow if that does it correctly.
 
     Attributes:
-        kind: what the numbers of the page are that it is at.
-        ours: whether this module reads them.
+        kind: pixel format of the current page.
+        ours: whether this module decodes the page.
     """
 
     def _open(self) -> None:
@@ -212,7 +212,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         super()._open()
 
     def _setup(self) -> None:
-        # Of Pillow: it is called for each page, when its tags are known.
+        # Overrides Pillow's method, which is called for each page after reading its tags.
         self.kind, self.ours = Kind.of(self.tag_v2), False
         if self.kind.pillow_is_right(self.tag_v2):
             try:
@@ -222,19 +222,19 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         else:
             self.ours = True
         if self.ours:
-            self._set_up()
+            self._use_own_decoder()
         elif self.kind.photometric == YCBCR and not self.use_load_libtiff:
-            # Pillow's own reading knows neither fewer pixels of color nor another black and white.
+            # Pillow's own decoder handles neither subsampling nor ReferenceBlackWhite.
             self._mode, self.use_load_libtiff = "RGB", True
             self.tile = [ImageFile._Tile("libtiff", (0, 0, *self.kind.size), 0, ("RGBX", False, self.tag_v2.offset))]
-        # There is no image of Pillow's with four inks and an opacity.
+        # Pillow has no mode for CMYK with opacity.
         count = self.kind.left_out + (self.kind.photometric == CMYK and self.kind.opacity is not None)
         if count and self.kind.photometric == CMYK:
             notes_of(self).append("an opacity or more inks beside CMYK left out")
         elif count:
             notes_of(self).append(f"{count} extra channel{'s' * (count > 1)} of no stated meaning left out")
 
-    def _set_up(self) -> None:
+    def _use_own_decoder(self) -> None:
         kind = self.kind
         if kind.photometric in (YCBCR, ITULAB):
             raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == YCBCR else 'ITU L*a*b*'} in {kind}")
@@ -246,50 +246,50 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         self._size = kind.size[::-1] if kind.orientation in (5, 6, 7, 8) else kind.size
         self.use_load_libtiff = False
         self.tile = [ImageFile._Tile(NAME, (0, 0, *kind.size), 0, (self.tell(), kind, notes_of(self)))]
-        # The profile of L*a*b* says what they are anyway.
+        # The profile of an L*a*b* file adds nothing.
         if PROFILE in self.tag_v2 and kind.photometric not in (CIELAB, ICCLAB):
             self.info["icc_profile"] = self.tag_v2[PROFILE]
 
 
 def register() -> None:
-    """Have Pillow know the reader of this module."""
+    """Register the reader with Pillow."""
     Image.register_decoder(NAME, _Decoder)
     Image.register_open(NAME, TiffFile, _accept)
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """What `TiffFile` reads by itself, with 8 bits of each color."""
+    """Decoder of the pages that `TiffFile` reads itself, at 8 bits per channel."""
 
     _pulls_fd = True
 
     def decode(self, buffer: Any) -> tuple[int, int]:
         index, kind, notes = self.args
         assert self.fd is not None
-        found = read(self.fd, index, kind, notes)
-        levels = np.empty(found.shape, np.uint8)
-        for row, few in zip(found, levels, strict=True):
-            few[:] = shrunk(row[None], 255)[0]
+        deep = read(self.fd, index, kind, notes)
+        levels = np.empty(deep.shape, np.uint8)
+        for row, reduced in zip(deep, levels, strict=True):
+            reduced[:] = shrunk(row[None], 255)[0]
         self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
 def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> NDArray[np.uint16]:
-    """Return the levels of a page as they are stored, of shape (height, width) or (height, width, channels).
+    """Decode a page to 16-bit levels, of shape (height, width) or (height, width, channels).
 
-    Of gray, of RGB or of CMYK, and with the opacity as the last channel; in L*a*b* or a palette, of sRGB.
+    Channels are gray, RGB or CMYK, with opacity last; L*a*b* and palettes become sRGB.
 
     Args:
-        file: at any position, and then at another.
-        index: of the page.
-        kind: what its numbers are.
-        notes: where to say what had to be guessed.
+        file: binary and seekable; its position changes.
+        index: index of the page.
+        kind: its pixel format.
+        notes: gets notes on what was assumed.
 
     Raises:
-        Exception: any, if it is damaged, or not what its tags say.
+        Exception: any, if the page is damaged or contradicts its tags.
     """
     import tifffile
 
-    # With a name, because it asks for that of the file, which one opened by its number has not.
+    # Named, because tifffile would ask the file for its name, and a file opened by descriptor has none.
     with tifffile.TiffFile(file, name="picture") as tiff:
         page: Any = tiff.pages[index]
         if (page.imagewidth, page.imagelength) != kind.size:
@@ -299,88 +299,88 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
         colors = min(COLORS[kind.photometric], page.samplesperpixel)
         channels = [*range(colors), *(() if kind.opacity is None or kind.mode == "CMYK" else (kind.opacity,))]
         try:
-            levels = _gathered(page, kind, channels, [] if notes is None else notes)
+            levels = _read_channels(page, kind, channels, [] if notes is None else notes)
         except Exception as error:
-            # tifffile says so itself, of what it leaves to that.
+            # tifffile's own error names a package, but not our extra.
             if not HAS_CODECS and "imagecodecs" in str(error):
                 needs = "which needs the package imagecodecs; install fast_style[formats]"
                 raise ValueError(f"TIFF of {kind} in the compression {page.compression.name}, {needs}") from None
             raise
-    return _finished(levels, kind, colors)
+    return _to_colors(levels, kind, colors)
 
 
-def _gathered(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
-    """Return channels as 16 bits; indices of a palette and L*a*b* as they are."""
-    scale = _scale(page, kind, channels, notes)
+def _read_channels(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> NDArray[np.uint16]:
+    """Read channels as 16 bits; palette indices and L*a*b* are not scaled."""
+    convert = _conversion(page, kind, channels, notes)
     width, height = kind.size
     levels = np.zeros((height, width, len(channels)), np.uint16)
     for channel, part, (top, left) in _segments(page):
         rows, columns = min(part.shape[0], height - top), min(part.shape[1], width - left)
         for place, wanted in enumerate(channels):
             if channel <= wanted < channel + part.shape[2]:
-                found = part[:rows, :columns, wanted - channel]
-                levels[top : top + rows, left : left + columns, place] = scale(found, place)
+                pixels = part[:rows, :columns, wanted - channel]
+                levels[top : top + rows, left : left + columns, place] = convert(pixels, place)
     return levels
 
 
 def _segments(page: Any) -> Iterator[tuple[int, NDArray[Any], tuple[int, int]]]:
-    """Yield strips or tiles, (rows, columns, channels), with their first channel and where they begin."""
+    """Yield the first channel, the pixels (rows, columns, channels) and the position (top, left) of strips or tiles."""
     for data, place, _ in page.segments():
         if data is not None:
             yield (place[0] if page.planarconfig == 2 else place[4]), data[0], (place[2], place[3])
 
 
-def _scale(
+def _conversion(
     page: Any, kind: Kind, channels: list[int], notes: list[str]
 ) -> Callable[[NDArray[Any], int], NDArray[np.uint16]]:
-    """Return what makes 16 bits of the numbers of one channel, given which one."""
+    """Return a function that converts the numbers of a channel, given its place among `channels`, to 16 bits."""
     if kind.palette is not None:
         if kind.format != UNSIGNED or kind.bits > 16:
             raise ValueError(f"TIFF of a palette for {kind}")
-        return lambda found, _: found.astype(np.uint16)
+        return lambda pixels, _: pixels.astype(np.uint16)
     if kind.photometric in (CIELAB, ICCLAB):
         if kind.bits not in (8, 16) and kind.format != FLOAT:
             raise ValueError(f"TIFF of L*a*b* in {kind}")
-        return lambda found, place: lab_levels(found, place, kind.bits, icc=kind.photometric == ICCLAB)
+        return lambda pixels, place: lab_levels(pixels, place, kind.bits, icc=kind.photometric == ICCLAB)
     if kind.format == UNSIGNED and kind.bits <= 16:
-        return lambda found, _: stretched(found, 2**kind.bits - 1)
-    # Of an opacity its own: floating point colors from 0 to 255 come with one from 0 to 1.
-    color, clear = (
+        return lambda pixels, _: stretched(pixels, 2**kind.bits - 1)
+    # Opacity has a range of its own: floating point colors from 0 to 255 may have an opacity from 0 to 1.
+    color, opacity = (
         [each for each in channels if each != kind.opacity],
         [each for each in channels if each == kind.opacity],
     )
-    ends = [_ends(page, kind, color, notes)] * len(color) + [_ends(page, kind, clear, []) for _ in clear]
-    return lambda found, place: _spread(found, *ends[place])
+    ends = [_limits(page, kind, color, notes)] * len(color) + [_limits(page, kind, opacity, []) for _ in opacity]
+    return lambda pixels, place: _stretch(pixels, *ends[place])
 
 
-def _spread(found: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
-    made = np.nan_to_num((found.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
-    return np.rint(made).clip(0, 65535).astype(np.uint16)
+def _stretch(pixels: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
+    levels = np.nan_to_num((pixels.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
+    return np.rint(levels).clip(0, 65535).astype(np.uint16)
 
 
-def _ends(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
-    """Return which numbers are black and white: programs use only a part of what such ones can hold, and do not say."""
+def _limits(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
+    """Find the numbers for black and white from all pixels: programs use only a part of such types, and do not say."""
     lowest, highest = np.inf, -np.inf
     positive, above, whole, unknown = 0, 0, True, False
     for first, part, _ in _segments(page):
         wanted = [channel - first for channel in channels if first <= channel < first + part.shape[2]]
-        found = part[:, :, wanted]
+        values = part[:, :, wanted]
         if kind.format == FLOAT:
-            unknown = unknown or bool(np.isnan(found).any())
-            found = found[np.isfinite(found)]
-            positive, above = positive + int((found > 0).sum()), above + int((found > 1).sum())
-            whole = whole and bool((found == np.rint(found)).all())
-        if found.size:
-            lowest, highest = min(lowest, float(found.min())), max(highest, float(found.max()))
+            unknown = unknown or bool(np.isnan(values).any())
+            values = values[np.isfinite(values)]
+            positive, above = positive + int((values > 0).sum()), above + int((values > 1).sum())
+            whole = whole and bool((values == np.rint(values)).all())
+        if values.size:
+            lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
     if unknown:
         notes.append("floating point levels that are no numbers (NaN): taken as black")
     return kind.ends(lowest, highest, notes, above / max(positive, 1), whole)
 
 
-def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
-    """Return the colors that numbers mean, and the opacity behind them."""
+def _to_colors(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
+    """Convert palette, L*a*b*, premultiplied and inverted levels to plain colors, with opacity last."""
     if kind.palette is not None:
-        levels = _looked_up(levels, kind.palette)
+        levels = _apply_palette(levels, kind.palette)
         colors = 3
     elif kind.photometric in (CIELAB, ICCLAB):
         levels = lab_to_srgb(levels, kind.white)
@@ -393,8 +393,8 @@ def _finished(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np
     return levels[:, :, 0] if levels.shape[2] == 1 else levels
 
 
-def _looked_up(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return the colors of indices, with the opacity behind them where there is one."""
+def _apply_palette(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Replace palette indices by their colors, keeping the opacity."""
     if levels[:, :, 0].max(initial=0) >= len(palette):
         raise ValueError(f"an index above the {len(palette)} colors of the palette")
     return np.concatenate([palette[levels[:, :, 0]], levels[:, :, 1:]], axis=2)

@@ -1,4 +1,4 @@
-"""Cameras: those of the system, read by FFmpeg, and videos that are played as if they were cameras."""
+"""Cameras: devices of the system, read by FFmpeg, and videos played as cameras."""
 
 import contextlib
 import errno
@@ -20,17 +20,17 @@ from fast_style.video.opening import reason
 from fast_style.video.pixels import Picturer
 from fast_style.video.reader import VideoReader
 
-#: Seconds, from any point on.
+#: Returns seconds since an arbitrary start.
 Clock: TypeAlias = Callable[[], float]
 #: FFmpeg's input format for cameras, by the start of sys.platform.
 SYSTEMS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 #: Usual widths of cameras, in pixels.
 _WIDTHS = (640, 1280, 1920)
-#: How many damaged frames in a row are skipped: a bad cable damages a few.
+#: Consecutive damaged frames to skip: a bad cable damages a few.
 _MOST_DAMAGED = 60
-#: In seconds: a driver's time further back than this is of another clock than ours.
+#: In seconds: a driver's time further back than this is from another clock.
 _PLAUSIBLE = 1.0
-#: Errors that asking for a smaller size does not mend, with the remedy; None: a list of the cameras.
+#: Errors that another size does not fix, with the remedy; None: a list of the cameras.
 _REMEDIES: dict[int, str | None] = {
     errno.ENOENT: None,
     errno.ENODEV: None,
@@ -39,17 +39,17 @@ _REMEDIES: dict[int, str | None] = {
     errno.EACCES: "allow it, on Linux by 'sudo usermod -aG video $USER' and a new login",
     errno.EPERM: "allow it, in the system's settings under privacy",
 }
-#: In seconds: a video that is later than this does not catch up, but goes on from there.
+#: In seconds: a video with a larger delay does not catch up but shifts its schedule.
 _LATE = 0.25
-#: In seconds: a frame that lasts longer is repeated, as by a camera; a silent camera would be taken for a broken one.
+#: In seconds: a frame that lasts longer is repeated, since a silent camera counts as broken.
 _STILL = 1.0
-#: The frame rate that cameras are asked for, by default.
+#: The default frame rate requested from cameras, in frames per second.
 USUAL_FPS = 30.0
 
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """One frame of a camera.
+    """A frame of a camera.
 
     Attributes:
         pixels: RGB, upright, of shape (height, width, 3).
@@ -65,18 +65,18 @@ class Camera(Protocol):
 
     @property
     def width(self) -> int:
-        """Of the frames, in pixels."""
+        """Width of the frames in pixels."""
 
     @property
     def height(self) -> int:
-        """Of the frames, in pixels."""
+        """Height of the frames in pixels."""
 
     @property
     def rate(self) -> float:
-        """Frames a second, about."""
+        """Approximate frames per second."""
 
     def frames(self) -> Generator[CameraFrame, None, None]:
-        """Yield each frame as soon as it has been taken, for as long as there are any.
+        """Yield each frame as soon as it is taken.
 
         Raises:
             CameraError: if the camera stops, such as when it is unplugged.
@@ -85,23 +85,18 @@ class Camera(Protocol):
 
 
 class DeviceCamera:
-    """A camera of the system.
+    """A camera device of the system; a `Camera`.
 
     Args:
-        name: its number from 0 on, or what the system calls it, such as /dev/video0.
-        format: FFmpeg's name for such devices, of SYSTEMS.
-        long_side: of the frames, in pixels; None: as it has them, but no larger than `largest`.
+        name: its number from 0 on, or the system's name, such as /dev/video0.
+        format: FFmpeg's input format, a value of SYSTEMS.
+        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
         largest: see `long_side`.
-        fps: the frame rate to ask for; the camera decides.
-        clock: tells the time; the driver's own times are used if they are of this clock.
-
-    Attributes:
-        width: see Camera.
-        height: see Camera.
-        rate: see Camera.
+        fps: the frame rate to request; the camera decides.
+        clock: the session's clock; the driver's times are used if they are from this clock.
 
     Raises:
-        CameraError: if there is no such camera, or it is in use, not permitted or without a frame.
+        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
     """
 
     def __init__(
@@ -132,10 +127,10 @@ class DeviceCamera:
         damaged = 0
         while damaged <= _MOST_DAMAGED:
             try:
-                # An empty packet is a damaged frame as well, and would flush the decoder.
+                # Skip empty packets: they are damaged frames and would flush the decoder.
                 packet = next(packet for packet in self._container.demux(self._stream) if packet.size)
             except BlockingIOError:
-                # macOS: no new frame yet.
+                # On macOS: no new frame yet.
                 time.sleep(0.002)
                 continue
             except (StopIteration, OSError, av.FFmpegError) as error:
@@ -148,11 +143,11 @@ class DeviceCamera:
                 damaged += 1
                 continue
             for frame in pictures:
-                yield frame, self._taken(frame)
+                yield frame, self._time_taken(frame)
         raise CameraError(f"{self._address}: its pictures cannot be decoded; try another cable, or another size")
 
-    def _taken(self, frame: VideoFrame) -> float:
-        """Return when a frame was taken: the driver's time, which includes its wait in a queue."""
+    def _time_taken(self, frame: VideoFrame) -> float:
+        """Return when a frame was taken: the driver's time, since frames may have waited in a queue."""
         now = self._clock()
         taken = now if frame.time is None else frame.time
         return taken if 0 <= now - taken <= _PLAUSIBLE else now
@@ -168,17 +163,17 @@ def _address(name: str, format: str) -> str:
     if format == "dshow" and name.isdecimal():
         devices = _devices(format)
         if int(name) >= len(devices):
-            raise CameraError(f"camera {name}: there is no such camera; {_choice(format)}")
+            raise CameraError(f"camera {name}: there is no such camera; {_list_cameras(format)}")
         name = devices[int(name)].name
     return f"video={name}" if format == "dshow" else name
 
 
 def _open(address: str, format: str, side: int, fps: float) -> InputContainer:
-    """Open a camera at the smallest usual width that suffices, or else at any."""
+    """Open a camera at the smallest usual width that suffices, or else at any size."""
     width = next((width for width in _WIDTHS if width >= side), _WIDTHS[-1])
     rate = {"framerate": f"{fps:g}"}
     sizes = [{"video_size": f"{width}x{width * rows // 16}", **rate} for rows in (9, 12)]
-    # USB 2 cannot carry larger raw frames at 30 a second.
+    # USB 2 is too slow for larger raw frames at 30 fps.
     packed = [{"input_format": "mjpeg", **sizes[0]}] if format == "v4l2" and width > _WIDTHS[0] else []
     refusal: Exception | None = None
     for options in (*packed, *sizes, rate, {}):
@@ -189,11 +184,11 @@ def _open(address: str, format: str, side: int, fps: float) -> InputContainer:
             if getattr(error, "errno", None) in _REMEDIES:
                 break
     assert refusal is not None
-    remedy = _REMEDIES.get(getattr(refusal, "errno", 0) or 0) or _choice(format)
+    remedy = _REMEDIES.get(getattr(refusal, "errno", 0) or 0) or _list_cameras(format)
     raise CameraError(f"{address}: no camera that can be used ({reason(refusal)}); {remedy}")
 
 
-def _choice(format: str) -> str:
+def _list_cameras(format: str) -> str:
     names = [f"{device.name} ({device.description})" for device in _devices(format)]
     return f"there is {', '.join(names) or 'none'}; camera=clip.mp4 plays a video as one"
 
@@ -206,22 +201,17 @@ def _devices(format: str) -> list[Any]:
 
 
 class VideoCamera:
-    """A video played in real time, in a loop, as a camera.
+    """A video played in real time, in a loop; a `Camera`.
 
     Args:
         path: the video.
-        long_side: of the frames, in pixels; None: as they are, but no larger than `largest`.
+        long_side: of the frames, in pixels; None: the video's, but at most `largest`.
         largest: see `long_side`.
-        clock: tells the time.
+        clock: the session's clock.
         sleep: waits for a number of seconds.
 
-    Attributes:
-        width: see Camera.
-        height: see Camera.
-        rate: see Camera.
-
     Raises:
-        VideoError: if it cannot be read.
+        VideoError: if the video cannot be read.
     """
 
     def __init__(
@@ -249,7 +239,7 @@ class VideoCamera:
             length, zero = 0.0, None
             try:
                 for frame in self._reader.frames():
-                    # Frames may begin later than the sound.
+                    # The first frame may come later than the sound.
                     zero = frame.time if zero is None else zero
                     time = float(frame.time - zero)
                     length = time + float(frame.duration or 1 / self._reader.shape.rate)
@@ -275,17 +265,17 @@ def open_camera(
     fps: float | None = None,
     clock: Clock = time.monotonic,
 ) -> Camera:
-    """Open a camera, or a video that is played as one.
+    """Open a camera, or a video played as one.
 
     Args:
-        name: the number of a camera from 0 on, its device such as /dev/video0, or the path of a video.
-        long_side: of the frames, in pixels; None: as they are, but no larger than `largest`.
+        name: a camera's number from 0 on, its device such as /dev/video0, or the path of a video.
+        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
         largest: see `long_side`.
-        fps: the frame rate to ask a camera for; None: 30.
-        clock: tells when frames are taken.
+        fps: the frame rate to request from a camera; None: 30.
+        clock: the session's clock.
 
     Raises:
-        CameraError: if there is no such camera, or it is in use, not permitted or without a frame.
+        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
         VideoError: if the video cannot be read.
         ConfigError: if `fps` is given for a video, or FFmpeg knows no cameras on this system.
     """

@@ -1,4 +1,4 @@
-"""Camera and network, each in a thread of its own: the network gets the newest picture, however slow it is."""
+"""Threads for camera and network: the network always gets the newest frame, however slow it is."""
 
 import contextlib
 import threading
@@ -13,19 +13,19 @@ from fast_style.live.status import Meter
 from fast_style.live.stylizer import AdaptiveSize, Look, StylizesFrames, resized
 from fast_style.video.frames import Bytes
 
-#: In seconds: how long the threads may overlook that something has changed.
+#: Longest wait of a thread before it checks for changes, in seconds.
 _PATIENCE = 0.02
-#: In seconds: a camera that does not answer is left behind.
+#: How long `stop` waits for the camera's driver, in seconds.
 _FAREWELL = 1.0
 
 
 @dataclass(frozen=True)
 class Painted:
-    """A picture to be shown.
+    """A stylized frame.
 
     Attributes:
         pixels: RGB, of shape (height, width, 3).
-        taken: when the camera took what it was made of; None: it stands still, and that does not matter.
+        taken: when the camera took the frame, in seconds; None: the picture is frozen.
     """
 
     pixels: Bytes
@@ -33,24 +33,24 @@ class Painted:
 
 
 class Chain:
-    """Takes pictures from a camera and paints them.
+    """Stylizes the newest frames of a camera.
 
-    Nothing waits in a queue: a picture that the network has not begun with when the next comes is dropped, and so is a
-    painted one that has not been taken.
+    There is no queue: frames that arrive while the network is busy are dropped, and so are stylized frames that are
+    not taken before the next.
 
     Args:
-        camera: where they come from.
-        painter: what paints them.
-        look: how, at first.
-        pace: at which size.
-        meter: is told what happens, and when.
-        clock: of which the camera's times are, too.
+        camera: the camera.
+        painter: stylizes the frames.
+        look: the first look.
+        pace: the size of the frames.
+        meter: counts and times the frames.
+        clock: the session's clock, which the camera uses, too.
 
     Attributes:
-        look: how to paint; may be replaced at any time.
-        frozen: whether the picture stands still, and only its look can change.
-        recorder: gets each painted picture, in order; None: nobody does.
-        heard: when the camera last gave a picture.
+        look: the look of the next frames; may be replaced at any time.
+        frozen: whether the picture is frozen, so that only its look can change.
+        recorder: gets each stylized frame, in order; None: no recording.
+        heard: when the camera's last frame arrived.
     """
 
     def __init__(
@@ -63,32 +63,32 @@ class Chain:
         self._captured: Latest[tuple[int, CameraFrame]] = Latest()
         self._painted: Latest[Painted] = Latest()
         self._stop = threading.Event()
-        self._deaf, self._done = threading.Event(), threading.Event()
+        self._captured_all, self._painted_all = threading.Event(), threading.Event()
 
     def start(self) -> None:
-        """Begin."""
-        threading.Thread(target=_run, args=(self._capture, self._captured, self._deaf), daemon=True).start()
-        threading.Thread(target=_run, args=(self._paint, self._painted, self._done), daemon=True).start()
+        """Start both threads."""
+        threading.Thread(target=_run, args=(self._capture, self._captured, self._captured_all), daemon=True).start()
+        threading.Thread(target=_run, args=(self._paint, self._painted, self._painted_all), daemon=True).start()
 
     def take(self) -> Painted | None:
-        """Return the newest picture, once; None: there is none, after a moment.
+        """Return the newest stylized frame, once; None: there is none after a short wait.
 
         Raises:
-            BaseException: what has stopped the camera or the network, behind the last picture.
+            BaseException: the error that stopped the camera or the network, after the last frame.
         """
         return self._painted.take(_PATIENCE)
 
     @property
     def ended(self) -> bool:
-        """Whether there will be no more pictures."""
+        """Whether there will be no more frames."""
         return self._painted.ended
 
     def stop(self) -> None:
-        """End; a picture that is being painted is painted to its end."""
+        """Stop both threads after the current frame."""
         self._stop.set()
-        self._done.wait()
-        # Within a driver nothing can be interrupted.
-        self._deaf.wait(_FAREWELL)
+        self._painted_all.wait()
+        # With a limit: a call of a driver cannot be interrupted.
+        self._captured_all.wait(_FAREWELL)
 
     def _capture(self) -> None:
         with contextlib.closing(self._camera.frames()) as frames:
@@ -103,7 +103,7 @@ class Chain:
         kept: CameraFrame | None = None
         seen, painted = -1, None
         while not self._stop.is_set():
-            # Also when frozen: who does not listen does not hear that the camera is gone.
+            # Also when frozen, to notice when the camera is gone.
             new = self._captured.take(_PATIENCE)
             if new is None and self._captured.ended:
                 return
@@ -130,7 +130,7 @@ def _run(work: Callable[[], None], slot: Latest[Any], ended: threading.Event) ->
     error: BaseException | None = None
     try:
         work()
-    except BaseException as failure:  # Any: it is raised where the pictures are waited for.
+    except BaseException as failure:  # Any: `Latest.take` raises it.
         error = failure
     slot.close(error)
     ended.set()

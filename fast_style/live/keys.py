@@ -1,10 +1,10 @@
-"""Keys: what each does while a camera is stylized."""
+"""Keys of a live session and their actions."""
 
 from enum import Enum
 
 
 class Action(Enum):
-    """What a key does, with its description for the help."""
+    """The action of a key, with its description for the help."""
 
     NEXT = "next style"
     PREVIOUS = "previous style"
@@ -39,5 +39,5 @@ KEYS = {
 
 
 def help_lines() -> list[tuple[str, str]]:
-    """Return for each action its keys and what it does."""
+    """Return the keys and the description of each action."""
     return [(", ".join(key for key, does in KEYS.items() if does is action), action.value) for action in Action]

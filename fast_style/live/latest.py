@@ -1,4 +1,4 @@
-"""A slot for the newest item between two threads; an item that is not taken in time is replaced."""
+"""A slot that passes the newest item between two threads."""
 
 import threading
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """Holds the newest of what is put into it until it is taken, or replaced by a newer one. Any thread may call it."""
+    """Holds the newest item until it is taken or replaced. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -16,26 +16,26 @@ class Latest(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> None:
-        """Put something in; what is there, and was not taken, is lost."""
+        """Put an item in; one that was not taken is lost."""
         with self._changed:
             self._item = item
             self._changed.notify()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Let nothing more come.
+        """Close the slot: no more items follow.
 
         Args:
-            error: what `take` is to raise once the last item has been taken.
+            error: raised by `take` after the last item.
         """
         with self._changed:
             self._closed, self._error = True, error
             self._changed.notify_all()
 
     def take(self, seconds: float) -> T | None:
-        """Take what is there, once; None if nothing comes within some seconds, or will come.
+        """Take the item; None if none comes within `seconds`, or the slot is closed.
 
         Raises:
-            BaseException: what it was closed with.
+            BaseException: the error given to `close`.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, seconds)
@@ -46,6 +46,6 @@ class Latest(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to take, nor an error to be heard of."""
+        """Whether the slot is closed, without an item or an error left to take."""
         with self._changed:
             return self._closed and self._item is None and self._error is None

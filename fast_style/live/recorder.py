@@ -1,4 +1,4 @@
-"""Recordings of live sessions: videos in which each frame lasts as long as it was shown."""
+"""Recordings of live sessions: each frame lasts as long as it was shown."""
 
 import queue
 import threading
@@ -14,25 +14,18 @@ from fast_style.system.files import append_to_name, replace_file
 from fast_style.video.frames import CONTAINERS, Bytes, Frame, Shape
 from fast_style.video.writer import VideoWriter
 
-#: The longest queue before the encoder; when it is full, new frames are left out and the session goes on.
+#: Frames that may wait for the encoder; when the queue is full, new frames are left out.
 _ROOM = 16
-#: The time base, in seconds, which most containers support.
+#: Time base in seconds, which most containers support.
 _TICK = Fraction(1, 90_000)
 _SETTINGS = {".webm": {"deadline": "realtime"}}
-#: In seconds.
-_ASKED = 0.1
+#: Interval between checks whether a recording is finished, in seconds.
+_POLL = 0.1
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A finished video.
-
-    Attributes:
-        path: where it is.
-        frames: how many are in it.
-        seconds: how long it is.
-        left_out: frames for which the encoder had no time.
-    """
+    """A finished recording, and how many frames were left out because the encoder was too slow."""
 
     path: Path
     frames: int
@@ -41,15 +34,15 @@ class Recording:
 
 
 class Recorder:
-    """Writes a video while its frames come in, in a thread of its own.
+    """Writes a video in a background thread while its frames arrive.
 
-    Until it is whole it is NAME.part.SUFFIX, which can be played if the program is killed.
+    The file is NAME.part.SUFFIX until it is complete, and can be played if the program is killed.
 
     Args:
-        path: the video; it is replaced if it is there.
-        width: of it, in pixels; frames of another size are brought to it.
-        height: likewise.
-        rate: frames a second, about: by it, places are chosen to which players can jump.
+        path: the video; an existing file is replaced.
+        width: width of the video in pixels; other frames are resized.
+        height: height of the video in pixels.
+        rate: approximate frames per second, for the interval of key frames.
     """
 
     def __init__(self, path: Path, width: int, height: int, rate: float) -> None:
@@ -64,7 +57,7 @@ class Recorder:
         threading.Thread(target=self._work, daemon=True).start()
 
     def take(self, pixels: Bytes, time: float) -> None:
-        """Append a frame shown at a time, in seconds; it is left out if the encoder is too far behind."""
+        """Append a frame shown at `time`, in seconds; it is left out if the queue is full."""
         if self._waiting.qsize() >= _ROOM:
             self._left_out += 1
         else:
@@ -72,7 +65,7 @@ class Recorder:
             self._waiting.put((pixels, time))
 
     def end(self, time: float) -> None:
-        """End the last frame at a time, and finish the video in the background."""
+        """End the last frame at `time`, in seconds, and finish the video in the background."""
         self._waiting.put((None, time))
 
     def seconds(self, now: float) -> float:
@@ -80,10 +73,10 @@ class Recorder:
         return 0.0 if self._began is None else max(0.0, now - self._began)
 
     def result(self, wait: float = 0.0) -> Recording | None:
-        """Return the video once it is finished; None: it is not, after some seconds of waiting.
+        """Return the recording if it is finished within `wait` seconds; None: it is not.
 
         Raises:
-            VideoError: if it cannot be written; the message says what there is of it.
+            VideoError: if it cannot be written; the message names the part that remains.
             ConfigError: if it cannot be encoded here.
         """
         if not self._ended.wait(wait):
@@ -101,7 +94,7 @@ class Recorder:
                     replace_file(part, self.path)
         except OSError as error:
             self._error = VideoError(f"{self.path}: cannot be written ({error.strerror or error})")
-        except Exception as error:  # Any: it is raised where it is asked for.
+        except Exception as error:  # Any: `result` raises it.
             self._error = error
         if self._error is not None and self._frames:
             self._error = VideoError(f"{self._error}; {part} holds what was written until then")
@@ -120,22 +113,22 @@ class Recorder:
             began, begins = time, Fraction(0)
             while pixels is not None:
                 following, time = self._waiting.get()
-                # Two frames at one time: the second follows by one tick.
+                # Of two frames at the same time, the second follows by one tick.
                 ends = max(Fraction(round((time - began) / _TICK)) * _TICK, begins + _TICK)
                 picture = resized(pixels, self._shape.width, self._shape.height)
                 writer.write(Frame(picture, begins, ends - begins))
                 self._frames, self._length = self._frames + 1, ends
                 pixels, begins = following, ends
         finally:
-            # After an error as well, so that the frames until then can be played.
+            # Also after an error, so that the frames so far can be played.
             writer.finish()
 
 
 class Recordings:
-    """A sequence of recordings; one may still be finished while the next one runs.
+    """A sequence of recordings; one may still be finishing while the next runs.
 
     Attributes:
-        present: the one that runs; None: none.
+        present: the running one; None: none.
     """
 
     def __init__(self) -> None:
@@ -143,22 +136,22 @@ class Recordings:
         self._finishing: list[Recorder] = []
 
     def end(self, time: float) -> None:
-        """End the one that runs, if there is one, at a time."""
+        """End the running recording, if any, at `time`, in seconds."""
         if self.present is not None:
             self.present.end(time)
             self._finishing.append(self.present)
             self.present = None
 
     def news(self, wait: bool = False) -> Iterator[Recording | FastStyleError]:
-        """Yield each recording that has been finished, or its error, once.
+        """Yield each newly finished recording, or its error.
 
         Args:
-            wait: whether to wait for those that are being finished.
+            wait: whether to wait for those that are still finishing.
         """
         for recorder in [*self._finishing, *([self.present] if self.present else [])]:
             try:
-                # Not all at once: a signal must get through.
-                while (recording := recorder.result(_ASKED if wait else 0.0)) is None and wait:
+                # In short waits, so that signals are handled.
+                while (recording := recorder.result(_POLL if wait else 0.0)) is None and wait:
                     pass
             except FastStyleError as error:
                 news: Recording | FastStyleError = error
@@ -174,11 +167,15 @@ class Recordings:
 
 
 def check_recording(path: Path, overwrite: bool) -> None:
-    """Make sure that a recording may go to a file, before it begins, and make its folder.
+    """Check the path of a recording before it begins, and create its folder.
+
+    Args:
+        path: the video.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
-        ConfigError: if it is of a kind that cannot be written, or exists.
-        VideoError: if the folder cannot be made.
+        ConfigError: if the suffix is not supported, or the file exists.
+        VideoError: if the folder cannot be created.
     """
     if path.suffix.lower() not in CONTAINERS:
         raise ConfigError(f"{path}: no kind of video that can be recorded; end it in one of {', '.join(CONTAINERS)}")

@@ -22,42 +22,42 @@ from fast_style.video.frames import Bytes
 
 _log = logging.getLogger(__name__)
 
-#: A camera without a frame for so many seconds, or frames, hangs.
+#: A camera hangs if no frame comes for this many seconds and this many frame intervals.
 _SILENCE, _MISSED = 10.0, 20
-#: How long a message is shown, and how often the text is redrawn, in seconds.
+#: Time for which a message is shown, and interval between redraws of the text, in seconds.
 _READING, _REDRAWN = 4.0, 0.1
 
 
 class Screen(Protocol):
-    """Shows pictures, and tells which keys were pressed."""
+    """Shows frames and reports key presses."""
 
     def actions(self) -> list[Action]:
-        """Return what the keys that were pressed since the last call are for."""
+        """Return the actions of the keys pressed since the last call."""
 
     def show(self, pixels: Bytes | None, status: Status) -> None:
-        """Show a picture, of shape (height, width, 3), or again the last one."""
+        """Show a frame of shape (height, width, 3); None: the last one again."""
 
 
 class Sink(Protocol):
-    """Takes what is shown."""
+    """Receives the stylized frames."""
 
     def send(self, pixels: Bytes) -> None:
-        """Take a picture, of shape (height, width, 3)."""
+        """Send a frame of shape (height, width, 3)."""
 
 
 class Session:
-    """Stylizes a camera and shows the result, with as little delay as possible.
+    """Stylizes a camera and shows the result with as little delay as possible.
 
     Args:
-        camera: where the pictures come from.
-        stylizer: stylizes them.
-        look: how, at first.
-        pace: at which size; None: that of the camera.
-        screen: where they are shown; None: nowhere.
-        sinks: where else they go.
-        folder: for what keys record and save.
-        clock: of which the camera's times are, too.
-        say: tells what is to stay, such as the name of a recording; by default, a log.
+        camera: the camera.
+        stylizer: stylizes the frames.
+        look: the first look; None: the first style at full strength.
+        pace: the size of the frames; None: the camera's.
+        screen: shows the frames; None: no window.
+        sinks: further receivers of the frames.
+        folder: folder for recordings and snapshots made by keys.
+        clock: the session's clock, which the camera uses, too.
+        say: prints lasting messages, such as the name of a recording; by default, logs them.
     """
 
     def __init__(
@@ -81,18 +81,18 @@ class Session:
         self._failure: FastStyleError | None = None
         self._pixels: Bytes | None = None
         self._message, self._until = "", 0.0
-        self._named: set[Path] = set()
+        self._used_paths: set[Path] = set()
         self._info, self._help = True, False
 
     def record(self, path: Path) -> None:
-        """Begin a recording, at the present size of the stylized frames."""
+        """Start a recording, at the current size of the stylized frames."""
         width, height = self._pace.size(self._camera.width, self._camera.height)
         self._recordings.present = self._chain.recorder = Recorder(path, width, height, self._camera.rate)
 
     def run(self, seconds: float | None = None) -> str:
-        """Run until the user quits, the camera ends or the seconds are over; return a line about it.
+        """Run until the user quits, the camera ends or `seconds` are over; return a summary in one line.
 
-        Recordings are finished however it ends.
+        Recordings are finished in every case.
 
         Raises:
             CameraError: if the camera stops, hangs or is unplugged.
@@ -102,7 +102,7 @@ class Session:
         self._chain.start()
         try:
             self._loop(seconds)
-        except BaseException:  # Any: also what a signal raises.
+        except BaseException:  # Any, also from signals.
             self._finish()
             if self._failure is not None:
                 self._say(str(self._failure))
@@ -125,7 +125,7 @@ class Session:
                     sink.send(stylized.pixels)
             elif self._chain.ended:
                 return
-            self._require_pictures(now)
+            self._check_camera(now)
             self._report()
             if self._failure is not None and self._screen is None and not self._sinks:
                 return
@@ -143,7 +143,7 @@ class Session:
             if seconds is not None and first is not None and now - first >= seconds:
                 return
 
-    def _require_pictures(self, now: float) -> None:
+    def _check_camera(self, now: float) -> None:
         silence = max(_SILENCE, _MISSED / max(self._camera.rate, 1e-3))
         if now - self._chain.heard > silence:
             raise CameraError(f"the camera has given no picture for {silence:.0f} s; plug it in anew, and start again")
@@ -158,7 +158,7 @@ class Session:
         elif action is Action.SNAPSHOT:
             self._save()
         elif action is Action.RECORD and self._recordings.present is None:
-            self.record(self._fresh(".mp4"))
+            self.record(self._new_path(".mp4"))
         elif action is Action.RECORD:
             self._recordings.end(self._clock())
         else:
@@ -167,27 +167,27 @@ class Session:
     def _save(self) -> None:
         if self._pixels is None:
             return
-        path = self._fresh(".png")
+        path = self._new_path(".png")
         try:
             write_image(Image.fromarray(self._pixels), path)
         except FastStyleError as error:
-            self._show(str(error))
+            self._set_message(str(error))
         else:
             self._say(str(path))
-            self._show(f"saved {path}")
+            self._set_message(f"saved {path}")
 
     def _report(self, wait: bool = False) -> None:
         """Report finished recordings, and remember a failed one."""
         for news in self._recordings.news(wait):
             if isinstance(news, FastStyleError):
                 self._failure = news
-                self._show(str(news))
+                self._set_message(str(news))
             elif news.frames:
                 left_out = f"; {news.left_out} more came too fast for the encoder" if news.left_out else ""
                 self._say(f"{news.path}: {news.frames} frames, {news.seconds:.1f} s{left_out}")
-                self._show(f"recorded {news.path}")
+                self._set_message(f"recorded {news.path}")
             else:
-                self._show("recorded nothing: no picture came in that time")
+                self._set_message("recorded nothing: no picture came in that time")
         self._chain.recorder = self._recordings.present
 
     def _finish(self) -> None:
@@ -195,17 +195,17 @@ class Session:
         self._recordings.end(self._clock())
         self._report(wait=True)
 
-    def _show(self, message: str) -> None:
+    def _set_message(self, message: str) -> None:
         self._message, self._until = message, self._clock() + _READING
 
-    def _fresh(self, suffix: str) -> Path:
-        """Return a new path: not of an existing file, nor returned before."""
+    def _new_path(self, suffix: str) -> Path:
+        """Return a path that does not exist and was not returned before."""
         stem = f"webcam_{datetime.now():%Y-%m-%d_%H-%M-%S}"
         ends = chain([""], (f"_{number}" for number in count(2)))
         paths = (self._folder / f"{stem}{end}{suffix}" for end in ends)
-        # A recording has another name until it is whole.
-        fresh = next(path for path in paths if path not in self._named and not path.exists())
-        self._named.add(fresh)
+        # A recording does not exist under its name until it is complete.
+        fresh = next(path for path in paths if path not in self._used_paths and not path.exists())
+        self._used_paths.add(fresh)
         return fresh
 
     def _status(self, now: float) -> Status:

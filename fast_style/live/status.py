@@ -5,21 +5,21 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from statistics import median
 
-#: The time over which figures are averaged, in seconds.
+#: Window of the figures, in seconds.
 _WINDOW = 1.0
 _COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "colors kept by histogram"}
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a meter has measured over the last second.
+    """The figures of a meter over the last second.
 
     Attributes:
-        camera: frames that came from the camera.
-        network: frames that the network made.
-        seconds: what the network took for a frame, the median; None: it has made none.
-        delay: seconds from the camera's frame to the stylized one on the screen, the median; None: none was shown.
-        dropped: frames that arrived while the network was busy and were replaced by newer ones, since the start.
+        camera: frames from the camera.
+        network: frames from the network.
+        seconds: median time of the network for a frame, in seconds; None: there was no frame.
+        delay: median time from the camera's frame to the stylized one on the screen, in seconds; None: none was shown.
+        dropped: frames dropped since the start because the network was busy.
     """
 
     camera: int
@@ -36,7 +36,7 @@ class Meter:
         self._lock = threading.Lock()
         self._captured, self._painted, self._delays = _Recent(), _Recent(), _Recent()
         self._dropped = self._shown = 0
-        #: Since the start, in milliseconds, counted: an hour takes no more memory than a minute.
+        #: Histogram of all delays in milliseconds: its memory does not grow with time.
         self._all_delays: Counter[int] = Counter()
 
     def captured(self, now: float) -> None:
@@ -45,13 +45,13 @@ class Meter:
             self._captured.add(now, 0.0)
 
     def painted(self, now: float, seconds: float, dropped: int) -> None:
-        """Count a frame of the network, its seconds, and how many of the camera's were dropped before it."""
+        """Count a frame of the network, which took `seconds`, and the camera frames dropped before it."""
         with self._lock:
             self._painted.add(now, seconds)
             self._dropped += dropped
 
     def shown(self, now: float, taken: float | None) -> None:
-        """Count a frame that is shown now, and when the camera took it; None: the picture is frozen."""
+        """Count a frame shown at `now` that the camera took at `taken`; None: the picture is frozen."""
         with self._lock:
             self._shown += 1
             if taken is not None:
@@ -70,7 +70,7 @@ class Meter:
             )
 
     def summary(self, seconds: float) -> str:
-        """Return a line about the whole session, of so many seconds."""
+        """Return a summary of the whole session, which lasted `seconds`, in one line."""
         with self._lock:
             pace = f"{self._shown} frames in {seconds:.1f} s, {self._shown / max(seconds, 1e-9):.1f}/s"
             delay = f", delay {median(self._all_delays.elements()):.0f} ms" if self._all_delays else ""
@@ -92,27 +92,24 @@ class _Recent:
         return [value for time, value in self._kept if time > begin]
 
     def median(self, begin: float) -> float | None:
-        # A frame may take longer than the window: then the last one.
+        # The last value, if a frame took longer than the window.
         values = self.since(begin) or [value for _, value in self._kept][-1:]
         return median(values) if values else None
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is shown over the image.
+    """The information shown over the image.
 
     Attributes:
-        style: its name.
-        place: its position among the styles, from 1 on.
-        styles: how many there are.
+        style: name of the style.
+        place: position of the style, from 1 on.
+        styles: number of styles.
         strength: see Controls.
         preserve_color: see Controls.
-        figures: what was measured.
-        frozen: whether the image stands still.
-        recording: seconds recorded so far; None: nothing is recorded.
-        message: what has just happened; None: nothing.
+        recording: seconds recorded so far; None: no recording.
         info: whether to show the figures.
-        help: whether to show what keys do.
+        help: whether to show the keys.
     """
 
     style: str
@@ -137,7 +134,7 @@ class Status:
             network = f"network {figures.network} fps"
             if figures.seconds is not None:
                 network += f" ({1000 * figures.seconds:.0f} ms)"
-            delay = "frozen" if self.frozen else f"delay {_thousandths(figures.delay)}"
+            delay = "frozen" if self.frozen else f"delay {_milliseconds(figures.delay)}"
             measured = [f"camera {figures.camera} fps", network, delay, f"dropped {figures.dropped}"]
             lines = ["   ".join(filter(None, look)), "   ".join(measured)]
         elif self.frozen:
@@ -145,12 +142,12 @@ class Status:
         return [*lines, self.message] if self.message else lines
 
     def clock(self) -> str | None:
-        """Return the time of the recording as text; None: nothing is recorded."""
+        """Return the recording time as text; None: no recording."""
         if self.recording is None:
             return None
         minutes, seconds = divmod(int(self.recording), 60)
         return f"REC {minutes}:{seconds:02d}"
 
 
-def _thousandths(seconds: float | None) -> str:
+def _milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{1000 * seconds:.0f} ms"

@@ -1,4 +1,4 @@
-"""Live frames through the networks: the look that keys change, and the size at which a network keeps up."""
+"""Stylizes live frames: the look that keys change, and the size at which the network keeps up."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from fast_style.video.temporal import make_smoother
 if TYPE_CHECKING:
     from fast_style.stylizing.stylizer import Stylizer
 
-#: How much a key changes the strength.
+#: Change of the strength per key press.
 _STEP = 0.1
-#: How many frames are timed before the size changes. The first one or two may wait for a network to be compiled.
+#: Frames timed before the size changes; the median ignores one or two that wait for compilation.
 _ENOUGH = 5
-#: The share of the time of a frame that the network may take; the rest is for the camera and the window.
+#: Share of a frame's time for the network; the rest is for the camera and the window.
 _SHARE = 0.9
 #: Sizes are multiples of this, and at least LEAST, in pixels.
 _SIZE_STEP, LEAST = 32, 192
@@ -30,29 +30,23 @@ _SIZE_STEP, LEAST = 32, 192
 
 @dataclass(frozen=True)
 class Look:
-    """What keys change: style, strength and colors.
-
-    Attributes:
-        style: its index, from 0 on.
-        strength: see Controls.
-        preserve_color: see Controls.
-    """
+    """The settings that keys change: index of the style, and strength and colors as in Controls."""
 
     style: int = 0
     strength: float = 1.0
     preserve_color: str = "none"
 
     def after(self, action: Action, styles: int) -> "Look":
-        """Return the look after a key; the same one if the key is for something else.
+        """Return the look after a key press; unchanged for keys without effect on it.
 
         Args:
-            action: what the key does.
-            styles: how many there are.
+            action: the key's action.
+            styles: number of styles.
         """
         if action in (Action.NEXT, Action.PREVIOUS):
             return replace(self, style=(self.style + (1 if action is Action.NEXT else -1)) % styles)
         if action in (Action.STRONGER, Action.WEAKER):
-            # In whole steps, so that they end at 0 and 1.
+            # Counted in whole steps, to reach 0 and 1 exactly.
             steps = round(self.strength / _STEP) + (1 if action is Action.STRONGER else -1)
             return replace(self, strength=min(1.0, max(0.0, round(steps * _STEP, 2))))
         if action is Action.COLOR:
@@ -66,25 +60,25 @@ class StylizesFrames(Protocol):
 
     @property
     def styles(self) -> list[str]:
-        """The names of the styles, in the order in which keys go through them."""
+        """Names of the styles, in the order of the keys."""
 
     def __call__(self, pixels: Bytes, look: Look) -> Bytes:
         """Return the stylized frame, of shape (height, width, 3)."""
 
 
 class LiveStylizer:
-    """Stylizes frames by any of several networks, whose styles form one list.
+    """Stylizes frames with one of several networks, whose styles form one list.
 
     Args:
         stylizers: the networks, by name.
         controls: settings that no key changes.
-        temporal: how much of the flicker to take away, from 0 to 1. See `Smoother`.
+        temporal: reduction of flicker, from 0 to 1. See `Smoother`.
 
     Attributes:
-        styles: their names; of a style that several networks have, the network's name follows in parentheses.
+        styles: names of the styles; one that several networks have is followed by the network's name in parentheses.
 
     Raises:
-        ConfigError: if `temporal` is out of range, or what it needs is not installed.
+        ConfigError: if `temporal` is out of range, or OpenCV is not installed.
     """
 
     def __init__(
@@ -105,7 +99,7 @@ class LiveStylizer:
         """Return the index of a style by its name; None: the first.
 
         Raises:
-            ConfigError: if none has.
+            ConfigError: if no network has the style.
         """
         if style is None:
             return 0
@@ -118,7 +112,7 @@ class LiveStylizer:
     def __call__(self, pixels: Bytes, look: Look) -> Bytes:
         """See StylizesFrames."""
         stylizer, style = self._choices[look.style]
-        # New grain for each frame: grain that stands still looks like dirt on the lens.
+        # New grain for each frame: static grain looks like dirt on the lens.
         seed = (self._controls.seed + self._count) % 2**64 if self._controls.grain else self._controls.seed
         self._count += 1
         controls = replace(
@@ -141,14 +135,14 @@ def resized(pixels: Bytes, width: int, height: int) -> Bytes:
 class AdaptiveSize:
     """Lowers the size of the frames until the network is as fast as the camera.
 
-    The size never rises again: changes back and forth would be seen.
+    The size never increases again: oscillation would be visible.
 
     Args:
-        long_side: of the first frames, in pixels.
-        rate: the frame rate to be reached; 0: the size stays.
+        long_side: long side of the first frames in pixels.
+        rate: the frame rate to reach; 0: the size is fixed.
 
     Attributes:
-        long_side: of the frames from now on, in pixels.
+        long_side: current long side in pixels.
     """
 
     def __init__(self, long_side: int, rate: float = 0.0) -> None:
@@ -163,7 +157,7 @@ class AdaptiveSize:
             return
         present, wanted = median(self._seconds), _SHARE / self._rate
         if present > 1 / self._rate:
-            # The time is proportional to the number of pixels.
+            # Time is proportional to the number of pixels.
             fitting = self.long_side * (wanted / present) ** 0.5
             self.long_side = max(LEAST, int(fitting) // _SIZE_STEP * _SIZE_STEP)
             self._seconds.clear()

@@ -1,4 +1,4 @@
-"""A virtual camera, by which other programs see the stylized frames."""
+"""A virtual camera that shows the stylized frames to other programs."""
 
 import importlib
 import importlib.util
@@ -13,27 +13,27 @@ from fast_style.video.frames import Bytes
 
 
 class VirtualCamera:
-    """Sends frames to the virtual camera of OBS, or on Linux to one of v4l2loopback.
+    """Sends frames to the virtual camera of OBS, or to v4l2loopback on Linux.
 
     Args:
-        width: of its frames, in pixels; other frames are resized.
-        height: likewise.
-        rate: frames a second, about.
+        width: width of the frames in pixels; other frames are resized.
+        height: height of the frames in pixels.
+        rate: approximate frames per second.
 
     Attributes:
-        device: what other programs call it.
+        device: name of the device for other programs.
 
     Raises:
-        CameraError: if there is none.
+        CameraError: if there is no virtual camera.
         ConfigError: if pyvirtualcam is not installed.
     """
 
     def __init__(self, width: int, height: int, rate: float) -> None:
         if importlib.util.find_spec("pyvirtualcam") is None:
             raise ConfigError(f"virtual_camera needs pyvirtualcam: {how_to_install('virtual_camera')}")
-        # By name: it comes without type information.
+        # Imported by name: it has no type information.
         library: Any = importlib.import_module("pyvirtualcam")
-        # Such devices store colors for two pixels at a time.
+        # Even sizes: such devices share colors between two pixels.
         width, height = self._size = width - width % 2, height - height % 2
         try:
             self._camera = library.Camera(width, height, rate)

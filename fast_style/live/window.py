@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
-# pygame greets on standard output.
+# pygame prints a greeting on import.
 with contextlib.redirect_stdout(None):
     import pygame
 
@@ -16,24 +16,24 @@ from fast_style.live.status import Status
 from fast_style.video.frames import Bytes
 
 _TITLE = "fast_style"
-#: Of the screen, and in pixels: how wide and high a window is at first, at most.
+#: Maximum initial size of the window, as a share of the screen and in pixels.
 _SHARE, _LARGEST = 0.85, 1280
 _WHITE, _RED, _DIM = (255, 255, 255), (230, 40, 40), (0, 0, 0, 150)
-#: The size of text, as a share of the window's, and the least that can be read, in pixels.
+#: Text size as a share of the window's height, and the minimum readable size in pixels.
 _TEXT, _LEAST_TEXT = 0.042, 15
-#: The variables by which Linux says where there is a screen.
+#: Environment variables that name the screen on Linux.
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
-#: SDL takes one of these where it finds no screen; who wants it says so.
+#: Drivers that SDL uses where it finds no screen; accepted only if SDL_VIDEODRIVER is set.
 _UNSEEN = ("offscreen", "dummy", "evdev")
 
 
 class Window:
-    """A window. All of it belongs to the thread that opens it, as systems want, which must be the first.
+    """The window of a live session; a `Screen`. Must be used from the main thread only, as systems require.
 
     Args:
-        width: of the pictures, in pixels.
-        height: likewise.
-        mirror: whether to show them as in a mirror.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        mirror: whether to mirror the frames.
 
     Raises:
         CameraError: if there is no screen.
@@ -54,17 +54,17 @@ class Window:
         self._picture: pygame.Surface | None = None
 
     def actions(self) -> list[Action]:
-        """Return what the keys that were pressed since the last call are for; closing the window is to quit."""
-        done = []
+        """Return the actions of the keys pressed since the last call; closing the window quits."""
+        actions = []
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
-                done.append(Action.QUIT)
+                actions.append(Action.QUIT)
             elif event.type == pygame.KEYDOWN and (action := KEYS.get(pygame.key.name(event.key))):
-                done.append(action)
-        return done
+                actions.append(action)
+        return actions
 
     def show(self, pixels: Bytes | None, status: Status) -> None:
-        """Show a picture, of shape (height, width, 3), or again the last one, as large as the window allows."""
+        """Show a frame of shape (height, width, 3), or the last one again, scaled to the window."""
         self._screen = pygame.display.get_surface() or self._screen
         if pixels is not None:
             height, width = pixels.shape[:2]
@@ -83,17 +83,17 @@ class Window:
         pygame.display.flip()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         _font.cache_clear()
         pygame.font.quit()
         pygame.display.quit()
 
     def _fitted(self, picture: pygame.Surface) -> tuple[pygame.Surface, tuple[int, int]]:
-        """Return a picture at the window's size, and where to put it."""
+        """Return a picture scaled to the window, and its position."""
         (width, height), (wide, high) = picture.get_size(), self._screen.get_size()
         scale = min(wide / width, high / height)
         sides = ((round(width * scale), wide), (round(height * scale), high))
-        # No black line where sides are rounded.
+        # Fill a gap of one pixel, which rounding leaves as a black line.
         size = tuple(room if room - side <= 1 else max(1, side) for side, room in sides)
         if size != (width, height):
             picture = pygame.transform.smoothscale(picture, size)
@@ -102,7 +102,7 @@ class Window:
         return picture, ((wide - size[0]) // 2, (high - size[1]) // 2)
 
     def _write(self, text: pygame.Font, rows: Sequence[Sequence[str]], place: tuple[int, int]) -> None:
-        """Write a table on a dark ground, which is read on any picture."""
+        """Draw a table of text on a dark background, readable on any picture."""
         drawn = [[text.render(cell, True, _WHITE) for cell in row] for row in rows]
         widths = [max(cell.get_width() for cell in column) for column in zip(*drawn, strict=True)]
         line, gap = _line(text), _line(text) // 2
@@ -125,13 +125,13 @@ class Window:
 
 
 def require_screen() -> None:
-    """Make sure that there is a screen for a window.
+    """Check that there is a screen for a window.
 
     Raises:
         CameraError: if there is none.
     """
     wanted = os.environ.get("SDL_VIDEODRIVER")
-    # SDL would look for more than these, and tell standard error what it did not find.
+    # Checked first: SDL would try other ways and print errors.
     if sys.platform.startswith("linux") and not any(map(os.environ.get, ("SDL_VIDEODRIVER", *_SCREENS))):
         raise _no_screen(f"{' and '.join(_SCREENS)} are not set")
     try:

@@ -1,4 +1,4 @@
-"""Losses: each a function of one Stylization, one file each."""
+"""Losses, one file each; each is a function of one Stylization."""
 
 from fast_style.losses.content import ContentLoss
 from fast_style.losses.grid import GridLoss

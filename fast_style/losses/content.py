@@ -1,4 +1,4 @@
-"""Content loss: the stylized picture must still show what the photograph shows."""
+"""Content loss: keeps what the photograph shows."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -14,15 +14,21 @@ ContentNormalization = Literal["relative", "mean", "half_sum"]
 
 
 class ContentLoss(Loss):
-    """Squared distance of the activations from those of the content picture, averaged over the layers.
+    """Squared distance between the activations of the output and of the content image, averaged over the layers.
 
     Args:
-        weight: how much the loss counts in the total.
+        weight: weight of the loss in the total.
         layers: the layers to compare.
-        normalization: what the squared distance of a picture's activations is divided by:
-            `relative`: the squared norm of the content's activations. 1 is the distance to nothing at all.
-            `mean`: their number. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155, equation 2.
+        normalization: divisor of the squared distance between the activations of an image:
+            `relative`: the squared norm of the content's activations; 1 is the distance of zero activations.
+            `mean`: the number of activations. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155,
+            equation 2.
             `half_sum`: 2. Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576, equation 1.
+
+    Example:
+        >>> images, features = torch.rand(1, 3, 32, 32), {"relu4_1": torch.rand(1, 512, 4, 4)}
+        >>> ContentLoss()(Stylization(images, images, torch.ones(1, 1), features, features)).item()
+        0.0
     """
 
     def __init__(
@@ -55,5 +61,5 @@ class ContentLoss(Loss):
         return distances
 
     def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
-        """Return the mean over layers and pictures."""
+        """Return the mean over layers and images."""
         return torch.stack(list(self.contributions(stylization).values())).sum(dim=0).mean()

@@ -1,4 +1,4 @@
-"""Loss, the base class of all losses, and Stylization, the record that each takes."""
+"""Loss, the base class of all losses, and Stylization, their argument."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,14 +15,19 @@ from fast_style.types import Features, Images, StyleWeights
 
 @dataclass(frozen=True)
 class Stylization:
-    """One batch of photographs, stylized, with what the loss network sees of them.
+    """A batch of photographs, their stylized images, and the activations of the loss network.
 
     Attributes:
         content: the photographs, shape (batch, 3, height, width), in [0, 1].
-        output: the stylized pictures, of the same shape.
+        output: the stylized images, same shape.
         style: the style weights, shape (batch, styles), rows that sum to 1.
-        content_features: activations of `content` by layer, for all layers that a loss needs. Without gradient.
-        output_features: activations of `output`, likewise, with gradient.
+        content_features: activations of `content` for all layers that a loss needs, by layer. Without gradient.
+        output_features: likewise for `output`, with gradient.
+
+    Example:
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> Stylization(images, 1 - images, torch.ones(2, 1), {}, {}).output.shape
+        torch.Size([2, 3, 32, 32])
     """
 
     content: Images
@@ -36,9 +41,17 @@ class Loss(nn.Module, ABC):
     """A function of one Stylization: a scalar, averaged over the batch, computed in float32.
 
     Attributes:
-        weight: how much the loss counts in the total.
-        content_layers: the layers it needs of the photographs.
-        output_layers: those it needs of the stylized pictures.
+        weight: weight of the loss in the total.
+        content_layers: layers of the photographs that it needs.
+        output_layers: layers of the stylized images that it needs.
+
+    Example:
+        >>> class Darker(Loss):
+        ...     def forward(self, stylization):
+        ...         return stylization.output.float().mean()
+        >>> white = torch.ones(1, 3, 8, 8)
+        >>> Darker(weight=1.0)(Stylization(white, white, torch.ones(1, 1), {}, {})).item()
+        1.0
     """
 
     content_layers: tuple[str, ...] = ()
@@ -51,10 +64,10 @@ class Loss(nn.Module, ABC):
         self.weight = weight
 
     def prepare(self, encoder: Encoder, styles: Sequence[Style]) -> None:
-        """Measure what the loss needs of the styles, once, before the first call."""
+        """Compute what the loss needs of the styles; called once, before the first call."""
 
     def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
-        """Return what each layer adds to the loss of each picture; nothing from a loss that sees no layers."""
+        """Return each layer's contribution to the loss of each image; empty for a loss without layers."""
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""PerceptualLoss: several losses on features that are computed once for each picture."""
+"""PerceptualLoss: several losses on features that are computed once per image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,25 +14,34 @@ from fast_style.types import Features, Images, StyleWeights
 
 
 class PerceptualLoss(nn.Module):
-    """Named losses over the features of one loss network, computed once for each picture.
+    """Named losses on the features of one loss network, computed once per image.
 
     Johnson, Alahi & Fei-Fei 2016, section 3, https://arxiv.org/abs/1603.08155.
 
     Args:
         encoder: the loss network.
         losses: the terms, by name. A term of weight 0 is left out, and costs nothing.
-        styles: what the columns of the style weights stand for.
+        styles: the styles, in the order of the style weights.
 
     Raises:
-        ImageError: if a style's picture cannot be read.
-        ConfigError: if no term has a weight, a layer does not exist, or two styles have one name.
+        ImageError: if a style's image cannot be read.
+        ConfigError: if no term has a weight, a layer does not exist, or two styles have the same name.
+
+    Example:
+        >>> from fast_style.encoders import VGGEncoder
+        >>> from fast_style.losses import ContentLoss, TotalVariationLoss
+        >>> losses = {"content": ContentLoss(layers=["relu2_1"]), "total_variation": TotalVariationLoss(0.1)}
+        >>> loss = PerceptualLoss(VGGEncoder("vgg19"), losses, [])
+        >>> images = torch.rand(1, 3, 32, 32)
+        >>> sorted(loss(images, 1 - images, torch.ones(1, 1)))
+        ['content', 'total_variation']
     """
 
     def __init__(self, encoder: Encoder, losses: Mapping[str, Loss], styles: Sequence[Style]) -> None:
         super().__init__()
         names = [style.name for style in styles]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two styles are called {twice[0]}; give each a name of its own")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"two styles are called {duplicates[0]}; give each a name of its own")
         self.encoder = encoder
         self.losses = nn.ModuleDict({name: loss for name, loss in losses.items() if loss.weight > 0})
         if not self.losses:
@@ -45,14 +54,14 @@ class PerceptualLoss(nn.Module):
 
     @property
     def terms(self) -> dict[str, Loss]:
-        """The losses that count, by name."""
+        """The active losses, by name."""
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
 
     def forward(
         self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return every term, before its weight. Where the content stays, its features need not be found again."""
-        # Autocast would round the Gram matrices to half precision; the encoder has a type of its own.
+        """Return every term, unweighted. Features of an unchanged content can be passed in, to save time."""
+        # Autocast would round the Gram matrices to half precision; the encoder has its own dtype.
         with torch.autocast(content.device.type, enabled=False):
             stylization = self.stylization(content, output, style, content_features)
             return {name: loss(stylization) for name, loss in self.terms.items()}
@@ -60,7 +69,7 @@ class PerceptualLoss(nn.Module):
     def stylization(
         self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
     ) -> Stylization:
-        """Return what the terms judge. To be called without autocast."""
+        """Return the input of the terms. Must be called without autocast."""
         if content_features is None:
             content_features = self.content_features(content)
         output_features = self.encoder(output.float(), self.output_layers)
@@ -68,7 +77,7 @@ class PerceptualLoss(nn.Module):
 
     @torch.no_grad()
     def content_features(self, content: Images) -> Features:
-        """Return what the terms see of the content."""
+        """Return the features of the content that the terms need."""
         features: Features = self.encoder(content, self.content_layers)
         return features
 

@@ -1,4 +1,4 @@
-"""Style loss: the textures of the stylized picture must be those of the painting."""
+"""Style loss: matches the textures of the output to those of the painting."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -18,22 +18,22 @@ StyleNormalization = Literal["relative", "mean", "quarter_mean"]
 
 
 def gram_matrix(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels channels"]:
-    """How often each pair of channels is active together, averaged over positions, in float32.
+    """Mean product of each pair of channels over all positions, in float32.
 
-    Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576, equation 3. They sum over positions;
-    we average, so that pictures of different sizes compare.
+    Gatys, Ecker & Bethge 2015, https://arxiv.org/abs/1508.06576, equation 3. They sum over positions; we average, so
+    that images of different sizes are comparable.
     """
     gram: Tensor = _Gram.apply(features)
     return gram
 
 
 class _Gram(torch.autograd.Function):
-    """The mean over positions of the products of all pairs of channels, with a fast backward.
+    """Mean over positions of the products of all pairs of channels, with a fast backward.
 
-    Autograd would multiply the features by the gradient and by its transpose, one after the other, and copy them
-    first. Features in bfloat16 are multiplied as they are, which keeps every digit of a product, and summed in float32
-    within and between runs of positions. What is rounded to bfloat16 is the sum of a run: 1e-4 to 4e-4 of the matrix,
-    a tenth of what the rounding of the features themselves makes.
+    Autograd would copy the features, and multiply them by the gradient and by its transpose separately. bfloat16
+    features are multiplied without conversion, which is exact, and summed in float32 within and between runs of
+    positions. Only the sum of a run is rounded to bfloat16: an error of 1e-4 to 4e-4 of the matrix, a tenth of the
+    error from rounding the features themselves.
     """
 
     @staticmethod
@@ -44,7 +44,7 @@ class _Gram(torch.autograd.Function):
         flat = features.permute(0, 2, 3, 1).flatten(1, 2)
         batch, area, channels = flat.shape
         run = 256 if features.dtype == torch.bfloat16 else area
-        # Zeros, where the last run is not whole, add nothing; without any, padding would copy all.
+        # Zero padding of the last run adds nothing to the sums; it is skipped if not needed, because it copies.
         runs = (F.pad(flat, (0, 0, 0, -area % run)) if area % run else flat).reshape(-1, run, channels)
         sums = torch.bmm(runs.transpose(1, 2), runs).view(batch, -1, channels, channels)
         gram: Tensor = sums.sum(dim=1, dtype=torch.promote_types(features.dtype, torch.float32)) / area
@@ -61,20 +61,25 @@ class _Gram(torch.autograd.Function):
 
 
 class StyleLoss(Loss):
-    """Squared distance of the Gram matrices from those of the style's picture.
+    """Squared distance between the Gram matrices of the output and of the style image.
 
-    Each layer counts as the style says, or as `layers` says for all styles.
+    Layers are weighted by each style, or by `layers` for all styles.
 
     Args:
-        weight: how much the loss counts in the total.
+        weight: weight of the loss in the total.
         layers: weight of each layer, in place of the styles' own.
-        normalization: what the squared distance between two averaged Gram matrices of C channels is divided by,
-            and how layers add up:
+        normalization: divisor of the squared distance between two averaged Gram matrices of C channels, and how layers
+            add up:
             `relative`: the squared norm of the style's Gram matrix; a weighted mean over the layers. 1 is the
-            distance to a blank picture, whatever the layer, the style or the loss network.
+            distance of a blank image, whatever the layer, the style or the loss network.
             `mean`: C squared; a weighted sum. Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155,
-            equation 4, where dividing the Gram matrix by C comes to the same.
+            equation 4, where dividing the Gram matrix by C is equivalent.
             `quarter_mean`: 4 times C squared; a weighted sum. Gatys, Ecker & Bethge 2015, equations 4 and 5.
+
+    Example:
+        >>> loss = StyleLoss(weight=25, layers={"relu1_1": 1.0, "relu3_1": 0.5})
+        >>> loss.weight, loss.normalization
+        (25, 'relative')
     """
 
     def __init__(
@@ -91,10 +96,10 @@ class StyleLoss(Loss):
         self.normalization = normalization
 
     def prepare(self, encoder: Encoder, styles: Sequence[Style]) -> None:
-        """Measure the Gram matrices of each style's picture.
+        """Compute the Gram matrices of each style image.
 
         Raises:
-            ImageError: if a style's picture cannot be read.
+            ImageError: if a style image cannot be read.
             ConfigError: if a style weighs a layer that the encoder does not have.
         """
         weights = [dict(self.layers or style.layers) for style in styles]
@@ -106,7 +111,7 @@ class StyleLoss(Loss):
             pictures = [encoder(style.read().to(device), self.output_layers) for style in styles]
         for layer in self.output_layers:
             grams = torch.cat([gram_matrix(features[layer]) for features in pictures])
-            # Not persistent: they can be measured again, and a checkpoint is for what cannot.
+            # Not persistent: recomputed, so that checkpoints stay small.
             self.register_buffer(f"gram_{layer}", grams, persistent=False)
         # Weights may be given as whole numbers.
         rows = [[row.get(layer, 0.0) for layer in self.output_layers] for row in weights]
@@ -114,7 +119,7 @@ class StyleLoss(Loss):
         self.register_buffer("layer_weights", table.to(device), persistent=False)
 
     def contributions(self, stylization: Stylization) -> dict[str, Float[Tensor, " batch"]]:
-        """See Loss. A blend of styles aims at the blend of their Gram matrices."""
+        """See Loss. The target of a blend of styles is the blend of their Gram matrices."""
         weights = stylization.style @ self.get_buffer("layer_weights")
         if self.normalization == "relative":
             weights = weights / weights.sum(dim=1, keepdim=True)
@@ -133,5 +138,5 @@ class StyleLoss(Loss):
         return distances
 
     def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
-        """Return the mean over pictures."""
+        """Return the mean over images."""
         return torch.stack(list(self.contributions(stylization).values())).sum(dim=0).mean()

@@ -1,4 +1,4 @@
-"""Style: the painting to learn, how it is seen, and the credit for it."""
+"""Style: the painting to learn, its size and layer weights, and its credit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,24 +7,29 @@ from pathlib import Path
 from fast_style.errors import ConfigError
 from fast_style.types import Images
 
-#: One layer of each scale, as in Gatys et al. 2015; the deepest counts for less, for it brings shapes of the painting.
+#: One layer of each scale, as in Gatys et al. 2015; the deepest weighs less, because it adds shapes of the painting.
 LAYERS = {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 0.3}
 
 
 @dataclass(frozen=True)
 class Style:
-    """A painting whose look is to be learned, and the credit for it.
+    """A painting whose style is learned, and its credit.
 
     Attributes:
-        name: one word, as it stands in configs, file names and `styles={...}`; a number, which YAML makes of
-            `name: 1889`, becomes text.
-        image: the picture's file.
-        size: short side in pixels at which the picture is seen; larger makes larger strokes.
-        layers: how much each layer of the loss network counts for the style loss.
-        artist: the credit; this and the next three are kept in every network trained on it.
-        work: the title; without one, the work is called after the file.
-        year: when it was made.
+        name: one word, used in configs, file names and `styles={...}`; a number, as YAML reads `name: 1889`, becomes
+            text.
+        image: the image file.
+        size: short side of the painting in pixels during training; larger makes larger strokes.
+        layers: weight of each layer of the loss network in the style loss.
+        artist: credit; like the next three, it is stored in every network trained on the style.
+        work: the title; by default the name of the file.
+        year: year of the work.
         note: anything else.
+
+    Example:
+        >>> style = Style("garden", Path("my_garden.jpg"), size=768, artist="Me")
+        >>> style.name, style.size, style.layers["relu5_1"]
+        ('garden', 768, 0.3)
     """
 
     name: str
@@ -45,16 +50,16 @@ class Style:
         if not any(self.layers.values()):
             raise ConfigError("layers must give at least one layer a weight above 0")
         if not isinstance(self.image, str | Path):
-            # Networks keep by its name and digest what they were trained on.
+            # Networks record the name and the digest of the file.
             raise ConfigError(f"image must be the path of a picture, not {type(self.image).__name__}")
         object.__setattr__(self, "name", str(self.name))
         object.__setattr__(self, "image", Path(self.image))
 
     def read(self) -> Images:
-        """Read the picture at its size, as a batch of one.
+        """Read the image at its size, as a batch of one.
 
         Raises:
-            ImageError: if the file is missing or is not a picture.
+            ImageError: if the file is missing or not an image.
         """
         from fast_style.images.tensors import read_image
 
@@ -62,5 +67,5 @@ class Style:
 
     @property
     def credit(self) -> dict[str, str | int | None]:
-        """Who made it: plain values, for a network file's metadata."""
+        """Return the credit as plain values, for a network file's metadata."""
         return {"artist": self.artist, "work": self.work or self.image.stem, "year": self.year, "note": self.note}

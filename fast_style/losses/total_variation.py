@@ -1,4 +1,4 @@
-"""Total variation loss: against noise."""
+"""Total variation loss: penalizes noise."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +13,12 @@ class TotalVariationLoss(Loss):
     They sum; we average, so that one weight serves every image size.
 
     Args:
-        weight: how much the loss counts in the total.
+        weight: weight of the loss in the total.
+
+    Example:
+        >>> flat = torch.full((1, 3, 8, 8), 0.5)
+        >>> TotalVariationLoss()(Stylization(flat, flat, torch.ones(1, 1), {}, {})).item()
+        0.0
     """
 
     def __init__(self, weight: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""Image transformation networks: one file each. A network file is only ever loaded into one of these."""
+"""Image transformation networks, one file each. A network file is only ever loaded into one of these classes."""
 
 from fast_style.networks.balanced import BalancedNet
 from fast_style.networks.light import LightNet

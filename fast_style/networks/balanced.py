@@ -1,4 +1,4 @@
-"""A network between Johnson's and the fastest."""
+"""A network between ResidualNet and LightNet in speed."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,28 +12,33 @@ from fast_style.networks.layers import ConvNorm, ResidualBlock, UpsampledConvNor
 from fast_style.networks.network import TransformNet
 from fast_style.types import Images, StyleWeights
 
-#: With more, pictures of 32 pixels, which all networks take, have too little to reflect at their borders.
+#: With larger dilations, reflection padding fails on images of 32 pixels, which all networks accept.
 LARGEST_DILATION = 7
 
 
 class BalancedNet(TransformNet):
-    """Space-to-depth by four, residual blocks, and a head that upsamples twice.
+    """Space-to-depth by four, residual blocks, and two upsampling layers.
 
-    The stem moves each 4x4 square of pixels into channels (Shi et al. 2016,
-    https://arxiv.org/abs/1609.05158, backwards), so nothing is lost and nothing is computed at full
-    resolution before the head. The head upsamples bilinearly before it convolves: the shuffle that would
-    undo the stem leaves a visible 4x4 grid, and nearest neighbors a weave of straight strokes.
+    The stem moves each 4x4 square of pixels into channels (the inverse of Shi et al. 2016,
+    https://arxiv.org/abs/1609.05158), which loses nothing and avoids computing at full resolution before the
+    head. The head upsamples bilinearly before it convolves: a pixel shuffle, the inverse of the stem, leaves a
+    visible 4x4 grid, and nearest upsampling a weave of straight strokes.
 
     Args:
-        styles: how many styles to learn.
-        width: channels of the trunk; half at half, and a quarter at full resolution.
-        blocks: residual blocks.
-        dilation: of all of them but the first and the last, which fill the gaps that it leaves (Yu, Koltun &
-            Funkhouser 2017, https://arxiv.org/abs/1705.09914). More lets a network see, and paint, larger shapes for
-            the same work.
+        styles: number of styles to learn.
+        width: channels of the residual blocks; half at half, and a quarter at full resolution.
+        blocks: number of residual blocks.
+        dilation: dilation of all blocks except the first and the last, which fill the gaps it leaves (Yu, Koltun &
+            Funkhouser 2017, https://arxiv.org/abs/1705.09914). A larger one lets the network see and paint larger
+            shapes at the same cost.
 
     Raises:
         ConfigError: if an argument is not a whole number from 1 to 4096, or the dilation is above LARGEST_DILATION.
+
+    Example:
+        >>> network = BalancedNet(styles=2, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 48, 64), torch.tensor([[0.7, 0.3]])).shape
+        torch.Size([1, 3, 48, 64])
     """
 
     earlier: ClassVar[Mapping[str, int]] = {"dilation": 1}
@@ -52,7 +57,7 @@ class BalancedNet(TransformNet):
         self.output = PackedConv(quarter, 3, kernel=3)
 
     def forward(self, images: Images, style: StyleWeights) -> Images:
-        """See TransformNet. Height and width must be above 4 times the dilation, or there is too little to reflect."""
+        """See TransformNet. Height and width must be above 4 times the dilation, for reflection padding."""
         height, width = images.shape[2:]
         x = F.pad(images, (0, -width % 4, 0, -height % 4), mode="reflect")
         x = self.stem(F.pixel_unshuffle(x, 4), style)

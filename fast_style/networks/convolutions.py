@@ -1,4 +1,4 @@
-"""Convolutions at a higher resolution than they are computed at: small ones, and a pixel shuffle."""
+"""Convolutions computed at a lower resolution than their output, followed by a pixel shuffle."""
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,13 @@ from fast_style.networks.padding import keeps_channels_last, pad
 
 
 class NearestConv(nn.Module):
-    """Nearest upsampling by two, reflection padding and a 3x3 convolution, without ever making the upsampled picture.
+    """Nearest upsampling by two, reflection padding and a 3x3 convolution, without computing the upsampled image.
 
-    Of three neighboring rows of an upsampled picture two are the same, so that each pixel of the result is a sum over
-    2x2 pixels before upsampling, with weights that depend on its place in a 2x2 square: four small convolutions at the
-    low resolution and a pixel shuffle give the same for 4/9 of the multiply-adds (Shi et al. 2016,
-    https://arxiv.org/abs/1609.07009). Unlike a transposed convolution (Odena, Dumoulin & Olah 2016,
-    https://distill.pub/2016/deconv-checkerboard) it makes no checkerboard of its own.
+    Two of three neighboring rows of an upsampled image are equal, so each output pixel is a sum over 2x2 input pixels,
+    with weights that depend on its place in a 2x2 square. Four 2x2 convolutions at the low resolution and a pixel
+    shuffle give the same result for 4/9 of the multiply-adds (Shi et al. 2016, https://arxiv.org/abs/1609.07009).
+    Unlike a transposed convolution (Odena, Dumoulin & Olah 2016, https://distill.pub/2016/deconv-checkerboard), it
+    adds no checkerboard pattern.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -25,33 +25,33 @@ class NearestConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch _inputs _height _width"], size: tuple[int, int]
     ) -> Float[Tensor, "batch _outputs _h _w"]:
-        """Return the feature map at (height, width), which are twice those of `x`, or one less."""
+        """Return the feature map at `size` (height, width), which is twice that of `x`, or one less."""
         weight = _merge_taps(_merge_taps(self.weight, dim=2), dim=4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
-        # What reflection is to the upsampled picture, replication is to this one.
+        # Reflection of the upsampled image equals replication of this one.
         x = pad(x, (1, 1, 1, 1), "replicate")
         x = shuffle(F.conv2d(x, weight))
         return crop(x, 1, 1, size)
 
 
 def _merge_taps(weight: Tensor, dim: int) -> Tensor:
-    """Split a dimension of three taps into two phases, ordered for a shuffle after padding, of two taps each."""
+    """Split a dimension of three taps into two phases of two taps each, ordered for a shuffle after padding."""
     first, middle, last = weight.unbind(dim)
     odd, even = torch.stack([first + middle, last], dim), torch.stack([first, middle + last], dim)
     return torch.stack([odd, even], dim)
 
 
 class BilinearConv(nn.Module):
-    """Bilinear upsampling by two, replication padding and a 3x3 convolution, computed as NearestConv is.
+    """Bilinear upsampling by two, replication padding and a 3x3 convolution, computed as in NearestConv.
 
-    Here each pixel of the result is a sum over 3x3 pixels before upsampling: as many multiply-adds as in one
-    convolution after it, but nothing large is made.
+    Each output pixel is a sum over 3x3 input pixels: as many multiply-adds as a convolution after upsampling, but
+    without the upsampled feature map.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        sigmoid: end with a bias and a sigmoid in float32: what makes pixels, for bfloat16 has fewer levels near 1 than
-            a picture. It comes before the shuffle, where runtimes make it and the convolution one; the values are the
-            same.
+        inputs: input channels.
+        outputs: output channels.
+        sigmoid: add a bias and a sigmoid in float32, for layers that output images: bfloat16 has fewer levels near 1
+            than an image. The sigmoid comes before the shuffle, with the same result, so that runtimes fuse it with
+            the convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, sigmoid: bool = False) -> None:
@@ -62,14 +62,14 @@ class BilinearConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch _inputs _height _width"], size: tuple[int, int]
     ) -> Float[Tensor, "batch _outputs _h _w"]:
-        """Return the feature map at (height, width), which are at most twice those of `x`."""
+        """Return the feature map at `size` (height, width), at most twice that of `x`."""
         weight = _spread_taps(_spread_taps(self.weight, dim=2), dim=4).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
         x = F.conv2d(pad(x, (1, 1, 1, 1), "replicate"), weight, _repeat(self.bias))
         return crop(shuffle(torch.sigmoid(x.float()) if self.sigmoid else x), 0, 0, size)
 
 
 def _spread_taps(weight: Tensor, dim: int) -> Tensor:
-    """Split a dimension of three taps into two phases of three taps each, which have upsampled before."""
+    """Split a dimension of three taps into two phases of three taps each, which include the upsampling."""
     first, middle, last = weight.unbind(dim)
     even = [(3 * first + middle) / 4, (first + 3 * middle + 3 * last) / 4, last / 4]
     odd = [first / 4, (3 * first + 3 * middle + last) / 4, (middle + 3 * last) / 4]
@@ -77,10 +77,10 @@ def _spread_taps(weight: Tensor, dim: int) -> Tensor:
 
 
 class PackedConv(nn.Conv2d):
-    """Reflection padding, a convolution with very few output channels, computed for 2x2 pixels at once, and a sigmoid.
+    """Reflection padding, a convolution with few output channels, computed for 2x2 pixels at once, and a sigmoid.
 
-    A processor works on 8, 16 or 32 channels together, and a convolution with three leaves most of it idle. The
-    same kernel at four places in a larger one makes it a convolution with twelve and stride two: the same sums.
+    CPUs process 8, 16 or 32 channels together, and a convolution with three output channels leaves most of that idle.
+    Four shifted copies of the kernel make it a convolution with twelve channels and stride two, with the same sums.
     For the sigmoid, see BilinearConv.
     """
 
@@ -92,22 +92,22 @@ class PackedConv(nn.Conv2d):
         height, width = x.shape[2:]
         margin = self.weight.shape[2] // 2
         weight = torch.stack([F.pad(self.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)], dim=1)
-        # One more row or column than needed where the size is odd.
+        # One extra row or column if the size is odd.
         x = pad(x, (margin, margin + width % 2, margin, margin + height % 2), "reflect")
         x = F.conv2d(x, weight.flatten(0, 1), _repeat(self.bias), stride=2)
         return crop(shuffle(torch.sigmoid(x.float())), 0, 0, (height, width))
 
 
 def _repeat(bias: Tensor | None) -> Tensor | None:
-    """Return a bias for each pixel of a 2x2 square."""
+    """Repeat a bias for each pixel of a 2x2 square."""
     return None if bias is None else bias.repeat_interleave(4)
 
 
 def shuffle(x: Float[Tensor, "batch _inputs height width"]) -> Float[Tensor, "batch _outputs _h _w"]:
-    """Return four channels as the 2x2 pixels of one, as F.pixel_shuffle does."""
+    """Rearrange groups of four channels as 2x2 pixels, as F.pixel_shuffle does."""
     if not keeps_channels_last(x):
         return F.pixel_shuffle(x, 2)
-    # That of torch puts the channels first on CUDA.
+    # On CUDA, torch's pixel shuffle returns channels first.
     batch, channels, height, width = x.shape
     squares = x.permute(0, 2, 3, 1).reshape(batch, height, width, channels // 4, 2, 2).permute(0, 1, 4, 2, 5, 3)
     return squares.reshape(batch, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
@@ -116,9 +116,9 @@ def shuffle(x: Float[Tensor, "batch _inputs height width"]) -> Float[Tensor, "ba
 def crop(
     x: Float[Tensor, "batch channels _height _width"], top: int, left: int, size: tuple[int, int]
 ) -> Float[Tensor, "batch channels _h _w"]:
-    """Return what is right of and below a corner, of a (height, width)."""
+    """Crop to `size` (height, width), from a top left corner."""
     if keeps_channels_last(x):
         return x[:, :, top : top + size[0], left : left + size[1]]
-    # Not a slice, which torch.export takes for a copy at some sizes and for nothing at others.
+    # Negative padding, because torch.export specializes a slice: a copy at some sizes, a no-op at others.
     height, width = x.shape[2:]
     return F.pad(x, (-left, size[1] + left - width, -top, size[0] + top - height))

@@ -1,4 +1,4 @@
-"""The layers that image transformation networks are made of."""
+"""Layers of image transformation networks."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from fast_style.types import StyleWeights
 
 
 class ConvNorm(nn.Module):
-    """Convolution, where kernels overlap padded by reflection, conditional instance normalization and often ReLU."""
+    """Convolution, conditional instance normalization and optional ReLU; reflection padding if kernels overlap."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.padding = dilation * (kernel // 2) if kernel > stride else 0
-        # The normalization takes the mean away, so a bias would have no effect.
+        # Normalization removes the mean, so a bias would have no effect.
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation=dilation, bias=False)
         self.norm = ConditionalInstanceNorm(outputs, styles)
         self.relu = relu
@@ -38,7 +38,7 @@ class ConvNorm(nn.Module):
         if self.padding:
             x = pad(x, (self.padding,) * 4, "reflect")
         x = self.norm(self.conv(x), style)
-        # In place: nothing else needs what the normalization returned, not even its backward.
+        # In place: nothing else needs the output of the normalization, not even its backward.
         return F.relu(x, inplace=True) if self.relu else x
 
 
@@ -53,20 +53,20 @@ class UpsampledConvNorm(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch _inputs _height _width"], style: StyleWeights, size: tuple[int, int]
     ) -> Float[Tensor, "batch _outputs _h _w"]:
-        """Return the layer's feature map at (height, width), which are twice those of `x`, or one less."""
+        """Return the layer's feature map at `size` (height, width), twice that of `x`, or one less."""
         return F.relu(self.norm(self.conv(x, size), style), inplace=True)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside an identity, without ReLU after the sum.
+    """Two 3x3 convolutions and an identity shortcut, without ReLU after the sum.
 
-    Johnson, Alahi & Fei-Fei 2016, supplementary material, figure 2, after Gross & Wilber 2016. They
-    do not pad, and crop the identity; we pad by reflection, so that the size stays.
+    Johnson, Alahi & Fei-Fei 2016, supplementary material, figure 2, after Gross & Wilber 2016. They do not pad, and
+    crop the identity; we use reflection padding to keep the size.
 
     Args:
-        channels: that come in and go out.
-        styles: how many styles to learn.
-        dilation: the distance of the pixels that a kernel sees (Yu & Koltun 2016, https://arxiv.org/abs/1511.07122).
+        channels: input and output channels.
+        styles: number of styles to learn.
+        dilation: dilation of both convolutions (Yu & Koltun 2016, https://arxiv.org/abs/1511.07122).
     """
 
     def __init__(self, channels: int, styles: int, *, dilation: int = 1) -> None:
@@ -77,6 +77,6 @@ class ResidualBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], style: StyleWeights
     ) -> Float[Tensor, "batch channels height width"]:
-        """Return x plus a correction to it."""
+        """Return the input plus a residual."""
         correction: Tensor = self.second(self.first(x, style), style)
         return x + correction

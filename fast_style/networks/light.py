@@ -10,17 +10,22 @@ from fast_style.types import Images, StyleWeights
 
 
 class LightNet(TransformNet):
-    """Nearly all of its work at an eighth of the resolution, and nothing but pixels at all of it.
+    """Does nearly all of its work at an eighth of the resolution; only the output has full resolution.
 
-    Down by four at once and by two again, residual blocks, up by two, to what was there on the way down, by two and by
-    two. The last two times it upsamples bilinearly: shuffles leave a visible grid, and nearest neighbors a weave of
-    straight strokes, which after the first time a convolution takes away. Feature maps at full resolution would cost
-    more than all of this, in normalization alone.
+    Downsampling by four and by two, residual blocks, upsampling by two with a skip connection at a quarter of the
+    resolution, and twice more by two. The last two are bilinear: pixel shuffles leave a visible grid, and nearest
+    upsampling a weave of straight strokes, which after the first a further convolution removes. Feature maps at full
+    resolution would cost more than all of this, for normalization alone.
 
     Args:
-        styles: how many styles to learn.
-        width: channels at a quarter of the resolution; twice at an eighth, and half at a half of it.
-        blocks: residual blocks at an eighth of the resolution.
+        styles: number of styles to learn.
+        width: channels at a quarter of the resolution; twice at an eighth, and half at half of it.
+        blocks: number of residual blocks, at an eighth of the resolution.
+
+    Example:
+        >>> network = LightNet(styles=1, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 48, 64), torch.ones(1, 1)).shape
+        torch.Size([1, 3, 48, 64])
     """
 
     def __init__(self, styles: int = 1, width: int = 32, blocks: int = 2) -> None:
@@ -34,7 +39,7 @@ class LightNet(TransformNet):
         self.output = BilinearConv(max(1, width // 2), 3, sigmoid=True)
 
     def forward(self, images: Images, style: StyleWeights) -> Images:
-        """See TransformNet. Height and width must be above 8, or reflection has nothing to reflect."""
+        """See TransformNet. Height and width must be above 8, for reflection padding."""
         height, width = images.shape[2:]
         x = F.pad(images, (0, -width % 4, 0, -height % 4), mode="reflect")
         quarter = self.down_quarter(x, style)

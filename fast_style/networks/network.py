@@ -1,4 +1,4 @@
-"""What every image transformation network promises."""
+"""The base class of image transformation networks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,11 +11,21 @@ from fast_style.types import Images, StyleWeights
 
 
 class TransformNet(nn.Module, ABC):
-    """An image transformation network: a picture and its style weights in, the stylized picture out.
+    """An image transformation network: images and style weights in, stylized images out.
 
     Attributes:
-        arguments: what the constructor was given, whole numbers; a saved network is rebuilt from it.
-        earlier: arguments that the first networks of the class did not have, and what stands for them in their files.
+        arguments: arguments of the constructor, whole numbers; a saved network is rebuilt from them.
+        earlier: values of arguments that did not exist when the first files of the class were written.
+
+    Example:
+        >>> class Brighter(TransformNet):
+        ...     def __init__(self, styles: int = 1) -> None:
+        ...         super().__init__(styles=styles)
+        ...
+        ...     def forward(self, images, style):
+        ...         return (images + 0.1).clamp(0, 1)
+        >>> Brighter(styles=2).arguments
+        {'styles': 2}
     """
 
     earlier: ClassVar[Mapping[str, int]] = {}
@@ -23,16 +33,16 @@ class TransformNet(nn.Module, ABC):
     def __init__(self, **arguments: int) -> None:
         super().__init__()
         for name, value in arguments.items():
-            # The bound keeps a damaged or hostile network file from asking for all the memory there is.
+            # The bound keeps a damaged or hostile network file from allocating all memory.
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 4096:
                 raise ConfigError(f"{name} must be a whole number from 1 to 4096, not {value!r}")
         self.arguments = arguments
 
     @property
     def styles(self) -> int:
-        """How many styles the network knows."""
+        """Number of styles."""
         return self.arguments["styles"]
 
     @abstractmethod
     def forward(self, images: Images, style: StyleWeights) -> Images:
-        """Stylize each picture by its row of style weights, at the same height and width."""
+        """Stylize each image by its row of style weights, at the same height and width."""

@@ -1,4 +1,4 @@
-"""Which class a network file means by a name: one of this package, or one that a person has installed or named."""
+"""Lookup of a network class by name: in this package, registered, in a plugin, or an entry point."""
 
 from importlib.metadata import entry_points
 from typing import TypeGuard
@@ -12,16 +12,16 @@ _registered: dict[str, type[TransformNet]] = {}
 
 
 def register(cls: type[TransformNet]) -> type[TransformNet]:
-    """Let network files be loaded into a class of one's own, in this process. Also a decorator.
+    """Allow network files to be loaded into a class of your own, in this process. Also a decorator.
 
     Args:
-        cls: what files call by its `__name__`, which must be none of this package's.
+        cls: the class; files refer to it by `__name__`, which must differ from the names in this package.
 
     Returns:
         The class.
 
     Raises:
-        ConfigError: if it is not a subclass of TransformNet, or one of this package is called so.
+        ConfigError: if it is not a subclass of TransformNet, or its name is taken by this package.
 
     Example:
         >>> @register
@@ -38,10 +38,10 @@ def register(cls: type[TransformNet]) -> type[TransformNet]:
 
 
 def network_class(name: str) -> type[TransformNet] | None:
-    """Return the class that network files call by a name; None: there is none here.
+    """Return the network class of a name; None if there is none.
 
-    It is looked up in fast_style.networks, among what `register` was given, in the modules that FAST_STYLE_PLUGINS
-    names, and among the entry points of installed packages. A file never decides what is imported besides.
+    Names are looked up in fast_style.networks, among registered classes, in the modules of FAST_STYLE_PLUGINS, and
+    among the entry points of installed packages. A file never decides what else is imported.
 
     Raises:
         ConfigError: if a module cannot be imported.
@@ -56,7 +56,7 @@ def network_class(name: str) -> type[TransformNet] | None:
     for entry in entry_points(group=plugins.NETWORKS, name=name):
         try:
             cls = entry.load()
-        except Exception as error:  # Any: it is another's code.
+        except Exception as error:  # Any: the entry point is foreign code.
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(f"the entry point {name} = {entry.value} cannot be imported ({reason})") from None
         if is_network(cls):
@@ -65,10 +65,10 @@ def network_class(name: str) -> type[TransformNet] | None:
 
 
 def known_networks() -> list[str]:
-    """Return the names of the networks of this package."""
+    """Return the names of the networks in this package."""
     return [name for name in networks.__all__ if is_network(getattr(networks, name))]
 
 
 def is_network(cls: object) -> TypeGuard[type[TransformNet]]:
-    """Return whether something is a class of networks that can be made."""
+    """Whether an object is a concrete network class."""
     return isinstance(cls, type) and issubclass(cls, TransformNet) and cls is not TransformNet

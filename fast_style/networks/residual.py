@@ -9,7 +9,7 @@ from fast_style.types import Images, StyleWeights
 
 
 class ResidualNet(TransformNet):
-    """The residual image transformation network: down by four, residual blocks, up by four.
+    """The residual image transformation network: downsampling by four, residual blocks, upsampling by four.
 
     Johnson, Alahi & Fei-Fei 2016, supplementary material, table 1, https://arxiv.org/abs/1603.08155,
     with three changes: instance instead of batch normalization (Ulyanov, Vedaldi & Lempitsky 2016,
@@ -18,9 +18,14 @@ class ResidualNet(TransformNet):
     fractionally strided convolutions.
 
     Args:
-        styles: how many styles to learn.
+        styles: number of styles to learn.
         width: channels at full resolution; twice at half and four times at a quarter of it.
-        blocks: residual blocks at a quarter of the resolution.
+        blocks: number of residual blocks, at a quarter of the resolution.
+
+    Example:
+        >>> network = ResidualNet(styles=1, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 48, 64), torch.ones(1, 1)).shape
+        torch.Size([1, 3, 48, 64])
     """
 
     def __init__(self, styles: int = 1, width: int = 32, blocks: int = 5) -> None:
@@ -34,7 +39,7 @@ class ResidualNet(TransformNet):
         self.output = PackedConv(width, 3, kernel=9)
 
     def forward(self, images: Images, style: StyleWeights) -> Images:
-        """See TransformNet. Height and width must be above 8, or reflection has nothing to reflect."""
+        """See TransformNet. Height and width must be above 8, for reflection padding."""
         full = self.stem(images, style)
         half = self.down_half(full, style)
         x = self.down_quarter(half, style)

@@ -1,4 +1,4 @@
-"""A person's choice among the styles of a network."""
+"""Style weights from the styles that a user chooses."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -10,14 +10,14 @@ from fast_style.errors import ConfigError
 
 
 def style_weights(names: Sequence[str], style: str | Mapping[str, float] | None = None) -> NDArray[np.float32]:
-    """Return the row of style weights, summing to 1, that a person's choice among `names` stands for.
+    """Convert a choice of styles to a row of style weights that sum to 1.
 
     Args:
-        names: the styles there are, in the order of the weights.
-        style: one name, or weights by name (any positive numbers: they are scaled); nothing: all alike.
+        names: the network's styles, in the order of the weights.
+        style: one name, or nonnegative weights by name, which are normalized; by default all styles equally.
 
     Raises:
-        ConfigError: if it is neither, there is no such style, a weight is no number or negative, or all are 0.
+        ConfigError: if a style is unknown, a weight is negative or not a number, or all are 0.
     """
     if style is None:
         style = dict.fromkeys(names, 1.0)

@@ -1,4 +1,4 @@
-"""What a person sets, picture by picture, without another training."""
+"""Settings of a stylization, chosen for each image without retraining."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, fields, replace
@@ -20,20 +20,20 @@ from fast_style.zoo import who_knows
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: A style's name, or weights by name for a blend: any positive numbers, scaled to sum to 1.
+#: A style's name, or positive weights by name for a blend, normalized to sum 1.
 Style: TypeAlias = str | Mapping[str, float]
-#: White where something holds, gray where it does in part: a picture or its file, of any size; or an array or a tensor
-#: of shape (height, width), of bools, bytes or floats in [0, 1].
+#: White selects, gray selects in part: an image or its file, of any size; or an array or a tensor of shape
+#: (height, width), of bools, bytes or floats in [0, 1].
 Mask: TypeAlias = Union[Image.Image, str, Path, NDArray[Any], "Tensor"]  # text cannot stand beside |
 
-#: Whose colors the result has: its own; its own, brought to the photograph's mean and covariance; the photograph's.
+#: Colors of the result: its own; its own, matched to the mean and covariance of the photograph; the photograph's.
 PRESERVE_COLOR = ("none", "histogram", "luminance")
 
 _RANGES = {"strength": (0, 1), "brush": (0.5, 2), "sharpen": (0, 1), "grain": (0, 1)}
 
 
 class Settings(TypedDict, total=False):
-    """Controls by name, as `Stylizer` takes them besides the style."""
+    """Settings of `Controls`, as keyword arguments of `Stylizer`."""
 
     styles: Style | None
     strength: float
@@ -48,26 +48,30 @@ class Settings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Controls:
-    """How a picture is stylized; the attributes act in this order, all combinable.
+    """Settings of a stylization; all can be combined, and apply in this order.
 
     Attributes:
-        brush: the size of the strokes, from 0.5 to 2. The network sees the photograph at 1 / brush of its size, and
-            what it makes of it is brought back. Time and memory go by 1 / brush squared.
-        style: a style's name, or weights by name for a blend; nothing: all styles of the network alike.
-        masks: instead of `style`, a mask for each of several styles by its name. Where they overlap the styles are
-            mixed by their weight there; where they sum to less than white the photograph shows through.
-        preserve_color: one of PRESERVE_COLOR. `histogram` looks at no more than the masks let through.
-        sharpen: how much clearer edges become, from 0 to 1.
-        grain: how much noise of the luminance, as of film, from 0 to 1.
-        seed: which grain, not negative. It is the same at any time, in any picture of a size, with any backend.
-        mask: where any of it shows; elsewhere the photograph does. Masks are read once, and stretched to each
-            picture. What is transparent in one counts as black.
-        strength: how much of it shows, from 0 to 1.
-        styles: another name of `style` for the constructor, as the command line has it.
+        brush: size of the strokes, from 0.5 to 2. The network gets the photograph at 1 / brush of its size, and its
+            result is resized back. Time and memory are proportional to 1 / brush squared.
+        style: a style's name, or weights by name for a blend; by default all styles equally.
+        masks: in place of `style`, a mask for each of several styles by name. Where masks overlap, the styles are
+            mixed by mask value; where they sum to less than white, the photograph shows through.
+        preserve_color: one of PRESERVE_COLOR. `histogram` considers only pixels inside the masks.
+        sharpen: strength of sharpening, from 0 to 1.
+        grain: strength of luminance noise like film grain, from 0 to 1.
+        seed: seed of the grain, not negative. It gives the same grain for all images of a size and all backends.
+        mask: where the result shows; elsewhere the photograph does. Masks are read once, and resized to each
+            image. Transparent pixels count as black.
+        strength: opacity of the result over the photograph, from 0 to 1.
+        styles: alias of `style` in the constructor, for the command line.
 
     Raises:
-        ConfigError: if one of them is out of range, or both `style` and `masks` are given.
-        ImageError: if the file of a mask is not a readable picture, or an array is no mask.
+        ConfigError: if a value is out of range, or both `style` and `masks` are given.
+        ImageError: if a mask file is not a readable image, or an array is not a valid mask.
+
+    Example:
+        >>> Controls(style="starry_night", strength=0.8, preserve_color="luminance").strength
+        0.8
     """
 
     style: Style | None = None
@@ -103,19 +107,19 @@ class Controls:
 
     @property
     def covers_all(self) -> bool:
-        """Whether the photograph shows nowhere, whatever its size."""
+        """Whether the result replaces the photograph everywhere."""
         return self.strength == 1 and self.mask is None and not self.masks
 
     @property
     def without_effects(self) -> bool:
-        """Whether nothing is done to what the network has made, but to bring it to its size."""
+        """Whether the result of the network is only resized."""
         return self.covers_all and self.preserve_color == "none" and not self.sharpen and not self.grain
 
     def rows(self, names: Sequence[str]) -> list[NDArray[np.float32]]:
-        """Return the style weights, among `names`, of each picture that the network is to make of a photograph.
+        """Return the style weights of each image that the network has to make of one photograph.
 
         Raises:
-            ConfigError: if there is no such style, or a weight is negative, or all are 0.
+            ConfigError: if a style is unknown, a weight is negative, or all are 0.
         """
         wanted = list(self.masks or ([self.style] if isinstance(self.style, str) else self.style or ()))
         if any(style not in names for style in wanted) and all(isinstance(style, str) for style in wanted):
@@ -125,20 +129,20 @@ class Controls:
         return [style_weights(names, style) for style in (self.masks or [self.style])]
 
     def shares(self, height: int, width: int, top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
-        """Return how much of each of those pictures their mixture takes at each pixel: (rows, 1, 1, height, width).
+        """Return the mixing weight of each masked style at each pixel: (styles, 1, 1, height, width).
 
-        With masks only. Where none of them has any weight, all are 0; elsewhere they sum to 1. Of a strip of a picture
-        of this height, if `top` and `bottom` are given.
+        Requires masks. Weights sum to 1, or are all 0 where every mask is black. `top` and `bottom` select rows of an
+        image of this height.
         """
         planes = _planes((self.masks or {}).values(), height, width, top, bottom)
-        # A thousandth is less than the least that a mask of 256 levels has.
+        # A thousandth is less than the smallest nonzero level of a mask.
         shares: NDArray[np.float32] = planes / planes.sum(0).clip(1e-3)
         return shares
 
     def cover(self, height: int, width: int, top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
-        """Return how much of the outcome shows at each pixel: (1, 1, height, width), or (1, 1, 1, 1) without masks.
+        """Return the opacity of the result at each pixel: (1, 1, height, width), or (1, 1, 1, 1) without masks.
 
-        Of a strip of a picture of this height, if `top` and `bottom` are given.
+        `top` and `bottom` select rows of an image of this height.
         """
         cover: Any = np.full((1, 1, 1, 1), self.strength, np.float32)
         if self.mask is not None:
@@ -182,7 +186,7 @@ def _read_mask(name: str, mask: object) -> Image.Image:
 def _planes(masks: Iterable[Any], height: int, width: int, top: int, bottom: int | None) -> NDArray[np.float32]:
     bottom = height if bottom is None else bottom
     resized = [
-        # Not Lanczos, which puts a rim around hard edges.
+        # Bilinear, because Lanczos rings at hard edges.
         mask.resize(
             (width, bottom - top),
             Image.Resampling.BILINEAR,

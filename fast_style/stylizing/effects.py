@@ -1,4 +1,4 @@
-"""Color, sharpening and grain, applied after the network, and the photograph that shows through."""
+"""Color, sharpening and grain, applied after the network, and blending with the photograph."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from fast_style.stylizing.colors import Transfer, blurred, color_transfer, joined, light, recolored
 from fast_style.stylizing.controls import Controls
 
-#: How many rows above and below have a part in what becomes of one.
+#: Rows above and below that influence a row of the result.
 REACH = 3
 
-# Chosen by looking, so that 1 is the most that one will want.
+# Chosen by eye, so that 1 is as strong as anyone will want.
 _SHARPEN, _GRAIN = 1.2, 0.1
 _GAUSSIAN = np.exp(-0.5 * np.arange(-REACH, REACH + 1) ** 2)
 _SOFT = np.array([0.25, 0.5, 0.25])
@@ -27,19 +27,19 @@ def apply_effects(
     top: int = 0,
     transfer: Transfer | None = None,
 ) -> Any:
-    """Return stylized pictures with colors, edges and grain as asked for, laid over the photographs.
+    """Apply color, sharpening and grain, and blend with the photographs.
 
-    Whole pictures or strips of them: with REACH rows more on either side and the `transfer` of the whole picture,
-    which `histogram` needs, a strip becomes what it is in the whole.
+    Works on whole images or strips. A strip with REACH more rows on either side, and the `transfer` of the whole image
+    if `histogram` is set, gets the same result as in the whole image.
 
     Args:
-        images: the photographs, of shape (batch, 3, height, width), RGB in [0, 1].
-        stylized: likewise.
-        cover: how much of the outcome shows, of shape (1, 1, height, width) or (1, 1, 1, 1).
-        controls: what is asked for.
-        place: brings arrays of NumPy to where the pictures are.
-        top: how many rows of the picture lie above these.
-        transfer: what `color_transfer` gives; nothing: it is asked.
+        images: the photographs, shape (batch, 3, height, width), RGB in [0, 1].
+        stylized: the results of the network, same shape.
+        cover: opacity of the result, shape (1, 1, height, width) or (1, 1, 1, 1).
+        controls: the settings.
+        place: moves NumPy arrays to the device of the images.
+        top: number of rows of the image above the strip.
+        transfer: result of `color_transfer`; by default it is computed.
     """
     if controls.preserve_color == "histogram":
         where = cover if cover.shape[2:] == images.shape[2:] else None
@@ -55,7 +55,7 @@ def apply_effects(
         if controls.grain:
             height, width = images.shape[2:]
             noise = place(grain(controls.seed, top, height, width))
-            # As on video, whose blacks and whites have none.
+            # Strongest in the midtones: film has no grain in black and white.
             middle = brightness.clip(0, 1)
             brightness = brightness + _GRAIN * controls.grain * 4 * middle * (1 - middle) * noise
         stylized = joined(brightness, color)
@@ -65,12 +65,12 @@ def apply_effects(
 
 
 def grain(seed: int, top: int, height: int, width: int) -> NDArray[np.float32]:
-    """Return rows of noise, soft as of film, of standard deviation 1 and shape (1, 1, height, width).
+    """Generate rows of softened noise of standard deviation 1, shape (1, 1, height, width).
 
     Args:
-        seed: which noise.
-        top: how many rows lie above: each is a function of the seed, its number and the width alone.
-        height: how many rows.
+        seed: seed of the noise.
+        top: index of the first row; a row depends only on the seed, its index and the width.
+        height: number of rows.
         width: in pixels.
     """
     keys = (np.array([seed, row], np.uint64) for row in range(top, top + height + 2))

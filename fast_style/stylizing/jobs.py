@@ -1,4 +1,4 @@
-"""A job: what is read and what is written; and the report on what became of it. Of pictures, videos and clusters."""
+"""Jobs (input and output files) and the reports on them, for images, videos and clusters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A file to be stylized into another.
+    """A file to stylize.
 
     Attributes:
-        source: a picture or a video; or the pictures that are to become a video, in order.
-        target: where the result goes. Folders that are missing are made.
+        source: an image or a video; or the images of a video, in order.
+        target: path of the result. Missing folders are created.
     """
 
     source: "Path | Member | Sequence[Path]"
@@ -34,20 +34,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
-        job: the job.
-        status: `skipped`, if there was a result.
+        status: `skipped` if the target existed.
         size: width and height of the result in pixels, if it was made.
-        seconds: how long it was worked on; of a batch, its share.
-        error: what is wrong, in one line that names the source.
-        notes: what the result does not hold of the source, each in a few words.
-        warning: what could not be read of it, in a line.
-        frames: of a video, how many were written; 0: it is none, or was not made.
-        length: of a video, when the last of them ends, in seconds.
-        busy: of a video, the share of the time in which each stage worked, by its name.
-        worker: of a cluster, the process that did it, as `HOST:PID`.
+        seconds: time spent; for a batch, the job's share.
+        error: the error, in one line that names the source.
+        notes: short descriptions of what the result loses.
+        warning: one line on parts that could not be read.
+        frames: number of frames written of a video; otherwise 0.
+        length: duration of a video in seconds.
+        busy: for a video, the fraction of time each stage was busy, by name.
+        worker: in a cluster, the process that did the job, as `HOST:PID`.
     """
 
     job: Job
@@ -69,7 +68,7 @@ class Report:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, on one line that any terminal and file takes."""
-    # Ours are one line, but for what is strange in names of files, which is to be seen.
+    """Format an error in one printable line."""
+    # Our messages are one line, except for odd file names, which stay visible.
     text = str(error) if isinstance(error, FastStyleError) else " ".join(str(error).split())
     return printable(text) or type(error).__name__

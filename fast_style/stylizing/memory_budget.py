@@ -1,4 +1,4 @@
-"""What fits into memory whole: pictures that do not are made in tiles."""
+"""Memory budget: decides which images are stylized whole; the others are stylized in tiles."""
 
 import math
 from pathlib import Path
@@ -10,33 +10,33 @@ from fast_style.images.upright import resized_to
 from fast_style.stylizing.controls import Controls
 from fast_style.system.memory import parse_memory
 
-#: How the statistics of a picture in tiles are found: as they are, in three to five passes, or about so, in two.
+#: How the statistics of a tiled image are found: exactly, in three to five passes, or approximately, in two.
 TILES = ("exact", "fast")
 
-#: Of each pixel of a picture as numbers: in float32, and as bytes.
+#: Bytes per pixel: 12 for float32 RGB, 3 for uint8 RGB.
 BYTES_OF_NUMBERS = 15
-# Of each pixel of a picture to which all effects are applied whole.
+# Bytes per pixel if all effects are applied to a whole image.
 _BYTES_OF_EFFECTS = 130
-# Smaller pictures are not weighed if nobody has set a limit.
+# Up to this many pixels, no check is made unless the user sets a limit.
 _SMALL = 2**20
-# Of a forward pass, what comes to the memory of its tensors: libraries, their buffers, and what malloc keeps.
-_BESIDES = 250e6
-_PART_OF_FREE = 0.8
+# Bytes of a forward pass besides tensors: libraries, their buffers, and memory kept by malloc.
+_OVERHEAD = 250e6
+_FREE_FRACTION = 0.8
 
 
 class MemoryBudget:
-    """The memory that a backend may take for pictures.
+    """The memory that a backend may use for images.
 
     Args:
-        backend: what computes the network.
-        memory: the most that this process is to have in memory, or on a GPU there, in bytes or such as "2GB"; nothing:
-            most of what is free.
+        backend: runs the network.
+        memory: limit for this process, or on a GPU for its memory there, in bytes or as text such as "2GB"; by default
+            most of the free memory.
 
     Attributes:
         limit: `memory` in bytes, or None.
 
     Raises:
-        ConfigError: if `memory` is no size, or the backend cannot keep to it.
+        ConfigError: if `memory` is not a size, or the backend cannot obey it.
     """
 
     def __init__(self, backend: Backend, memory: str | int | None = None) -> None:
@@ -48,55 +48,55 @@ class MemoryBudget:
         self._backend = backend
 
     def fits(self, pixels: int, beside: float = 0) -> bool:
-        """Return whether pictures of so many pixels together can be made whole, with `beside` bytes for each pixel."""
+        """Whether images of this many pixels in total can be stylized whole, with `beside` more bytes per pixel."""
         if self.limit is None and pixels <= _SMALL:
             return True
         per_pixel = self._backend.bytes_per_pixel()
         return not per_pixel or pixels * (per_pixel + beside) <= self.left()
 
     def fits_with(self, pixels: int, controls: Controls) -> bool:
-        """Return whether pictures of so many pixels together can be made whole with what `controls` add to it."""
-        return self.fits(pixels, _bytes_beside(controls, self._backend.bytes_per_pixel()))
+        """Whether images of this many pixels in total can be stylized whole with these controls."""
+        return self.fits(pixels, _extra_bytes(controls, self._backend.bytes_per_pixel()))
 
     def fits_file(self, path: Path, long_side: int | None, controls: Controls) -> bool:
-        """Return whether the picture of a file, brought to a long side of so many pixels, can be read and made whole.
+        """Whether the image in a file, resized to a long side in pixels, can be read and stylized whole.
 
-        So is one that is too narrow for tiles, or that cannot be read.
+        Also true if the image is too narrow for tiles, or cannot be read.
         """
-        found = picture_size(path)
-        if found is None:
+        stored = picture_size(path)
+        if stored is None:
             return True
-        width, height = found if long_side is None else resized_to(found, long_side)
-        fits = self.fits(math.prod(found), DEEP_BYTES - self._backend.bytes_per_pixel())
+        width, height = stored if long_side is None else resized_to(stored, long_side)
+        fits = self.fits(math.prod(stored), DEEP_BYTES - self._backend.bytes_per_pixel())
         return (fits and self.fits_with(width * height, controls)) or not can_be_tiled((width, height), controls)
 
     def left(self) -> float:
-        """Return how many bytes are left for what is computed."""
+        """Bytes left for computing."""
         used, free = self._backend.used_and_free()
-        return (_PART_OF_FREE * free if self.limit is None else min(self.limit - used, free)) - _BESIDES
+        return (_FREE_FRACTION * free if self.limit is None else min(self.limit - used, free)) - _OVERHEAD
 
     def require(self, room: float, size: tuple[int, int]) -> None:
-        """Make sure that the limit leaves room for so many bytes, which a picture of this size takes at the least.
+        """Check that the limit leaves `room` bytes, the minimum for an image of this size.
 
         Raises:
             ImageError: if it does not.
         """
-        least = self._backend.used_and_free()[0] + _BESIDES + room
-        if self.limit is not None and self.limit < least:
-            given = f"{self.limit / 1e9:g} GB" if self.limit >= 1e6 else f"{self.limit:,} bytes"
+        needed = self._backend.used_and_free()[0] + _OVERHEAD + room
+        if self.limit is not None and self.limit < needed:
+            limit = f"{self.limit / 1e9:g} GB" if self.limit >= 1e6 else f"{self.limit:,} bytes"
             raise ImageError(
-                f"memory must be at least {math.ceil(least / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, not {given}"
+                f"memory must be at least {math.ceil(needed / 1e8) / 10} GB for {size[0]}x{size[1]} pixels, not {limit}"
             )
 
 
 def can_be_tiled(size: tuple[int, int], controls: Controls) -> bool:
-    """Return whether a picture is wide and high enough for tiles, as the network sees it."""
+    """Whether an image is large enough for tiles at the size that the network sees."""
     return min(size) >= SMALLEST * max(1, controls.brush)
 
 
-def _bytes_beside(controls: Controls, per_pixel: float) -> float:
-    """Return how many bytes each pixel of a picture takes that is made whole, beside `per_pixel` for the network."""
-    # Two styles at a time, and of each mask a float as it is and one as its share.
+def _extra_bytes(controls: Controls, per_pixel: float) -> float:
+    """Bytes per pixel of a whole image in addition to `per_pixel` of the network."""
+    # Two styles at a time, and two floats for each mask: its value and its share.
     masks = 12 + 8 * len(controls.masks) if controls.masks else 0
-    seen = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
-    return max(seen, 0 if controls.without_effects else _BYTES_OF_EFFECTS) - per_pixel
+    network_bytes = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
+    return max(network_bytes, 0 if controls.without_effects else _BYTES_OF_EFFECTS) - per_pixel

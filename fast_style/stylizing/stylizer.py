@@ -47,14 +47,19 @@ class Stylizer:
     """A trained network that stylizes images.
 
     Args:
-        backend: the trained network, ready to run.
-        metadata: what its file says of it.
+        backend: the network, ready to run.
+        metadata: metadata of its file.
         memory: as for `load`.
         tiles: as for `load`.
         progress: as for `load`.
 
     Raises:
-        ConfigError: if `memory` or `tiles` is none of these.
+        ConfigError: if `memory` or `tiles` is invalid.
+
+    Example:
+        >>> stylizer = load("starry_night", device="cpu")
+        >>> stylizer("photo.jpg", size=32).size
+        (32, 24)
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class Stylizer:
 
     @property
     def styles(self) -> list[str]:
-        """The names of the styles it knows."""
+        """Names of the network's styles."""
         return list(self.metadata.styles)
 
     @overload
@@ -105,23 +110,20 @@ class Stylizer:
         controls: Controls | None = None,
         **settings: Unpack[Settings],
     ) -> "Image.Image | Tensor | NDArray[Any]":
-        """Stylize a picture.
+        """Stylize a picture, or a batch of arrays or tensors.
 
         Args:
-            image: a file's path or a PIL image, answered with an upright PIL image in RGB, or in RGBA if it has an
-                opacity, which is kept; or a tensor of shape (3, height, width), an array of (height, width, 3) or a
-                batch of either, answered with its like: RGB, never BGR, as uint8, as uint16 from 0 to 65535, or as
-                floats in [0, 1].
-            style: a style's name, or weights by name for a blend (any positive numbers: they are scaled to sum
-                to 1), which may be called `styles`, too. Nothing: all styles alike, which for a network of one style
-                is that style.
-            size: long side of the outcome in pixels; nothing: that of the picture.
-            controls: how to stylize, for many pictures alike.
-            settings: `strength` and the other `Controls` by name; they go before those of `controls`.
+            image: a path or PIL image returns an upright PIL image in RGB, or RGBA if it has an alpha channel, which is
+                kept. A tensor of shape (3, height, width), an array of (height, width, 3), or a batch of either returns
+                the same type and layout: RGB, never BGR; uint8, uint16 in [0, 65535], or floats in [0, 1].
+            style: a style's name, or weights by name for a blend (positive; scaled to sum to 1); also accepted as
+                `styles`. None: all styles with equal weight.
+            size: long side of the result in pixels; None: unchanged.
+            controls: how to stylize, for use with many pictures.
+            settings: `strength` and other fields of `Controls`, which override `controls`.
 
         Raises:
-            ImageError: if the file is not a readable picture, or that of a mask is none, or a tensor or an array has
-                another shape or type, or values out of range.
+            ImageError: if a picture or mask cannot be read, or a tensor or array has an invalid shape, type or range.
             ConfigError: if the network does not know the style, or a setting is out of range.
 
         Example:
@@ -135,8 +137,8 @@ class Stylizer:
             raise ImageError(f"{type(image).__name__}: a call takes one image; stylizer.map(images) takes several")
         if isinstance(image, np.ndarray) or is_tensor(image):
             given = InMemory(image if size is None else self._resized(image, size))
-            made: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
-            return made
+            result: NDArray[Any] = given.like(self._stylize(given.in_range(self.backend.place(given.batch)), controls))
+            return result
         picture = Picture.of(image) if isinstance(image, Image.Image) else open_picture(image)
         picture = picture if size is None else picture.resized(size)
         (stylized,) = self.stylize_pictures([picture], controls)
@@ -162,13 +164,13 @@ class Stylizer:
             source: the picture to read.
             target: the file to write. A suffix other than that of `source` changes the format.
             style: as for a call.
-            size: long side of the output in pixels; nothing: that of the input.
+            size: long side of the result in pixels; None: unchanged.
             overwrite: whether the target may replace a file.
             controls: as for a call.
             settings: as for a call.
 
         Returns:
-            The size of the target, how long it took, and what the target does not hold of the source.
+            The target's size, the time, and what of the source the target lacks.
 
         Raises:
             ImageError: if the picture cannot be read or written.
@@ -181,10 +183,10 @@ class Stylizer:
         contents = contents_of(source)
         if not overwrite:
             require_free(target)
-        with gathered() as told:
+        with gathered() as warnings:
             if is_paged(source, target, contents):
                 notes = self.stylize_pages(source, target, contents, controls, size)
-                made = size_in_header(target)
+                shape = size_in_header(target)
             elif self.budget.fits_file(source, size, controls):
                 picture = read_original(source, target, size)
                 with _named(source):
@@ -192,17 +194,17 @@ class Stylizer:
                 if not overwrite:
                     require_free(target)
                 picture.write_copy(stylized, target)
-                notes, made = contents.left_out(target), picture.size
+                notes, shape = contents.left_out(target), picture.size
             else:
                 self.tiling.stylize_file(source, target, controls.rows(self.styles), controls, size)
-                notes, made = contents.left_out(target), size_in_header(target)
-        return Report(Job(source, target), "done", made, time.perf_counter() - began, notes=[*notes, *told])
+                notes, shape = contents.left_out(target), size_in_header(target)
+        return Report(Job(source, target), "done", shape, time.perf_counter() - began, notes=[*notes, *warnings])
 
     def stylize_pictures(self, pictures: Sequence[Picture], controls: Controls) -> list[Image.Image | Deep]:
-        """Stylize pictures of one size: in one pass, unless memory is short or one has 16 bits of each color.
+        """Stylize pictures of one size, in one pass unless memory is short or one has 16 bits per channel.
 
         Raises:
-            ImageError: if one does not fit into memory, and the backend makes no tiles.
+            ImageError: if one does not fit into memory and the backend cannot tile.
             ConfigError: if the network does not know the style.
         """
         first, (width, height) = pictures[0], pictures[0].size
@@ -233,15 +235,15 @@ class Stylizer:
 
         Args:
             source: the file, or its content.
-            target: where the copy goes; it is there only when it is whole.
-            contents: what pages there are.
+            target: path of the copy, written atomically.
+            contents: the file's pages.
             controls: as for a call.
-            size: long side of each page of the copy in pixels; nothing: that of the page.
-            name: what the source is called; by default its path.
-            stop: is called before each page; what it raises ends the work.
+            size: long side of each page in pixels; None: unchanged.
+            name: name of the source in messages; by default its path.
+            stop: called before each page; an exception from it ends the work.
 
         Returns:
-            What has been left out, in a few words each.
+            Short notes on what was left out.
 
         Raises:
             ImageError: if no page can be read, or the copy cannot be written.
@@ -257,7 +259,7 @@ class Stylizer:
 
     @cached_property
     def tiling(self) -> "Tiling":
-        """What makes the pictures that do not fit into memory."""
+        """Tiling for pictures that do not fit into memory."""
         # Imported lazily: most images fit.
         from fast_style.stylizing.tiling import Tiling
 
@@ -283,7 +285,7 @@ class Stylizer:
             seen = self.backend.resize(images, *(max(1, round(side / controls.brush)) for side in (height, width)))
         if controls.masks:
             shares = controls.shares(height, width)
-            # Where no mask has any weight, the photograph, so that no blur there brings in black.
+            # The photograph where no mask has weight: a later blur must not bring in black there.
             stylized = images * self.backend.place(1 - shares.sum(0))
             for row, share in zip(rows, shares, strict=True):
                 if share.any():
@@ -293,7 +295,7 @@ class Stylizer:
         return apply_effects(images, stylized, self.backend.place(cover), controls, self.backend.place)
 
     def _in_one_style(self, seen: Array, row: NDArray[np.float32], height: int, width: int) -> Array:
-        """Return what the network makes of pictures, at a height and width that may differ from theirs."""
+        """Run the network; the result has the given height and width, which may differ from the input's."""
         rows, columns = seen.shape[2:]
         stylized = self._through_network(enlarged(seen), np.tile(row, (len(seen), 1)))
         stylized = stylized[:, :, :rows, :columns].clip(0, 1)
@@ -345,23 +347,23 @@ class Stylizer:
         controls: Controls | None = None,
         **settings: Unpack[Settings],
     ) -> Iterator[Any]:
-        """Stylize pictures as they come, such as the frames of a generator: each is answered as by a call.
+        """Stylize images from an iterator, such as frames of a generator, one result for each.
 
         Args:
-            images: what a call takes, one after the other, without an end if one likes.
+            images: inputs of a call; the iterator may be endless.
             style: as for a call.
             size: as for a call.
-            batch: how many arrays or tensors in a row, of one shape and type, are stylized at once, which is faster on
-                a GPU. They come when the last of them is there.
+            batch: most consecutive arrays or tensors of one shape and type to stylize at once (faster on a GPU); their
+                results arrive together.
             controls: as for a call.
             settings: as for a call.
 
         Yields:
-            The stylized pictures, in the same order.
+            The stylized images, in the same order.
 
         Raises:
             ImageError: as for a call.
-            ConfigError: as for a call, or if `batch` is no whole number above 0.
+            ConfigError: as for a call, or if `batch` is not a positive whole number.
 
         Example:
             >>> stylizer = load("starry_night", device="cpu")
@@ -374,7 +376,7 @@ class Stylizer:
         if isinstance(images, str | Path):
             raise ConfigError(f"map takes several images; for one, write stylizer({str(images)!r})")
         chosen = chosen_controls(style, controls, settings)
-        return (made for group in _groups(images, batch) for made in self._group(group, size, chosen))
+        return (result for group in _groups(images, batch) for result in self._group(group, size, chosen))
 
     def __repr__(self) -> str:
         network = self.metadata.config.get("network")
@@ -385,8 +387,8 @@ class Stylizer:
         if len(group) == 1:
             return [self(group[0], size=size, controls=controls)]
         stack = sys.modules["torch"].stack if is_tensor(group[0]) else np.stack
-        made: Iterable[Any] = self(stack(group), size=size, controls=controls)
-        return made
+        results: Iterable[Any] = self(stack(group), size=size, controls=controls)
+        return results
 
     def _resized(self, image: "Tensor | NDArray[Any]", size: int) -> Any:
         given = InMemory(image)
@@ -398,14 +400,14 @@ class Stylizer:
 
 
 def to_numbers(rgbs: Sequence[Image.Image], backend: Backend) -> Array:
-    """Return pictures of mode RGB and of one size as the backend has them, (batch, 3, height, width)."""
+    """Convert RGB pictures of one size to the backend's array, shape (batch, 3, height, width), values in [0, 1]."""
     images = backend.place(np.stack([np.asarray(rgb) for rgb in rgbs]).transpose(0, 3, 1, 2))
     images /= 255
     return images
 
 
 def to_images(images: Array, backend: Backend) -> list[Image.Image]:
-    """Return an array of pictures, (batch, 3, height, width) in [0, 1], each in mode RGB."""
+    """Convert an array of shape (batch, 3, height, width), values in [0, 1], to RGB pictures."""
     levels = backend.fetch((images * 255).round()).transpose(0, 2, 3, 1)
     return [Image.fromarray(np.ascontiguousarray(picture)) for picture in levels]
 
@@ -420,33 +422,33 @@ def load(
     network: "type[TransformNet] | None" = None,
     progress: "Progress | None" = None,
 ) -> Stylizer:
-    """Load a trained network from its .safetensors file, or by its bare name.
+    """Load a trained network from its .safetensors file, or by its name.
 
     Args:
-        path: the file, or the name of one in `checkpoints/`, else in the user's folder (FAST_STYLE_NETWORKS, or the
-            system's for a user's data), else of one that ships with the package; see `fast_style.list`.
-        device: where to run it; by default a GPU if there is one. Only the processor with `onnx` and `openvino`.
-        backend: `auto`: on a processor `openvino` or, without it, `onnx`, once either has converted the network, and
-            `torch` on a GPU, where a device is given, and with `memory` or `tiles`; `torch`; `compile`, torch's
-            compiler, which takes a minute at the first picture; `onnx` or `openvino`,
-            which do not import torch once a network has been converted, and are extras of the package.
-        precision: `fp32`, the same picture from every backend to within one level; `bf16`, about twice as fast and a
-            few levels off; or `auto`: bf16 where the hardware computes in it.
-        memory: the most that the process is to have in memory (on a GPU, that it is to have there), such as "2GB".
-            Pictures that do not fit are made in tiles, without a seam. Nothing: most of what is free.
-        tiles: `exact`, within 2 levels of the whole picture in fp32 with the same reserve, in three to five passes; or
-            `fast`, some 30 to 45 dB from it, in two.
-        network: a class of one's own that the file may be of, besides those of `fast_style.networks`, of installed
-            packages with an entry point, and of the modules that FAST_STYLE_PLUGINS names.
-        progress: is told after each tile the number of the pass, how many of its tiles are done, and how many there
-            are. What fits has no tiles.
+        path: the file, or a name, searched in `checkpoints/`, then in the user's folder (FAST_STYLE_NETWORKS, or in
+            the system's place for user data), then among the shipped networks; see `fast_style.list`.
+        device: device to run on; by default a GPU if there is one. `onnx` and `openvino` run on the CPU only.
+        backend: `torch`; `compile`, torch's compiler, which takes a minute at the first picture; `onnx` or `openvino`,
+            optional packages that do not import torch once a network has been converted; or `auto`: on a CPU
+            `openvino`, else `onnx`, once one of them has converted the network; `torch` on a GPU, with a given device,
+            and with `memory` or `tiles`.
+        precision: `fp32`, equal on all backends to within one level (of 255); `bf16`, about twice as fast and a few
+            levels off; or `auto`: bf16 where the hardware computes in it.
+        memory: limit of the process's memory (on a GPU, of GPU memory), such as "2GB". Larger pictures are tiled,
+            without seams. None: most of what is free.
+        tiles: `exact`, within 2 levels of the untiled fp32 result with the same reserve, in three to five passes; or
+            `fast`, PSNR 30 to 45 dB against it, in two.
+        network: the user's network class, in addition to those of `fast_style.networks`, of installed packages with an
+            entry point, and of the modules in FAST_STYLE_PLUGINS.
+        progress: called after each tile with the number of the pass, its finished tiles, and its tiles in all. Not
+            called for untiled pictures.
 
     Returns:
-        What stylizes pictures with it.
+        A Stylizer.
 
     Raises:
-        CheckpointError: if there is no such file, or it is damaged or not one of ours.
-        ConfigError: if backend, device and precision do not fit, or need what is not installed.
+        CheckpointError: if the file is missing, damaged or foreign.
+        ConfigError: if backend, device and precision do not fit, or a package is missing.
 
     Example:
         >>> load("starry_night", device="cpu")
@@ -459,13 +461,13 @@ def load(
         register(network)
     file = read_network_file(find(Path(path)))
     if backend == "auto" and (memory is not None or tiles != "exact"):
-        backend = "torch"  # which alone makes tiles
+        backend = "torch"  # the only backend that can tile
     return Stylizer(make_backend(file, device, backend, precision), file.metadata, memory, tiles, progress)
 
 
 @contextlib.contextmanager
 def _named(source: Path) -> Iterator[None]:
-    """Let errors name the picture."""
+    """Put the picture's name into errors."""
     try:
         yield
     except ImageError as error:
@@ -477,7 +479,7 @@ def _named(source: Path) -> Iterator[None]:
 
 
 def _groups(images: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Yield runs of arrays of one type and shape, at most `most` at a time; whatever is no array comes alone."""
+    """Yield runs of arrays of one type and shape, at most `most` each; anything else comes alone."""
     group: list[Any] = []
     before: Any = None
     for image in images:

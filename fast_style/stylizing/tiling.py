@@ -1,4 +1,4 @@
-"""Pictures that do not fit into memory: the network makes them in tiles, and effects are applied in strips."""
+"""Stylizes images that do not fit into memory: the network in tiles, effects in strips."""
 
 import logging
 import math
@@ -28,30 +28,29 @@ from fast_style.system.memory import free_memory, is_out_of_memory
 if TYPE_CHECKING:
     from fast_style.backends.tiles import Progress, Read, Write
 
-#: The sides of tiles, in pixels. Above the largest, memory takes longer to get than margins to compute.
+#: Sides of tiles in pixels. Above the maximum, allocating memory costs more time than smaller margins save.
 SMALLEST_SIDE, LARGEST_SIDE = 256, 1152
 _LARGEST_SIDE_ON_GPU = 4096
-#: The pixels of the squares that the statistics are guessed from. Above the largest, they take too long.
+#: Maximum number of pixels in the sample from which statistics are estimated. More take too long.
 LARGEST_SAMPLE = 2**22
-# The pixels of a strip.
+# Pixels in a strip.
 _STRIP = 2**20
 
 _log = logging.getLogger(__name__)
 
 
-def _tell_nobody(number: int, done: int, total: int) -> None:
-    """Take the progress, and say nothing."""
+def _ignore_progress(number: int, done: int, total: int) -> None:
+    pass
 
 
 class Tiling:
-    """What makes pictures of any size of a network.
+    """Applies a network to images of any size, in tiles.
 
     Args:
-        backend: what computes the network.
-        budget: how much memory there is.
+        backend: runs the network.
+        budget: the memory limit.
         tiles: `exact`, in three to five passes, or `fast`, in two.
-        progress: is told after each tile the number of the pass, how many of its tiles are done, and how many there
-            are.
+        progress: called after each tile with the number of the pass, the tiles done and the tiles in total.
     """
 
     def __init__(
@@ -62,16 +61,16 @@ class Tiling:
         progress: "Progress | None" = None,
     ) -> None:
         self.backend, self.budget, self.tiles = backend, budget, tiles
-        self.progress: Callable[[int, int, int], None] = progress or _tell_nobody
+        self.progress: Callable[[int, int, int], None] = progress or _ignore_progress
 
     def stylize_array(self, images: Array, style: NDArray[np.float32]) -> Array:
-        """Stylize each picture by its row of style weights, into a new array. See Backend.
+        """Stylize each image by its row of style weights, into a new array. See Backend.
 
         Raises:
-            ImageError: if there is not enough memory even for tiles, or the backend makes none.
+            ImageError: if there is not enough memory even for tiles, or the backend does not support them.
         """
         height, width = images.shape[2:]
-        made = images * 0
+        result = images * 0
         for index, row in enumerate(style):
 
             def read(box: "Box", index: int = index) -> Array:
@@ -80,32 +79,33 @@ class Tiling:
 
             def write(box: "Box", tile: Array, index: int = index) -> None:
                 left, top, right, bottom = box
-                made[index : index + 1, :, top:bottom, left:right] = tile
+                result[index : index + 1, :, top:bottom, left:right] = tile
 
             self._in_tiles(read, write, (width, height), row)
-        return made
+        return result
 
     def stylize_image(self, rgb: Image.Image, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Image.Image:
-        """Stylize one picture of mode RGB, in tiles and strips: no more of it becomes numbers at a time.
+        """Stylize a PIL image in mode RGB; only a tile or a strip is in floating point at a time.
 
         Args:
-            rgb: the picture.
-            rows: the style weights that `controls` stand for.
-            controls: what is asked for.
+            rgb: the image.
+            rows: the style weights, from `controls.rows`.
+            controls: the settings.
 
         Raises:
-            ImageError: if there is not enough memory even for tiles, no room on disk, or the backend makes no tiles.
+            ImageError: if there is not enough memory even for tiles, the disk is full, or the backend does not support
+                tiles.
         """
         return self._stylized(DiskImage.of(rgb), rows, controls).image()
 
     def stylize_deep(
         self, deep: Deep, size: tuple[int, int], rows: Sequence[NDArray[np.float32]], controls: Controls
     ) -> Deep:
-        """Stylize one picture with 16 bits of each color, brought to a width and a height, as `stylize_image` does."""
+        """Stylize an image of 16 bits per channel, resized to `size` (width, height), as `stylize_image` does."""
         raster = DiskImage((deep.shape[1], deep.shape[0]), dtype=np.uint16)
         raster.write(0, 0, deep)
-        made = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
-        return made.read((0, 0, *size))
+        result = self._stylized(raster if size == raster.size else raster.resized(size), rows, controls)
+        return result.read((0, 0, *size))
 
     def stylize_file(
         self,
@@ -115,17 +115,17 @@ class Tiling:
         controls: Controls,
         long_side: int | None = None,
     ) -> None:
-        """Stylize one file into another, from disk to disk: in memory are a tile or a strip, and what decodes a file.
+        """Stylize a file from disk to disk; memory holds a tile or a strip, and the file while it is decoded.
 
         Args:
-            source: the picture to read.
-            target: the file to write; a suffix other than that of `source` changes the format.
+            source: the image to read.
+            target: the file to write; another suffix than that of `source` changes the format.
             rows: as for `stylize_image`.
-            controls: likewise.
-            long_side: of the output in pixels; nothing: that of the input.
+            controls: as for `stylize_image`.
+            long_side: of the output in pixels; by default that of the input.
 
         Raises:
-            ImageError: as of `stylize_image`, or if the files cannot be read or written.
+            ImageError: as for `stylize_image`, or if a file cannot be read or written.
         """
         require_folder(target)
         same = source.suffix.lower() == target.suffix.lower()
@@ -133,47 +133,47 @@ class Tiling:
         size = picture_size(source)
         try:
             if size and self.backend.on_processor:
-                # The others are encoded as they are decoded, whole.
+                # Other formats than PNG and TIFF are encoded from a whole image in memory.
                 copy = size if long_side is None or format in ("PNG", "TIFF") else resized_to(size, long_side)
                 largest = max(size, copy, key=math.prod)
                 self.budget.require(math.prod(largest) * DECODED_BYTES, largest)
-            found = open_on_disk(
+            original = open_on_disk(
                 source, same or format in DEEP, self.budget.left() if self.budget.limit else free_memory()
             )
-            if found.reduced:
+            if original.reduced:
                 _log.warning("%s: no memory for 16 bits of each color; going on with 8", source)
-            rgb, alpha = found.rgb, found.alpha
+            rgb, alpha = original.rgb, original.alpha
             if long_side is not None:
                 size = resized_to(rgb.size, long_side)
                 rgb, alpha = rgb.resized(size), alpha and alpha.resized(size)
-            made = self._stylized(rgb, rows, controls)
+            result = self._stylized(rgb, rows, controls)
         except ImageError as error:
             raise ImageError(f"{source}: {error}") from None
-        write_image(made, target, alpha, found.format if same else None, found.metadata)
+        write_image(result, target, alpha, original.format if same else None, original.metadata)
 
     def _stylized(self, photograph: DiskImage, rows: Sequence[NDArray[np.float32]], controls: Controls) -> DiskImage:
         masks = [controls.mask, *(controls.masks or {}).values()]
         dark = [isinstance(mask, Image.Image) and mask.getbbox() is None for mask in masks]
         if not controls.strength or dark[0] or (controls.masks and all(dark[1:])):
             return photograph
-        # What shows nowhere is not made.
-        each = zip(rows, dark[1:] or [False], strict=True)
-        made = [photograph if black else self._painted(photograph, row, controls) for row, black in each]
-        if controls.without_effects and made[0].size == photograph.size:
-            return made[0]
-        return _finished_in_strips(photograph, made, controls, self.backend)
+        # Styles whose mask is black are not computed.
+        pairs = zip(rows, dark[1:] or [False], strict=True)
+        painted = [photograph if black else self._run_network(photograph, row, controls) for row, black in pairs]
+        if controls.without_effects and painted[0].size == photograph.size:
+            return painted[0]
+        return _effects_in_strips(photograph, painted, controls, self.backend)
 
-    def _painted(self, photograph: DiskImage, row: NDArray[np.float32], controls: Controls) -> DiskImage:
+    def _run_network(self, photograph: DiskImage, row: NDArray[np.float32], controls: Controls) -> DiskImage:
         width, height = (max(1, round(side / controls.brush)) for side in photograph.size)
-        # Not rounded to 256 levels where that would be amplified.
-        fine = controls.sharpen or controls.preserve_color == "histogram"
-        made = DiskImage((width, height), dtype=np.uint16 if fine else photograph.dtype)
+        # At 16 bits where 8-bit rounding would be amplified.
+        needs_16_bits = controls.sharpen or controls.preserve_color == "histogram"
+        result = DiskImage((width, height), dtype=np.uint16 if needs_16_bits else photograph.dtype)
 
         def write(box: "Box", tile: Array) -> None:
-            made.write(*box[:2], _to_levels(tile.clip(0, 1), made, self.backend))
+            result.write(*box[:2], _to_levels(tile.clip(0, 1), result, self.backend))
 
-        self._in_tiles(lambda box: _resized_part(photograph, made.size, box, self.backend), write, made.size, row)
-        return made
+        self._in_tiles(lambda box: _resized_part(photograph, result.size, box, self.backend), write, result.size, row)
+        return result
 
     def _in_tiles(self, read: "Read", write: "Write", size: tuple[int, int], row: NDArray[np.float32]) -> None:
         tiled = self.backend.tiled()
@@ -200,102 +200,74 @@ class Tiling:
                 raise ImageError(f"{size[0]}x{size[1]} pixels do not fit into memory, not even in tiles")
             side = max(side // 2, SMALLEST_SIDE)
             pixels = side * side
-            self._say(*size, f"does not fit into memory; again in tiles of {side}x{side}")
-
-    @staticmethod
-    def _say(width: int, height: int, what: str) -> None:
-        _log.info("%sx%s pixels: %s", width, height, what)
+            _log.info("%sx%s pixels: does not fit into memory; again in tiles of %sx%s", *size, side, side)
 
 
 def _to_levels(images: Array, image: DiskImage, backend: Backend) -> NDArray[Any]:
-    """Return an array of one picture, (1, 3, height, width) in [0, 1], as what a image holds: (height, width, 3)."""
+    """Convert one image, (1, 3, height, width) in [0, 1], to the levels that `image` holds: (height, width, 3)."""
     (levels,) = backend.fetch((images * image.white).round(), image.dtype.type)
     return np.ascontiguousarray(levels.transpose(1, 2, 0))
 
 
 def _resized_part(image: DiskImage, size: tuple[int, int], box: Box, backend: Backend) -> Array:
-    """Return a part of what a picture is when resized, as `Backend.resize` does, and without having it whole.
-
-    Args:
-        image: the picture.
-        size: the width and the height to bring it to, in pixels.
-        box: the part of that, as Pillow has it.
-        backend: whose array it is to be, (1, 3, height, width) in [0, 1], but for what the filter overshoots.
-    """
+    """Read a box of the image resized to `size`, as `Backend.resize` would, (1, 3, height, width) near [0, 1]."""
     if size == image.size:
         return backend.place(image.read(box).transpose(2, 0, 1)[None]) / image.white
     scales = [length / other for length, other in zip(image.size, size, strict=True)] * 2
     exact = [place * scale for place, scale in zip(box, scales, strict=True)]
-    # As far as the filter reaches, and a pixel more.
+    # The support of the filter, and one pixel more.
     reach = math.ceil(2 * max(1, *scales)) + 1
     left, top = (max(0, math.floor(place) - reach) for place in exact[:2])
     right, bottom = (min(end, math.ceil(place) + reach) for end, place in zip(image.size, exact[2:], strict=True))
     inner = (exact[0] - left, exact[1] - top, exact[2] - left, exact[3] - top)
     planes = [
-        # Not in whole levels: the network would amplify what is lost.
+        # In floating point: the network would amplify rounding to levels.
         np.asarray(Image.fromarray(plane).resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BICUBIC, inner))
         for plane in image.read((left, top, right, bottom)).transpose(2, 0, 1).astype(np.float32)
     ]
     return backend.place(np.stack(planes)[None]) / image.white
 
 
-def _finished_in_strips(
-    photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend
+def _effects_in_strips(
+    photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend
 ) -> DiskImage:
-    """Return what `apply_effects` makes of a picture and of what the network has made of it.
-
-    Args:
-        photograph: the picture.
-        made: the picture in each of the styles that are asked for, of any size.
-        controls: what is asked for.
-        backend: what computes.
-    """
-    done = DiskImage(photograph.size, dtype=photograph.dtype)
-    transfer = _transfer(photograph, made, controls, backend) if controls.preserve_color == "histogram" else None
-    for top, end, above, images, stylized, cover in _strips(photograph, made, controls, backend, REACH):
+    """Apply `apply_effects` to a photograph and to the result in each style, of any size, strip by strip."""
+    result = DiskImage(photograph.size, dtype=photograph.dtype)
+    transfer = _transfer(photograph, painted, controls, backend) if controls.preserve_color == "histogram" else None
+    for top, end, above, images, stylized, cover in _strips(photograph, painted, controls, backend, REACH):
         strip = apply_effects(images, stylized, cover, controls, backend.place, above, transfer)
-        done.write(0, top, _to_levels(strip[:, :, top - above : end - above].clip(0, 1), done, backend))
-    return done
+        result.write(0, top, _to_levels(strip[:, :, top - above : end - above].clip(0, 1), result, backend))
+    return result
 
 
 def _strips(
-    photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
+    photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend, reach: int
 ) -> Iterator[tuple[int, int, int, Array, Array, Array]]:
-    """Yield where strips begin and end, and with so many rows more on either side where that begins, and what is there.
-
-    That is the photograph, the styles mixed, and how much of the outcome shows.
-    """
+    """Yield (top, end, above, photograph, mixed styles, opacity); arrays begin at row `above`, `reach` rows early."""
     width, height = photograph.size
     for top, end in photograph.strips(_STRIP):
         above, below = max(0, top - reach), min(end + reach, height)
         box = (0, above, width, below)
         images, *styles = (
-            _resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *made)
+            _resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *painted)
         )
         shares = controls.shares(height, width, above, below) if controls.masks else None
         cover = backend.place(controls.cover(height, width, above, below))
         yield top, end, above, images, _mixed(images, styles, shares, backend), cover
 
 
-def _transfer(photograph: DiskImage, made: Sequence[DiskImage], controls: Controls, backend: Backend) -> Transfer:
+def _transfer(photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend) -> Transfer:
     return transfer_of_parts(
         (stylized, images, cover if cover.shape[2:] == images.shape[2:] else None)
-        for _, _, _, images, stylized, cover in _strips(photograph, made, controls, backend, 0)
+        for _, _, _, images, stylized, cover in _strips(photograph, painted, controls, backend, 0)
     )
 
 
 def _mixed(images: Array, styles: Sequence[Array], shares: Array | None, backend: Backend) -> Array:
-    """Return pictures in several styles as one, by the share of each at each pixel; nothing: the first.
-
-    Args:
-        images: the photographs, of shape (batch, 3, height, width), which show where no style has a share.
-        styles: the same in each style.
-        shares: as `Controls.shares` gives them.
-        backend: whose arrays they are, but for `shares`.
-    """
+    """Mix styles by their shares (NumPy) at each pixel, over the photograph; without shares, return the first."""
     if shares is None:
         return styles[0]
-    made = images * backend.place(1 - shares.sum(0))
+    mixture = images * backend.place(1 - shares.sum(0))
     for style, share in zip(styles, shares, strict=True):
-        made += style * backend.place(share)
-    return made
+        mixture += style * backend.place(share)
+    return mixture

@@ -1,1 +1,1 @@
-"""Files, locks, memory, devices and processes: what the operating system provides."""
+"""Operating system services: files, locks, memory, devices and processes."""

@@ -1,4 +1,4 @@
-"""The cache folder: files that can be made again, at the price of some minutes."""
+"""The cache folder: files that can be rebuilt in minutes."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Return the cache folder: FAST_STYLE_CACHE, or the one that the system has for caches."""
+    """Return the cache folder: FAST_STYLE_CACHE, or the system's folder for caches."""
     if own := os.environ.get("FAST_STYLE_CACHE"):
         return Path(own).expanduser()
     from platformdirs import user_cache_path
@@ -19,7 +19,13 @@ def cache_folder() -> Path:
 
 
 def write_cached(path: Path, data: bytes, again: str) -> None:
-    """Write a file of the folder, whole; where that cannot be, say what the next run does `again`, and go on."""
+    """Write a file to the cache folder atomically; on failure, only log a warning.
+
+    Args:
+        path: the file.
+        data: its content.
+        again: what the next run must do again without the file, for the warning.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, older_than=3600)

@@ -1,4 +1,4 @@
-"""The device and the precision that torch computes in."""
+"""Device and precision for torch."""
 
 from collections.abc import Mapping
 from textwrap import shorten
@@ -9,15 +9,18 @@ from fast_style.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-#: Choices of precision. `auto`: bf16 where the hardware computes in it, else fp32.
+#: Choices of precision. `auto`: bf16 where the hardware supports it natively, else fp32.
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
-    """Return a device, once a tensor was put on it; by default a GPU of NVIDIA or AMD if there is one, else the CPU.
+    """Return a torch device after allocating a tensor on it.
+
+    Args:
+        device: the device; None: a CUDA or ROCm GPU if there is one, else the CPU.
 
     Raises:
-        ConfigError: if there is no such device here.
+        ConfigError: if the device cannot be used.
     """
     import torch
 
@@ -25,7 +28,7 @@ def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
     try:
         found = torch.device(wanted)
         torch.empty(1, device=found)
-    # Any: torch raises RuntimeError, AssertionError and more, and some of it over several lines.
+    # Any: torch raises RuntimeError, AssertionError and others, some with messages of several lines.
     except Exception as error:
         reason = shorten(str(error).partition("\n")[0] or type(error).__name__, 100, placeholder=" ...")
         raise ConfigError(f"device={wanted} cannot be used here ({reason}); use cpu") from None
@@ -33,13 +36,13 @@ def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
 
 
 def torch_computes_bfloat16(device: str = "auto") -> bool:
-    """Return whether a device (cpu, cuda, auto, ...) computes in bfloat16 itself, according to torch."""
+    """Return whether a device (cpu, cuda, auto, ...) supports bfloat16 natively, according to torch."""
     import torch
 
     if device != "cpu" and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device != "cpu" and torch.backends.mps.is_available():
         return False
-    # Older versions of torch do not tell.
+    # Older versions of torch lack this function.
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

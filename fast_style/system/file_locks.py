@@ -1,4 +1,4 @@
-"""Locks on files: one process writes a file, however many would."""
+"""File locks between processes: only one process writes a file."""
 
 import contextlib
 import os
@@ -14,22 +14,22 @@ from filelock import FileLock, Timeout
 from fast_style.errors import DataError
 from fast_style.system.files import append_to_name
 
-# What is older, in seconds, may have been left by a process that was killed.
+# Age in seconds from which a lock file may be left by a killed process.
 _STALE = 3600
 
 
 @contextmanager
 def locked_part_file(path: Path) -> Iterator[Path]:
-    """Lock a file for this process, and yield the name to write it under until it is whole: its own with .part behind.
+    """Lock a file for this process, and yield its path plus ".part", to write to until it is complete.
 
-    The part stays when the block ends, however that ends: the block renames it, removes it or goes on with it later.
+    The block must rename or remove the part; otherwise it remains, so that a later run can continue it.
 
     Raises:
         DataError: if another process has the lock.
         OSError: if the folder cannot be written to.
     """
     part = path.with_name(append_to_name(path.name, ".part"))
-    # Two processes would write into one another's file, even after the first has given it its real name.
+    # Without a lock, two processes would write to the same file, even after the first has renamed it.
     lock = FileLock(part.with_name(append_to_name(part.name, ".lock")))
     try:
         lock.acquire(timeout=0)
@@ -42,9 +42,9 @@ def locked_part_file(path: Path) -> Iterator[Path]:
 
 
 class FileLocks:
-    """Locks on many files, for several processes that share one list of work.
+    """Locks on many files, for processes that share one list of jobs.
 
-    The system releases the locks of a process that is killed. Where it knows no locks, every process gets them all.
+    The system releases the locks of a killed process. On file systems without locks, every process gets every lock.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class FileLocks:
 
     def take(self, path: Path) -> bool:
         """Lock a file in an existing folder; return False if another process has it."""
-        # Any thread may release it. The name is short, however long that of the file is.
+        # A hash keeps the name short. Not thread-local, so that any thread may release it.
         name = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
         lock = FileLock(path.with_name(f".{name}.lock"), thread_local=False)
         try:
@@ -67,7 +67,7 @@ class FileLocks:
         return True
 
     def give(self, path: Path) -> None:
-        """Release a file, if this process has it."""
+        """Release a file, if this process has locked it."""
         with self._mutex:
             lock = self._held.pop(path, None)
         if lock is not None:
@@ -77,7 +77,7 @@ class FileLocks:
 def remove_stale_locks(folder: Path) -> None:
     """Remove the lock files that killed processes left in a folder."""
     for file in folder.glob(f".{'[0-9a-f]' * 16}.lock"):
-        # It may be held by now.
+        # A process may hold it by now.
         with contextlib.suppress(OSError, NotImplementedError, Timeout):
             if time.time() - file.stat().st_mtime >= _STALE:
                 lock = FileLock(file)
@@ -86,7 +86,7 @@ def remove_stale_locks(folder: Path) -> None:
 
 
 def _release(lock: FileLock) -> None:
-    # Removed while it is held: who opened it in the meantime notices, and makes a new one.
+    # Removed while it is held: a process that has opened it meanwhile notices and creates a new one.
     with contextlib.suppress(OSError):
         os.unlink(lock.lock_file)
     lock.release()

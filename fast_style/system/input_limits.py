@@ -1,4 +1,4 @@
-"""Limits for images that may come from anyone: their pixels and bytes, regular files only, Pillow's settings."""
+"""Limits for untrusted images: pixels, bytes, regular files only, and Pillow's settings."""
 
 import contextlib
 import functools
@@ -13,10 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-#: Larger pictures are refused unread. The largest phone cameras have 200 megapixels, 600 MB once decoded,
-#: and a few kilobytes can claim any size.
+#: Larger pictures are refused undecoded: a small file can claim any size. The largest phone cameras have 200 MP.
 MAX_PIXELS = 200_000_000
-#: Larger files are not read: once decoded, MAX_PIXELS take as much; some decoders read a file whole.
+#: Larger files are not read, since some decoders read a file at once. Equals MAX_PIXELS once decoded (600 MB).
 MAX_BYTES = 3 * MAX_PIXELS
 
 _lock = threading.Lock()
@@ -26,9 +25,9 @@ _inside = 0
 
 @contextlib.contextmanager
 def pillow_limits() -> Iterator[None]:
-    """Pillow without warnings, but with MAX_PIXELS.
+    """Set Pillow's limit to MAX_PIXELS and silence its warnings.
 
-    Both are settings of the process: of several threads the first makes them, and the last puts back what was there.
+    Both settings are global: of several threads, the first sets them and the last restores them.
     """
     global _inside
     _quiet_decoders()
@@ -37,7 +36,7 @@ def pillow_limits() -> Iterator[None]:
             _settings.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
             _settings.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-            Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # It refuses above twice this.
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow raises above twice this.
         _inside += 1
     try:
         yield
@@ -49,14 +48,14 @@ def pillow_limits() -> Iterator[None]:
 
 
 def open_regular_file(path: str | Path, max_bytes: float = MAX_BYTES) -> io.BufferedReader:
-    """Open a file to read, if it is one: a pipe would be waited for, and a device need not end.
+    """Open a regular file for reading; a pipe would block, and a device may be endless.
 
     Raises:
-        OSError: if it is missing, may not be read, is no regular file, or has more than `max_bytes`.
+        OSError: if the file is missing, unreadable, not regular, or larger than `max_bytes`.
     """
     flags = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
     descriptor = os.open(path, flags)
-    # Asked of the open file, the answer cannot change before it is read.
+    # fstat of the open file, which cannot be replaced meanwhile.
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_size <= max_bytes:
         return open(descriptor, "rb")
@@ -68,12 +67,12 @@ def open_regular_file(path: str | Path, max_bytes: float = MAX_BYTES) -> io.Buff
 
 @functools.cache
 def _quiet_decoders() -> None:
-    """Keep decoders from saying on standard error, or to the program's log, what their exceptions say anyway."""
+    """Silence decoders that print or log what their exceptions say anyway."""
     import ctypes
 
     from PIL import _imaging
 
-    # Where libtiff is no library of its own, it prints.
+    # A libtiff that is linked into Pillow prints to standard error.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
     for name in ("PIL", "imagecodecs", "tifffile"):

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for (PEP 562)."""
+"""Lazy imports of a package's public names (PEP 562)."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -9,12 +9,12 @@ from typing import Any
 def lazy_names(
     package: str, homes: Mapping[str, str], renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package whose names live in modules that are not imported yet.
+    """Return `__getattr__` and `__dir__` for a package that imports its modules on first use of their names.
 
     Args:
-        package: its `__name__`.
-        homes: by module of the package, or by full name of another, the names that live in it, with spaces between.
-        renamed: what a name of the package is called in its module, where that differs.
+        package: the package's `__name__`.
+        homes: module (relative to the package, or a full name) to its public names, separated by spaces.
+        renamed: public name to its name in the module, where they differ.
 
     Example:
         >>> __getattr__, __dir__ = lazy_names("fast_style", {"stylizing.stylizer": "Stylizer load"})

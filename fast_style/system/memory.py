@@ -1,4 +1,4 @@
-"""Memory: sizes, how much is free, and what a process keeps."""
+"""Memory: sizes as text, how much is free, and what a process retains."""
 
 import ctypes
 import os
@@ -13,15 +13,15 @@ import psutil
 from fast_style.errors import ConfigError
 
 _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-# How torch, the runtimes and the allocators of C++ say that there is no memory left.
+# Parts of out-of-memory messages of torch, the other runtimes and C++ allocators.
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate", "cannot allocate", "bad_alloc", "bad allocation")
 
 
 def parse_memory(size: str | int) -> int:
-    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or a number of bytes.
+    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or of a number of bytes.
 
     Raises:
-        ConfigError: if it is none, or 0.
+        ConfigError: if the size is malformed or 0.
     """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?I?)B?", str(size).strip().upper())
     if isinstance(size, bool) or match is None or match[2] not in _UNITS or not float(match[1]) > 0:
@@ -30,38 +30,38 @@ def parse_memory(size: str | int) -> int:
 
 
 def process_memory() -> int:
-    """Return how many bytes this process has in memory."""
+    """Return the resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def free_memory(root: Path = Path("/")) -> float:
-    """Return how many bytes more this process may take, by what the machine has and its control groups allow.
+    """Return how many more bytes this process may use, given the machine's memory and the control groups' limits.
 
     Args:
-        root: where the file systems of the kernel are mounted.
-
+        root: where the kernel's file systems are mounted.
     """
     # psutil does not know the limits of control groups, by which containers and clusters share a machine.
-    return max(0.0, min(float(psutil.virtual_memory().available), *_groups(root)))
+    return max(0.0, min([float(psutil.virtual_memory().available), *_left_in_groups(root)]))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that there is no memory left. Of torch's, not all have a type of their own."""
+    """Return whether an error means out of memory; some of torch's are plain RuntimeErrors."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
     )
 
 
-#: Of glibc's <malloc.h>, each with its default.
+#: Parameters of mallopt in glibc's <malloc.h>, with their defaults.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = (-1, 128 * 1024), (-4, 65536)
 
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Have this process keep what it frees, instead of giving it back to the system and asking for it again.
+    """Keep freed memory in this process instead of returning it to the system.
 
-    Every training step frees and takes the same gigabytes, and the system clears each page that it hands out: measured,
-    a seventh of a step's time. See mallopt(3). Nothing is done without glibc, or where the environment says otherwise.
+    Every training step frees and allocates the same gigabytes, and the system clears each page it hands out, which took
+    a seventh of a step in measurements. See mallopt(3). Does nothing without glibc, or if the environment sets these
+    parameters.
     """
     if platform.libc_ver()[0] != "glibc" or os.environ.keys() & {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_"}:
         yield
@@ -77,33 +77,33 @@ def keep_freed_memory() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def _groups(root: Path) -> Iterator[float]:
-    """Yield what is left of the limit of each control group that the process is in."""
+def _left_in_groups(root: Path) -> Iterator[float]:
+    """Yield the bytes left in each control group of the process."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line[0].split(":", 2)
         if controllers not in ("", "memory"):
             continue
-        second = controllers == ""
+        version_2 = controllers == ""
         mount = root / "sys/fs/cgroup" / controllers
-        limit, used, kept = (
+        limit, used, cached = (
             ("memory.max", "memory.current", "inactive_file")
-            if second
+            if version_2
             else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         )
         group = mount / path.strip("/")
-        # In a container the path may be that outside of it; the mount itself is then the group.
+        # In a container, the path may be the one outside of it; the group is then the mount itself.
         for folder in dict.fromkeys((group, *group.parents, mount)):
             if folder != mount and mount not in folder.parents:
                 continue
             values = [next(_lines(folder / name), [""])[0] for name in (limit, used)]
             if all(value.isdecimal() for value in values):
-                # What the system keeps of files, it gives up when a process needs the memory.
-                files = sum(int(line[1]) for line in _lines(folder / "memory.stat") if line[0] == kept)
+                # The page cache counts as free: the system drops it when memory is needed.
+                files = sum(int(line[1]) for line in _lines(folder / "memory.stat") if line[0] == cached)
                 yield int(values[0]) - int(values[1]) + files
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """Yield the words of each line that has any, of a file that may be missing."""
+    """Yield the words of each non-empty line of a file, which may be missing."""
     try:
         text = path.read_text()
     except OSError:

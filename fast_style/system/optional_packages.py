@@ -1,4 +1,4 @@
-"""Optional packages: how to install the extras that only some users need."""
+"""How to install the optional dependencies (extras)."""
 
 import re
 from importlib.metadata import PackageNotFoundError, requires
@@ -16,6 +16,6 @@ def how_to_install(extra: str) -> str:
         lines = requires("fast-style-transfer") or []
     except PackageNotFoundError:
         lines = []
-    spelt = extra.replace("_", "[-_]")  # an underscore in pyproject.toml is a dash in what is installed
-    named = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{spelt}.$", line)]
-    return f"pip install {' '.join(map(repr, named))}" if named else f"install what its extra {extra} needs"
+    pattern = extra.replace("_", "[-_]")  # installed metadata has dashes for the underscores of pyproject.toml
+    packages = [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == .{pattern}.$", line)]
+    return f"pip install {' '.join(map(repr, packages))}" if packages else f"install what its extra {extra} needs"

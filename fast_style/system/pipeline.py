@@ -1,7 +1,7 @@
-"""Work in stages that overlap: each in threads of its own, so that the slowest alone sets the pace.
+"""A pipeline of stages that run in parallel threads, so that only the slowest limits the speed.
 
-Folders and videos go through it. A camera does not: there the newest picture replaces the one that waits, and a frozen
-one is made again whenever its look changes, so that nothing is in order; see `fast_style.live.chain`.
+For folders and videos. Cameras use `fast_style.live.chain`: there the newest frame replaces the waiting one, and a
+frozen one is stylized again when its look changes, so there is no order to keep.
 """
 
 import queue
@@ -16,21 +16,21 @@ R = TypeVar("R")
 
 
 class Inbox(Generic[T]):
-    """What a stage is handed by the one before it, one after the other, to any of its threads.
-
-    Iterating waits for the next, and ends when there will be no more.
+    """The queue between two stages. Iterating waits for the next item, and ends after the last.
 
     Args:
-        room: how many may wait; 0: any number.
-        senders: how many threads put something in.
-        receivers: how many take it out.
+        room: maximum number of waiting items; 0: no limit.
+        senders: number of threads that put items in.
+        receivers: number of threads that take items out.
+
+    Attributes:
+        waited: seconds spent waiting for items, by thread ID.
     """
 
     def __init__(self, room: int, senders: int, receivers: int) -> None:
         self._room, self._senders, self._receivers = room, senders, receivers
         self._waiting: deque[T] = deque()
         self._changed = threading.Condition()
-        #: By thread, for how many seconds it has waited here for the next.
         self.waited: dict[int, float] = {}
 
     def __iter__(self) -> Iterator[T]:
@@ -48,7 +48,7 @@ class Inbox(Generic[T]):
             return self._waiting.popleft()
 
     def ready(self) -> list[T]:
-        """Return all that wait, without waiting."""
+        """Return all waiting items, without waiting for more."""
         with self._changed:
             found = [*self._waiting]
             self._waiting.clear()
@@ -56,7 +56,7 @@ class Inbox(Generic[T]):
         return found
 
     def put(self, item: T) -> bool:
-        """Hand something over, once there is room; False: nobody is left to take it."""
+        """Put an item in once there is room; return False if all receivers have left."""
         with self._changed:
             self._changed.wait_for(lambda: not (self._room and len(self._waiting) >= self._room) or not self._receivers)
             if self._receivers:
@@ -65,7 +65,7 @@ class Inbox(Generic[T]):
             return bool(self._receivers)
 
     def leave(self, sender: bool) -> None:
-        """Tell that a thread puts nothing in any more, or takes nothing out."""
+        """Sign off a thread, as a sender or as a receiver."""
         with self._changed:
             self._senders -= sender
             self._receivers -= not sender
@@ -73,24 +73,24 @@ class Inbox(Generic[T]):
 
 
 class Pipeline(Generic[R]):
-    """Stages of work, each with one or several threads, and an iterator of what comes out, as soon as it is there.
+    """Stages of work, each with one or several threads; iterates over the results as they arrive.
 
         pipeline = Pipeline()
         pipeline.stage("read", lambda nothing: map(read, paths))
         pipeline.stage("write", lambda pictures: map(write, pictures))
         for path in pipeline: ...
 
-    A stage ends when the one before it has, or by itself: those before it then end as well. What it raises is raised
-    where the results are awaited, behind them; what came out of it before goes through the stages behind it. With one
-    thread in each stage, everything stays in its order.
+    A stage ends after the one before it, or by itself; the stages before it then end, too. If a stage raises, its
+    earlier items still pass through the later stages, and the iteration raises the error after all results. With one
+    thread per stage, the order is kept.
 
     Args:
-        room: how many things may wait between two stages; 0: any number.
-        on_error: is called when a stage has failed.
+        room: maximum number of items waiting between two stages; 0: no limit.
+        on_error: called when a stage has failed.
 
     Attributes:
-        stopped: set when nothing new is to be begun. The first stage then ends; the others see for themselves.
-        busy: seconds of work by the name of the stage.
+        stopped: set by `stop`. It ends the first stage; the other stages may check it.
+        busy: seconds of work by name of the stage.
     """
 
     def __init__(self, room: int = 0, on_error: Callable[[], None] = lambda: None) -> None:
@@ -105,26 +105,26 @@ class Pipeline(Generic[R]):
         self._error: BaseException | None = None
 
     def stage(self, name: str, work: Callable[[Inbox[Any]], Iterable[Any]], workers: int = 1) -> None:
-        """Add a stage behind those that there are.
+        """Add a stage after the existing ones.
 
         Args:
-            name: of the stage.
-            work: what each of its threads does: it takes what comes, and yields what goes on. The first gets nothing.
-            workers: how many threads.
+            name: name of the stage.
+            work: run by each thread: maps the input items to output items. The first stage has no input.
+            workers: number of threads.
         """
         self._stages.append((name, work, workers))
         self.busy[name] = 0.0
 
     def emit(self, result: R) -> None:
-        """Let something come out at once, past the stages behind."""
+        """Output a result at once, bypassing the later stages."""
         self._results.put((result,))
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Let the first stage end; items in progress are finished."""
         self.stopped.set()
 
     def start(self) -> None:
-        """Begin; iterating does so as well."""
+        """Start all threads; iterating does so, too."""
         if self._threads:
             return
         counts = [workers for *_, workers in self._stages]
@@ -133,18 +133,18 @@ class Pipeline(Generic[R]):
         for index, (name, work, workers) in enumerate(self._stages):
             output = inboxes[index + 1] if index + 1 < len(self._stages) else None
             arguments = (name, work, inboxes[index], output, index == 0)
-            # Not waited for when the program ends, so that a second Ctrl-C ends it at once.
+            # Daemon threads, so that a second Ctrl-C ends the program at once.
             self._threads += [threading.Thread(target=self._run, args=arguments, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until all have ended, or so long, and return whether they have."""
-        # Not join(): interrupted, Python 3.11 takes a thread for ended.
+        """Wait up to `seconds` for all threads to end; return whether they have."""
+        # Not join(): when interrupted, Python 3.11 marks the thread as ended.
         return self._ended.wait(seconds)
 
     def raise_error(self) -> None:
-        """Raise what has gone wrong first, if anything has."""
+        """Raise the first error of any stage, if there is one."""
         if self._error is not None:
             raise self._error
 
@@ -155,7 +155,7 @@ class Pipeline(Generic[R]):
         self.start()
         while True:
             try:
-                # Not without an end, which not every system interrupts.
+                # With a timeout: not every system interrupts an endless wait.
                 result = self._results.get(timeout=0.5)
             except queue.Empty:
                 continue
@@ -187,7 +187,7 @@ class Pipeline(Generic[R]):
             finally:
                 if close := getattr(results, "close", None):
                     close()
-        except BaseException as error:  # Any: it belongs to whoever waits for the results.
+        except BaseException as error:  # Any: the iteration raises it.
             with self._lock:
                 self._error = self._error or error
             self._on_error()
@@ -202,7 +202,7 @@ class Pipeline(Generic[R]):
             self._ended.set()
 
     def _timed(self, name: str, results: Iterator[Any], inbox: Inbox[Any]) -> Iterator[Any]:
-        """Yield results, and count the time that they take without the time in which there was nothing to do."""
+        """Yield results, and add up their time without the time spent waiting for input."""
         me = threading.get_ident()
         while True:
             began, waited = time.perf_counter(), inbox.waited.get(me, 0.0)

@@ -1,4 +1,4 @@
-"""Packages of one's own: installed ones, by their entry points, and those that a person names for a program."""
+"""Plugins: installed packages with entry points, and modules named by FAST_STYLE_PLUGINS."""
 
 import importlib
 import os
@@ -11,49 +11,48 @@ from types import ModuleType
 
 from fast_style.errors import ConfigError
 
-#: Of modules, with commas between them; the setting `plugins` of the commands sets it.
+#: Environment variable with module names, separated by commas; the commands' setting `plugins` sets it.
 VARIABLE = "FAST_STYLE_PLUGINS"
-#: Entry points: the name of a network's class, and where it is, such as `Tiny = "my_package.networks:Tiny"`.
+#: Entry points of network classes, such as `Tiny = "my_package.networks:Tiny"`.
 NETWORKS = "fast_style.networks"
-#: Entry points: any name, and the package that has YAML files in folders network, loss, style and so on.
+#: Entry points of packages with YAML files in folders network, loss, style and so on; any name.
 CONFIGS = "fast_style.configs"
-
 
 _added: list[str] = []
 
 
 def names() -> list[str]:
-    """Return the modules that FAST_STYLE_PLUGINS names, and those that `add` was given."""
+    """Return the module names in FAST_STYLE_PLUGINS and those given to `add`."""
     return [*(name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()), *_added]
 
 
 def add(module: str) -> None:
-    """Count a module among the plugins of this process, and of those that it starts to convert networks."""
+    """Add a module to the plugins of this process and of the processes it starts to convert networks."""
     if module != "__main__" and module not in names():
         _added.append(module)
 
 
 def modules() -> list[ModuleType]:
-    """Import the modules that FAST_STYLE_PLUGINS names, which may lie in the folder one works in.
+    """Import the plugin modules, which may be in the working folder.
 
     Raises:
         ConfigError: if one cannot be imported.
     """
     if names() and not {"", os.getcwd()}.intersection(sys.path):
-        # Last: nothing there takes the place of an installed module.
+        # Last, so that nothing there hides an installed module.
         sys.path.append(os.getcwd())
-    made = []
+    imported = []
     for name in names():
         try:
-            made.append(importlib.import_module(name))
-        except Exception as error:  # Any: it is another's code.
+            imported.append(importlib.import_module(name))
+        except Exception as error:  # Any: plugins may raise anything.
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(f"plugins: {name} cannot be imported ({reason})") from None
-    return made
+    return imported
 
 
 def config_folders() -> list[Path]:
-    """Return the folders of YAML files: of installed packages, and `configs` in each that FAST_STYLE_PLUGINS names."""
+    """Return the folders of YAML files of installed packages, and `configs` in each plugin module."""
     packages = [entry.value for entry in entry_points(group=CONFIGS)]
     packages += [f"{name}.configs" for name in names()]
     specs = filter(None, map(_spec, packages))
@@ -61,13 +60,13 @@ def config_folders() -> list[Path]:
 
 
 def network_sources(name: str) -> list[Path]:
-    """Return the Python files that a network's class of that name may come from, if it is none of this package."""
+    """Return the Python files that may define a plugin's network class of this name."""
     found: set[Path] = set()
     for module in [entry.module for entry in entry_points(group=NETWORKS, name=name)] + names():
         spec = _spec(module)
         if spec is not None and spec.origin is not None:
             file = Path(spec.origin)
-            # Of a package all, for one module of it uses others.
+            # All files of a package, since its modules import each other.
             found |= set(file.parent.rglob("*.py")) if spec.parent else {file}
     return sorted(found)
 
@@ -75,5 +74,5 @@ def network_sources(name: str) -> list[Path]:
 def _spec(module: str) -> ModuleSpec | None:
     try:
         return find_spec(module)
-    except ModuleNotFoundError:  # the package that it would be in is missing, or no package
+    except ModuleNotFoundError:  # The parent package is missing or not a package.
         return None

@@ -1,4 +1,4 @@
-"""Processes: workers that end with their parent, and the SLURM job that a process runs in."""
+"""Processes: workers that end with their parent, and SLURM jobs."""
 
 import logging
 import os
@@ -10,29 +10,29 @@ _log = logging.getLogger(__name__)
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process when its parent ends: otherwise it might wait for it forever.
+    """End this process when its parent ends; otherwise it might wait forever.
 
     Args:
-        parent: the process ID of the parent, as the parent knows it: by now it may have ended.
+        parent: process ID, passed by the parent, which may have ended by now.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
-        # Not sys.exit: the main thread may wait for processes that are gone.
+        # Not sys.exit, which ends only this thread: the main thread may wait for processes that are gone.
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 def slurm_job_id() -> str | None:
-    """Return the ID of the SLURM job that runs this process, array_task for one of an array; None outside of any."""
+    """Return the ID of this process's SLURM job, ARRAY_TASK for an array job; None outside of SLURM."""
     array, task, job = (os.environ.get(f"SLURM_{name}") for name in ("ARRAY_JOB_ID", "ARRAY_TASK_ID", "JOB_ID"))
     return f"{array}_{task}" if array else job
 
 
 def requeue_slurm_job() -> None:
-    """Ask SLURM to start this job again; by its ID it finds the run's folder. Logs how that went."""
+    """Ask SLURM to requeue this job, and log the result. The job keeps its ID, which names the run's folder."""
     command = ["scontrol", "requeue", str(slurm_job_id())]
     try:
         status = subprocess.run(command, check=False).returncode

@@ -1,4 +1,4 @@
-"""Callbacks of a training: its speed, progress and previews, and training pictures that cannot be read."""
+"""Training callbacks: speed, progress, previews and unreadable training pictures."""
 
 import contextlib
 import os
@@ -24,32 +24,32 @@ from fast_style.system.files import atomic_write
 from fast_style.training.loggers import show_image
 from fast_style.training.task import StyleTransferTask, seconds_left
 
-#: What `Throughput` logs. TensorBoard sorts groups by name: this one comes behind the losses and the preview.
+#: The metric of `Throughput`. TensorBoard sorts groups by name, so this one follows the losses and the preview.
 SPEED = "speed/pictures_per_second"
-#: For how many seconds of a training previews are made by the clock as well.
+#: Seconds from the start in which previews are also made at time intervals.
 SHORT = 600.0
 
 
 class Throughput(Callback):
-    """Logs how many pictures are trained on in a second, by all processes together, measurements aside.
+    """Logs the training speed in pictures per second, over all processes and without validation time.
 
     Args:
-        every_n_steps: over how many steps the rate is measured.
+        every_n_steps: steps over which the speed is averaged.
     """
 
     def __init__(self, every_n_steps: int = 10) -> None:
         if every_n_steps < 1:
             raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.every_n_steps = every_n_steps
-        self._time = self._measuring = 0.0
+        self._time = self._paused = 0.0
         self._step = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log the mean rate since the last time."""
+        """Log the mean speed since the last log."""
         now, step = time.monotonic(), trainer.global_step
-        if self._time == 0.0:  # the first step, with its preparations, does not count
+        if self._time == 0.0:  # the first step is slow: warm-up
             self._time, self._step = now, step
         elif step > self._step and (step % self.every_n_steps == 0 or self._step == 1):
             pictures = (step - self._step) * len(batch[0]) * trainer.world_size
@@ -57,22 +57,22 @@ class Throughput(Callback):
             self._time, self._step = now, step
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
-        self._measuring = time.monotonic()
+        """Pause the clock."""
+        self._paused = time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let it go on."""
+        """Resume the clock."""
         if self._time:
-            self._time += time.monotonic() - self._measuring
+            self._time += time.monotonic() - self._paused
 
 
 class StepProgress(ProgressBar):
-    """The run's progress in steps: a bar on a terminal, a line now and then elsewhere.
+    """Shows progress in steps: a bar on a terminal, otherwise a line at intervals.
 
-    Lightning's own bars count the steps of an epoch, which says nothing of when the run ends.
+    Lightning's own bars count the steps of an epoch and do not show when the run ends.
 
     Args:
-        every_n_seconds: how often a line is printed where there is no terminal.
+        every_n_seconds: interval between lines without a terminal.
     """
 
     def __init__(self, every_n_seconds: float = 15.0) -> None:
@@ -87,7 +87,7 @@ class StepProgress(ProgressBar):
         self._first_step = 0
 
     def disable(self) -> None:
-        """Show nothing. Lightning calls this on every process but the first."""
+        """Hide progress. Lightning calls this on every process but the first."""
         self._enabled = False
 
     def enable(self) -> None:
@@ -110,7 +110,7 @@ class StepProgress(ProgressBar):
     ) -> None:
         """Move the bar, or print a line if one is due."""
         now, step, total = time.monotonic(), trainer.global_step, _total_steps(trainer)
-        # Seldom: on a GPU, asking for the loss waits for it.
+        # At intervals only: reading the loss synchronizes with the GPU.
         interval = 0.2 if self._bar is not None else self.every_n_seconds
         if not self._enabled or (now - self._printed < interval and step != total):
             return
@@ -132,7 +132,7 @@ class StepProgress(ProgressBar):
         self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the bar, so that the message stands on a line of its own."""
+        """Close the bar, so that the message gets its own line."""
         self._close()
 
     def _close(self) -> None:
@@ -142,14 +142,14 @@ class StepProgress(ProgressBar):
 
 
 class Preview(Callback):
-    """Shows the styles, and fixed images beside their stylizations, in the logger; the last one is preview.png.
+    """Logs the style images, and fixed images with their stylizations; writes the last preview to preview.png.
 
     Args:
-        styles: the styles that are learnt, in the order of the style weights.
-        images: files of the images to show; nothing: the photographs that scikit-image ships.
-        every_n_steps: how often.
-        every_n_seconds: how often as well, in the first ten minutes.
-        size: the height of an image in pixels.
+        styles: the styles being trained, in the order of the style weights.
+        images: files of the images to show; None: the photographs that scikit-image ships.
+        every_n_steps: interval between previews in steps.
+        every_n_seconds: additional interval in the first ten minutes.
+        size: height of an image in pixels.
 
     Raises:
         ImageError: if an image cannot be read.
@@ -176,7 +176,7 @@ class Preview(Callback):
         self._step = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the styles."""
+        """Log the style images."""
         for style in self.styles:
             show_image(trainer, f"style/{style.name}", style.read()[0])
         self._started = self._shown = time.monotonic()
@@ -184,7 +184,7 @@ class Preview(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show the images if they are due."""
+        """Log a preview if it is due."""
         now, step = time.monotonic(), trainer.global_step
         if step == self._step or not trainer.is_global_zero or not isinstance(pl_module, StyleTransferTask):
             return
@@ -194,7 +194,7 @@ class Preview(Callback):
             show_image(trainer, "preview", self.sheet(pl_module), step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what the network that is saved makes of them."""
+        """Log and write a preview of the final network."""
         if trainer.is_global_zero and isinstance(pl_module, StyleTransferTask):
             sheet = self.sheet(pl_module)
             show_image(trainer, "preview", sheet, trainer.global_step)
@@ -203,29 +203,27 @@ class Preview(Callback):
 
     @torch.no_grad()
     def sheet(self, task: StyleTransferTask) -> torch.Tensor:
-        """Return one row a picture: itself, then in each style. Shape (3, height, width)."""
+        """Return a contact sheet of shape (3, height, width): one row per image, the image and then each style."""
         eye = torch.eye(len(self.styles), device=task.device)
         rows = []
         for image in self.images:
             content = image.to(task.device)
-            stylized = [task.network(content, row[None]).float().clamp(0, 1).cpu() for row in eye]
+            stylized = [task.network(content, style[None]).float().clamp(0, 1).cpu() for style in eye]
             rows.append([picture for batch in (image, *stylized) for picture in to_pil(batch)])
         return to_tensor(contact_sheet(rows, height=self.size))[0]
 
 
 class BadPictures(Callback):
-    """Counts the training pictures that cannot be read, names them, and ends the run when they are too many.
+    """Counts and lists unreadable training pictures, and ends the run when there are too many.
 
-    All processes come to know what each has found. The list is bad_files.txt in the run's folder: on each line a
-    name, a tab and the reason. A run that is resumed tries again what its list names.
-
-    Pictures that are made by program cannot be bad.
+    All processes share their findings. The list is bad_files.txt in the run's folder, with a name, a tab and the reason
+    on each line. A resumed run tries the listed pictures again. Procedural pictures are not checked.
 
     Args:
-        every_n_steps: how often; also at the first step and at the last.
+        every_n_steps: interval between checks; the first and the last step are checked, too.
 
     Raises:
-        DataError: from the training loop, if too many are bad.
+        DataError: from the training loop, if too many are unreadable.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
@@ -233,10 +231,10 @@ class BadPictures(Callback):
             raise ConfigError(f"every_n_steps must be at least 1, not {every_n_steps}")
         self.every_n_steps = every_n_steps
         self._path: Path | None = None
-        self._looked: int | None = None
+        self._checked: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Try again what an earlier part of this run found bad."""
+        """Try the pictures again that an earlier part of this run found unreadable."""
         self._path = Path(trainer.default_root_dir) / "bad_files.txt"
         pictures = _photographs(trainer)
         if pictures is not None and trainer.is_global_zero and self._path.exists():
@@ -246,38 +244,38 @@ class BadPictures(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look if it is time."""
+        """Check if it is due."""
         step = trainer.global_step
-        if self._looked is None or (step != self._looked and step % self.every_n_steps == 0):
-            self._look(trainer)
+        if self._checked is None or (step != self._checked and step % self.every_n_steps == 0):
+            self._check(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look for the last time."""
-        self._look(trainer)
+        """Check for the last time."""
+        self._check(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Name what has been found so far, and let an error from a worker be one line like any other."""
+        """Write the list so far, and reduce an error from a worker to one line."""
         if isinstance(exception, FastStyleError) and "\n" in str(exception):
-            # It comes as the worker's traceback, of which this is the end.
+            # The message is the worker's traceback; its last line is the error.
             exception.args = (re.sub(r"^[\w.]+: ", "", str(exception).splitlines()[-1]),)
-        with contextlib.suppress(OSError):  # which would hide what happened
+        with contextlib.suppress(OSError):  # It would hide the original error.
             self._write_list(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
-        self._looked = trainer.global_step
+    def _check(self, trainer: Trainer) -> None:
+        self._checked = trainer.global_step
         pictures = _photographs(trainer)
         if pictures is None:
             return
         if trainer.world_size > 1:
             mine = pictures.flags.to(trainer.strategy.root_device, copy=True)
             joined = trainer.strategy.reduce(mine, reduce_op="max")
-            # Nothing but ones: a worker may set another meanwhile.
+            # Set only ones: a worker may set another flag meanwhile.
             pictures.flags[joined.cpu() > 0] = 1
         self._write_list(trainer)
         if trainer.is_global_zero and trainer.logger is not None:
             counts = {"pictures/bad": float(pictures.flags.sum()), "pictures/refused": float(len(pictures.refused))}
             trainer.logger.log_metrics(counts, trainer.global_step)
-        trainer.strategy.barrier()  # The list comes first: one process that ends may end them all.
+        trainer.strategy.barrier()  # Wait for the list: one process that ends may end them all.
         pictures.check(os.path.relpath(self._path) if self._path else "")
 
     def _write_list(self, trainer: Trainer) -> None:
@@ -302,6 +300,6 @@ def _duration(seconds: float) -> str:
 
 
 def _photographs(trainer: Trainer) -> Photographs | None:
-    """Return what is trained on if it is read from files."""
+    """Return the training pictures if they are read from files."""
     pictures = getattr(getattr(trainer, "datamodule", None), "pictures", None)
     return pictures if isinstance(pictures, Photographs) else None

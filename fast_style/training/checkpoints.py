@@ -1,4 +1,4 @@
-"""Checkpoints of a training on disk: the newest whole one is always there, and a damaged one is told."""
+"""Checkpoint files of a training run: atomic writing, and reading that detects damage."""
 
 import zipfile
 from pathlib import Path
@@ -12,17 +12,17 @@ from fast_style.system.files import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes and reads checkpoints: the newest whole one is always there.
+    """Writes checkpoints atomically, so that the newest complete one always exists.
 
-    Lightning's own way writes in $TMPDIR and moves; across file systems a kill or a full disk during the move
-    leaves a torn file where a good one was.
+    Lightning writes to $TMPDIR and moves the file; across file systems, a kill or a full disk during the move replaces
+    a good checkpoint with an incomplete one.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint, whole or not at all.
+        """Write a checkpoint atomically.
 
         Raises:
-            CheckpointError: if it cannot be written; an older file of that name is as it was.
+            CheckpointError: if it cannot be written; an existing file of that name is unchanged.
         """
         path = Path(path)
         try:
@@ -30,7 +30,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with atomic_write(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
-            # torch.save hides the disk's answer in the error it was handling.
+            # torch.save raises RuntimeError; the OSError is its context.
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
@@ -43,14 +43,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what a run needs to go on. No code in the file is ever run.
+    """Read a checkpoint on the CPU, without running any code in the file.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or not written by a training.
+        CheckpointError: if the file is missing, damaged, or not a checkpoint of a training run.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch does not compare the checksums that it writes.
+            # torch writes checksums but does not verify them.
             if damaged := archive.testzip():
                 raise CheckpointError(f"{path}: damaged ({damaged}); delete it to start again")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "not enough memory"
         raise CheckpointError(f"{path}: cannot be read ({reason}); mend that and try again") from None
-    except Exception as error:  # Any: a damaged file can make these readers fail in many ways.
+    except Exception as error:  # Any: damaged files raise many types of errors.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{path}: damaged, or not a checkpoint of a training ({reason}); delete it to start again"

@@ -1,4 +1,4 @@
-"""The health of a training: notice that its numbers go wrong, and say what is behind it and what helps."""
+"""Detects training failures (non-finite values, exploding gradients, flat outputs) and explains cause and remedy."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -18,29 +18,28 @@ from fast_style.types import Images, StyleWeights
 
 Batch = tuple[Images, StyleWeights]
 
-#: Whatever is wrong is to be told within 20 steps. This is how often to look where looking waits for the device.
+#: Steps between reads where reading synchronizes with the device. Every failure is to be reported within 20 steps.
 LOOK_EVERY = 5
 
-#: A gradient explodes if its norm is so many times its usual one. In trainings that go well it is at most 3 times, and
-#: less than 10 times even where a learning rate 250 times too high spoils them ...
+#: Explosion: gradient norm above 100x its median for 10 consecutive steps. Good runs stay below 3x, and even a learning
+#: rate 250 times too high stays below 10x. One odd batch does not count: clipping handles it.
 EXPLOSION = 100.0
-#: ... and if it stays so for as many steps: a single odd batch goes by, and clipping takes care of it.
 EXPLOSION_STEPS = 10
-#: The usual norm is the median of so many: it follows a training that settles, and half of them may be odd.
+#: Norms in the median: it follows a converging run, and up to half of them may be outliers.
 NORMS = 50
-#: With fewer, nothing is usual yet.
+#: Minimum number of norms for a median.
 FEWEST_NORMS = 5
 
-#: Standard deviation of an output that is one color: half a level of 8 bits. New networks start between 0.06 and 0.1,
-#: even where the content has but two neighboring levels: normalization makes much of it.
+#: Standard deviation below which an output is flat: half an 8-bit level. New networks start at 0.06 to 0.1, even for
+#: content with only two neighboring levels, which normalization amplifies.
 FLAT_OUTPUT = 0.5 / 255
-#: Of a content picture that says nothing, because one color can only become one color.
+#: Standard deviation up to which content is too flat to judge the output.
 FLAT_CONTENT = 4 / 255
-#: As many as the 20 steps allow: a network can come back from a flat output.
+#: Consecutive flat outputs that count as failure: as many as the 20 steps allow, since networks can recover.
 FLAT_STEPS = 15
 
-#: The scaler of 16-mixed halves its scale, at first 2 ** 16, for each gradient that is not finite. After so many in a
-#: row the scale, by then 2, is not to blame.
+#: Consecutive non-finite gradients that count as failure with the scaler of 16-mixed: it halves its scale, from
+#: 2 ** 16, at each, so that at the 16th, with a scale of 2, the scale is not the cause.
 SCALER_STEPS = 16
 
 SLOWER = "lower optimizer.lr"
@@ -48,10 +47,10 @@ PRECISER = "use trainer.precision=32-true"
 
 
 class GradientWatch:
-    """Notices a gradient that is far larger than usual, and stays so.
+    """Detects an exploding gradient.
 
     Attributes:
-        steps: for how many steps in a row it has been.
+        steps: consecutive steps above the threshold.
     """
 
     def __init__(self) -> None:
@@ -60,11 +59,11 @@ class GradientWatch:
 
     @property
     def usual(self) -> float:
-        """The median of the last norms that were not far larger than usual; 0 while there are too few."""
+        """Median of the last norms below the threshold; 0 while there are too few."""
         return median(self.norms) if len(self.norms) >= FEWEST_NORMS else 0.0
 
     def see(self, norm: float) -> bool:
-        """Take the norm of one more step; return whether the gradient explodes."""
+        """Add the norm of a step; return whether the gradient explodes."""
         if 0 < EXPLOSION * self.usual < norm:
             self.steps += 1
         else:
@@ -74,37 +73,38 @@ class GradientWatch:
 
 
 class OutputWatch:
-    """Notices outputs that are one color, whatever the content.
+    """Detects outputs of one color for content that has more.
 
     Attributes:
-        steps: for how many steps in a row they have been.
+        steps: consecutive steps with flat outputs.
     """
 
     def __init__(self) -> None:
         self.steps = 0
 
     def see(self, output: float, content: float) -> bool:
-        """Take the spreads of one more step; return whether the network is dead."""
+        """Add the spreads (standard deviations) of a step; return whether the network is dead."""
         if not output < FLAT_OUTPUT:
             self.steps = 0
-        elif content > FLAT_CONTENT:  # what a flat content becomes says nothing
+        elif content > FLAT_CONTENT:
             self.steps += 1
         return self.steps >= FLAT_STEPS
 
 
 @dataclass(frozen=True)
 class Ailment:
-    """What is wrong, as far as numbers tell.
+    """A training failure.
 
     Attributes:
-        kind: a loss, a gradient or a weight that is not finite, a gradient that explodes, or an output that is flat.
-        step: when it was so.
-        value: the loss, the norm of the whole gradient, the weight, or the output's spread.
-        name: of the loss; or of the weight that is not finite, or whose gradient is not (the last such weight, for a
-            gradient comes from the end), or whose gradient is the largest part of the one that explodes.
-        part: that part: its square over the square of the whole.
-        usual: what the norm of the whole gradient usually is.
-        content_finite, output_finite: of a loss: whether the pictures were.
+        kind: a non-finite loss, gradient or weight, an exploding gradient, or a flat output.
+        step: when it occurred.
+        value: the loss, the norm of the whole gradient, the weight, or the output's standard deviation.
+        name: the loss or the weight. For a non-finite gradient the last such weight, since gradients propagate from
+            the end; for an explosion the weight with the largest gradient.
+        part: for an explosion, that weight's share of the squared gradient norm.
+        usual: for an explosion, the median norm of the whole gradient.
+        content_finite: for a loss, whether the content pictures were finite.
+        output_finite: for a loss, whether the outputs were finite.
     """
 
     kind: Literal["loss", "gradient", "weight", "explosion", "flat"]
@@ -118,13 +118,13 @@ class Ailment:
 
 
 class Health:
-    """Judges a training by its numbers, step by step.
+    """Checks the losses, gradients and weights of every step.
 
-    They come as tensors, and are kept until they are read: on a GPU, reading waits for the step to end. However
-    long that is put off, each step is judged, and in its turn.
+    Values are kept as tensors until `read`, since reading synchronizes with the GPU. All steps are checked, in order,
+    however late they are read.
 
     Attributes:
-        ailment: the first thing found to be wrong.
+        ailment: the first failure found.
     """
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class Health:
         self._unread: list[tuple[Tensor, Callable[[list[float]], Ailment | None]]] = []
 
     def note_losses(self, step: int, terms: Sequence[str], values: Float[Tensor, " numbers"]) -> None:
-        """Take the losses, then the spreads of the content pictures and of the outputs."""
+        """Record the losses of a step, followed by the spreads of the content pictures and the outputs."""
         self._unread.append((values, partial(self._judge_losses, step, terms)))
 
     def note_gradient(
@@ -146,20 +146,20 @@ class Health:
         peaks: Float[Tensor, " weights"],
         scaled: bool = False,
     ) -> None:
-        """Take the state of the weights before a step changes them.
+        """Record gradients and weights before the optimizer step.
 
         Args:
-            step: its number.
-            names: of the weights.
-            norms: of the gradient of each.
-            peaks: the largest absolute value in each.
-            scaled: whether there is a scaler, which tries scales that are too large and leaves those steps out.
+            step: number of the step.
+            names: names of the weights.
+            norms: gradient norm of each weight.
+            peaks: largest absolute value of each weight.
+            scaled: whether a gradient scaler is used, which tries too large scales and skips those steps.
         """
         judge = partial(self._judge_gradient, step, names, SCALER_STEPS if scaled else 1)
         self._unread.append((torch.cat([norms, peaks]), judge))
 
     def read(self) -> Ailment | None:
-        """Judge what has been noted, and return the first thing found to be wrong."""
+        """Check all recorded steps, and return the first failure."""
         for values, judge in self._unread:
             self.ailment = self.ailment or judge(values.tolist())
         self._unread.clear()
@@ -167,17 +167,17 @@ class Health:
 
     @property
     def suspicious(self) -> bool:
-        """Whether something is wrong, or may turn out to be."""
+        """Whether there is a failure, or a beginning of one."""
         return self.read() is not None or max(self._gradient.steps, self._output.steps, self._infinite) > 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a resumed training needs to be judged as if it had never stopped, as plain values."""
+        """Return the state as plain values, so that a resumed run is checked as if it had never stopped."""
         self.read()
         steps = (self._gradient.steps, self._output.steps, self._infinite)
         return {"norms": list(self._gradient.norms), "steps": list(steps)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was called."""
+        """Restore the state of `state_dict`."""
         self._gradient.norms.extend(state["norms"])
         self._gradient.steps, self._output.steps, self._infinite = state["steps"]
 
@@ -208,7 +208,7 @@ class Health:
 
 
 def spread(images: Images) -> Float[Tensor, ""]:
-    """Return the standard deviation over space of the channel and picture where it is largest."""
+    """Return the largest spatial standard deviation of any channel of any picture."""
     return images.detach().float().flatten(2).std(dim=2, correction=0).amax()
 
 
@@ -221,14 +221,14 @@ def explain(
     precise: bool = False,
     clipped: bool = False,
 ) -> str:
-    """Return in one line what is wrong, where and at which step, why, and what helps.
+    """Describe a failure in one line: what, where, at which step, why, and the remedy.
 
     Args:
-        ailment: what the numbers tell.
-        network: what is trained.
-        loss: what judges it.
-        batch: pictures and their style weights, to put through both once more if a loss is not finite.
-        precise: whether all is computed in float32 already. A remedy that is in use is not suggested.
+        ailment: the failure.
+        network: the network being trained.
+        loss: its loss.
+        batch: content pictures and style weights, run again to locate a non-finite loss.
+        precise: whether float32 is used already; a remedy in use is not suggested.
         clipped: whether the gradient is clipped already.
     """
     step = f"at step {ailment.step}"
@@ -237,7 +237,7 @@ def explain(
         layer, cause = _cause_of_loss(ailment, network, loss, batch, preciser)
         return f"the {ailment.name} loss is {ailment.value}{f' at {layer}' if layer else ''} {step}: {cause}"
     if ailment.kind == "weight":
-        return _weight(ailment.name, ailment.step)
+        return _weight_message(ailment.name, ailment.step)
     if ailment.kind == "gradient":
         return f"the gradient of {ailment.name} is not finite {step}, though the losses are: {SLOWER}{preciser}"
     if ailment.kind == "explosion":
@@ -253,19 +253,19 @@ def explain(
 
 
 def explain_weights(network: nn.Module, step: int) -> str | None:
-    """Return in one line which weight is not finite and what helps; nothing if all of them are."""
+    """Return which weight is not finite and the remedy, in one line; None if all are finite."""
     name = first_not_finite(network.state_dict().items())
-    return _weight(name, step) if name else None
+    return _weight_message(name, step) if name else None
 
 
-def _weight(name: str, step: int) -> str:
+def _weight_message(name: str, step: int) -> str:
     return f"the weight {name} is not finite at step {step}: {SLOWER}"
 
 
 def _cause_of_loss(
     ailment: Ailment, network: TransformNet, loss: PerceptualLoss, batch: Batch | None, preciser: str
 ) -> tuple[str | None, str]:
-    """Return the layer of the loss network where a loss is not finite, if it is one, and the cause with its remedy."""
+    """Return the loss network's layer where a loss is not finite, if known, and the cause with its remedy."""
     if ailment.name not in loss.terms:
         name, term = max(loss.terms.items(), key=lambda item: item[1].weight)
         return None, f"each of its terms is finite; lower loss.{name}.weight, which is {term.weight:g}"
@@ -291,7 +291,7 @@ def _layers(
     with torch.no_grad():
         output = network(content, style)
         if not output.isfinite().all():
-            output = content  # the weights have been spoiled since; what is wrong with a loss shows on any picture
+            output = content  # The weights are broken by now; a fault of the loss shows with any picture.
         with torch.autocast(content.device.type, enabled=False):
             stylization = loss.stylization(content, output, style)
             layer = first_not_finite(loss.terms[term].contributions(stylization).items())
@@ -304,7 +304,7 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
 
 
 def first_part_not_finite(network: nn.Module, *inputs: Tensor) -> str | None:
-    """Run the network, and return the name of the first part of it whose output is not finite."""
+    """Run the network, and return the name of the first module whose output is not finite."""
     found: list[str] = []
 
     def look(name: str, part: nn.Module, inputs: object, output: object) -> None:

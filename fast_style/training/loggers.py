@@ -1,4 +1,4 @@
-"""Lightning's loggers: what each is shown of a training, and how a person looks at it."""
+"""Lightning's loggers: settings, images and results of a run, and the command to view them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,17 +11,17 @@ from fast_style.images.tensors import to_pil
 
 
 def no_logger() -> Literal[False]:
-    """Return what a trainer takes for having no logger: without one, Lightning would make its own."""
+    """Return False, which disables logging; given None, Lightning would create its own logger."""
     return False
 
 
 def lay_out(logger: Logger | None, terms: Sequence[str], settings: Mapping[str, Any]) -> None:
-    """Have TensorBoard write all settings to hparams.yaml and show, as custom scalars, held-out beside training losses.
+    """Write all settings to TensorBoard's hparams.yaml, and chart held-out with training losses as custom scalars.
 
     Args:
-        logger: of the run; with others than TensorBoard's, nothing is done.
+        logger: the run's logger; others than TensorBoard's are ignored.
         terms: the names of the losses.
-        settings: of the run, by their full keys.
+        settings: the run's settings, by their full keys.
     """
     if isinstance(logger, TensorBoardLogger):
         logger.hparams.update(settings)
@@ -30,7 +30,7 @@ def lay_out(logger: Logger | None, terms: Sequence[str], settings: Mapping[str, 
 
 
 def show_image(trainer: Trainer, name: str, image: Tensor, step: int = 0) -> None:
-    """Show an image, of shape (3, height, width) in [0, 1], in each logger that can show images."""
+    """Log an image, of shape (3, height, width) in [0, 1], with each logger that supports images."""
     for logger in trainer.loggers if trainer.is_global_zero else ():
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, image, step)
@@ -44,17 +44,17 @@ def show_image(trainer: Trainer, name: str, image: Tensor, step: int = 0) -> Non
 def log_result(
     logger: Logger | None, settings: Mapping[str, Any], differing: Mapping[str, Any], losses: Mapping[str, float]
 ) -> None:
-    """Log what a run came to, for the table that compares runs.
+    """Log the final result of a run, for tables that compare runs.
 
     Args:
-        logger: of the run; None: nothing is logged.
-        settings: all of the run, by their full keys.
-        differing: those by which people tell runs apart: the columns of TensorBoard's table.
-        losses: on held-out images.
+        logger: the run's logger; None: nothing is logged.
+        settings: all settings, by their full keys.
+        differing: the settings that distinguish runs: the columns of TensorBoard's table.
+        losses: losses on held-out images.
     """
     if logger is None:
         return
-    # Under names of their own: in a chart of held-out losses they would stand at step 0.
+    # Renamed: charts of the held-out losses would show them at step 0.
     results = {key.replace("heldout", "result"): value for key, value in losses.items()}
     if isinstance(logger, TensorBoardLogger):
         logger.log_hyperparams(dict(differing), metrics=results)
@@ -65,7 +65,7 @@ def log_result(
 
 
 def how_to_view(logger: Logger | None, folder: str) -> list[str]:
-    """Return the command that shows what a logger has written into the folder of a run; nothing: there is none."""
+    """Return the command that shows a logger's output in the folder of a run; empty: none."""
     if isinstance(logger, TensorBoardLogger):
         return ["tensorboard", "--logdir", folder]
     if isinstance(logger, WandbLogger):

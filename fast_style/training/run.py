@@ -1,4 +1,4 @@
-"""One training from its parts: where it begins, the fit, the measurement, and the file of the trained network."""
+"""One training run: initial weights, fitting, validation, and saving the trained network."""
 
 import itertools
 import os
@@ -19,13 +19,13 @@ from fast_style.training.warm_start import Start, candidates, start
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out of a training.
+    """The result of a training run.
 
     Attributes:
-        path: the file of the network; `fast_style.load(path)` reads it.
-        losses: on held-out images, by name, each without its weight; `total` is their weighted sum.
-        steps: how many it took, with those of the runs that it resumed.
-        seconds: how long it took, this time.
+        path: the network file; `fast_style.load(path)` reads it.
+        losses: unweighted losses on held-out images, by name; `total` is their weighted sum.
+        steps: number of steps, including those of resumed runs.
+        seconds: duration of this run.
     """
 
     path: Path
@@ -37,17 +37,17 @@ class Trained:
 def begin(
     task: StyleTransferTask, data: ContentData, trainer: Trainer, before: Mapping[str, Any] | None, init: str
 ) -> Start:
-    """Give a new network the weights to start from.
+    """Set the initial weights of a new network.
 
     Args:
-        task: its network is changed.
-        data: the network is measured on some of its training images.
-        trainer: is about to fit them.
-        before: the checkpoint of a run that goes on, which has its own weights; None: it is new.
+        task: the task whose network is changed.
+        data: its training images serve to compare candidates.
+        trainer: the trainer that will fit the task.
+        before: the checkpoint of a resumed run, which has its own weights; None: a new run.
         init: what a new network starts from, see `warm_start.candidates`.
 
     Returns:
-        Where the weights come from, with nothing to say of a run that goes on.
+        Where the weights come from; without text for a resumed run.
 
     Raises:
         CheckpointError: if the network to start from cannot be read.
@@ -56,10 +56,10 @@ def begin(
     began = Start(before.get("hyper_parameters", {}).get("started_from") if before else None, "")
     if before is None and init != "none":
         trained = candidates(init, task.network)
-        # In each process, for those that the trainer starts are not there yet: all come to the same.
+        # Every process computes this, with the same result: the trainer has not connected its processes yet.
         task.loss.to(trainer.strategy.root_device)
         began = start(task.network, trained, task.loss, data.pictures, cold=init == "auto")
-    # The checkpoint keeps it for the runs that go on from there.
+    # Stored in the checkpoint for resumed runs.
     task.save_hyperparameters({"started_from": began.origin}, logger=False)
     return began
 
@@ -67,24 +67,24 @@ def begin(
 def fit(
     task: StyleTransferTask, data: ContentData, trainer: Trainer, before: Mapping[str, Any] | None, last: Path
 ) -> dict[str, float]:
-    """Train, unless there is nothing left to train, and measure.
+    """Train, unless the checkpoint is complete, and validate.
 
     Args:
-        task: what is trained.
-        data: to train and to measure on.
-        trainer: fits them.
-        before: the checkpoint of a run that goes on; None: it is new.
-        last: its file.
+        task: the task to train.
+        data: training and held-out images.
+        trainer: the trainer.
+        before: the checkpoint of a resumed run; None: a new run.
+        last: the checkpoint's file.
 
     Returns:
         The losses on held-out images, such as heldout/content.
 
     Raises:
-        TrainingError: if the numbers go wrong.
+        TrainingError: if the training fails, such as by a non-finite loss.
         Interrupted: if a signal stops the training.
     """
     if before and (before["global_step"] >= trainer.max_steps > 0 or time_was_up(trainer, before)):
-        # Its weights are the averaged ones, if there are such.
+        # The averaged weights, if averaging is used.
         task.load_state_dict(before["state_dict"])
     else:
         trainer.fit(task, datamodule=data, ckpt_path=last if before else None)
@@ -93,38 +93,46 @@ def fit(
 
 
 def names(wanted: Path) -> Iterator[Path]:
-    """Yield the names that a network may get, best first: starry_night, starry_night-2, starry_night-3 and so on."""
+    """Yield possible paths of a network, best first: starry_night, starry_night-2, starry_night-3 and so on."""
     yield wanted
     for number in itertools.count(2):
         yield wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
 
 
 def free_name(wanted: Path) -> Path:
-    """Return the first of the names that no file has now. Another run may take it before this one ends."""
+    """Return the first of `names` that does not exist now. Another run may take it before this one ends."""
     return next(path for path in names(wanted) if not os.path.lexists(path))
 
 
 def own_name(wanted: Path, folder: Path) -> Path | None:
-    """Return the name under which an earlier start of a run has saved its network; None: there is none of its own.
+    """Return the path under which this run saved its network before it was resumed; None: it has none.
 
-    Its file is gone, or it is the same as the copy in the run's folder; otherwise it is by now another's.
+    The path is the run's own if the file is missing or equals the copy in the run's folder; otherwise another run has
+    taken it.
+
+    Args:
+        wanted: the path wanted for the network.
+        folder: the run's folder.
     """
     ours = re.compile(rf"{re.escape(wanted.stem)}(-\d+)?{re.escape(wanted.suffix)}")
     for copy in sorted(folder.glob(f"*{wanted.suffix}")) if folder.is_dir() else ():
         path = wanted.with_name(copy.name)
-        if ours.fullmatch(copy.name) and (not os.path.lexists(path) or _same(path, copy)):
+        if ours.fullmatch(copy.name) and (not os.path.lexists(path) or _same_content(path, copy)):
             return path
     return None
 
 
 def save_as(wanted: Path, folder: Path, save: Callable[[Path], None], *, overwrite: bool) -> Path:
-    """Save a network, and a copy in the folder of its run, and return where it is.
+    """Save a network, and a copy in its run's folder.
 
     Args:
-        wanted: the file that it should be. If that is another's, the next free name is taken.
-        folder: of the run, which nobody else writes to.
-        save: writes the network to a file, whole.
-        overwrite: whether it takes the place of whatever network is there.
+        wanted: the wanted path. If another run has it, the next free name is taken.
+        folder: the run's folder, which only this run writes to.
+        save: writes the network to a file atomically.
+        overwrite: whether to replace an existing network.
+
+    Returns:
+        The path of the network.
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -147,7 +155,7 @@ def save_as(wanted: Path, folder: Path, save: Callable[[Path], None], *, overwri
                 atomic_copy(copy, path)
             except FileExistsError:
                 continue
-            # The copy's name tells a run that goes on which file is its own.
+            # The copy's name tells a resumed run which file is its own.
             os.replace(copy, folder / path.name)
             return path
     except OSError as error:
@@ -155,5 +163,5 @@ def save_as(wanted: Path, folder: Path, save: Callable[[Path], None], *, overwri
     raise AssertionError("there is always another name")
 
 
-def _same(one: Path, two: Path) -> bool:
+def _same_content(one: Path, two: Path) -> bool:
     return one.is_file() and one.read_bytes() == two.read_bytes()

@@ -1,4 +1,4 @@
-"""Training, as a Lightning module: one step, one measurement, and nothing of the loops around them."""
+"""Training as a Lightning module: training step, validation step, optimizer and schedule."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,17 +21,17 @@ from fast_style.types import Images
 
 
 class StyleTransferTask(LightningModule):
-    """Learns to repaint any picture in one pass.
+    """Trains an image transformation network with a perceptual loss.
 
-    Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155; for several styles, each picture gets
-    one of them, from epoch to epoch the next (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629).
+    Johnson, Alahi & Fei-Fei 2016, https://arxiv.org/abs/1603.08155. With several styles, each picture gets one of them,
+    and the next one in the next epoch (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629).
 
     Args:
-        network: what is trained.
-        loss: what judges it; frozen.
-        optimizer: makes the optimizer from the parameters.
-        schedule: makes the learning rate's schedule, stepped after every step, from the optimizer and
-            `total_steps`; nothing: a constant rate.
+        network: the network to train.
+        loss: the loss, frozen.
+        optimizer: creates the optimizer from the parameters.
+        schedule: creates the learning rate schedule, stepped after every step, from the optimizer and `total_steps`;
+            None: a constant rate.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class StyleTransferTask(LightningModule):
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
-        # In a tuple the frozen part is no submodule: neither saved nor averaged, counted or synchronized.
+        # A tuple, so that the frozen loss is no submodule: it is not saved, averaged, counted or synchronized.
         self._frozen = (loss,)
         self._optimizer = optimizer
         self._schedule = schedule
@@ -51,20 +51,20 @@ class StyleTransferTask(LightningModule):
 
     @property
     def loss(self) -> PerceptualLoss:
-        """What judges the network."""
+        """The loss that trains the network."""
         return self._frozen[0]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build the optimizer and its schedule, which must know when the run ends.
+        """Build the optimizer and its schedule, which needs the total number of steps.
 
         Raises:
-            ConfigError: if either refuses its settings.
+            ConfigError: if either rejects its settings.
         """
         try:
             return self._optimizers()
         except FastStyleError:
             raise
-        except Exception as error:  # Any: each library has its own for a setting that it refuses.
+        except Exception as error:  # Any: libraries raise different types for wrong settings.
             raise ConfigError(f"optimizer or schedule: {error}") from error
 
     def _optimizers(self) -> OptimizerLRScheduler:
@@ -79,14 +79,14 @@ class StyleTransferTask(LightningModule):
         try:
             schedule = self._schedule(optimizer, total_steps=int(steps))
         except ZeroDivisionError:
-            # OneCycleLR, where its rise ends with the very first step.
+            # OneCycleLR divides by zero if its rise ends with the first step.
             raise ConfigError(f"max_steps must be more than {int(steps)} for this schedule to rise") from None
         self._rates = [group["initial_lr"] for group in optimizer.param_groups]
         name = "speed/learning_rate"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": name}}
 
     def on_train_start(self) -> None:
-        """Bring the learning rate of a run that is resumed to the one that is asked for now."""
+        """Scale the learning rate of a resumed run to the current setting."""
         for optimizer in self.trainer.optimizers:
             for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
                 factor = rate / (group.get("initial_lr", group["lr"]) or 1)
@@ -95,34 +95,34 @@ class StyleTransferTask(LightningModule):
                         group[name] *= factor
 
     def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
-        """Go on in the schedule by a step, or to where the time of `trainer.max_time` is, if that is further."""
+        """Advance the schedule by steps, or by elapsed `trainer.max_time`, whichever is further."""
         due = self.trainer.global_step
         if (left := seconds_left(self.trainer)) is not None:
             passed = seconds_passed(self.trainer)
-            # The clocks of several processes differ, and their rates must not.
-            part = self.trainer.strategy.broadcast(passed / (passed + max(left, 1e-9)))
-            due = max(due, int(part * self._steps))
+            # Broadcast: the processes' clocks differ, but their learning rates must not.
+            share = self.trainer.strategy.broadcast(passed / (passed + max(left, 1e-9)))
+            due = max(due, int(share * self._steps))
         if scheduler.last_epoch > due:
-            self._go_back(scheduler)
+            self._restart(scheduler)
         while scheduler.last_epoch < min(due, self._steps):
             scheduler.step()
 
-    def _go_back(self, scheduler: LRScheduler) -> None:
-        """Begin the schedule again: a run whose time was up has been given more, and its rate is not yet to be low."""
+    def _restart(self, scheduler: LRScheduler) -> None:
+        """Restart the schedule: a resumed run got more time, so its place in the schedule is earlier again."""
         assert self._schedule is not None
         for group in scheduler.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         scheduler.load_state_dict(self._schedule(scheduler.optimizer, total_steps=self._steps).state_dict())
 
     def setup(self, stage: str) -> None:
-        """Bring the frozen part to where the network is about to be moved."""
+        """Move the loss to the device that the network will use."""
         self.loss.to(self.trainer.strategy.root_device)
 
     def training_step(self, batch: tuple[Images, Int64[Tensor, " batch"]], batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses of one batch.
 
         Raises:
-            TrainingError: if the training has gone wrong.
+            TrainingError: if the training has failed.
         """
         content, turn = batch
         style = F.one_hot(turn % self.network.styles, self.network.styles).to(content.dtype)
@@ -131,11 +131,11 @@ class StyleTransferTask(LightningModule):
         total = self.loss.total(terms)
         names = [*terms, "total"]
         values = torch.stack([*terms.values(), total, spread(content), spread(output)]).detach()
-        # One exchange for all: what is shown, and judged, is the mean over the processes.
+        # One reduction for all values: the logged and checked numbers are means over the processes.
         values = self.trainer.strategy.reduce(values, reduce_op="mean")
         self._health.note_losses(self.global_step, names, values)
         if self._looks_at_once or self.global_step % LOOK_EVERY == 0:
-            self._stop_if_ill((content, style))
+            self._raise_failure((content, style))
         self._log_step()
         for name, value in zip(names, values, strict=False):
             self.log(f"train/{name}", value)
@@ -144,51 +144,51 @@ class StyleTransferTask(LightningModule):
         return total
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Judge the gradient as it is before it is clipped, and before it spoils the weights.
+        """Check the gradient before clipping and before the weights are updated.
 
         Raises:
-            TrainingError: if the training has gone wrong.
+            TrainingError: if the training has failed.
         """
         weights = dict(self.network.named_parameters())
         gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-        # One by one, so that the one to blame is known however late they are read.
+        # Per weight, so that the faulty one is known however late the norms are read.
         norms = torch.stack(torch._foreach_norm(list(gradients.values())))
         peaks = torch.stack(torch._foreach_norm([weights[name].detach() for name in gradients], float("inf")))
         self.log("train/gradient_norm", torch.linalg.vector_norm(norms))
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         self._health.note_gradient(self.global_step, list(gradients), norms, peaks, scaled)
         if self._looks_at_once:
-            self._stop_if_ill()
+            self._raise_failure()
 
     def on_train_end(self) -> None:
-        """Judge the last steps."""
-        self._stop_if_ill()
+        """Check the last steps."""
+        self._raise_failure()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save how the training is, so that one that is resumed is judged as if it had never stopped."""
+        """Save the state of `Health`, so that a resumed run is checked as if it had never stopped."""
         checkpoint["health"] = self._health.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the state of `Health`."""
         if "health" in checkpoint:
             self._health.load_state_dict(checkpoint["health"])
 
     @property
     def suspicious(self) -> bool:
-        """Whether the training has gone wrong, or may turn out to: an earlier checkpoint is not to be replaced."""
+        """Whether the training has failed or may be failing; then an earlier checkpoint must not be replaced."""
         return self._health.suspicious
 
     def check_weights(self) -> None:
-        """Make sure that the network is worth saving.
+        """Check that all weights are finite.
 
         Raises:
-            TrainingError: if a weight is not finite; the message names it.
+            TrainingError: if a weight is not; the message names it.
         """
         if wrong := explain_weights(self.network, self.global_step):
             raise TrainingError(wrong)
 
     def validation_step(self, content: Images, batch_idx: int) -> None:
-        """Measure one picture in every style."""
+        """Log the losses of one picture in every style."""
         style = torch.eye(self.network.styles, device=content.device)
         content = content.expand(len(style), -1, -1, -1)
         terms = self.loss(content, self.network(content, style).float().clamp(0, 1), style)
@@ -197,15 +197,15 @@ class StyleTransferTask(LightningModule):
             self.log(f"heldout/{name}", term, batch_size=1, sync_dist=True)
 
     def _log_step(self) -> None:
-        # Where Lightning is told the step, it adds no chart of the epoch, which here means nothing.
+        # A logged step keeps Lightning from adding a chart of epochs, which are meaningless here.
         self.log("step", float(self.global_step), batch_size=1)
 
     @property
     def _looks_at_once(self) -> bool:
-        # On a GPU, a look waits for the step to end.
+        # Reading values synchronizes with the GPU.
         return self.device.type == "cpu"
 
-    def _stop_if_ill(self, batch: Batch | None = None) -> None:
+    def _raise_failure(self, batch: Batch | None = None) -> None:
         ailment = self._health.read()
         if ailment is not None:
             precise, clipped = self.trainer.precision in ("32-true", "64-true"), bool(self.trainer.gradient_clip_val)
@@ -213,17 +213,17 @@ class StyleTransferTask(LightningModule):
 
 
 def seconds_left(trainer: Trainer) -> float | None:
-    """Return how long a training may still take; None: as long as its steps take."""
+    """Return the seconds that a run may still take; None: no time limit."""
     return next((timer.time_remaining() for timer in _timers(trainer)), None)
 
 
 def seconds_passed(trainer: Trainer) -> float:
-    """Return how long a training with a limit has taken, with the runs that it resumes."""
+    """Return the seconds that a run with a time limit has taken, including resumed runs."""
     return next((timer.time_elapsed() for timer in _timers(trainer)), 0.0)
 
 
 def time_was_up(trainer: Trainer, checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a run had taken all the time that the trainer gives it when its checkpoint was saved."""
+    """Return whether a run had used up the trainer's time limit when its checkpoint was saved."""
     for timer in _timers(trainer):
         timer.load_state_dict(checkpoint.get("callbacks", {}).get(timer.state_key, {}))
     left = seconds_left(trainer)

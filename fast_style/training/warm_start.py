@@ -1,9 +1,8 @@
-"""What a new network starts from: the trained network that is nearest to what it is to learn.
+"""Warm start: a new network starts from the trained network that is nearest to its styles.
 
-Nearest is what training itself would find nearest: the styles of trained networks are measured on a few of the training
-pictures, with the loss that is about to be minimized. Networks of one kind share all but a scale and a shift for each
-style (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629), so that a style can be taken out of a network
-of many, and several styles from one network, each from the style there that is nearest to it.
+The nearest network has the lowest training loss on a few training pictures. Networks of one kind share all weights but
+a scale and a shift for each style (Dumoulin, Shlens & Kudlur 2017, https://arxiv.org/abs/1610.07629), so each new style
+starts from the nearest style of one network, whatever their numbers of styles.
 """
 
 from collections.abc import Mapping
@@ -24,19 +23,13 @@ from fast_style.types import Features, Images
 from fast_style.zoo import find, networks
 from fast_style.zoo.saving import load_network
 
-#: On so many pictures: on more, the nearest is the same.
+#: Pictures, spread over the first epoch, to compare networks on; more do not change which is nearest.
 PICTURES = 3
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained network to start from.
-
-    Attributes:
-        network: it.
-        styles: the names of its styles.
-        shipped: whether it came with the package.
-    """
+    """A trained network to start from, its styles' names, and whether it came with the package."""
 
     network: TransformNet
     styles: tuple[str, ...]
@@ -48,8 +41,8 @@ class Start:
     """What a network starts from.
 
     Attributes:
-        origin: `network`, the name of a trained one, and `styles`, which of its styles stands for each that is to be
-            learnt; None: from nothing, the random weights that it was made with.
+        origin: `network`: the name of a trained network, and `styles`: its style for each new one; None: random
+            weights.
         text: the same in words, with the losses.
     """
 
@@ -58,15 +51,15 @@ class Start:
 
 
 def candidates(init: str, network: TransformNet) -> dict[str, Candidate]:
-    """Return what a network may start from, by name.
+    """Return the networks to start from, by name.
 
     Args:
-        init: `auto`: all networks that ship and are of its kind, which is its class and its arguments but for the
-            number of styles; `none`: nothing; else a network's file or name.
-        network: what is to be trained.
+        init: `auto`: all shipped networks of the same kind, that is, class and arguments except the number of styles;
+            `none`: none; else a network's file or name.
+        network: the network to train.
 
     Raises:
-        CheckpointError: if there is no such file, or it is damaged or not one of ours.
+        CheckpointError: if the file is missing, damaged or not a network file.
         ConfigError: if it holds a network of another kind.
     """
     if init == "none":
@@ -79,8 +72,8 @@ def candidates(init: str, network: TransformNet) -> dict[str, Candidate]:
     candidate = _read(path, shipped=path in shipped.values())
     if _kind(candidate.network) != _kind(network):
         raise ConfigError(
-            f"init must be a network of the kind that is to be trained, {_described(network)}, and {init} is "
-            f"{_described(candidate.network)}; choose network and its settings alike, or init=auto"
+            f"init must be a network of the kind that is to be trained, {_describe(network)}, and {init} is "
+            f"{_describe(candidate.network)}; choose network and its settings alike, or init=auto"
         )
     return {init: candidate}
 
@@ -96,22 +89,27 @@ def start(
 ) -> Start:
     """Give a new network the weights of the nearest candidate.
 
-    For several styles that is the one with the least sum of losses, where each style has the best of the candidate's.
+    That is the candidate with the lowest mean loss over the new styles, each with the candidate's best style for it.
 
     Args:
-        network: is changed, unless it is nearer itself.
-        trained: of the network's kind; may be none.
-        loss: of the styles that are to be learnt. Measures on its own device.
-        pictures: what the network will be trained on.
-        cold: whether the network may stay as it is, where no candidate has a lower loss.
+        network: the new network, changed in place.
+        trained: candidates of the network's kind; may be empty.
+        loss: the loss for the new styles; compares on its own device.
+        pictures: the training pictures.
+        cold: whether to keep the random weights if no candidate has a lower loss.
+
+    Returns:
+        What the network starts from.
     """
     if not trained:
-        return Start(None, f"from nothing: no network that ships is of this kind, {_described(network)}")
-    some = _some(pictures).to(next(loss.encoder.parameters()).device)
-    features = loss.content_features(some)
-    before = float(_losses(network, network.styles, loss, some, features).diagonal().mean())
+        return Start(None, f"from nothing: no network that ships is of this kind, {_describe(network)}")
+    count = min(PICTURES, len(pictures))
+    sample = torch.stack([pictures[0, index * len(pictures) // count] for index in range(count)]) / 255
+    sample = sample.to(next(loss.encoder.parameters()).device)
+    features = loss.content_features(sample)
+    before = float(_losses(network, network.styles, loss, sample, features).diagonal().mean())
     measured = {
-        name: _losses(candidate.network, network.styles, loss, some, features).min(dim=0)
+        name: _losses(candidate.network, network.styles, loss, sample, features).min(dim=0)
         for name, candidate in trained.items()
     }
     name = min(measured, key=lambda name: float(measured[name].values.mean()))
@@ -125,19 +123,19 @@ def start(
         return Start(None, f"from nothing, loss {before:.3g}; from the nearest, {shown}, it would be {after:.3g}")
     take(network, nearest.network, columns)
     text = f"from {shown}, loss {after:.3g}; from nothing it would be {before:.3g}"
-    # Without its folder, which means nothing on another machine.
+    # The name without its folder, which differs between machines.
     return Start({"network": Path(name).name.removesuffix(".safetensors"), "styles": styles}, text)
 
 
 def take(network: TransformNet, source: TransformNet, columns: list[int]) -> None:
-    """Give a network the weights of another of its kind.
+    """Copy the weights of a network to another of its kind.
 
     Args:
-        network: is changed.
-        source: stays.
-        columns: for each style of `network`, the one of `source` whose scales and shifts it gets.
+        network: the network to change.
+        source: the network to copy from.
+        columns: for each style of `network`, the index of the style of `source` whose scales and shifts it gets.
     """
-    # The styles stand where a network with one more of them is larger.
+    # The style dimension is the one that grows with the number of styles.
     with torch.device("meta"):
         larger = type(source)(**{**source.arguments, "styles": source.styles + 1}).state_dict()
     weights = source.state_dict()
@@ -151,25 +149,19 @@ def take(network: TransformNet, source: TransformNet, columns: list[int]) -> Non
 def _losses(
     network: TransformNet, styles: int, loss: PerceptualLoss, pictures: Images, features: Features
 ) -> Float[Tensor, "columns styles"]:
-    """Return the total loss of each style of a network as each of the styles that are to be learnt."""
-    # A copy, so that what is to be trained stays where it is; in training mode or not, it computes the same.
+    """Return the total loss of each style of a network (columns) against each new style."""
+    # A copy, so that the network to train stays on its device. Training mode makes no difference.
     network = deepcopy(network).to(pictures.device)
-    rows = []
+    losses = []
     for column in torch.eye(network.styles, device=pictures.device):
         output = network(pictures, column.expand(len(pictures), -1))
-        # The loss network looks once, whatever the number of styles.
-        seen = loss.stylization(pictures, output, column.expand(len(pictures), -1), features)
+        # The features are computed once for all new styles.
+        stylization = loss.stylization(pictures, output, column.expand(len(pictures), -1), features)
         for style in torch.eye(styles, device=pictures.device):
-            judged = replace(seen, style=style.expand(len(pictures), -1))
-            rows.append(loss.total({name: term(judged) for name, term in loss.terms.items()}))
-    # What is not a number must not be the least.
-    return torch.stack(rows).view(network.styles, styles).cpu().nan_to_num(nan=float("inf"), posinf=float("inf"))
-
-
-def _some(pictures: TrainingImages) -> Images:
-    """Return pictures from all over the first epoch, in [0, 1]."""
-    count = min(PICTURES, len(pictures))
-    return torch.stack([pictures[0, place * len(pictures) // count] for place in range(count)]) / 255
+            one = replace(stylization, style=style.expand(len(pictures), -1))
+            losses.append(loss.total({name: term(one) for name, term in loss.terms.items()}))
+    # A NaN must not count as the minimum.
+    return torch.stack(losses).view(network.styles, styles).cpu().nan_to_num(nan=float("inf"), posinf=float("inf"))
 
 
 def _read(path: Path, *, shipped: bool) -> Candidate:
@@ -181,6 +173,6 @@ def _kind(network: TransformNet) -> tuple[type, dict[str, int]]:
     return type(network), {name: value for name, value in network.arguments.items() if name != "styles"}
 
 
-def _described(network: TransformNet) -> str:
+def _describe(network: TransformNet) -> str:
     cls, arguments = _kind(network)
     return f"{cls.__name__}({', '.join(f'{name}={value}' for name, value in arguments.items())})"

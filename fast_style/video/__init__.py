@@ -1,4 +1,4 @@
-"""Videos, animated pictures and folders of frames: read, stylized one frame after the other, and written."""
+"""Stylization of videos, animations and folders of frames."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Animated GIF, WebP, AVIF and PNG as videos."""
+"""Reader and writer for animated GIF, WebP, AVIF and PNG."""
 
 import contextlib
 import io
@@ -21,27 +21,27 @@ from fast_style.video.file_kinds import VIDEO_SUFFIXES
 from fast_style.video.frames import Bytes, Frame, Shape
 from fast_style.video.stills import to_frame
 
-# WebP and AVIF last: for what Pillow does not read by itself, it loads all the readers it has, in a tenth of a second.
+# WebP and AVIF last: Pillow loads all its plugins for them, which takes 0.1 s.
 _FORMATS = ("PNG", "GIF", "WEBP", "AVIF")
 _MILLISECOND = Fraction(1, 1000)
-# What browsers make of a GIF that does not say; and what they still show as it is said.
-_UNSAID = Fraction(1, 10)
+# In seconds, as in browsers: the duration of frames without one, and the shortest duration shown as stated.
+_DEFAULT_DURATION = Fraction(1, 10)
 _SHORTEST_IN_GIF = Fraction(2, 100)
-#: What each format can say that a frame stands for, in seconds.
+#: Longest duration of a frame in each format, in seconds.
 _LONGEST = {"GIF": Fraction(65_535, 100), "PNG": Fraction(65_535, 1000), "WEBP": Fraction(2**24 - 1, 1000)}
 _LONGEST["AVIF"] = Fraction(2**32 - 1, 1000)
-#: The place in a GIF's palette that stands for what is transparent.
-_NO_COLOR = 255
-#: More than any has.
+#: Index of the transparent color in a GIF's palette.
+_CLEAR = 255
+#: Stands for an unknown number of frames.
 _MOST_FRAMES = 2**31
-#: How an AVIF says that it has no end.
+#: Duration of an AVIF that repeats forever.
 _ENDLESS = 2**64 - 1
-#: What Pillow writes as an animation is in memory until it is whole, in bytes.
+#: Pillow needs all frames of an animation in memory: their limit in bytes.
 _MAX_BYTES = 2_000_000_000
 
 
 def is_animation(path: Path) -> bool:
-    """Return whether a file is a picture that moves, and its name does not say that it is a still one."""
+    """Return whether a file holds an animation and its suffix is one of animations or videos."""
     if path.suffix.lower() not in (*ANIMATIONS, *VIDEO_SUFFIXES):
         return False
     try:
@@ -51,15 +51,15 @@ def is_animation(path: Path) -> bool:
             Image.open(file, formats=_FORMATS) as image,
         ):
             return bool(getattr(image, "is_animated", False))
-    except Exception:  # Any: whoever opens it as a picture learns what is wrong with it.
+    except Exception:  # Any: opening it as a picture reports what is wrong.
         return False
 
 
 def avif_loop(file: BinaryFile) -> int:
-    """Return how often an animated AVIF is played; 0: without end, also if it does not say.
+    """Return how often an animated AVIF is played; 0: forever, or not stated.
 
     Args:
-        file: at any position; it is left there.
+        file: the AVIF; its position is kept.
     """
     place = file.tell()
     try:
@@ -72,7 +72,12 @@ def avif_loop(file: BinaryFile) -> int:
 
 
 def limit_avif(file: Any, loop: int) -> None:
-    """Have an animated AVIF, as libavif writes it to be played without end, be played so often."""
+    """Set the number of repeats of an animated AVIF that libavif wrote to repeat forever.
+
+    Args:
+        file: the AVIF, changed in place.
+        loop: how often it is played, at least 1.
+    """
     once, _ = _avif_durations(file)
     start, end = find(file, b"moov")
     file.seek(start)
@@ -82,13 +87,13 @@ def limit_avif(file: Any, loop: int) -> None:
 
 
 def _avif_durations(file: Any) -> tuple[int, int]:
-    """Return how long an animated AVIF is when played once, and in all (ISO 14496-12, 8.3.2 and 8.6.6)."""
+    """Return the durations of an animated AVIF, of one loop and of all loops (ISO 14496-12, 8.3.2 and 8.6.6)."""
     found = []
     for box, short, long in ((b"tkhd", 20, 28), (b"edts", 16, 16)):
         start, _ = find(file, b"moov", b"trak", box)
         file.seek(start)
         header = file.read(36)
-        # By its version, of 32 bits or of 64; "edts" holds one box and nothing else.
+        # The box's version decides between 32 and 64 bits; "edts" only wraps one box.
         is_long = header[8 if box == b"edts" else 0] == 1
         place, size = (long, 8) if is_long else (short, 4)
         number = int.from_bytes(header[place : place + size])
@@ -98,17 +103,17 @@ def _avif_durations(file: Any) -> tuple[int, int]:
 
 
 class AnimationReader:
-    """Reads an animated picture.
+    """Reads an animation frame by frame; a `Reader`.
 
     Args:
         source: the file, or its content.
         start: as for VideoReader.
-        end: likewise.
-        long_side: likewise.
-        name: what messages call it; by default its path.
+        end: as for VideoReader.
+        long_side: as for VideoReader.
+        name: name for messages; by default the path.
 
     Raises:
-        VideoError: if it is no animation that can be read, or nothing of it is wanted.
+        VideoError: if it is not a readable animation, or has no frame between start and end.
     """
 
     def __init__(
@@ -127,8 +132,8 @@ class AnimationReader:
             file = self._open.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
             self._open.enter_context(pillow_limits())
             self._image = self._open.enter_context(Image.open(file, formats=_FORMATS))
-            count = self._counted()
-            # Of AVIF, Pillow does not say it.
+            count = self._count_frames()
+            # Pillow does not report the loop of an AVIF.
             loop = avif_loop(file) if self._image.format == "AVIF" else self._image.info.get("loop", 1)
         except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
             self._open.close()
@@ -160,8 +165,8 @@ class AnimationReader:
         """See Reader."""
         self._open.close()
 
-    def _counted(self) -> int:
-        """Return how many frames there are; 0: that cannot be told of a damaged file."""
+    def _count_frames(self) -> int:
+        """Return the number of frames; 0: unknown, since the file is damaged."""
         try:
             return int(getattr(self._image, "n_frames", 1))
         except Exception:  # Any: as above.
@@ -170,7 +175,7 @@ class AnimationReader:
 
     def _read(self, count: int) -> Iterator[Frame]:
         moment, zero = Fraction(0), None
-        # A PNG may begin with a picture for programs that show no animation.
+        # A PNG may begin with a still picture for programs without animation.
         for index in range(bool(getattr(self._image, "default_image", False)), count):
             try:
                 self._image.seek(index)
@@ -179,7 +184,7 @@ class AnimationReader:
                 total = f" of {count}" if count < _MOST_FRAMES else ""
                 self.damage = f"{self.path}: damaged: it breaks off after {index}{total} frames ({reason_of(error)})"
                 return
-            duration = Fraction(round(self._image.info.get("duration") or 0), 1000) or _UNSAID
+            duration = Fraction(round(self._image.info.get("duration") or 0), 1000) or _DEFAULT_DURATION
             if self._end is not None and moment >= self._end:
                 return
             if moment >= self._start:
@@ -189,12 +194,12 @@ class AnimationReader:
 
 
 class AnimationWriter:
-    """Writes an animated picture.
+    """Writes an animation; a `Writer`.
 
     Args:
-        path: what messages call it; its suffix says the format.
+        path: name for messages; its suffix decides the format.
         part: the file to write.
-        loop: how often it is played; 0: without end.
+        loop: how often it is played; 0: forever.
     """
 
     def __init__(self, path: Path, part: Path, loop: int = 0) -> None:
@@ -204,7 +209,7 @@ class AnimationWriter:
         self._shortest = _SHORTEST_IN_GIF if self._format == "GIF" else self._unit
         self._pictures: list[Image.Image] = []
         self._times: list[Fraction] = []
-        self._last, self._bytes, self._clear = _UNSAID, 0, False
+        self._last, self._bytes, self._clear = _DEFAULT_DURATION, 0, False
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -216,7 +221,7 @@ class AnimationWriter:
         """See Writer.
 
         Raises:
-            VideoError: if it becomes too large to be an animation, or a frame stands for longer than one can say.
+            VideoError: if the animation becomes too large, or a frame lasts longer than the format can store.
         """
         time = round(frame.time / self._unit) * self._unit
         stands = max(frame.duration, time - self._times[-1] if self._times else 0)
@@ -228,7 +233,7 @@ class AnimationWriter:
         picture = Image.fromarray(frame.pixels)
         self._clear |= frame.alpha is not None
         if self._format == "GIF":
-            picture = _indexed(picture, frame.alpha)
+            picture = _to_palette(picture, frame.alpha)
         elif frame.alpha is not None:
             picture.putalpha(Image.fromarray(frame.alpha))
         self._bytes += picture.width * picture.height * len(picture.getbands())
@@ -251,34 +256,34 @@ class AnimationWriter:
             # Only key frames: libwebp loses the opacity of others where it is lossy (seen with 1.6.0).
             options |= {"kmin": 1, "kmax": 1}
         if self._format == "GIF":
-            # What is transparent now may have been opaque before.
-            options |= {"disposal": 2, "transparency": _NO_COLOR, "optimize": False} if self._clear else {"disposal": 1}
+            # Disposal 2 clears each frame: transparent pixels would otherwise show the frame before.
+            options |= {"disposal": 2, "transparency": _CLEAR, "optimize": False} if self._clear else {"disposal": 1}
         elif self._clear:
-            # All, because Pillow goes by the first.
+            # All frames: Pillow takes the mode from the first.
             self._pictures = [picture.convert("RGBA") for picture in self._pictures]
-        # A GIF that says nothing is played once, and cannot say it.
+        # A GIF without a loop count is played once; there is no count for once.
         if self._format != "GIF" or self._loop != 1:
             options["loop"] = self._loop
         first, *others = self._pictures
         try:
-            made = io.BytesIO()
-            first.save(made, self._format, save_all=True, append_images=others, duration=durations, **options)
+            encoded = io.BytesIO()
+            first.save(encoded, self._format, save_all=True, append_images=others, duration=durations, **options)
             if self._format == "AVIF" and self._loop:
-                limit_avif(made, self._loop)
+                limit_avif(encoded, self._loop)
             with atomic_write(self._part) as file:
-                file.write(made.getbuffer())
+                file.write(encoded.getbuffer())
         except (OSError, ValueError) as error:
             raise VideoError(f"{self.path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
-def _indexed(picture: Image.Image, alpha: Bytes | None) -> Image.Image:
-    """Return a picture in colors of a palette; where it is more than half transparent, in none of them."""
-    # Not left to Pillow, which loses the opacity of what follows an opaque picture.
-    indexed = picture.quantize(_NO_COLOR)
+def _to_palette(picture: Image.Image, alpha: Bytes | None) -> Image.Image:
+    """Return a picture with a palette; pixels more than half transparent get the transparent index."""
+    # Pillow's own conversion loses the opacity of frames after an opaque one.
+    indexed = picture.quantize(_CLEAR)
     if alpha is None:
         return indexed
-    places = np.where(alpha < 128, np.uint8(_NO_COLOR), np.asarray(indexed))
+    places = np.where(alpha < 128, np.uint8(_CLEAR), np.asarray(indexed))
     clear = Image.fromarray(places)
     colors = indexed.getpalette() or []
-    clear.putpalette(colors + [0] * (3 * (_NO_COLOR + 1) - len(colors)))
+    clear.putpalette(colors + [0] * (3 * (_CLEAR + 1) - len(colors)))
     return clear

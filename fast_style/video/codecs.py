@@ -1,4 +1,4 @@
-"""Which encoder writes a video, and how well."""
+"""The video encoders and their quality settings."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from fast_style.video.frames import CONTAINERS
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder of FFmpeg's.
+    """An FFmpeg encoder and its defaults.
 
     Attributes:
-        name: as FFmpeg calls it.
-        crf: the quality unless another is chosen, lower is better; None: it has no such setting.
+        name: FFmpeg's name.
+        crf: default quality, lower is better; None: the encoder has no such setting.
         worst: the highest crf.
-        options: further settings.
-        tag: what an MP4 must call it for Apple's players.
+        options: further encoder settings.
+        tag: codec tag that Apple's players need in MP4.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Encoder:
 
     @property
     def odd_sizes(self) -> bool:
-        """Whether it can have an odd number of rows or columns although colors are stored for two at a time."""
+        """Whether it takes odd widths and heights, although 4:2:0 stores colors for pixels in twos."""
         return self.name not in ("libx264", "libx265", "h264_nvenc", "hevc_nvenc")
 
 
-# Strokes are fine and everywhere: with the encoders' own quality one sees blocks in them. The presets keep the encoder
-# from being what one waits for.
+# Fine strokes cover stylized frames: at the encoders' default quality, blocks are visible. The presets keep encoding
+# from becoming the bottleneck.
 _ENCODERS = {
     "h264": Encoder("libx264", 18, options={"preset": "veryfast"}),
     "hevc": Encoder("libx265", 20, options={"preset": "fast", "x265-params": "log-level=none"}, tag="hvc1"),
@@ -51,23 +51,24 @@ def choose_encoder(target: Path, codec: str | None = None, crf: int | None = Non
     """Return the encoder for a video, and its settings.
 
     Args:
-        target: the video, of which only the suffix matters.
-        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1`, or any encoder of FFmpeg's; nothing: what suits the suffix.
-        crf: the quality, lower is better; nothing: one at which strokes stay crisp.
+        target: the video; only its suffix matters.
+        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1` or any FFmpeg encoder; None: the default for the suffix.
+        crf: quality, lower is better; None: the encoder's default above, at which strokes stay crisp.
 
     Raises:
-        ConfigError: if there is no such encoder here, or the quality is out of its range.
+        ConfigError: if the encoder is missing or the quality is out of its range.
     """
     codec = codec or CONTAINERS[target.suffix.lower()][1]
     encoder = _ENCODERS.get(codec.lower(), Encoder(codec))
-    # It would tell of itself on standard error.
+    # SVT-AV1 would print its banner to standard error.
     os.environ.setdefault("SVT_LOG", "0")
     try:
         available = av.Codec(encoder.name, "w").type == "video"
     except UnknownCodecError:
         available = False
     if not available:
-        raise ConfigError(f"codec: there is no encoder {codec!r} here; choose from {', '.join(_available())}")
+        choices = [name for name, encoder in _ENCODERS.items() if encoder.name in av.codecs_available]
+        raise ConfigError(f"codec: there is no encoder {codec!r} here; choose from {', '.join(choices)}")
     settings = dict(encoder.options)
     if crf is not None and encoder.crf is None:
         raise ConfigError(f"crf has no meaning for codec={codec}; leave it out, or use codec=h264")
@@ -77,7 +78,3 @@ def choose_encoder(target: Path, codec: str | None = None, crf: int | None = Non
             raise ConfigError(f"crf must be from 0 to {encoder.worst} with codec={codec}, not {quality!r}")
         settings["crf"] = str(quality)
     return encoder, settings
-
-
-def _available() -> list[str]:
-    return [name for name, encoder in _ENCODERS.items() if encoder.name in av.codecs_available]

@@ -11,13 +11,13 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 
 from fast_style.video.container_info import UNCOMPRESSED, codec_of
 
-# By FFmpeg's name of the format. What any player of it plays.
+# Codecs that every player of a format plays, by FFmpeg's name of the format.
 _SOUND = {"webm": "libopus"}
 _TEXT = {"mp4": "mov_text", "mov": "mov_text"}
 _USUAL_SOUND, _USUAL_TEXT = "aac", "webvtt"
-#: Bits a second for each channel: more than most hear.
-_BITS = 96_000
-#: FFmpeg's name for subtitles that are pictures.
+#: Bit rate of a channel in bits per second: transparent to most listeners.
+_BIT_RATE = 96_000
+#: FFmpeg's names for bitmap subtitles.
 _PICTURES = ("dvd_subtitle", "dvb_subtitle", "hdmv_pgs_subtitle", "xsub", "dvb_teletext", "arib_caption")
 
 
@@ -32,21 +32,21 @@ def refusal(stream: Any) -> str | None:
 
 
 class ConvertedSound:
-    """Converts sound to AAC, or to Opus for WebM; gaps become silence, so that it stays with the pictures.
+    """Converts sound to AAC, or to Opus for WebM; gaps become silence, so that sound and pictures stay in sync.
 
-    What is uncompressed stays so in Matroska.
+    Uncompressed sound stays uncompressed in Matroska.
 
     Args:
-        container: the video that gets it.
+        container: the video to write to.
         stream: the sound.
-        part: where it is cut, as the reader says.
+        part: where it is cut, see `VideoReader.part`.
 
     Attributes:
-        copy: the stream in the video.
-        name: of the codec, for people.
+        copy: the new stream.
+        name: the codec's name for messages.
 
     Raises:
-        ValueError: if it cannot be encoded.
+        ValueError: if the sound cannot be encoded.
     """
 
     def __init__(self, container: OutputContainer, stream: Any, part: tuple[bool, Fraction | None]) -> None:
@@ -59,34 +59,34 @@ class ConvertedSound:
         self._layout = _layout(encoder, self._rate, self._decoder)
         copy: Any = container.add_stream(encoder, rate=self._rate, layout=self._layout)
         if not encoder.startswith("pcm_"):
-            copy.bit_rate = _BITS * copy.layout.nb_channels
+            copy.bit_rate = _BIT_RATE * copy.layout.nb_channels
         self.copy = copy
         self._graph: Graph | None = None
         self._kind: Any = None
 
     def __call__(self, packet: Any) -> list[Any]:
-        """Return the packets that are ready once this one is there; None: there are no more."""
+        """Take the next packet, or None after the last, and return the packets that are ready."""
         try:
             frames = self._decoder.decode(packet)
         except (av.FFmpegError, ValueError):
-            frames = []  # As a player would, it goes on behind what is damaged.
+            frames = []  # Skip damaged packets, as players do.
         ready: list[Any] = []
         for frame in frames:
             if frame.pts is None or not frame.samples:
                 continue
             kind = (frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base)
             if kind != self._kind:
-                ready += self._pulled(last=True)
-                self._graph, self._kind = self._built(frame), kind
+                ready += self._pull(last=True)
+                self._graph, self._kind = self._build_graph(frame), kind
             assert self._graph is not None
             self._graph.push(frame)
-            ready += self._pulled()
+            ready += self._pull()
         if packet is None:
-            ready += self._pulled(last=True)
+            ready += self._pull(last=True)
             ready += self.copy.encode(None) if self._kind else []
         return ready
 
-    def _built(self, frame: Any) -> Graph:
+    def _build_graph(self, frame: Any) -> Graph:
         context, graph = self.copy.codec_context, Graph()
         if not context.is_open:
             context.open(strict=False)
@@ -105,7 +105,7 @@ class ConvertedSound:
         graph.configure()
         return graph
 
-    def _pulled(self, last: bool = False) -> list[Any]:
+    def _pull(self, last: bool = False) -> list[Any]:
         ready: list[Any] = []
         if self._graph is None:
             return ready
@@ -122,16 +122,16 @@ class ConvertedSound:
 
 
 class ConvertedText:
-    """Converts subtitles that are text to what a video can hold: the text of MP4, or else WebVTT.
+    """Converts text subtitles to MP4's text (mov_text), or to WebVTT for other formats.
 
     Args:
-        container: the video that gets them.
+        container: the video to write to.
         stream: the subtitles.
-        part: where they are cut, as the reader says.
+        part: unused; the caller cuts subtitles.
 
     Attributes:
-        copy: the stream in the video.
-        name: of the codec, for people.
+        copy: the new stream.
+        name: the codec's name for messages.
     """
 
     def __init__(self, container: OutputContainer, stream: Any, part: tuple[bool, Fraction | None]) -> None:
@@ -146,7 +146,7 @@ class ConvertedText:
         self.copy.time_base = Fraction(1, 1000)
 
     def __call__(self, packet: Any) -> list[Any]:
-        """Return the packets that are ready once this one is there; None: there are no more."""
+        """Take the next packet, or None after the last, and return the packets that are ready."""
         if packet is None:
             return []
         try:
@@ -163,13 +163,13 @@ class ConvertedText:
 
 
 def _rate(encoder: str, wanted: int) -> int:
-    """Return the least rate an encoder has that loses nothing, or else its highest."""
+    """Return the encoder's lowest sample rate that is at least the wanted one, or else its highest."""
     rates = sorted(av.Codec(encoder, "w").audio_rates or [wanted])
     return next((rate for rate in rates if rate >= wanted), rates[-1])
 
 
 def _layout(encoder: str, rate: int, decoder: Any) -> str:
-    """Return the channels, or the nearest to them that an encoder takes."""
+    """Return the channel layout, or the nearest that the encoder takes."""
     number = decoder.layout.nb_channels
     usual = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}.get(number, "stereo")
     for layout in (decoder.layout.name, usual, "stereo"):

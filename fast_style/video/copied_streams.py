@@ -1,4 +1,4 @@
-"""Streams that videos are given of others: sound and subtitles, as they were or converted, data and attachments."""
+"""Copies sound, subtitles, data and attachments from one video to another, converted where needed."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -14,22 +14,22 @@ from fast_style.video.converted_streams import ConvertedSound, ConvertedText, re
 from fast_style.video.frames import AS_USUAL, CONTAINERS, StreamModes
 from fast_style.video.reader import VideoReader
 
-#: In seconds. FFmpeg compares the times of subtitles with those of other streams as if all had one unit, and where its
-#: own guess ends a line that lasts, the program ends. In one finer than theirs it never guesses.
+#: Time base of MP4 subtitles, in seconds. FFmpeg compares subtitle times with those of other streams as if all had one
+#: time base, and aborts the program where its guess ends a line too early. With a finer one it never guesses.
 UNIT = Fraction(1, 1_000_000)
-_MOMENT = 1000
-_NOTHING = b"\0\0"
+_MILLISECOND = 1000
+_EMPTY_LINE = b"\0\0"
 
 
 class Mp4Subtitles:
-    """Puts an empty line wherever there is none, and lets the last end where the video does."""
+    """Fills gaps between subtitles with empty lines, and ends the last where the video ends."""
 
     def __init__(self) -> None:
         self._held: Any = None
         self._reached = 0
 
     def __call__(self, packet: Any) -> list[Any]:
-        """Return what is complete once this line is there; it is held until the next."""
+        """Take the next line, hold it, and return the lines that are complete."""
         begins, ends = (round(each * packet.time_base / UNIT) for each in (packet.pts, packet.pts + packet.duration))
         begins = max(begins, 0)
         ready = self._until(begins)
@@ -40,20 +40,17 @@ class Mp4Subtitles:
         return ready
 
     def finish(self, length: Fraction) -> list[Any]:
-        """Return what is left of a video of some seconds."""
-        # Behind the last, FFmpeg puts an empty line as long as the one before it.
-        last = round(length / UNIT) - 2 * _MOMENT
+        """Return the remaining lines; `length` is the video's, in seconds."""
+        # After the last line, FFmpeg adds an empty one as long as the one before it.
+        last = round(length / UNIT) - 2 * _MILLISECOND
         if self._held is None and not self._reached:
             return []
-        ready = self._until(max(last, self._begun + 1))
-        return [*ready, self._nothing(self._reached, self._reached + _MOMENT)]
-
-    @property
-    def _begun(self) -> int:
-        return self._reached if self._held is None else int(self._held.pts)
+        begun = self._reached if self._held is None else int(self._held.pts)
+        ready = self._until(max(last, begun + 1))
+        return [*ready, self._empty(self._reached, self._reached + _MILLISECOND)]
 
     def _until(self, moment: int) -> list[Any]:
-        """Return what is seen until a moment."""
+        """Return the lines shown until a moment."""
         ready = []
         if self._held is not None:
             held, self._held = self._held, None
@@ -61,13 +58,13 @@ class Mp4Subtitles:
             self._reached = held.pts + held.duration
             ready.append(held)
         if moment > self._reached:
-            ready.append(self._nothing(self._reached, moment))
+            ready.append(self._empty(self._reached, moment))
             self._reached = moment
         return ready
 
     @staticmethod
-    def _nothing(begins: int, ends: int) -> Any:
-        packet: Any = av.Packet(_NOTHING)
+    def _empty(begins: int, ends: int) -> Any:
+        packet: Any = av.Packet(_EMPTY_LINE)
         packet.time_base = UNIT
         packet.pts = packet.dts = begins
         packet.duration = ends - begins
@@ -78,20 +75,20 @@ _CONVERT: dict[str, type[ConvertedSound | ConvertedText]] = {"audio": ConvertedS
 
 
 class CopiedStreams:
-    """Gives a video what another has beside its pictures, packet by packet; bit for bit, unless it is converted.
+    """Copies all streams but the pictures from one video to another: bit-exact unless converted.
 
     Args:
-        path: what messages call the video.
-        container: the video.
-        source: the other.
-        modes: what becomes of sound and subtitles.
+        path: name of the written video for messages.
+        container: the written video.
+        source: the video to copy from.
+        modes: how to treat sound and subtitles.
 
     Attributes:
-        left_out: what such a file cannot hold, each in a few words.
+        left_out: what the format cannot hold, each in a few words.
         notes: what was converted because of that, each in a few words.
 
     Raises:
-        VideoError: if it cannot hold sound or subtitles that are to be copied.
+        VideoError: if the format cannot hold sound or subtitles that are to be copied.
     """
 
     def __init__(
@@ -113,13 +110,13 @@ class CopiedStreams:
                 self._subtitles[index] = Mp4Subtitles()
 
     def __call__(self, packets: tuple[Any, ...]) -> None:
-        """Write packets of the other video."""
+        """Write packets of the source."""
         for packet in packets:
             index = packet.stream_index
             sound = index in self._converted and packet.stream.type == "audio"
             if index not in self._copies or not (sound or self._cut(packet)):
                 continue
-            # Badly written videos have packets at times before the last one's, which no format takes.
+            # Faulty videos have decoding times that go back, which no format takes.
             if packet.dts is not None:
                 packet.dts = max(packet.dts, self._latest.get(index, packet.dts - 1) + 1)
                 packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
@@ -133,7 +130,7 @@ class CopiedStreams:
             self._mux(index, ready)
 
     def finish(self, length: Fraction) -> None:
-        """Write what is still held, for a video of some seconds."""
+        """Write what is still held; `length` is the video's, in seconds."""
         for index, convert in self._converted.items():
             self._mux(index, convert(None))
         for index, lines in self._subtitles.items():
@@ -145,7 +142,7 @@ class CopiedStreams:
             self._container.mux(each)
 
     def _cut(self, packet: Any) -> bool:
-        """Return whether a packet belongs to the part that is wanted; a line that is read across a cut is shortened."""
+        """Return whether a packet belongs to the wanted part; a subtitle that crosses a cut is shortened."""
         begins, length = self._source.part
         moment = packet.pts * packet.time_base
         if length is not None and moment >= length:
@@ -160,7 +157,7 @@ class CopiedStreams:
         return not begins or moment >= 0
 
     def _take(self, other: Any) -> None:
-        """Decide what becomes of a stream."""
+        """Copy, convert or leave out a stream."""
         holds = can_hold(self._container.format.name, other)
         how = self._modes.how(other.type)
         if how == "none":
@@ -189,7 +186,7 @@ class CopiedStreams:
             return
         self._converted[other.index] = convert
         self._copies[other.index] = convert.copy
-        convert.copy.metadata.update(_described(other))
+        convert.copy.metadata.update(_without_codec_keys(other))
         convert.copy.disposition = other.disposition
         note = f"{other.type}: {codec_of(other)} became {convert.name}{because}"
         if because and note not in self.notes:
@@ -199,7 +196,7 @@ class CopiedStreams:
         copy = add_copy(self._container, other)
         adts = codec_of(other) == "aac" and not other.codec_context.extradata
         if adts and self._container.format.name in ("mp4", "mov"):
-            # Broadcasts have a header before each packet, which such a file has once.
+            # Broadcasts repeat the AAC header in each packet; MP4 stores it once.
             self._filters[other.index] = BitStreamFilterContext("aac_adtstoasc", other)
         copy.metadata.update(other.metadata)
         copy.disposition = other.disposition
@@ -207,12 +204,12 @@ class CopiedStreams:
 
 
 def _remedy(other: Any) -> str:
-    """Return which kinds of video can hold a stream, in words."""
+    """Return which suffixes can hold a stream, for a message."""
     kinds = [suffix for suffix, (name, _) in CONTAINERS.items() if suffix != ".m4v" and can_hold(name, other)]
     return f"end it in {' or '.join(kinds[:2])}, or give " if kinds else "give "
 
 
-def _described(stream: Any) -> dict[str, str]:
-    """Return the language and title of a stream, and not what its codec was."""
-    own = ("ENCODER", "BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS")
-    return {key: value for key, value in stream.metadata.items() if not key.upper().startswith(own)}
+def _without_codec_keys(stream: Any) -> dict[str, str]:
+    """Return a stream's metadata without that of its codec."""
+    of_codec = ("ENCODER", "BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS")
+    return {key: value for key, value in stream.metadata.items() if not key.upper().startswith(of_codec)}

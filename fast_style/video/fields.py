@@ -1,4 +1,4 @@
-"""Interlaced videos: whole frames of two fields, which were filmed one after the other, every second row each."""
+"""Deinterlacing: an interlaced frame holds two fields, each every second row, recorded one after the other."""
 
 import contextlib
 from typing import Any
@@ -9,16 +9,16 @@ from av.video.frame import VideoFrame
 
 
 class Fields:
-    """Makes of each interlaced frame one that was filmed at one moment; a network would paint what is torn as strokes.
+    """Deinterlaces frames with FFmpeg's bwdif; a network would paint the comb artifacts as strokes.
 
-    With FFmpeg's bwdif, which looks at the frames before and behind: each comes when the next is there. Frames that are
-    not marked as interlaced stay as they are. There are as many frames as before, at the same times.
+    bwdif compares each frame with the next, so output lags by one frame. Frames not marked as interlaced are
+    unchanged, and so are the number of frames and their times.
 
     Args:
-        unit: that the times of all frames count in, in seconds.
+        unit: time base of the frames, in seconds.
 
     Attributes:
-        found: whether there were any.
+        found: whether any frame was interlaced.
     """
 
     def __init__(self, unit: Any) -> None:
@@ -28,7 +28,7 @@ class Fields:
         self.found = False
 
     def __call__(self, frame: VideoFrame | None) -> list[VideoFrame]:
-        """Return the frames that are whole once this one is there; nothing is behind the last."""
+        """Take the next frame, or None after the last, and return the frames that are ready."""
         if frame is not None and frame.interlaced_frame:
             self.found = True
         if not self.found:
@@ -42,11 +42,11 @@ class Fields:
         if frame is None:
             return whole
         if self._graph is None:
-            self._graph, self._kind = self._built(frame), kind
+            self._graph, self._kind = self._build_graph(frame), kind
         self._graph.vpush(frame)
         return [*whole, *self._ready(self._graph)]
 
-    def _built(self, frame: VideoFrame) -> Graph:
+    def _build_graph(self, frame: VideoFrame) -> Graph:
         graph = Graph()
         source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._unit)
         graph.link_nodes(source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink"))

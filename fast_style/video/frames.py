@@ -1,4 +1,4 @@
-"""Pictures that follow one another in time, whatever they are read from and written to."""
+"""Frames of a video, and the interfaces of their readers and writers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from fast_style.errors import ConfigError
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
-#: Of pictures without any sign of when they are to be shown, in frames a second.
+#: Frame rate of pictures without times, in frames per second.
 USUAL_RATE = Fraction(25)
 
-#: How the names of video files end that can be written: the format, and the codec unless another is chosen.
+#: Container format and default codec for each suffix of videos that can be written.
 CONTAINERS = {
     ".mp4": ("mp4", "h264"),
     ".m4v": ("mp4", "h264"),
@@ -23,21 +23,21 @@ CONTAINERS = {
     ".mkv": ("matroska", "h264"),
     ".webm": ("webm", "vp9"),
 }
-#: What can become of sound and subtitles.
+#: Values of `StreamModes`.
 WAYS = ("auto", "copy", "convert", "none")
 
 
 @dataclass(frozen=True)
 class StreamModes:
-    """What becomes of what a video has beside its pictures.
+    """How a video's sound and subtitles are treated.
 
     Attributes:
-        audio: `copy`, bit for bit; `convert`, to AAC, or to Opus in a .webm; `none`: without; `auto`: copied where the
+        audio: `copy`: bit-exact; `convert`: to AAC, or to Opus in a .webm; `none`: left out; `auto`: copied where the
             format can hold it, else converted.
-        subtitles: likewise; text is converted to that of MP4 or to WebVTT, and pictures are left out.
+        subtitles: likewise; text is converted to MP4's text or to WebVTT, bitmap subtitles are left out.
 
     Raises:
-        ConfigError: if it is none of these.
+        ConfigError: if a value is none of these.
     """
 
     audio: str = "auto"
@@ -49,7 +49,7 @@ class StreamModes:
                 raise ConfigError(f"{name} must be one of {', '.join(WAYS)}, not {value!r}")
 
     def how(self, kind: str) -> str:
-        """Return what becomes of a kind of stream, as FFmpeg calls it."""
+        """Return the mode for a kind of stream, by FFmpeg's name."""
         return {"audio": self.audio, "subtitle": self.subtitles}.get(kind, "auto")
 
 
@@ -63,9 +63,9 @@ class Frame:
     Attributes:
         pixels: RGB, upright, of shape (height, width, 3).
         time: when it appears, in seconds.
-        duration: how long it is meant to stay, in seconds; 0: nobody says.
+        duration: how long it is shown, in seconds; 0: unknown.
         alpha: the opacity, of shape (height, width), or None.
-        packets: sound, subtitles and data that stood before it in the file, still packed.
+        packets: undecoded packets of sound, subtitles and data that precede it in the file.
     """
 
     pixels: Bytes
@@ -77,12 +77,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class Colors:
-    """What the three numbers of a video's pixel stand for, as the standards number it (ITU-T H.273).
+    """Color space of a video, in the code points of ITU-T H.273.
 
     Attributes:
-        matrix: how YUV is made of RGB.
-        primaries: the colors of R, G and B; 2: not said.
-        transfer: from light to numbers; 2: not said.
+        matrix: RGB to YUV matrix.
+        primaries: colors of R, G and B; 2: not specified.
+        transfer: transfer function; 2: not specified.
     """
 
     matrix: int = 1
@@ -92,17 +92,17 @@ class Colors:
 
 @dataclass(frozen=True)
 class Shape:
-    """What all frames of a video have in common.
+    """Properties shared by all frames of a video.
 
     Attributes:
         width: in pixels.
         height: in pixels.
-        time_base: the unit that every time is a multiple of, in seconds.
-        rate: frames a second, on average.
-        count: how many frames there will be, about; 0: unknown.
-        aspect: width of a pixel by its height.
-        colors: what a video that is made of them shall be tagged with.
-        loop: how often an animation is played; 0: without end.
+        time_base: unit of all times, in seconds.
+        rate: average frames per second.
+        count: approximate number of frames; 0: unknown.
+        aspect: pixel aspect ratio, width / height.
+        colors: color tags for a video written from the frames.
+        loop: how often an animation is played; 0: forever.
         alpha: whether frames may have an opacity.
     """
 
@@ -118,50 +118,50 @@ class Shape:
 
 
 class Reader(Protocol):
-    """Where frames come from."""
+    """A source of frames."""
 
     @property
     def shape(self) -> Shape:
-        """What they have in common."""
+        """Properties shared by all frames."""
 
     @property
     def damage(self) -> str | None:
-        """What could not be read so far, in a line."""
+        """What could not be read so far, in one line; None: nothing."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What its frames have lost on the way, each in a few words."""
+        """What the frames lost in reading, each in a few words."""
 
     def frames(self) -> Iterator[Frame]:
-        """Yield each frame once, in order; times grow."""
+        """Yield each frame once, at increasing times."""
 
     def rest(self) -> tuple[Any, ...]:
-        """Return the packets behind the last frame."""
+        """Return the packets after the last frame."""
 
     def close(self) -> None:
-        """Give back what is held open."""
+        """Close the source."""
 
 
 class Writer(Protocol):
-    """Where frames go."""
+    """A destination of frames."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what is written, in pixels."""
+        """Width and height of the output, in pixels."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What it cannot hold, each in a few words."""
+        """What the format cannot hold, each in a few words."""
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame."""
+        """Write the next frame."""
 
     def finish(self, rest: tuple[Any, ...]) -> None:
-        """Write what is still missing, and these packets, so that what was taken can be played."""
+        """Write held frames and the packets after the last, so that the output can be played."""
 
 
 def flat(frame: Frame) -> Bytes:
-    """Return the pixels of a frame as they look on white."""
+    """Return the pixels of a frame blended onto white, of shape (height, width, 3)."""
     if frame.alpha is None:
         return frame.pixels
     alpha = frame.alpha[:, :, None].astype(np.uint16)

@@ -1,4 +1,4 @@
-"""Files of videos, opened: one file each, with moving pictures in it."""
+"""Opens video files with FFmpeg: which formats, which stream and which decoder."""
 
 import os
 import re
@@ -15,27 +15,27 @@ from av.video.stream import VideoStream
 from fast_style.errors import VideoError
 from fast_style.system.input_limits import MAX_PIXELS, open_regular_file
 
-#: FFmpeg's names for the formats that are opened: one file each, with moving pictures. What is not here is refused:
-#: playlists and their like lead to other files and addresses, and text would become pictures of letters.
+#: FFmpeg's names of the formats that may be opened, single files with moving pictures. All others are refused:
+#: playlists refer to other files and addresses, and FFmpeg renders text as pictures of letters.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,nut,dv,mxf,h264,hevc,ivf,obu,av1,"
     "apv,avs2,avs3,cavsvideo,dhav,dirac,dnxhd,evc,video_cpk,flic,gxf,h261,h263,hxvs,ipu,kux,live_flv,lmlm4,lxf,m4v,"
     "mjpeg,mjpeg_2000,mtv,nsv,nuv,pva,rm,roq,smjpeg,swf,thp,ty,vc1,vc1test,vivo,vvc,wtv,yuv4mpegpipe"
 )
 
-# FFmpeg's own decoders pass over the opacity in WebM.
+# FFmpeg's own decoders ignore the opacity in WebM.
 _WITH_OPACITY = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 _JPEG, _END_OF_JPEG = b"\xff\xd8\xff", re.compile(rb"\xff\xd9[\0\xff]*?\xff\xd8\xff")
-# No frame is as long.
-_MOST_OF_FRAME = 2**25
+# Longer than any frame, in bytes.
+_MAX_FRAME_BYTES = 2**25
 
 
 def open_video(path: Path) -> InputContainer:
     """Open a video to read.
 
     Raises:
-        VideoError: if it is missing, empty, no regular file or no video.
+        VideoError: if the file is missing, empty, not a regular file or not a video.
     """
     try:
         found = os.stat(path)
@@ -43,10 +43,10 @@ def open_video(path: Path) -> InputContainer:
             raise OSError("a folder" if stat.S_ISDIR(found.st_mode) else "no regular file")
         if not found.st_size:
             raise OSError("the file is empty")
-        # As an address: a name with a colon would otherwise be taken for one.
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-        # FFmpeg takes some of them, depending on their frames, for a single picture.
+        # FFmpeg takes some sequences of JPEG for a single picture, depending on their frames.
         format = "mjpeg" if is_row_of_jpegs(path) else None
+        # With "file:", since FFmpeg takes a name with a colon for an address.
         address = f"file:{path.resolve()}"
         return av.open(address, "r", format, container_options=options, metadata_errors="replace")
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -54,13 +54,13 @@ def open_video(path: Path) -> InputContainer:
 
 
 def is_row_of_jpegs(path: Path) -> bool:
-    """Return whether a file is nothing but pictures of JPEG, of which one begins where another ends."""
+    """Return whether a file is a bare sequence of JPEG pictures (Motion JPEG)."""
     with open_regular_file(path, float("inf")) as file:
         if file.read(3) != _JPEG:
             return False
-        head = _JPEG + file.read(_MOST_OF_FRAME)
+        head = _JPEG + file.read(_MAX_FRAME_BYTES)
     place = 2
-    # What is between is read over by its length: previews in it are pictures, too.
+    # Skip the segments of the header by their length: a preview in them is a JPEG, too.
     while place + 4 <= len(head) and head[place] == 0xFF and head[place + 1] != 0xDA:
         filling = head[place + 1] == 0xFF
         place += 1 if filling else 2 + int.from_bytes(head[place + 2 : place + 4], "big")
@@ -68,12 +68,12 @@ def is_row_of_jpegs(path: Path) -> bool:
 
 
 def moving_pictures(path: Path, container: InputContainer) -> VideoStream:
-    """Return what is to be seen of a video.
+    """Return the video stream that a player would show.
 
     Raises:
-        VideoError: if that is nothing, or of a kind that FFmpeg cannot decode.
+        VideoError: if there is none, or FFmpeg cannot decode it.
     """
-    # The picture on the cover of a piece of music is one, too.
+    # The cover picture of a music file is a video stream, too.
     streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
     best = container.streams.best("video")
     stream = best if best in streams else next(iter(streams), None)
@@ -83,7 +83,7 @@ def moving_pictures(path: Path, container: InputContainer) -> VideoStream:
 
 
 def decoder_of(stream: VideoStream) -> Any:
-    """Return what decodes the pictures of a video, with their opacity."""
+    """Return the decoder of a video stream, with opacity where there is one."""
     decoder: Any = stream.codec_context
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_OPACITY:
         header = decoder.extradata
@@ -95,6 +95,6 @@ def decoder_of(stream: VideoStream) -> Any:
 
 
 def reason(error: Exception) -> str:
-    """Return what FFmpeg says is wrong, in a few words."""
+    """Return FFmpeg's error message in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

@@ -1,4 +1,4 @@
-"""From a video's frames to upright pictures in RGB, and back: colors, size and direction."""
+"""Converts a video's frames to upright RGB pictures and back: colors, size and rotation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +9,20 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from fast_style.video.frames import Bytes, Colors
 
-# Careful: a flat color stays what it is to within two levels, at some milliseconds a frame.
+# Accurate scaling: a flat color is kept to within two levels, at the cost of some milliseconds per frame.
 _SCALING = (
     Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
 )
-#: libswscale's name for each matrix of H.273 that it knows.
+#: libswscale's names for the matrices of ITU-T H.273.
 _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: Colorspace.ITU601}
 _MATRICES |= {7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
-# Of high dynamic range, in which a level of 8 bits would be a visible step: written in the usual range.
+# Transfer functions of HDR. At 8 bits, HDR shows banding, so it is mapped to the standard range.
 _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 
 
 @dataclass(frozen=True)
 class _Turn:
-    """What makes a frame upright: first rows become columns, then it is mirrored."""
+    """Rotation that makes a frame upright: a transposition, then mirroring."""
 
     swap: bool = False
     left_right: bool = False
@@ -33,7 +33,7 @@ class _Turn:
         data: Any = frame.side_data.get("DISPLAYMATRIX")
         if data is None:
             return cls()
-        # A point (x, y) goes to (a x + c y, b x + d y).
+        # The matrix maps a point (x, y) to (a x + c y, b x + d y).
         a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
         swap = abs(b) + abs(c) > abs(a) + abs(d)
         return cls(swap, (c if swap else a) < 0, (b if swap else d) < 0)
@@ -45,17 +45,17 @@ class _Turn:
 
 
 class Picturer:
-    """Turns the frames of a video into pictures, all in the way that suits the first.
+    """Converts the frames of a video to pictures, all with the settings of the first frame.
 
     Args:
         frame: the first frame.
         long_side: of the pictures, in pixels; None: that of the frame.
-        opacity: whether pictures of frames that have an opacity are to have it, too.
+        opacity: whether to keep the frames' opacity.
 
     Attributes:
-        colors: how to tag a video that is made of the pictures, so that it looks like this one.
-        swapped: whether its width was the frames' height.
-        note: what a picture cannot show of the frame, in a few words; empty: nothing.
+        colors: color tags with which a video of the pictures looks like this one.
+        swapped: whether width and height are swapped.
+        note: what the conversion loses, in a few words; empty: nothing.
         alpha: whether pictures have an opacity.
     """
 
@@ -67,7 +67,7 @@ class Picturer:
         self._turn = _Turn.of(frame)
         self.swapped = self._turn.swap
         rgb = frame.format.is_rgb or frame.format.name == "pal8"
-        # What is not said, players guess from the size.
+        # Players guess a missing matrix from the size.
         guess = 1 if rgb or frame.width >= 1280 or frame.height > 576 else 6
         matrix = frame.colorspace if frame.colorspace in _MATRICES else guess
         self._matrix = _MATRICES[matrix]
@@ -77,17 +77,17 @@ class Picturer:
         deep = max((component.bits for component in frame.format.components), default=8) > 8
         wide = "a high dynamic range or wide colors: brought to the usual ones"
         self.note = wide if self._mapped else "more than 8 bits of each color: 8 are kept" if deep else ""
-        # One for all: it takes seconds to prepare the mapping of a high dynamic range.
+        # Shared by all frames: preparing the HDR mapping takes seconds.
         self._reformatter = VideoReformatter()
         plain = rgb or self._mapped or matrix in (9, 10)
         self.colors = Colors() if plain else Colors(matrix, frame.color_primaries, frame.color_trc)
 
     def fits(self, frame: VideoFrame) -> bool:
-        """Return whether a frame is of the first one's size: otherwise it is brought to that."""
+        """Return whether a frame has the size of the first; others are resized to it."""
         return (frame.width, frame.height) == self._frame_size
 
     def __call__(self, frame: VideoFrame) -> Bytes:
-        """Return the picture, of shape (height, width, 3), or 4 with an opacity."""
+        """Return the picture, of shape (height, width, 3), or (height, width, 4) with an opacity."""
         rgb = self._reformatter.reformat(
             frame,
             *self._size,
@@ -104,14 +104,17 @@ class Picturer:
 
 
 def to_video(pixels: Bytes, pixel_format: str, colors: Colors, even: bool, alpha: Bytes | None = None) -> VideoFrame:
-    """Return a picture as a frame for an encoder, YUV in the limited range.
+    """Convert a picture to a frame for an encoder, with YUV in the limited range.
 
     Args:
         pixels: RGB of shape (height, width, 3).
-        pixel_format: as FFmpeg calls it, such as yuv420p.
-        colors: which YUV.
+        pixel_format: FFmpeg's name, such as yuv420p.
+        colors: color space of the YUV.
         even: whether to repeat the last row or column where their number is odd.
-        alpha: the opacity, of shape (height, width), for a format that has it; None: all is opaque.
+        alpha: opacity of shape (height, width), for a pixel format that has it; None: opaque.
+
+    Returns:
+        The frame in `pixel_format`.
     """
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])

@@ -1,4 +1,4 @@
-"""Videos to read: upright frames in RGB with their times, and sound and subtitles as they are."""
+"""Reader of videos: upright RGB frames with their times, and undecoded packets of sound and subtitles."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,33 +20,34 @@ from fast_style.video.opening import decoder_of, moving_pictures, open_video, re
 from fast_style.video.pixels import Picturer
 from fast_style.video.timeline import Timeline, from_key_frame, length_of, origin_of, rate_of, until_next
 
-# FFmpeg's flags: the clock may start again in the middle; there is no time but what follows from the rate.
+# FFmpeg's format flags AVFMT_TS_DISCONT (the clock may restart) and AVFMT_NOTIMESTAMPS (times follow from the rate).
 _RESTARTS, _NO_TIMES = 0x0200, 0x0080
-# In these, FFmpeg finds a time for sure. The others are read from the beginning, and not decoded.
-_SOUGHT = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv")
-#: How far behind the last frame wanted its sound may stand in the file, in seconds.
+# Formats in which FFmpeg seeks reliably. The others are read from the beginning, without decoding.
+_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf", "mxf", "dv")
+#: How far after the last wanted frame its sound may be in the file, in seconds.
 _INTERLEAVING = 10
-#: How far its subtitles may, which are few, so that one does not see that all have come.
+#: The same for subtitles, in seconds: they are sparse, so nothing shows that all have been read.
 _LAG = 2
-#: In seconds. What is heard before a cut, so that a decoder has begun when it is reached.
+#: Sound kept before a cut so that its decoder is ready at the cut, in seconds.
 _PREROLL = Fraction(1)
 
 
 class VideoReader:
-    """Reads a video.
+    """Reads a video frame by frame; a `Reader`.
 
     Args:
         path: the video.
-        start: seconds from its beginning; what is before is left out, and the first frame kept is at 0.
-        end: seconds from its beginning; what is from there on is left out; None: nothing.
+        start: where to begin, in seconds; the first frame kept gets time 0.
+        end: where to end, in seconds; None: with the video.
         long_side: of the frames, in pixels; None: that of the video.
 
     Attributes:
-        others: the streams of sound, subtitles and data, whose packets come with the frames.
-        extras: what else there is.
+        others: streams of sound, subtitles and data, whose packets come with the frames.
+        info: metadata, attachments and the like.
+        chapters: chapters between start and end.
 
     Raises:
-        VideoError: if it is missing, is no video, has no picture, or none of its frames can be read.
+        VideoError: if the file is missing or not a video, or has no readable frame.
     """
 
     def __init__(self, path: Path, start: float = 0, end: float | None = None, long_side: int | None = None) -> None:
@@ -66,24 +67,24 @@ class VideoReader:
         self._rate = rate_of(stream, self._timeless)
         self._tick = 1 / self._rate if self._timeless else stream.time_base or Fraction(1, 90_000)
         self._origin = origin_of(container)
-        # As decimals, which people write, and not as their nearest binary numbers.
+        # Exact decimals as written, not the nearest binary floats.
         self._start, self._end = Fraction(str(start)), None if end is None else Fraction(str(end))
         self.info = ContainerInfo(container, stream, self._start)
         self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
         self.others += self.info.data
-        #: When the first frame appears that is not wanted any more.
-        self._beyond: Fraction | None = None
-        #: When the first frame appears that is wanted: from there, times are counted.
+        #: Time of the first frame after the end.
+        self._after_end: Fraction | None = None
+        #: Time of the first wanted frame, which becomes 0.
         self._zero = None if start else Fraction(0)
-        self._gathered = PacketQueue(self._start, self._end, self._origin)
-        self._undecodable = self._incomplete = self._taken = 0
+        self._packet_queue = PacketQueue(self._start, self._end, self._origin)
+        self._undecodable = self._incomplete = self._frame_count = 0
         self._fields = Fields(self._tick)
         self._resized: str | None = None
         self._broken: str | None = None
-        if start and container.format.name in _SOUGHT:
-            # What cannot be sought is read from the beginning.
+        if start and container.format.name in _SEEKABLE:
+            # A file in which seeking fails is read from the beginning.
             with contextlib.suppress(av.FFmpegError):
-                # From the first packet, decoders learn which encoder's faults to make up for (x264's in 4:4:4, say).
+                # The first packet tells decoders which encoder's bugs to work around (x264's in 4:4:4, for example).
                 self._decode(next(container.demux(stream), None))
                 container.seek(int((self._start + self._origin) * av.time_base))
         self._frames = until_next(self._read(long_side), self._last_duration)
@@ -111,7 +112,7 @@ class VideoReader:
         signs = [f"{self._undecodable} packets cannot be decoded"] if self._undecodable else []
         signs += [f"{self._incomplete} frames are incomplete"] if self._incomplete else []
         signs += [f"it breaks off ({self._broken})"] if self._broken else []
-        return f"{self.path}: damaged: {', '.join(signs)}; {self._taken} frames were read" if signs else None
+        return f"{self.path}: damaged: {', '.join(signs)}; {self._frame_count} frames were read" if signs else None
 
     @property
     def notes(self) -> list[str]:
@@ -129,7 +130,7 @@ class VideoReader:
 
     def rest(self) -> tuple[Any, ...]:
         """See Reader."""
-        return self._gathered.take(self._zero)
+        return self._packet_queue.take(self._zero)
 
     def close(self) -> None:
         """See Reader."""
@@ -141,25 +142,25 @@ class VideoReader:
                 continue
             if self._zero is None:
                 self._zero = moment
-            if not self._taken:
+            if not self._frame_count:
                 self._picture = Picturer(frame, long_side, opacity=True)
             if self._resized is None and not self._picture.fits(frame):
                 size = f"{frame.width}x{frame.height} pixels from {float(moment - self._zero):.1f} s on"
                 self._resized = f"{size}: brought to the size of the first"
-            self._taken += 1
+            self._frame_count += 1
             self._incomplete += frame.is_corrupt
             duration = (frame.duration or 0) * (frame.time_base or self._tick)
             duration = 1 / self._rate if self._timeless else duration
             pixels, alpha = self._picture(frame), None
             if self._picture.alpha:
                 pixels, alpha = np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
-            yield Frame(pixels, moment - self._zero, duration, alpha, self._gathered.take(self._zero))
+            yield Frame(pixels, moment - self._zero, duration, alpha, self._packet_queue.take(self._zero))
 
     def _last_duration(self, frame: Frame) -> Fraction:
         begin, stream = frame.time + (self._zero or 0), self._stream
-        if self._beyond is not None and self._end is not None:
-            return min(self._beyond, self._end) - begin
-        # Not of those in fragments, in which it is counted from when the first is decoded.
+        if self._after_end is not None and self._end is not None:
+            return min(self._after_end, self._end) - begin
+        # Not for fragmented MP4, whose duration counts from the first decoding time.
         said = self._container.format.name.startswith("mov") and stream.frames and stream.duration
         rest = ((stream.start_time or 0) + said) * self._tick - self._origin - begin if said else Fraction(0)
         return rest if rest > 0 and self.damage is None else frame.duration or 1 / self._rate
@@ -170,50 +171,50 @@ class VideoReader:
         last: Fraction | None = None
         lag = _LAG if any(other.type == "subtitle" for other in self.others) else 0
         packets = self._packets()
-        if self._start and not self._timeless and self._container.format.name not in _SOUGHT:
+        if self._start and not self._timeless and self._container.format.name not in _SEEKABLE:
             packets = from_key_frame(packets, self._stream.index, self._start, self._moment)
         for packet in packets:
             moment = self._moment(packet)
             if packet is None or packet.stream_index == self._stream.index:
-                for frame in self._whole(self._decode(packet), last_of_all=packet is None):
+                for frame in self._deinterlaced(self._decode(packet), last_of_all=packet is None):
                     last = self._time(frame, last)
                     if self._end is not None and last >= self._end:
-                        self._beyond = last if self._beyond is None else self._beyond
+                        self._after_end = last if self._after_end is None else self._after_end
                         break
                     yield frame, last
             elif moment is not None:
-                self._gathered.add(packet, moment)
+                self._packet_queue.add(packet, moment)
                 reached[packet.stream_index] = moment
             if self._end is None or last is None or last < self._end:
                 continue
-            # What is heard until the end may stand behind what is seen there.
+            # Sound up to the end may come after the last frame in the file.
             behind = Fraction(0) if moment is None else moment - self._end
             if behind > _INTERLEAVING or (behind >= lag and all(each >= self._end for each in reached.values())):
                 return
 
     def _packets(self) -> "Iterator[Packet[Any] | None]":
-        """Yield the packets there are, and None, for what the decoder still holds."""
+        """Yield all packets, then None to flush the decoder."""
         count = ends = 0
         sparse = [other.index for other in self.others if other.type != "audio"]
         timeline = Timeline(jumps=self._restarts, sparse=sparse)
         try:
             for packet in self._container.demux(self._stream, *self.others):
-                # Those without a byte would flush the decoders, too.
+                # Empty packets would flush the decoders.
                 if packet.size:
                     if packet.stream_index == self._stream.index:
                         count += 1
                         ends = max(ends, (packet.pts or 0) + (packet.duration or 0))
                     timeline(packet)
                     yield packet
-            # Some formats say how many there must be; of a file that is cut short, FFmpeg reads what there is.
-            if not self._start and count < self._stream.frames and not self._edited(ends):
+            # FFmpeg reports no error for a truncated file, but some formats store the number of frames.
+            if not self._start and count < self._stream.frames and not self._has_edit_list(ends):
                 self._broken = f"{self._stream.frames - count} of {self._stream.frames} frames are missing"
         except (av.FFmpegError, ValueError) as error:
             self._broken = reason(error)
         yield None
 
-    def _edited(self, ends: int) -> bool:
-        """Return whether an edit list leaves frames out: then the last is where it should be."""
+    def _has_edit_list(self, ends: int) -> bool:
+        """Return whether an edit list leaves frames out: the last frame then ends at the video's length."""
         length = self._stream.duration
         return length is not None and ends + 1 / self._rate / self._tick >= length
 
@@ -225,14 +226,14 @@ class VideoReader:
             self._undecodable += packet is not None
             return []
 
-    def _whole(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
+    def _deinterlaced(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
         for frame in frames:
             yield from self._fields(frame)
         if last_of_all:
             yield from self._fields(None)
 
     def _time(self, frame: VideoFrame, last: Fraction | None) -> Fraction:
-        """Return when a frame appears: later than the last one, whatever a damaged file says."""
+        """Return the time of a frame, always after the last one's, even in a damaged file."""
         moment = self._moment(frame)
         if moment is None:
             moment = Fraction(0) if last is None else last + 1 / self._rate
@@ -241,22 +242,22 @@ class VideoReader:
     def _moment(self, item: Any) -> Fraction | None:
         if item is None or item.pts is None or self._timeless:
             return None
-        # The last frames, which no packet brings, come without a unit.
+        # Frames flushed at the end have no time base.
         return Fraction(item.pts * (item.time_base or self._tick) - self._origin)
 
     @property
     def part(self) -> tuple[bool, Fraction | None]:
-        """Whether it begins behind the video's beginning, and how long it is at the most; None: to the video's end."""
+        """Whether the video's beginning is cut off, and the maximum length in seconds; None: to the video's end."""
         return bool(self._start), None if self._end is None else self._end - (self._zero or 0)
 
 
 class PacketQueue:
-    """Keeps packets until the next frame takes them along.
+    """Keeps packets until the next frame takes them.
 
     Args:
-        start: where the part begins that is wanted, in seconds from the video's beginning.
-        end: where it ends; None: with the video.
-        origin: what the video's clock shows when it begins, in seconds.
+        start: where the wanted part begins, in seconds from the video's beginning.
+        end: where it ends, likewise; None: with the video.
+        origin: start time of the video's clock, in seconds.
     """
 
     def __init__(self, start: Fraction, end: Fraction | None, origin: Fraction) -> None:
@@ -264,7 +265,7 @@ class PacketQueue:
         self._packets: list[Any] = []
 
     def add(self, packet: Any, moment: Fraction) -> None:
-        """Keep a packet, if it may be wanted: what is before, a decoder may need, or it may last.
+        """Keep a packet if it may be needed: also before the start, for decoders and for subtitles still shown then.
 
         Args:
             packet: of any stream.
@@ -276,7 +277,7 @@ class PacketQueue:
             self._packets.append(packet)
 
     def take(self, zero: Fraction | None) -> tuple[Any, ...]:
-        """Return what has been kept, counted from the first frame that is wanted; None: that is still to come."""
+        """Return the kept packets with times counted from `zero`, the first wanted frame; None: not reached yet."""
         if zero is None:
             return ()
         kept, self._packets = self._packets, []

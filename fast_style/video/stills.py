@@ -1,4 +1,4 @@
-"""Pictures, one for each frame, as videos."""
+"""Reader and writer of numbered pictures, one for each frame."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from fast_style.video.frames import USUAL_RATE, Frame, Shape
 
 
 class PicturesReader:
-    """Reads pictures, in their order, as the frames of a video.
+    """Reads pictures, in order, as the frames of a video; a `Reader`.
 
     Args:
         files: the pictures, all of one size.
-        rate: frames a second.
+        rate: frames per second; None: 25.
         long_side: of the frames, in pixels; None: that of the pictures.
 
     Raises:
@@ -32,16 +32,16 @@ class PicturesReader:
         self._files, self._long_side, self._rate = files, long_side, rate or USUAL_RATE
         self.damage: str | None = None
         self.notes: tuple[str, ...] = ()
-        first = self._first()
+        first = self._read_first()
         height, width = first.pixels.shape[:2]
-        alpha = first.alpha is not None or any(map(_is_clear, files))
+        alpha = first.alpha is not None or any(map(_has_opacity, files))
         self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
 
     def frames(self) -> Iterator[Frame]:
         """See Reader.
 
         Raises:
-            VideoError: if one of them is not of the first one's size.
+            VideoError: if a picture differs in size from the first.
         """
         unreadable = several = 0
         for index, path in enumerate(self._files):
@@ -69,7 +69,7 @@ class PicturesReader:
     def close(self) -> None:
         """See Reader."""
 
-    def _first(self) -> Frame:
+    def _read_first(self) -> Frame:
         for index in range(len(self._files) - 1):
             with contextlib.suppress(ImageError):
                 return self._read(index)
@@ -80,10 +80,10 @@ class PicturesReader:
 
 
 class PicturesWriter:
-    """Writes each frame as a picture of its own.
+    """Writes each frame as a picture; a `Writer`.
 
     Args:
-        pattern: their path, with one * where numbers are to stand, from 000001 on.
+        pattern: path of the pictures, with one * for their number, from 000001 on.
     """
 
     def __init__(self, pattern: Path) -> None:
@@ -106,17 +106,17 @@ class PicturesWriter:
         """See Writer."""
 
 
-def _is_clear(path: Path) -> bool:
-    """Return whether a picture has an opacity, to go by its header."""
+def _has_opacity(path: Path) -> bool:
+    """Return whether a picture has an opacity, according to its header."""
     try:
         with open_regular_file(path) as file, pillow_limits():
             return open_image(file).has_transparency_data
-    except Exception:  # Any: what is wrong with it is told when it is read.
+    except Exception:  # Any: reading it reports what is wrong.
         return False
 
 
 def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:
-    """Return a picture as a frame, its long side of so many pixels if given."""
+    """Return a picture as a frame; `long_side` in pixels resizes it."""
     picture = picture if long_side is None else picture.resized(long_side)
     alpha = None if picture.alpha is None else np.array(picture.alpha)
     return Frame(np.array(picture.rgb), time, duration, alpha)

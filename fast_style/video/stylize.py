@@ -1,4 +1,4 @@
-"""Videos through a Stylizer: every frame, at its time, with the sound."""
+"""Stylizes a video, an animation or a sequence of pictures, frame by frame."""
 
 import contextlib
 import importlib.util
@@ -44,45 +44,51 @@ def stylize_video(
     controls: Controls | None = None,
     **settings: Unpack[Settings],
 ) -> Report:
-    """Stylize a video, an animated GIF, WebP or PNG, or pictures that make one, into any of these.
+    """Stylize a video, an animated GIF, WebP or PNG, or a sequence of pictures, into any of these.
 
-    Decoding, the network, smoothing and encoding overlap. Until the video is whole it is NAME.part.SUFFIX, which stays
-    if the work is stopped, and can be played; an older `target` stays until then.
+    Decoding, the network, smoothing and encoding run in parallel. The output is NAME.part.SUFFIX until it is complete;
+    if the work is stopped, that file remains and can be played. An existing `target` is replaced only at the end.
 
     Args:
-        stylizer: what paints the frames.
+        stylizer: stylizes the frames.
         source: a video or an animation; or the pictures, in order.
         target: a video (.mp4, .m4v, .mov, .mkv, .webm), an animation (.gif, .webp, .apng), or pictures: a path with
-            one * for their numbers. It is replaced if it is there. A video gets the sound and subtitles of a video, and
-            what else it can hold of it; what it cannot is in the notes of the report.
+            one * for their numbers. An existing file is replaced. From video to video, sound, subtitles and other
+            streams are copied; the notes of the report list what the format cannot hold.
         style: as for a call of `stylizer`.
-        size: long side of the output in pixels; nothing: that of the input.
-        temporal: how much of the flicker to take away, from 0 to 1 (`Smoother`); None: 0.5 where OpenCV is installed.
-        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1` or any encoder of FFmpeg's; nothing: what suits the suffix.
-        crf: quality, lower is better; nothing: one at which strokes stay crisp.
+        size: long side of the output in pixels; None: that of the input.
+        temporal: reduction of flicker, from 0 to 1 (`Smoother`); None: 0.5 where OpenCV is installed.
+        codec: `h264`, `hevc`, `av1`, `vp9`, `ffv1` or any FFmpeg encoder; None: the default for the suffix.
+        crf: quality, lower is better; None: a default at which strokes stay crisp.
         start: where to begin, in seconds.
-        end: where to end, in seconds; nothing: with the video.
-        fps: frames a second, of pictures: videos and animations bring along their times. Nothing: 25.
-        audio: of videos: `copy`, `convert` (to AAC, or to Opus in a .webm), `none`, or `auto`: copied where the format
+        end: where to end, in seconds; None: with the video.
+        fps: frames per second, only for pictures; None: 25.
+        audio: for videos: `copy`, `convert` (to AAC, or to Opus in a .webm), `none`, or `auto`: copied where the format
             can hold it, else converted.
-        subtitles: likewise; text is converted to that of MP4 or to WebVTT.
-        progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
-        controls: as for a call of `stylizer`. Each frame gets grain of its own.
-        settings: likewise.
+        subtitles: likewise; text is converted to MP4's text or to WebVTT.
+        progress: called now and then with the frames done and the approximate total; 0: unknown.
+        controls: as for a call of `stylizer`. Each frame gets its own grain.
+        settings: as for a call of `stylizer`.
+
+    Returns:
+        What was done, with warnings and notes.
 
     Raises:
-        VideoError: if something cannot be read or written.
-        ImageError: likewise, of pictures.
-        ConfigError: if a setting does not fit, or needs what is not installed.
-        KeyboardInterrupt: if it is stopped; the message says what there is by then, or a note if by SystemExit.
+        VideoError: if a video cannot be read or written.
+        ImageError: if a picture cannot be read or written.
+        ConfigError: if a setting is wrong, or needs a package that is not installed.
+        KeyboardInterrupt: if stopped; the message names the part that remains (for SystemExit, a note does).
 
     Example:
-        stylize_video(fast_style.load("great_wave"), "clip.mp4", "painted.mp4", size=960, temporal=0.8)
+        >>> frames = ["photos/a.jpg", "photo.jpg"]
+        >>> report = stylize_video(load("great_wave", device="cpu"), frames, "painted.gif", fps=2, temporal=0)
+        >>> report.frames, report.size
+        (2, (64, 48))
     """
     place = Path(target)
     frames = Path(source) if isinstance(source, str | Path) else [Path(each) for each in source]
     part = part_of(place)
-    _check(frames, place, size, start, end, fps)
+    _check_settings(frames, place, size, start, end, fps)
     _check_places([frames] if isinstance(frames, Path) else frames, place, part)
     chosen = chosen_controls(style, controls, settings)
     chosen.rows(stylizer.styles)
@@ -92,14 +98,14 @@ def stylize_video(
     with contextlib.ExitStack() as held:
         reader = _open_reader(frames, start, end, fps, size)
         held.callback(reader.close)
-        held.enter_context(_claimed(place))
+        held.enter_context(_locked(place))
         work, earlier = None, part.exists()
         try:
             writer = _open_writer(place, part, reader, codec, crf, modes)
             work = VideoWork(Job(frames, place), reader, painter(stylizer, chosen), smoother, writer)
             report = work.run(progress)
             if part != place:
-                _take_place(part, place)
+                _replace_target(part, place)
         except VideoError as error:
             raise VideoError(f"{error}{_remains(part, work, reader)}") from None
         except KeyboardInterrupt:
@@ -109,19 +115,19 @@ def stylize_video(
                 stopped.add_note(remains.removeprefix("; "))
             raise
         finally:
-            # Not what an earlier run has left, if this one came to nothing before it began.
+            # Keep the part of an earlier run if this one failed before it began to write.
             if part != place and not (work and work.frames) and (work or not earlier):
                 part.unlink(missing_ok=True)
     return report
 
 
 def part_of(target: Path) -> Path:
-    """Return what a video is called until it is whole; pictures, which are whole one by one, have no such name."""
-    # Not another suffix: programs know videos by how their names end.
+    """Return the path of a video until it is complete; for pictures, which are written one by one, the target."""
+    # The suffix stays: players go by it.
     return target if "*" in target.name else target.with_name(append_to_name(target.stem, f".part{target.suffix}"))
 
 
-def _check(
+def _check_settings(
     source: Path | Sequence[Path], target: Path, size: int | None, start: float, end: float | None, fps: float | None
 ) -> None:
     for name, value in (("start", start), ("end", end), ("fps", fps)):
@@ -149,27 +155,27 @@ def _check(
 
 
 def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
-    """Make sure that nothing is written that is read, under whatever name."""
+    """Raise ConfigError if the output would overwrite the input, under whatever name."""
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder; give the name of a file")
     before, star, behind = target.name.partition("*")
     for source in sources:
         number = source.name.removeprefix(before).removesuffix(behind)
         if star and number.isdecimal() and f"{before}{number}{behind}" == source.name:
-            if _same(source.parent, target.parent):
+            if _same_file(source.parent, target.parent):
                 raise ConfigError(f"{target}: would replace {source} while it is read; give another output")
-        elif same := next((place for place in (target, part) if _same(source, place)), None):
+        elif same := next((place for place in (target, part) if _same_file(source, place)), None):
             raise ConfigError(f"{same}: is the input itself; give another output")
 
 
-def _take_place(part: Path, target: Path) -> None:
+def _replace_target(part: Path, target: Path) -> None:
     try:
         replace_file(part, target)
     except OSError as error:
         raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same_file(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
@@ -213,10 +219,10 @@ def _require_av() -> None:
 
 
 @contextlib.contextmanager
-def _claimed(target: Path) -> Iterator[None]:
+def _locked(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Of pictures, each is claimed by its own name when it is written.
+        # Pictures are locked one by one when they are written.
         with contextlib.nullcontext() if "*" in target.name else locked_part_file(target):
             yield
     except OSError as error:
@@ -224,7 +230,7 @@ def _claimed(target: Path) -> Iterator[None]:
 
 
 def _remains(part: Path, work: VideoWork | None, reader: Reader) -> str:
-    # What is written all at once, at the end, may not be there.
+    # Animations are written all at once at the end, so there may be no file yet.
     if work is None or not work.frames or not ("*" in part.name or part.exists()):
         return ""
     total = f" of {reader.shape.count}" if reader.shape.count else ""

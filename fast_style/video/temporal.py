@@ -1,4 +1,4 @@
-"""Steady videos: a network draws every frame anew, and its strokes flicker where the video itself stands still."""
+"""Temporal smoothing: stylized frame by frame, strokes flicker even where the video stands still."""
 
 import importlib
 import importlib.util
@@ -15,23 +15,27 @@ from fast_style.video.frames import Bytes
 _log = logging.getLogger(__name__)
 _Floats = NDArray[np.float32]
 
-#: The share of the frame before that `amount=1` keeps: all of it would be a still.
-_MOST = 0.9
-#: In pixels: motion is searched in pictures of this long side, which is precise enough to carry strokes along.
+#: Weight of the previous frame at `amount=1`; a weight of 1 would freeze the video.
+_MAX_WEIGHT = 0.9
+#: Long side of the images for optical flow, in pixels: precise enough for strokes.
 _FLOW_SIDE = 640
-#: In pixels: OpenCV's search ends the program on strips that are less than 32 high.
-_SEARCHABLE = 64
-#: In levels, of pictures blurred by `_BLUR` pixels: no video has less noise, and none has more.
+#: Minimum side for optical flow, in pixels: OpenCV crashes on images less than 32 high.
+_MIN_FLOW_SIDE = 64
+#: Range of a video's noise, in 8-bit levels, after a Gaussian blur of `_BLUR` pixels.
 _NOISE = (1.5, 4.0)
 _BLUR = 1.5
-#: Differences of so many times the noise are change: little is kept of what was there.
+#: A difference of this many times the noise counts as change, with weight exp(-1).
 _TOLERANCE = 3.0
-#: Where no more of a frame is found in the one before, a new scene begins; what seems the same is so by chance.
+#: A mean sameness up to this is a scene cut: the matches are by chance.
 _CUT = 0.15
 
 
 def make_smoother(amount: float | None) -> "Smoother | None":
-    """Return a smoother; None as the amount: of 0.5 where OpenCV is installed, otherwise none, which is logged."""
+    """Return a smoother, or None for no smoothing.
+
+    Args:
+        amount: from 0 to 1; None: 0.5 where OpenCV is installed, otherwise 0 with a log line.
+    """
     if amount is None and importlib.util.find_spec("cv2") is None:
         _log.warning("flicker is not smoothed, which needs OpenCV: %s", how_to_install("video"))
         return None
@@ -40,15 +44,14 @@ def make_smoother(amount: float | None) -> "Smoother | None":
 
 
 class Smoother:
-    """Blends into each stylized frame the one before it, moved along with the video; not where the video has changed.
+    """Blends each stylized frame with the previous result, warped by the motion of the video.
 
-    The motion is that of the unstylized frames (DIS optical flow: Kroeger et al. 2016,
-    https://arxiv.org/abs/1603.03590). Where the frame before, moved, does not look like this one, something came into
-    view, the light changed, the scene was cut or the motion was not found: there nothing of it is kept, so that nothing
-    remains of what has gone.
+    The motion is the optical flow of the unstylized frames (DIS: Kroeger et al. 2016,
+    https://arxiv.org/abs/1603.03590). Where the warped previous frame differs from this one (occlusion, a change of
+    light, a cut, wrong flow) its weight falls to 0, so that no ghosts remain.
 
     Args:
-        amount: from 0, nothing is kept, to 1, nine tenths are.
+        amount: from 0 (no smoothing) to 1 (the previous result weighs 0.9).
 
     Raises:
         ConfigError: if the amount is out of range, or opencv-python-headless is not installed.
@@ -61,18 +64,18 @@ class Smoother:
             raise ConfigError(
                 f"temporal needs opencv-python-headless: {how_to_install('video')}; or temporal=0 for none"
             )
-        # By name: what annotations there are differ from version to version.
+        # Imported by name: type annotations differ between versions.
         self._cv: Any = importlib.import_module("cv2")
         self._search = self._cv.DISOpticalFlow_create(self._cv.DISOPTICAL_FLOW_PRESET_FAST)
-        self._share = amount * _MOST
+        self._weight = amount * _MAX_WEIGHT
         self._before: tuple[Bytes, Bytes, _Floats] | None = None
 
     def __call__(self, frame: Bytes, stylized: Bytes) -> Bytes:
-        """Return a frame without flicker.
+        """Return the smoothed frame, of shape (height, width, 3).
 
         Args:
-            frame: as it was filmed, of shape (height, width, 3).
-            stylized: what the network made of it, of the same shape.
+            frame: the unstylized frame, of shape (height, width, 3).
+            stylized: the stylized frame, of the same shape.
         """
         cv = self._cv
         blurred, gray = cv.GaussianBlur(frame, (0, 0), _BLUR), cv.cvtColor(frame, cv.COLOR_RGB2GRAY)
@@ -82,20 +85,20 @@ class Smoother:
             origins, inside = self._origins(gray, gray_before)
             moved = cv.remap(blurred_before, origins, None, cv.INTER_LINEAR, borderMode=cv.BORDER_REPLICATE)
             same = self._sameness(blurred, moved) * inside
-            keep = self._share * same if same.mean() > _CUT else np.zeros_like(same)
-            # Cubic: a picture that is moved on frame by frame would otherwise blur.
-            carried = cv.remap(before, origins, None, cv.INTER_CUBIC, borderMode=cv.BORDER_REPLICATE)
-            result += keep[:, :, None] * (carried - result)
+            keep = self._weight * same if same.mean() > _CUT else np.zeros_like(same)
+            # Cubic: repeated linear warping would blur.
+            warped = cv.remap(before, origins, None, cv.INTER_CUBIC, borderMode=cv.BORDER_REPLICATE)
+            result += keep[:, :, None] * (warped - result)
         self._before = blurred, gray, result
         smooth: Bytes = np.rint(result).clip(0, 255).astype(np.uint8)
         return smooth
 
     def _origins(self, gray: Bytes, before: Bytes) -> tuple[_Floats, NDArray[np.bool_]]:
-        """Return where (x, y) in the frame before each pixel comes from, and whether that lies in the picture."""
+        """Return the source (x, y) of each pixel in the previous frame, and whether it lies inside the image."""
         cv = self._cv
         height, width = gray.shape
         scale = min(1.0, _FLOW_SIDE / max(width, height))
-        small = max(_SEARCHABLE, round(width * scale)), max(_SEARCHABLE, round(height * scale))
+        small = max(_MIN_FLOW_SIDE, round(width * scale)), max(_MIN_FLOW_SIDE, round(height * scale))
         now, then = (cv.resize(picture, small, interpolation=cv.INTER_AREA) for picture in (gray, before))
         flow = self._search.calc(now, then, None) * np.array([width / small[0], height / small[1]], np.float32)
         origins: _Floats = cv.resize(flow, (width, height), interpolation=cv.INTER_LINEAR)
@@ -105,12 +108,12 @@ class Smoother:
         return origins, (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
     def _sameness(self, now: Bytes, before: Bytes) -> _Floats:
-        """Return for each pixel how surely two blurred pictures show the same, from 0 to 1."""
+        """Return how similar two blurred images are at each pixel, from 0 to 1."""
         difference = self._cv.absdiff(now, before).max(axis=2)
-        # Most of a picture is found again in the next: what it differs by there is noise.
+        # Most of an image matches the next, so the median difference is noise.
         noise = np.clip(np.median(difference), *_NOISE)
         certainty = np.exp(-((np.arange(256) / (_TOLERANCE * noise)) ** 2)).astype(np.float32)
-        # What is next to a change belongs to it.
+        # Neighbors of a changed pixel count as changed.
         same = self._cv.erode(certainty[difference], np.ones((3, 3), np.uint8))
         smooth: _Floats = self._cv.GaussianBlur(same, (0, 0), 1.0)
         return smooth

@@ -1,4 +1,4 @@
-"""The work on one video or animation: its stages, what stops them, and what is there by then."""
+"""The pipeline for one video or animation: decode, stylize, smooth, encode."""
 
 import contextlib
 import threading
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
 
 #: Stylizes the pixels of a frame, given its number from 0 on.
 Paint: TypeAlias = Callable[[Bytes, int], Bytes]
-#: Makes a stylized frame steady, given its pixels as they were filmed and as they were stylized.
+#: Smooths a stylized frame, given its pixels before and after stylization.
 Smooth: TypeAlias = Callable[[Bytes, Bytes], Bytes]
 
-#: How many frames may wait between two stages: enough to hide that they do not all take the same time.
+#: Frames that may wait between two stages: enough to even out their varying times.
 _ROOM = 2
 
 
 class StoppedError(Exception):
-    """The work was stopped from without, and has left nothing."""
+    """The work was stopped by the caller; no output remains."""
 
 
 class VideoWork:
-    """Reads, stylizes, smooths and writes frames, all at the same time.
+    """Reads, stylizes, smooths and writes frames in parallel.
 
     Args:
-        job: what is read and written, for the report.
-        reader: where frames come from.
-        paint: what the network does.
-        smooth: what is done about flicker; None: nothing.
-        writer: where they go.
+        job: source and target, for the report.
+        reader: source of the frames.
+        paint: stylizes a frame.
+        smooth: smooths a frame; None: no smoothing.
+        writer: destination of the frames.
 
     Attributes:
-        frames: how many have been written.
-        length: when the last of them ends, in seconds.
+        frames: number of frames written.
+        length: when the last written frame ends, in seconds.
     """
 
     def __init__(self, job: Job, reader: Reader, paint: Paint, smooth: Smooth | None, writer: Writer) -> None:
@@ -63,12 +63,15 @@ class VideoWork:
         self.frames, self.length = 0, Fraction(0)
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> Report:
-        """Do all of it. What stops it is raised when what was made by then is written, so that it can be played.
+        """Process all frames. An error or an interrupt is raised after the output so far is finished and playable.
 
         Args:
-            progress: is told now and then how many frames are done, and how many there are, about; 0: nobody knows.
+            progress: called now and then with the frames done and the approximate total; 0: unknown.
+
+        Returns:
+            What was done, with warnings and notes.
         """
-        # Nothing is done in this thread, in which signals arrive: one would fall between a frame and its writing.
+        # This thread only waits: it receives signals, which must not interrupt the writing of a frame.
         began = time.perf_counter()
         self._pipeline.start()
         try:
@@ -76,7 +79,7 @@ class VideoWork:
                 if progress is not None:
                     count = self._reader.shape.count
                     progress(self.frames, max(count, self.frames) if count else 0)
-        except BaseException:  # Any: it comes from without, as Ctrl-C does. A second one ends it at once.
+        except BaseException:  # Any, such as Ctrl-C. A second Ctrl-C stops at once.
             self._pipeline.stop()
             self._pipeline.wait()
             raise
@@ -104,8 +107,8 @@ class VideoWork:
 
     def _smooth_all(self, pairs: Inbox[tuple[Bytes, Frame]]) -> Iterator[tuple[Bytes, Frame]]:
         assert self._smooth is not None
-        for filmed, frame in pairs:
-            yield filmed, replace(frame, pixels=self._smooth(filmed, frame.pixels))
+        for original, frame in pairs:
+            yield original, replace(frame, pixels=self._smooth(original, frame.pixels))
 
     def _write_all(self, pairs: Inbox[tuple[Bytes, Frame]]) -> Iterator[Frame]:
         try:
@@ -114,21 +117,21 @@ class VideoWork:
                 self.frames += 1
                 self.length = frame.time + frame.duration
         except BaseException:
-            # What failed first is what one wants to know.
+            # The first error matters, not one that follows from it.
             with contextlib.suppress(Exception):
                 self._finish()
             raise
         self._finish()
-        yield from ()  # Nothing goes on.
+        yield from ()  # A generator without items: this is the last stage.
 
     def _finish(self) -> None:
-        """Write the end, also of what has failed, so that its beginning can be played."""
+        """Finish the file, also after a failure, so that its beginning can be played."""
         if self.frames:
             self._writer.finish(self._reader.rest())
 
 
 def painter(stylizer: "Stylizer", controls: Controls) -> Paint:
-    """Return what stylizes the pixels of a frame, given its number: each with grain of its own."""
+    """Return a function that stylizes a frame's pixels; the frame number seeds the grain."""
 
     def paint(pixels: Bytes, number: int) -> Bytes:
         frame = replace(controls, seed=(controls.seed + number) % 2**64) if controls.grain else controls
@@ -148,21 +151,24 @@ def stylize_animation(
     stopped: threading.Event | None = None,
     name: str = "",
 ) -> Report:
-    """Stylize an animation into another, as `stylize_video` does; but if that is stopped, nothing of it is there.
+    """Stylize an animation into another, as `stylize_video` does, but leave no part if stopped.
 
     Args:
-        stylizer: what paints the frames.
+        stylizer: stylizes the frames.
         source: the file, or its content.
-        target: where the copy goes; its suffix is one of ANIMATIONS. It is replaced if it is there.
+        target: the output, with a suffix of ANIMATIONS. An existing file is replaced.
         controls: as for `stylize_video`.
-        size: likewise.
-        temporal: likewise.
-        stopped: when it is set, the work ends after the frame that is being made.
-        name: what the source is called; by default its path.
+        size: as for `stylize_video`.
+        temporal: as for `stylize_video`.
+        stopped: when set, the work ends after the current frame.
+        name: name of the source for messages; by default its path.
+
+    Returns:
+        What was done, with warnings and notes.
 
     Raises:
-        VideoError: if it cannot be read or written.
-        StoppedError: if it was.
+        VideoError: if the animation cannot be read or written.
+        StoppedError: if `stopped` was set.
     """
     part = temporary_path(target)
     reader = AnimationReader(source, long_side=size, name=name)

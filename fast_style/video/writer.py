@@ -1,4 +1,4 @@
-"""Videos to write: frames encoded at the times they bring along, sound and subtitles as they were."""
+"""Writer of videos: encodes frames at their times, and copies sound and subtitles."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -23,33 +23,33 @@ from fast_style.video.opening import reason
 from fast_style.video.pixels import to_video
 from fast_style.video.reader import VideoReader
 
-# The file can be played while it grows, and whatever ends the program; in the end it becomes an ordinary one.
+# A fragmented MP4 can be played while it grows, also after a crash; closing it turns it into an ordinary one.
 _RECOVERABLE = {"movflags": "+hybrid_fragmented+frag_keyframe+delay_moov"}
-# Of these, frames may be decoded in another order than they are shown; but not across a key frame that is asked for.
+# Codecs that may decode frames in another order than shown, but not across a requested key frame (`_ASKED`).
 _REORDERED = ("h264", "hevc", "mpeg4", "mpeg2video", "vvc")
 _ASKED = {"forced-idr": "1"}
 _MP4 = ("mp4", "mov")
 _WITH_ALPHA = ("yuva420p", "yuva444p10le")
-#: So much may be lost then, in seconds; it is also how finely one can seek.
+#: Seconds between key frames: the most that a crash may lose, and the precision of seeking.
 _KEY_FRAME_EVERY = 4
 
 
 class VideoWriter:
-    """Writes a video.
+    """Writes a video; a `Writer`.
 
     Args:
-        path: what messages call it; its suffix says the format.
-        part: the file to write, which need not end like that.
-        shape: what the frames have in common.
+        path: name for messages; its suffix decides the format.
+        part: the file to write, with any suffix.
+        shape: properties of the frames.
         codec: see `choose_encoder`.
         crf: see `choose_encoder`.
-        source: the video whose sound, subtitles, chapters, title and the like to take over.
-        more: further settings of the encoder, by FFmpeg's names.
-        modes: what becomes of the sound and the subtitles.
+        source: the video from which sound, subtitles, chapters and metadata are copied.
+        more: further encoder settings, by FFmpeg's names.
+        modes: how to treat sound and subtitles.
 
     Raises:
-        ConfigError: if codec and crf do not fit, or the format cannot hold the codec.
-        VideoError: if it cannot be written, or the format cannot hold the sound or the subtitles.
+        ConfigError: if codec or crf is wrong, or the format cannot hold the codec.
+        VideoError: if the file cannot be written, or the format cannot hold the sound or the subtitles.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class VideoWriter:
         options = _RECOVERABLE if name in _MP4 else {}
         self._copied: CopiedStreams | None = None
         self._left_out: list[str] = []
-        self._laid_on_white = False
+        self._flattened = False
         self._held: VideoFrame | None = None
-        # How long frames stay: what there is, and, by the times at which they appear, those that the encoder has.
-        self._lengths: set[int] = set()
+        # The distinct durations so far, and those of the frames in the encoder by presentation time.
+        self._durations: set[int] = set()
         self._ends = Fraction(0)
         self._encoded: dict[int, int] = {}
-        # By how much the first is decoded before it is shown.
+        # Delay from decoding to presentation of the first frame.
         self._lead: int | None = None
         try:
             self._container: OutputContainer = av.open(
@@ -84,12 +84,12 @@ class VideoWriter:
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             if source:
                 self._take_over(source, modes)
-            self._start(self._stream.codec_context)
+            self._open_encoder(self._stream.codec_context)
             self._container.start_encoding()
-        except ConfigError:  # Which is a ValueError.
+        except ConfigError:  # A ValueError, too.
             raise
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -99,7 +99,7 @@ class VideoWriter:
     @property
     def notes(self) -> list[str]:
         """See Writer."""
-        notes = ["what was transparent lies on white; a .webm would keep it"] if self._laid_on_white else []
+        notes = ["what was transparent lies on white; a .webm would keep it"] if self._flattened else []
         notes += self._copied.notes if self._copied else []
         return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
@@ -112,7 +112,7 @@ class VideoWriter:
         pixels, alpha = frame.pixels, frame.alpha
         self._ends = frame.time + frame.duration
         if not self._keeps_alpha:
-            self._laid_on_white |= alpha is not None and bool((alpha < 255).any())
+            self._flattened |= alpha is not None and bool((alpha < 255).any())
             pixels, alpha = flat(frame), None
         elif alpha is None:
             alpha = np.full(pixels.shape[:2], 255, np.uint8)
@@ -121,9 +121,9 @@ class VideoWriter:
         video.duration = round(frame.duration / self._shape.time_base)
         before, self._held = self._held, video
         if before is not None and before.pts is not None:
-            # Only where the unit is coarser than that of what is read.
+            # Times collide only where the output's time base is coarser than the input's.
             video.pts = max(video.pts, before.pts + 1)
-            # What videos say of it is often another frame's.
+            # Stated durations are unreliable.
             before.duration = video.pts - before.pts
         try:
             if self._copied:
@@ -131,7 +131,7 @@ class VideoWriter:
             if before is not None:
                 self._container.mux(self._encode(before))
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     def finish(self, rest: tuple[Any, ...] = ()) -> None:
         """See Writer.
@@ -146,7 +146,7 @@ class VideoWriter:
                 self._copied.finish(self._ends)
             self._container.close()
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._refused(error) from None
+            raise self._write_error(error) from None
 
     def _take_over(self, source: VideoReader, modes: StreamModes) -> None:
         self._container.metadata.update(source.info.metadata)
@@ -155,7 +155,7 @@ class VideoWriter:
         self._left_out = [*source.info.left_out, *self._copied.left_out]
         timecode = source.info.timecode
         if timecode and fits_rate(timecode, self._shape.rate):
-            # Of that, FFmpeg makes the stream that MP4 asks for.
+            # FFmpeg creates MP4's time code stream from it.
             self._stream.metadata["timecode"] = timecode
         elif timecode:
             self._left_out.append(f"the time code {timecode}, which does not fit the rate")
@@ -174,11 +174,11 @@ class VideoWriter:
         self._pixel_format = "yuv420p" if "yuv420p" in formats or not formats else formats[0]
         with_alpha = next((name for name in _WITH_ALPHA if name in formats), None)
         vpx = encoder.name.startswith("libvpx")
-        # Theirs is a second picture beside the first, for which only Matroska has a place.
+        # VP8 and VP9 store opacity as a second picture, which only Matroska and WebM can hold.
         self._keeps_alpha = shape.alpha and bool(with_alpha) and (not vpx or self._container.format.name not in _MP4)
         if self._keeps_alpha and with_alpha:
             self._pixel_format = with_alpha
-            # They refuse frames that are not shown, of which two pictures would have different ones.
+            # libvpx allows no hidden frames with opacity: those of the two pictures would differ.
             context.options |= {"auto-alt-ref": "0"} if vpx else {}
         context.pix_fmt = self._pixel_format
         odd = not encoder.odd_sizes
@@ -199,12 +199,12 @@ class VideoWriter:
 
     def _encode(self, video: VideoFrame) -> "list[Packet[VideoStream]]":
         assert video.pts is not None
-        self._lengths.add(video.duration)
+        self._durations.add(video.duration)
         self._encoded[video.pts] = video.duration
-        return self._timed(self._stream.encode(video))
+        return self._set_durations(self._stream.encode(video))
 
-    def _timed(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
-        """Give packets the lengths of their frames, which not every encoder does."""
+    def _set_durations(self, packets: "list[Packet[VideoStream]]") -> "list[Packet[VideoStream]]":
+        """Set packet durations, which not every encoder does."""
         for packet in packets:
             if packet.pts is not None and packet.dts is not None:
                 self._lead = packet.pts - packet.dts if self._lead is None else self._lead
@@ -212,27 +212,27 @@ class VideoWriter:
         return packets
 
     def _encode_last(self, last: VideoFrame) -> "list[Packet[VideoStream]]":
-        """Encode the last frame such that it stays as long as it should.
+        """Encode the last frame with its full duration.
 
-        In MP4, each frame stays until the next one is decoded, and the video for as long as all of them together: the
-        last to be shown must be the last to be decoded, and as long before it is shown as the first.
+        MP4 stores the time from one decoding time to the next, and their sum is the video's length. So the last frame
+        shown must be the last one decoded, with the same delay until presentation as the first.
         """
         last.duration = last.duration or round(1 / (self._shape.rate * self._shape.time_base))
-        alone, uneven = not self._lengths, bool(self._lengths - {last.duration})
+        alone, uneven = not self._durations, bool(self._durations - {last.duration})
         reordered = self._stream.codec_context.codec.canonical_name in _REORDERED
-        apart = uneven and reordered and self._container.format.name in _MP4
-        if apart:
+        separate = uneven and reordered and self._container.format.name in _MP4
+        if separate:
             last.pict_type = PictureType.I
-        packets = [*self._encode(last), *self._timed(self._stream.encode(None))]
+        packets = [*self._encode(last), *self._set_durations(self._stream.encode(None))]
         for final in packets[-1:]:
             if alone:
-                # With a single frame, libx265 says anything.
+                # libx265 reports arbitrary decoding times for a single frame.
                 final.dts = final.pts
-            elif apart and final.pts == last.pts is not None and final.dts is not None:
+            elif separate and final.pts == last.pts is not None and final.dts is not None:
                 final.dts = max(final.dts, last.pts - (self._lead or 0))
         return packets
 
-    def _start(self, context: Any) -> None:
+    def _open_encoder(self, context: Any) -> None:
         try:
             context.open(strict=False)
         except (ValueError, av.FFmpegError) as error:
@@ -241,7 +241,7 @@ class VideoWriter:
                 f"{self.path}: {self._encoder.name} does not take {size} here ({reason(error)}); try another codec"
             ) from None
 
-    def _refused(self, error: Exception) -> VideoError:
+    def _write_error(self, error: Exception) -> VideoError:
         if isinstance(error, VideoError):
             return error
         missing = not self.path.parent.is_dir()

@@ -1,6 +1,6 @@
-"""The trained networks that ship with the package, beside this file, and files of networks: found, read and written.
+"""Trained networks that ship with the package, in this folder, and reading and writing of network files.
 
-`docs/zoo.py` puts them here; `docs/zoo.md` shows them.
+`docs/zoo.py` writes them here; `docs/zoo.md` shows them.
 """
 
 from typing import TYPE_CHECKING

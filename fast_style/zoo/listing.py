@@ -1,4 +1,4 @@
-"""The trained networks that have names, and what their files say of them."""
+"""The list of trained networks that have names, with what their files hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from fast_style.zoo.network_file import NetworkFile, read_network_file
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """A trained network, to be chosen by its name.
+    """A trained network that can be loaded by name.
 
     Attributes:
-        name: what `load` takes. Of two that are called alike, the one that ships is `zoo/NAME`.
+        name: argument of `load`; `zoo/NAME` for a shipped network that is hidden by another of its name.
         path: its file.
-        styles: the names of the styles it knows.
-        credit: what paintings it was trained on, whose and of when.
-        network: the name of its class.
-        losses: what was measured on held-out pictures, by name.
-        bytes: the size of its file.
+        styles: names of its styles.
+        credit: title, artist and year of its paintings.
+        network: name of its class.
+        losses: losses on held-out pictures, by name.
+        bytes: file size.
     """
 
     name: str
@@ -37,7 +37,7 @@ class NetworkList(tuple[NetworkRecord, ...]):
     """Networks, shown as a table.
 
     Attributes:
-        damaged: why files are left out, in a line each.
+        damaged: one line for each unreadable file, with the reason.
     """
 
     damaged: tuple[str, ...] = ()
@@ -51,12 +51,10 @@ class NetworkList(tuple[NetworkRecord, ...]):
 
 
 def list_networks() -> NetworkList:
-    """Return the networks that `load` knows by name: in `checkpoints/`, in the user's folder, and those that ship.
-
-    A file that is damaged is left out; the attribute `damaged` says why.
+    """Return the networks that `load` finds by name: in `checkpoints/`, in the user's folder, and shipped.
 
     Returns:
-        A tuple, shown as a table.
+        A tuple, shown as a table. Damaged files are left out; its attribute `damaged` gives the reasons.
 
     Example:
         >>> import fast_style
@@ -75,26 +73,26 @@ def list_networks() -> NetworkList:
                 continue
             hidden = name in found
             if not hidden or place is ships:
-                called = f"{names.ZOO}/{name}" if hidden else name
-                found[called] = _record(called, path, file)
+                unique = f"{names.ZOO}/{name}" if hidden else name
+                found[unique] = _record(unique, path, file)
     networks = NetworkList(found.values())
     networks.damaged = tuple(damaged)
     return networks
 
 
 def credit(style: Mapping[str, str | int | None]) -> str:
-    """Return title, artist and year of a style's picture, as far as they are known."""
+    """Return title, artist and year of a style's painting, as far as known."""
     known = (style.get(key) for key in ("work", "artist", "year"))
     return ", ".join(str(value) for value in known if value) or "untitled"
 
 
 def _short(text: str) -> str:
-    # From a file that others made: a terminal must not obey it.
+    # Untrusted text: control characters must not reach the terminal.
     return shorten(text if text.isprintable() else ascii(text), 60, placeholder=" ...")
 
 
 def _record(name: str, path: Path, file: NetworkFile) -> NetworkRecord:
-    # From a file that others made: its numbers need not be numbers.
+    # Untrusted: losses need not be numbers.
     losses = {key: value for key, value in file.metadata.losses.items() if isinstance(value, int | float)}
     credits = "; ".join(map(credit, file.metadata.styles.values()))
     styles = tuple(file.metadata.styles)

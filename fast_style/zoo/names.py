@@ -1,4 +1,4 @@
-"""Trained networks by name: one's own, those of all one's folders, and those that ship."""
+"""Trained networks by name: in checkpoints/, in the user's folder, and shipped."""
 
 import contextlib
 import functools
@@ -13,9 +13,9 @@ from fast_style.errors import CheckpointError
 from fast_style.system.files import explain_url, is_url
 from fast_style.zoo.network_file import read_network_file
 
-#: Where training leaves its networks, in the folder one works in.
+#: Where training saves networks, relative to the current folder.
 OWN = Path("checkpoints")
-#: Before a name: the network that ships, whatever there is besides.
+#: Prefix of a name that always means the shipped network.
 ZOO = Path("zoo")
 
 _SUFFIX = ".safetensors"
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def networks() -> dict[str, Path]:
-    """Return the files of the networks that ship, by name, sorted."""
+    """Return the files of the shipped networks, by name, sorted."""
     return _named(Path(__file__).parent)
 
 
@@ -38,7 +38,7 @@ def user_networks() -> dict[str, Path]:
 
 
 def user_folder() -> Path:
-    """Return the folder of networks for wherever one works: FAST_STYLE_NETWORKS, or the system's for a user's data."""
+    """Return the user's folder of networks: FAST_STYLE_NETWORKS, or a folder in the system's place for user data."""
     if own := os.environ.get("FAST_STYLE_NETWORKS"):
         return Path(own).expanduser()
     from platformdirs import user_data_path
@@ -47,18 +47,16 @@ def user_folder() -> Path:
 
 
 def find(path: Path) -> Path:
-    """Return the file that a path or a bare name stands for.
+    """Return the file of a path or a bare name.
 
-    A name is sought in `checkpoints/`, then in the user's folder (`user_folder`), then among the networks that ship;
-    `zoo/NAME` is the one that ships in any case. Where a name stands for one's own, and one that ships has it, too,
-    that is logged, once.
+    A name is searched in `checkpoints/`, then in the user's folder (`user_folder`), then among the shipped networks;
+    `zoo/NAME` always means the shipped one. If another network hides a shipped one, that is logged once.
 
     Args:
         path: a file, or a name with or without `.safetensors`.
 
     Raises:
-        CheckpointError: if a name stands for nothing, or it is a URL. Another path with a folder is
-            returned as it is.
+        CheckpointError: if a name is unknown, or it is a URL. A missing file in a folder is returned unchanged.
 
     Example:
         >>> find(Path("zoo/starry_night")).name
@@ -76,10 +74,10 @@ def find(path: Path) -> Path:
         return shipped[name]
     if path.parent != Path():
         return path
-    # One's own first: whoever has trained a painting anew wants that one.
+    # The user's networks first: who retrains a painting wants that network.
     known = shipped | users | own
     if name not in known:
-        if path.is_dir():  # which is said by who reads it
+        if path.is_dir():  # reading it reports the error
             return path
         closest = get_close_matches(name, known, n=1)
         meant = f" (did you mean {closest[0]}?)" if closest else ""
@@ -96,10 +94,10 @@ def find(path: Path) -> Path:
 
 
 def who_knows(styles: Iterable[str]) -> str:
-    """Return in words which networks, one's own and those that ship, know all of some styles; nothing if none does."""
+    """Return text that names the networks that know all of some styles; empty: none does."""
     wanted, found = list(dict.fromkeys(styles)), []
     for name, path in (networks() | user_networks() | own_networks()).items():
-        # Of one that is damaged, nothing is known.
+        # Damaged files are skipped.
         with contextlib.suppress(CheckpointError):
             if set(wanted) <= read_network_file(path).metadata.styles.keys():
                 found.append(name)

@@ -1,6 +1,6 @@
-"""Files of trained networks, read and checked: safetensors, with everything one wants to know of them in the metadata.
+"""Reader of network files: safetensors with metadata, verified.
 
-All that needs no torch, so that what runs a network without it can trust the file as well.
+Needs no torch, so that runtimes without it can verify files as well.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from safetensors import SafetensorError, deserialize
 
 from fast_style.errors import CheckpointError
 
-#: Raised when a file of this version can no longer be read by older programs.
+#: Incremented when older programs can no longer read the files.
 FORMAT = 1
 KEY = "fast_style"
 
-#: What a tensor's file says of it: its name, its type as torch writes it, its shape, its bytes.
+#: A stored tensor: name, dtype in torch's words, shape, bytes.
 Stored: TypeAlias = tuple[str, str, tuple[int, ...], bytes | bytearray]
 
-# As the first files were written, digests name types in torch's words.
+# Digests use torch's names of dtypes, as in the first files.
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool", "C64": "complex64"}
 _TYPES |= {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 _TYPES |= {f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)}
@@ -29,12 +29,12 @@ _TYPES |= {f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a network file says of itself.
+    """The metadata of a network file.
 
     Attributes:
-        styles: the credit (artist, work, year, note) of each style by name, in the order of the style weights.
-        config: the configuration it was trained with, plain values.
-        losses: what was measured on held-out pictures, by name.
+        styles: credit (artist, work, year, note) of each style by name, in the order of the style weights.
+        config: the training configuration, plain values.
+        losses: losses on held-out images, by name.
     """
 
     styles: Mapping[str, Mapping[str, str | int | None]]
@@ -44,14 +44,13 @@ class Metadata:
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A network file that is whole: its weights are those that were saved.
+    """A verified network file: its weights are those that were saved.
 
     Attributes:
-        path: where it was read, for messages.
-        data: all its bytes.
-        network: the name of its class and the arguments for it. Neither has been checked.
-        sha256: the digest of its weights, in hexadecimal.
-        metadata: what it says of itself.
+        path: the path, for messages.
+        data: the bytes of the file.
+        network: name of the class and its arguments, neither checked yet.
+        sha256: hexadecimal digest of the weights.
     """
 
     path: Path
@@ -62,10 +61,10 @@ class NetworkFile:
 
 
 def read_network_file(path: Path) -> NetworkFile:
-    """Read a network file, and check that it is whole.
+    """Read a network file and verify it.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, changed since it was written, or not one of ours.
+        CheckpointError: if the file is missing, damaged, changed since it was written, or not ours.
     """
     try:
         data = path.read_bytes()
@@ -84,10 +83,10 @@ def read_network_file(path: Path) -> NetworkFile:
 
 
 def parse_network_file(path: Path, data: bytes) -> NetworkFile:
-    """Check the bytes of a network file; `path` is what messages call it.
+    """Verify the bytes of a network file; `path` is its name in messages.
 
     Raises:
-        CheckpointError: if they are damaged, changed since they were written, or not of a network of ours.
+        CheckpointError: if they are damaged, changed since they were written, or not a network file of ours.
     """
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy or train it again")
@@ -121,7 +120,7 @@ def parse_network_file(path: Path, data: bytes) -> NetworkFile:
 
 
 def require_styles(file: NetworkFile, styles: object) -> None:
-    """Make sure that a file names as many styles as its network has.
+    """Check that a file names as many styles as its network has.
 
     Raises:
         CheckpointError: if it does not.
@@ -132,22 +131,22 @@ def require_styles(file: NetworkFile, styles: object) -> None:
 
 
 def digest(tensors: Iterable[Stored]) -> str:
-    """Return the SHA-256 of tensors, whatever their order."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of tensors, independent of their order."""
+    hasher = hashlib.sha256()
     for name, kind, shape, data in sorted(tensors, key=lambda tensor: tensor[0]):
-        found.update(f"{name} torch.{kind} {shape}\n".encode())
-        found.update(data)
-    return found.hexdigest()
+        hasher.update(f"{name} torch.{kind} {shape}\n".encode())
+        hasher.update(data)
+    return hasher.hexdigest()
 
 
 def _description(path: Path, data: bytes) -> dict[str, Any]:
-    """Return our part of a safetensors header (eight bytes of length, then JSON)."""
+    """Parse our part of a safetensors header (8 bytes of length, then JSON)."""
     length = int.from_bytes(data[:8], "little")
     try:
         header = json.loads(data[8 : 8 + length]) if 0 < length <= len(data) - 8 else None
     except (ValueError, RecursionError):
         header = None
-    # Only now: a safetensors file may begin with the same bytes, as the length of its header.
+    # Checked last: the length at the start of a safetensors file may equal these bytes.
     if header is None and data[:2] in (b"PK", b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"):
         raise CheckpointError(
             f"{path}: a pickled file, which could run code when loaded; give the .safetensors that training wrote"

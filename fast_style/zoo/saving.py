@@ -1,4 +1,4 @@
-"""Trained networks to files and back."""
+"""Writes trained networks to files and loads them."""
 
 import json
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ __all__ = ["Metadata", "build_network", "load_network", "save_network"]
 def save_network(
     path: Path, network: TransformNet, metadata: Metadata, dtype: torch.dtype | None = None, *, from_size: int = 0
 ) -> None:
-    """Write a network, whole or not at all: an older file of that name stays until the new one is complete.
+    """Write a network atomically: an existing file stays until the new one is complete.
 
     Args:
         path: the file.
         network: the network.
-        metadata: what the file is to say of it.
-        dtype: what the weights are stored in, such as float16 for a file of half the size; nothing: what they are in.
-            A network that is loaded has float32 in any case.
-        from_size: the least numbers of a tensor that is to be stored so; smaller ones stay as they are.
+        metadata: the metadata of the file.
+        dtype: dtype of the stored weights, such as float16 for half the size; by default that of the network.
+            A loaded network is in float32 in any case.
+        from_size: minimum number of elements of a tensor that is converted to `dtype`.
 
     Raises:
         CheckpointError: if the file cannot be written, or a weight is not finite in `dtype`.
@@ -46,7 +46,7 @@ def save_network(
         "format": FORMAT,
         "network": {"class": type(network).__name__, "arguments": network.arguments},
         "sha256": _digest(tensors),
-        # A list: JSON readers may reorder an object, and the order is that of the weights.
+        # A list: JSON readers may reorder an object, but the order is that of the weights.
         "styles": [{"name": name, **credit} for name, credit in metadata.styles.items()],
         **{key: value for key, value in asdict(metadata).items() if key != "styles"},
     }
@@ -60,21 +60,21 @@ def save_network(
 
 
 def load_network(path: Path) -> tuple[TransformNet, Metadata]:
-    """Read a network. No code in the file is ever run: its class must be one that `network_class` knows.
+    """Load a network. No code in the file is ever run: its class must be one that `network_class` knows.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, changed since it was written, or not one of ours.
+        CheckpointError: if the file is missing, damaged, changed since it was written, or not ours.
     """
     file = read_network_file(path)
     return build_network(file), file.metadata
 
 
 def build_network(file: NetworkFile) -> TransformNet:
-    """Make the network that a file describes.
+    """Build the network that a file describes.
 
     Raises:
-        CheckpointError: if `network_class` does not know it, or the file does not fit it.
-        ConfigError: if a package of the user's own cannot be imported.
+        CheckpointError: if `network_class` does not know its class, or the weights do not fit.
+        ConfigError: if a package of the user cannot be imported.
     """
     path = file.path
     try:
@@ -88,24 +88,24 @@ def build_network(file: NetworkFile) -> TransformNet:
             "install that or name it by plugins=..., in Python by network=..."
         )
     try:
-        # On the meta device nothing is allocated, whatever sizes the file claims.
+        # The meta device allocates nothing, whatever sizes the file claims.
         with torch.device("meta"):
             network = cls(**{**cls.earlier, **arguments})
         network.load_state_dict(load(file.data), assign=True)
     except (ConfigError, RuntimeError, TypeError, KeyError) as error:
-        # It may name every tensor of a large network.
+        # The message may name every tensor of a large network.
         reason = shorten(str(error).splitlines()[-1], 300, placeholder=" ...")
         raise CheckpointError(f"{path}: its weights do not fit {name} ({reason})") from None
     require_styles(file, network.styles)
-    # What it is given to stylize is float32, whatever a program that is not ours may have written.
+    # Inputs are float32, whatever dtype another program may have stored.
     return network.float().requires_grad_(False).eval()
 
 
 def require_loadable(network: object) -> None:
-    """Make sure, before a training and not after it, that what is saved of a network can be loaded.
+    """Check, before a training, that the saved network can be loaded.
 
     Raises:
-        ConfigError: if its class is none that `build_network` makes.
+        ConfigError: if `build_network` does not know its class.
     """
     cls = type(network)
     if not isinstance(network, TransformNet) or network_class(cls.__name__) is not cls:

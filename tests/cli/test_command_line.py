@@ -197,7 +197,7 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
         ("network.width=-3", "network.width must be at least 1, not -3"),
         ("style.starry_night.size=-3", "style.starry_night.size must be at least 16 pixels, not -3"),
         ("loss.style.weight=-1", "loss.style.weight must be at least 0, not -1"),
-        ("optimizer.lr=0", "optimizer.lr must be above 0, not 0"),
+        ("optimizer.lr=-1", "optimizer.lr must be at least 0, not -1"),
         ("trainer.max_steps=0", "trainer.max_steps must be at least 1, or -1 for no limit, not 0"),
         ("trainer.val_check_interval=0", "trainer.val_check_interval must be above 0, not 0"),
         ("batch_size=0", "batch_size must be at least 1, not 0"),

@@ -238,7 +238,7 @@ def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(call: Call) -
     page = Path("evaluation.html").read_text()
     assert "a&lt;b&gt;.png" in page
     assert "<b>.png" not in page
-    assert page.count("data:image/jpeg;base64,") == 2
+    assert page.count("data:image/jpeg;base64,") == 4
     for other in ("http://", "https://", "<script", 'src="/'):
         assert other not in page
     for said in (

@@ -95,7 +95,7 @@ def test_every_script_is_a_command() -> None:
 @pytest.mark.usefixtures("called")
 def test_messages_and_commands_are_those_of_who_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.program() == "fast-style stylize"
-    assert cli.called("prepare_data.py") == "fast-style data"
+    assert cli.command_name("prepare_data.py") == "fast-style data"
     assert cli.command("train.py", "style=a b") == "fast-style train 'style=a b'"
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
     assert cli.command("train.py") == "uv run fast-style train"
@@ -106,7 +106,7 @@ def test_messages_and_commands_are_those_of_who_calls(monkeypatch: pytest.Monkey
     monkeypatch.setattr(cli, "_word", "")
     monkeypatch.setattr(sys, "argv", ["scripts/stylize.py"])
     assert cli.program() == "stylize.py"
-    assert cli.called("prepare_data.py") == "prepare_data.py"
+    assert cli.command_name("prepare_data.py") == "prepare_data.py"
     assert cli.command("train.py", "style=a").endswith(" scripts/train.py style=a")
 
 

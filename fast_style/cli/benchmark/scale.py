@@ -26,11 +26,11 @@ NOTHING_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 
 
 class MemoryModel(NamedTuple):
-    """Peak memory of a process that computes images: a fixed part, and a part for each pixel of the batch, in bytes.
+    """Linear model of the peak memory of a process in bytes: fixed + per_pixel * pixels of the batch.
 
-    The memory in use is in proportion to the pixels, to the last percent. The memory that malloc keeps of freed blocks
-    is not: glibc keeps blocks of at most 32 MiB, some 100 MB of them whatever the images, and gives larger ones back.
-    So the part for each pixel is fitted where nothing is kept, and the fixed part covers what is.
+    A network's peak is proportional to the pixels, to within a percent. Memory that malloc retains is not: glibc keeps
+    freed blocks of at most 32 MiB, about 100 MB in all whatever the images, and returns larger ones. So the slope is
+    fitted where nothing is retained, and the fixed part is then raised to cover what is.
     """
 
     fixed: float

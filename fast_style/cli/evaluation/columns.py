@@ -1,4 +1,4 @@
-"""Columns of an evaluation: each a network in one of its styles, or a folder of stylized images."""
+"""Columns of an evaluation: a network in one of its styles, or a folder of stylized images."""
 
 import glob
 import sys
@@ -25,28 +25,17 @@ STYLE_SETTINGS = ("image", "size", "layers")
 
 
 class Column(ABC):
-    """A column of the report: stylized images and their style.
+    """A column of the report: its heading, stylized images, and the style they are compared with."""
 
-    Attributes:
-        name: its heading.
-        kind: `network` or `pictures`.
-        style: the style they are compared with.
-        sha256: of a network, the digest of its weights, in hexadecimal.
-    """
-
-    kind: str
-    sha256: str | None = None
+    kind: str  # `network` or `pictures`
+    sha256: str | None = None  # digest of a network's weights, in hexadecimal
 
     def __init__(self, name: str, style: Style) -> None:
         self.name, self.style = name, style
 
     @abstractmethod
     def stylize(self, file: Path, photograph: Images) -> Images | None:
-        """Return a photograph stylized, of the same shape and in 256 levels as in a file; None: not at this size.
-
-        Raises:
-            ImageError: if there is none, or it cannot be read.
-        """
+        """Return the photograph stylized: same shape, 256 levels; None: not at this size; ImageError: unreadable."""
 
 
 class Network(Column):
@@ -65,24 +54,20 @@ class Network(Column):
 
 
 class Pictures(Column):
-    """A folder of pictures that were stylized before, named as the photographs are."""
+    """A folder of pictures stylized earlier, with the names of the photographs."""
 
     kind = "pictures"
 
     def __init__(self, name: str, style: Style, folder: Path) -> None:
         super().__init__(name, style)
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-        self._folder, self._files = folder, {file.stem: file for file in files}
-
-    def has(self, file: Path) -> bool:
-        """Return whether there is a picture named as a photograph is."""
-        return file.stem in self._files
+        self.folder, self.files = folder, {file.stem: file for file in files}
 
     def stylize(self, file: Path, photograph: Images) -> Images | None:
-        """See Column. A picture is made smaller as need be, never larger by more than a hundredth."""
-        path = self._files.get(file.stem)
+        """See Column. Pictures are reduced to the size, never enlarged by more than 1%."""
+        path = self.files.get(file.stem)
         if path is None:
-            raise ImageError(f"{self._folder}: no picture named {file.stem}, as the photograph is")
+            raise ImageError(f"{self.folder}: no picture named {file.stem}, as the photograph is")
         image = flatten(open_picture(path))
         height, width = photograph.shape[2:]
         if abs(image.width * height / (image.height * width) - 1) > 0.02:
@@ -94,15 +79,8 @@ class Pictures(Column):
 
 
 def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device: torch.device) -> list[Column]:
-    """Return what the settings `ckpt`, `outputs`, `styles` and `style` ask for.
-
-    Raises:
-        ConfigError: if there is nothing to judge, nothing to judge it by, or a folder has none of the photographs.
-        CheckpointError: if a network cannot be loaded.
-    """
-    columns: list[Column] = [
-        column for name in several(settings["ckpt"]) for column in _networks(name, settings, device)
-    ]
+    """Return the columns of the settings `ckpt`, `outputs`, `styles` and `style`; ConfigError if they give none."""
+    columns: list[Column] = [each for name in several(settings["ckpt"]) for each in _networks(name, settings, device)]
     for name in several(settings["outputs"]):
         folder = Path(name)
         if not folder.is_dir():
@@ -111,15 +89,15 @@ def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device:
             raise ConfigError("style.image must be given: the painting that the pictures of outputs should look like")
         style = columns[0].style if columns else _style("painting", {}, settings["style"])
         pictures = Pictures(folder.resolve().name, style, folder)
-        if not any(map(pictures.has, photographs)):
+        if not any(file.stem in pictures.files for file in photographs):
             example = f"{photographs[0].stem}.png"
             raise ConfigError(f"outputs: {name} has no picture named as a photograph is, such as {example}")
         columns.append(pictures)
     if not columns:
         raise ConfigError("ckpt or outputs must be given: add ckpt=..., a network, or outputs=..., a folder")
     names = [column.name for column in columns]
-    for place, column in enumerate(columns):
-        if (earlier := names[:place].count(column.name)) > 0:
+    for number, column in enumerate(columns):
+        if earlier := names[:number].count(column.name):
             column.name = f"{column.name} ({earlier + 1})"
     return columns
 
@@ -127,8 +105,7 @@ def columns_of(settings: Mapping[str, Any], photographs: Sequence[Path], device:
 def _networks(name: str, settings: Mapping[str, Any], device: torch.device) -> Iterator[Network]:
     stylizer = fast_style.load(name, device=device)
     sha256 = read_network_file(find(Path(name))).sha256
-    wanted = several(settings["styles"]) or stylizer.styles
-    for style in wanted:
+    for style in several(settings["styles"]) or stylizer.styles:
         if style not in stylizer.styles:
             raise ConfigError(f"styles: there is no style {style} in {name}; it has {', '.join(stylizer.styles)}")
         heading = Path(name).name.removesuffix(".safetensors")
@@ -138,7 +115,7 @@ def _networks(name: str, settings: Mapping[str, Any], device: torch.device) -> I
 
 
 def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) -> dict[str, Any]:
-    """Return what a network's file says of a style's picture. No class that it names is ever made."""
+    """Return the style settings in a network's file; classes named there are never instantiated."""
     config = stylizer.metadata.config.get("style")
     found = config.get(style) if isinstance(config, dict) else None
     trained = {key: found[key] for key in STYLE_SETTINGS if key in found} if isinstance(found, dict) else {}
@@ -149,7 +126,7 @@ def _trained_style(name: str, style: str, stylizer: Stylizer, *, given: bool) ->
         raise CheckpointError(f"{name}: does not name the picture of {style}; give it: style.image=PATH")
     if Path(image).exists():
         return trained
-    # A swatch of this project may have been elsewhere where the network was trained; those that ship do not say where.
+    # The shipped swatch of that name: the training machine's path may differ, and shipped networks store none.
     ours = Path(image).parts[-4:-1] in ((), ("configs", "style", "images"))
     swatches = sorted((CONFIGS / "style" / "images").glob(f"{glob.escape(Path(image).stem)}.*")) if ours else []
     if not swatches:
@@ -169,7 +146,7 @@ def _style(name: str, trained: Mapping[str, Any], given: Mapping[str, Any]) -> S
         layers = chosen["layers"]
         if not (isinstance(layers, dict) and all(isinstance(weight, int | float) for weight in layers.values())):
             raise ConfigError(f"style.layers must give layers weights, such as {{relu1_1: 1}}, not {layers!r}")
-        # One loss is one curve, however its numbers are written.
+        # As floats: equal losses share one cached curve.
         chosen["layers"] = {layer: float(weight) for layer, weight in layers.items()}
     try:
         return Style(name, **{**chosen, "image": Path(str(chosen["image"]))})
@@ -178,5 +155,5 @@ def _style(name: str, trained: Mapping[str, Any], given: Mapping[str, Any]) -> S
 
 
 def several(setting: Any) -> list[str]:
-    """Return one text, several, or nothing, as a list."""
+    """Return a setting of one value, several or none as a list of texts."""
     return [] if setting is None else [str(one) for one in (setting if isinstance(setting, list) else [setting])]

@@ -9,17 +9,12 @@ from fast_style.evaluation import visible_faults
 from fast_style.evaluation.yardstick import Yardstick, cached_curve, equivalent_iterations, quartiles, structure
 from fast_style.types import Images
 
-#: Pictures by their short side in pixels.
+#: Images by short side in pixels.
 Sizes = Mapping[int, Images]
 
 
 class Judge:
-    """Measures images stylized in one style.
-
-    Args:
-        yardstick: the loss that places a picture.
-        settings: of scripts/evaluate.py.
-    """
+    """Measures images stylized in one style, by the loss of `yardstick` and the settings of the command evaluate."""
 
     def __init__(self, yardstick: Yardstick, settings: Mapping[str, Any]) -> None:
         self.yardstick = yardstick
@@ -31,16 +26,9 @@ class Judge:
     def __call__(
         self, name: str, photographs: Sizes, stylized: Mapping[int, Images | None], show: Callable[[int], None]
     ) -> dict[str, Any]:
-        """Return all that is measured of one photograph.
+        """Return all measurements of one stylized photograph; ImageError if it is too small.
 
-        Args:
-            name: of the photograph.
-            photographs: it.
-            stylized: the same, stylized; nothing at a size that there is not.
-            show: called with the number of steps that the optimizer has done.
-
-        Raises:
-            ImageError: if the stylized picture is too small.
+        `stylized` has None at missing sizes; `show` is called with the number of finished optimizer steps.
         """
         output = stylized[self._size]
         if output is None:
@@ -51,18 +39,12 @@ class Judge:
         curve = self._curves[name]
         terms = self.yardstick.losses(photograph, output)
         total = terms.pop("total")
+        outputs = ((size, stylized[size]) for size in self._sizes)
         return {
-            "loss": total,
-            "terms": terms,
-            "photograph": curve[0],
-            "plateau": curve[-1],
+            **{"loss": total, "terms": terms, "photograph": curve[0], "plateau": curve[-1]},
             "ratio": total / curve[-1],
             "equivalent_iterations": equivalent_iterations(curve, total),
-            "sizes": {
-                str(size): self._measured(photographs[size], found)
-                for size in self._sizes
-                if (found := stylized[size]) is not None
-            },
+            "sizes": {str(size): self._measured(photographs[size], each) for size, each in outputs if each is not None},
         }
 
     def _measured(self, photograph: Images, output: Images) -> dict[str, Any]:
@@ -73,17 +55,14 @@ class Judge:
             "washed_out": visible_faults.washed_out(output, photograph, self._painting),
             "clipped": visible_faults.clipped(output),
         }
-        return {
-            **self.yardstick.distances(photograph, output),
-            "structure": structure(photograph, output),
-            "faults": {name: float(fault) for name, fault in faults.items()},
-        }
+        distances = {**self.yardstick.distances(photograph, output), "structure": structure(photograph, output)}
+        return {**distances, "faults": {name: float(fault) for name, fault in faults.items()}}
 
 
 def summary(pictures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median and the quartiles over pictures of each number, filed as the numbers are."""
+    """Return median and quartiles over the pictures of each number, in the same nesting."""
     merged: dict[str, Any] = {}
-    # Not every picture is there at every size.
+    # Some pictures lack some sizes.
     for key in dict.fromkeys(key for picture in pictures for key in picture):
         values = [picture[key] for picture in pictures if key in picture]
         merged[key] = summary(values) if isinstance(values[0], dict) else quartiles(values)
@@ -91,7 +70,7 @@ def summary(pictures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def finite(node: Any) -> Any:
-    """Return plain values with nothing in the place of infinity, which JSON does not have."""
+    """Return plain values with None for infinity, which JSON lacks."""
     if isinstance(node, dict):
         return {key: finite(value) for key, value in node.items()}
     if isinstance(node, list):

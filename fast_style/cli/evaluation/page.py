@@ -1,21 +1,25 @@
-"""The report of an evaluation as one page of HTML: tables, explanations and contact sheets."""
+"""The evaluation report as an HTML page: verdicts, tables, explanations and contact sheets."""
 
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from fast_style.images.picture import contact_sheet
+from fast_style.images.picture import contact_sheet, flatten, open_picture
 from fast_style.images.tensors import to_pil
 from fast_style.types import Images
 
-#: Photographs on a contact sheet, the height of a picture there, and the most pixels of a sheet.
+#: Contact sheet: most photographs, height of a picture in pixels, most pixels in all.
 SHOWN, HEIGHT, SHEET_PIXELS = 12, 224, 6_000_000
+#: Photographs shown large at the top, and their height in pixels.
+LARGE, LARGE_HEIGHT = 2, 512
+#: Equivalent iterations: from WELL on, a network follows its painting well; below HARDLY, hardly.
+WELL, HARDLY = 18, 6
 
 FAULTS = {
     "grid": "Mesh: the peaks of the spectrum at the frequencies of upsampling by 2, 4 or 8, in levels of 255.",
@@ -27,35 +31,46 @@ FAULTS = {
 
 
 class Sheet:
-    """Gathers pictures for the contact sheets: whole, and the middle of each pixel by pixel.
+    """Contact sheets of the pictures: whole, and the center of each at full resolution.
 
     Args:
-        headings: of the columns.
-        sizes: short sides that there are; the one nearest to 512 is shown.
+        headings: the columns' names.
+        sizes: available short sides in pixels; the one nearest to 512 is shown.
     """
 
     def __init__(self, headings: list[str], sizes: list[int]) -> None:
         self.headings = ["photograph", *headings]
         self.size = min(sizes, key=lambda size: abs(size - 512))
         self._rows: dict[str, list[tuple[Image.Image, Image.Image] | None]] = {}
+        self._large: dict[str, list[Image.Image]] = {}
 
     @property
     def names(self) -> list[str]:
-        """The photographs on the sheet."""
+        """Names of the photographs."""
         return list(self._rows)
 
     def add(
         self, name: str, place: int, photographs: Mapping[int, Images], stylized: Mapping[int, Images | None]
     ) -> None:
-        """Put a picture in the row of its photograph, if there is room."""
+        """Add a picture to its photograph's row, unless the sheet is full."""
         if name not in self._rows and len(self._rows) == SHOWN:
             return
-        row = self._rows.setdefault(name, [_shown(photographs[self.size]), *[None] * (len(self.headings) - 1)])
+        row = self._rows.setdefault(name, [_crops(photographs[self.size]), *[None] * (len(self.headings) - 1)])
         output = stylized[self.size]
-        row[place + 1] = None if output is None else _shown(output)
+        row[place + 1] = None if output is None else _crops(output)
+        if len(self._large) < LARGE or name in self._large:
+            large = self._large.setdefault(name, to_pil(photographs[self.size]))
+            large += [] if output is None else to_pil(output)
+
+    def large(self) -> str:
+        """Return the first photographs and their stylized versions, large, as the data URL of a JPEG."""
+        rows = [*self._large.values()]
+        height = min(LARGE_HEIGHT, *(row[0].height for row in rows))
+        area = sum(image.width / image.height for row in rows for image in row)
+        return _as_data(contact_sheet(rows, min(height, math.isqrt(int(SHEET_PIXELS / area)))))
 
     def images(self) -> tuple[str, str]:
-        """Return the two sheets as data addresses of JPEGs."""
+        """Return the two sheets as data URLs of JPEGs."""
         sheets = []
         for which in range(2):
             rows = []
@@ -64,32 +79,38 @@ class Sheet:
                 blank = Image.new("RGB", first.size, "white")
                 rows.append([cell[which] if cell else blank for cell in row])
             area = sum(image.width / image.height for row in rows for image in row)
-            sheet = contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))
-            sheet.thumbnail((16_000, 16_000))  # JPEG ends at 65,535
-            encoded = io.BytesIO()
-            sheet.save(encoded, "JPEG", quality=88, optimize=True)
-            sheets.append(f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}")
+            sheets.append(_as_data(contact_sheet(rows, min(HEIGHT, math.isqrt(int(SHEET_PIXELS / area))))))
         return sheets[0], sheets[1]
 
 
-def _shown(images: Images) -> tuple[Image.Image, Image.Image]:
+def _as_data(image: Image.Image) -> str:
+    """Encode an image as the data URL of a JPEG; reduces it in place."""
+    image.thumbnail((16_000, 16_000))  # JPEG's limit is 65,535
+    image.save(encoded := io.BytesIO(), "JPEG", quality=88, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.getvalue()).decode()}"
+
+
+def _crops(images: Images) -> tuple[Image.Image, Image.Image]:
     (image,) = to_pil(images)
     left, top = max(0, (image.width - HEIGHT) // 2), max(0, (image.height - HEIGHT) // 2)
-    middle = image.crop((left, top, min(image.width, left + HEIGHT), min(image.height, top + HEIGHT)))
-    # Scaled to the height of a row, it is to stay pixel by pixel.
+    center = image.crop((left, top, min(image.width, left + HEIGHT), min(image.height, top + HEIGHT)))
+    # Padded to a row's height, so that the sheet does not rescale its pixels.
     padded = Image.new("RGB", (HEIGHT, HEIGHT), "white")
-    padded.paste(middle)
+    padded.paste(center)
     return image.resize((max(1, round(image.width * HEIGHT / image.height)), HEIGHT)), padded
 
 
-def page(report: Mapping[str, Any], sheet: Sheet) -> str:
-    """Return the page."""
+def page(report: Mapping[str, Any], sheet: Sheet, paintings: Iterable[Path]) -> str:
+    """Return the HTML page."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     whole, middles = sheet.images()
     return environment.get_template("page.html").render(
         report=report,
         columns=report["columns"],
+        paintings=[(painting.name, _painting(painting)) for painting in paintings],
+        verdicts=[verdict(report, column) for column in report["columns"]],
+        large=sheet.large(),
         overview=_overview(report),
         pictures=_pictures(report),
         details=[(size, _details(report, str(size))) for size in report["sizes"]],
@@ -97,6 +118,36 @@ def page(report: Mapping[str, Any], sheet: Sheet) -> str:
         whole=whole,
         middles=middles,
     )
+
+
+def _painting(path: Path) -> str:
+    image = flatten(open_picture(path, short_side=320))
+    image.thumbnail((640, 320))
+    return _as_data(image)
+
+
+def verdict(report: Mapping[str, Any], column: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return a column's name, its grade (`good`, `fair` or `poor`), and the reason in two sentences."""
+    steps, pictures = report["yardstick"]["steps"], column["pictures"]
+    iterations = (_at(column["summary"], ("equivalent_iterations",)) or {}).get("median")
+    words, grade = "Not compared with slow style transfer.", "good"
+    if iterations is not None:
+        grade = "good" if iterations >= WELL else "fair" if iterations >= HARDLY else "poor"
+        reached = f"{iterations:.0f} of {steps} steps" if math.isfinite(iterations) else f"more than {steps} steps"
+        words = f"As near to photograph and painting as slow style transfer after {reached}."
+    seen: dict[str, int] = {}
+    for fault in FAULTS:
+        limit = report["visible_above"][fault]
+        count = sum(
+            any((_at(one, ("sizes", str(size), "faults", fault)) or 0) > limit for size in report["sizes"])
+            for one in pictures.values()
+        )
+        seen |= {fault.replace("_", " "): count} if count else {}
+    if not seen:
+        return column["name"], grade, f"{words} No fault is visible."
+    worst = max(seen.values()) > len(pictures) / 2
+    named = ", ".join(f"{fault} in {count} of {len(pictures)}" for fault, count in seen.items())
+    return column["name"], "poor" if worst or grade == "poor" else "fair", f"{words} Visible faults: {named}."
 
 
 Row = dict[str, Any]
@@ -128,7 +179,7 @@ def _pictures(report: Mapping[str, Any]) -> list[Row]:
 
 
 def _details(report: Mapping[str, Any], size: str) -> list[Row]:
-    """Return the rows of one size, without those of which there is nothing."""
+    """Return the rows of one size; rows without values are left out."""
     rows = []
     for kind, text in (
         ("content", "Distance from the photograph at this layer; 1 is the distance to nothing."),
@@ -147,7 +198,7 @@ def _details(report: Mapping[str, Any], size: str) -> list[Row]:
 
 
 def _row(report: Mapping[str, Any], name: str, text: str, path: tuple[str, ...], limit: float = math.inf) -> Row:
-    """Return a row of medians and quartiles, marked where more than `limit`."""
+    """Return a row of medians and quartiles; medians above `limit` are marked."""
     cells, steps = [], report["yardstick"]["steps"]
     for column in report["columns"]:
         found = _at(column["summary"], path)
@@ -169,5 +220,5 @@ def _at(node: Any, path: tuple[str, ...]) -> Any:
 
 
 def number(value: float, steps: int) -> str:
-    """Return a number in three digits; infinity, which only iterations can be, as more than all the steps."""
+    """Return three significant digits; infinite iterations as more than `steps`."""
     return f">{steps}" if math.isinf(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
