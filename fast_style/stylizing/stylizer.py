@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -133,7 +133,7 @@ class Stylizer:
         """
         controls = chosen_controls(style, controls, settings)
         require_size(size)
-        if isinstance(image, list | tuple | Iterator):
+        if isinstance(image, list | tuple | Generator):
             raise ImageError(f"{type(image).__name__}: a call takes one image; stylizer.map(images) takes several")
         if isinstance(image, np.ndarray) or is_tensor(image):
             given = InMemory(image if size is None else self._resized(image, size))

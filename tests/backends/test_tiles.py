@@ -400,7 +400,7 @@ def test_the_script_keeps_to_a_limit_and_names_the_picture_that_does_not(
             return str(stop.code).removeprefix("stylize.py: ")
         return capfd.readouterr().out.strip()
 
-    assert call("memory=64GB", "tiles=fast") == "photo_a.png"
+    assert call("memory=64GB", "tiles=fast") == "photo_net.png"
     assert re.fullmatch(
         r"photo\.png: memory must be at least \d+\.\d GB for 50x40 pixels, not 0\.1 GB",
         call("memory=100MB", "overwrite=true"),

@@ -123,7 +123,7 @@ def test_what_rounding_adds_is_cut_off(stylizer: Stylizer) -> None:
         (lambda rgb: torch.zeros(3, 5, 5).to_sparse(), "to_dense()"),
         (lambda rgb: rgb[:0], "(0, 47, 3): pictures are RGB of shape (height, width, 3), or a batch of these; this is"),
         (lambda rgb: torch.zeros(0, 3, 9, 9), "this is empty"),
-        (lambda rgb: rgb.tolist(), "list: neither a picture"),
+        (lambda rgb: rgb.tolist(), "list: a call takes one image"),
         (lambda rgb: rgb.tobytes(), "bytes: neither a picture"),
         (lambda rgb: None, "NoneType: neither a picture"),
     ],
