@@ -70,9 +70,9 @@ def index(files: Sequence[NetworkFile]) -> str:
         "![Four photographs, and what the networks that ship make of them](zoo.jpg)\n\n"
         "A name is enough to use a network; `list` shows all, and those that you trained:\n\n"
         f"{_shell(f'fast-style stylize photo.jpg ckpt={example}', 'fast-style list')}\n\n"
-        "Each name in the table leads to a card: the painting, the training and the command that repeats it, the\n"
+        "Each name in the table leads to a card: the painting, the training and the command of its last stage, the\n"
         "losses, the limits. This page, the cards and the sheets are written by `python docs/zoo.py`.\n\n"
-        "All were trained side by side on one GPU (H100), five minutes each, and then for some minutes on two CPU\n"
+        "All were trained in stages, most of them five minutes on one GPU (H100) and some minutes on two CPU\n"
         "cores; the card says how. [What each stage brought](look.md#what-longer-training-brings)."
     )
     return "\n\n".join([intro, *([_table(rows)] if files else []), *shown]) + "\n"

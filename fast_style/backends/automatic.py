@@ -72,6 +72,7 @@ class Fastest(NumpyBackend):
 
     def __init__(self, runtime: NumpyBackend, bytes_per_pixel: float, make_torch: Callable[[], Backend]) -> None:
         self.runtime = runtime
+        self.name = runtime.name
         self._bytes_per_pixel = bytes_per_pixel
         self._make_torch = make_torch
 

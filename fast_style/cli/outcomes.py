@@ -64,7 +64,7 @@ def follow(
         if isinstance(stopped, KeyboardInterrupt) and total > 1:
             raise KeyboardInterrupt(f"{str(stopped) or 'interrupted'}; {_so_far(work, kind, total)}") from None
         if isinstance(stopped, BrokenPipeError) and work.done < total > 1:
-            print(f"{program()}: nobody reads on; {_so_far(work, kind, total)}", file=sys.stderr)
+            print(f"{program()}: standard output was closed; {_so_far(work, kind, total)}", file=sys.stderr)
         if isinstance(stopped, SystemExit):
             tell_stopped(stopped, *([_so_far(work, kind, total)] if total > 1 else []))
         raise

@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from fast_style.cli import program
-from fast_style.cli.sheet import labeled_sheet
 
 #: Unweighted losses on held-out images in the table.
 SHOWN = ("heldout/content", "heldout/style")
@@ -125,6 +124,8 @@ def table(members: Sequence[Member]) -> list[str]:
 
 def preview_sheet(members: Sequence[Member]) -> Image.Image | None:
     """Return the runs' last previews, labeled with number and settings; None: there is none."""
+    from fast_style.cli.sheet import labeled_sheet  # imported lazily: fonts take time to load
+
     keys, images = differing(members), []
     for number, member in enumerate(members):
         if not (member.folder / PREVIEW).is_file():

@@ -48,7 +48,7 @@ class Settings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Controls:
-    """Settings of a stylization; all can be combined, and apply in this order.
+    """Settings of a stylization, applied in this order; all but `style` and `masks` can be combined.
 
     Attributes:
         brush: size of the strokes, from 0.5 to 2. The network gets the photograph at 1 / brush of its size, and its

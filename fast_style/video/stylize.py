@@ -44,7 +44,7 @@ def stylize_video(
     controls: Controls | None = None,
     **settings: Unpack[Settings],
 ) -> Report:
-    """Stylize a video, an animated GIF, WebP or PNG, or a sequence of pictures, into any of these.
+    """Stylize a video, an animated GIF, WebP, AVIF or PNG, or a sequence of pictures, into any of these.
 
     Decoding, the network, smoothing and encoding run in parallel. The output is NAME.part.SUFFIX until it is complete;
     if the work is stopped, that file remains and can be played. An existing `target` is replaced only at the end.

@@ -107,7 +107,7 @@ def who_knows(styles: Iterable[str]) -> str:
 
 @functools.cache
 def _say_hidden(name: str, path: Path) -> None:
-    _log.warning("%s is taken, your own; the network of this name that ships is %s/%s", path, ZOO, name)
+    _log.warning("using your own %s; the shipped network of that name is %s/%s", path, ZOO, name)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -136,6 +136,7 @@ def test_a_converted_network_says_what_it_knows_and_takes(path: Path, model: byt
 
     assert float(said[BYTES_PER_PIXEL]) == round(TorchBackend(build_network(file), "cpu", "fp32").bytes_per_pixel())
     chosen = fast_style.load(convert(path, "openvino").path).backend
+    assert chosen.name == "openvino"
     assert chosen.bytes_per_pixel() == float(said[BYTES_PER_PIXEL])
 
 

@@ -109,7 +109,7 @@ def test_a_name_that_hides_one_that_ships_says_so_once_and_the_zoo_has_that_one(
     Path("checkpoints/night.safetensors").touch()
     for _ in range(2):
         assert find(Path("night")) == Path("checkpoints/night.safetensors")
-    said = "checkpoints/night.safetensors is taken, your own; the network of this name that ships is zoo/night\n"
+    said = "using your own checkpoints/night.safetensors; the shipped network of that name is zoo/night\n"
     assert capfd.readouterr() == ("", said)
     # Neither of those hides anything, nor is the one in the zoo hidden.
     for name in ("mine", "wave"):
