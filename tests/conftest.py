@@ -35,6 +35,17 @@ absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Files of which a test takes ten seconds and more: it starts trainings, clusters or installations.
+SLOW_FILES = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("training/test_resume", "training/test_recovery", "test_docs", "cli/test_run_folder", "cli/test_plugins"),
+        *("cli/test_train", "batch/test_ray", "test_wheel", "data/test_dirty_data", "cli/test_front_door"),
+        *("backends/test_backends", "backends/test_automatic", "cli/test_export_command", "cli/test_experiments"),
+    )
+)
+
+
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
     """Check the shapes in a signature, and nothing else: a wrong setting must reach the error that users see."""
     for name, hint in function.__annotations__.items():
@@ -60,7 +71,19 @@ log_to_standard_error()
 
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Install, by uv if it has started the tests, what they need and the first training does not: all extras."""
-    needed = ("av", "cv2", "imagecodecs", "importlinter", "mypy", "onnx", "onnxruntime", "openvino", "pygame", "ray")
+    needed = (
+        "av",
+        "cv2",
+        "imagecodecs",
+        "importlinter",
+        "matplotlib",
+        "mypy",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "pygame",
+        "ray",
+    )
     if not (uv := os.environ.get("UV")) or "FAST_STYLE_TESTS" in os.environ or hasattr(config, "workerinput"):
         return
     if all(importlib.util.find_spec(package) for package in needed):
@@ -68,6 +91,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
     os.environ["FAST_STYLE_TESTS"] = "installed"  # once, whatever comes of it
     os.execv(uv, [uv, "run", "--all-extras", "--group=dev", "pytest", *config.invocation_params.args])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take longest, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW_FILES))
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -16,6 +16,7 @@ from fast_style.images.raw import raw_size
 from fast_style.system.files import BinaryFile
 from fast_style.system.input_limits import MAX_PIXELS, open_regular_file, pillow_limits
 from fast_style.system.optional_packages import how_to_install
+from fast_style.system.text import reason_of
 
 Kind: TypeAlias = Literal["frame", "page", "view"]
 
@@ -104,14 +105,13 @@ def format_of_copy(image: Image.Image) -> str:
     return format if format in formats.WRITABLE else "PNG"
 
 
-def reason_of(error: Exception) -> str:
+def decoder_reason(error: Exception) -> str:
     """Describe an error in one line without parentheses, to be put in parentheses."""
     if isinstance(error, Image.DecompressionBombError):
         return f"over {MAX_PIXELS:,} pixels"
     if isinstance(error, UnidentifiedImageError):
         return f"none of {', '.join(formats.READABLE)}, or its header is damaged"
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split()).replace(" (", ", ").replace("(", "").replace(")", "")
+    return reason_of(error).replace(" (", ", ").replace("(", "").replace(")", "")
 
 
 @dataclass(frozen=True)

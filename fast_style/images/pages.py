@@ -14,7 +14,7 @@ from fast_style.errors import FastStyleError, ImageError
 from fast_style.images.deep import Deep
 from fast_style.images.formats import FORMATS
 from fast_style.images.heif import heif_levels
-from fast_style.images.opening import STILL_LEFT_OUT, Contents, reason_of
+from fast_style.images.opening import STILL_LEFT_OUT, Contents, decoder_reason
 from fast_style.images.picture import Picture, read_original
 from fast_style.images.streams import write_tiff
 from fast_style.system.files import BinaryFile, atomic_write
@@ -47,7 +47,7 @@ def pages_written(path: Path, primary: int = 0) -> Iterator[Pages]:
     except FastStyleError:  # Of the pages; some are ValueErrors.
         raise
     except (OSError, ValueError, struct.error) as error:
-        raise ImageError(f"{path}: cannot be written ({reason_of(error)})") from error
+        raise ImageError(f"{path}: cannot be written ({decoder_reason(error)})") from error
 
 
 def stylized_pages(

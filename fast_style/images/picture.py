@@ -30,7 +30,7 @@ from fast_style.images.deep import (
 from fast_style.images.disk_image import DiskImage
 from fast_style.images.levels import on_white
 from fast_style.images.metadata import NOTHING, ImageMetadata
-from fast_style.images.opening import DEEP_BYTES, format_of_copy, know_heif, open_image, reason_of
+from fast_style.images.opening import DEEP_BYTES, decoder_reason, format_of_copy, know_heif, open_image
 from fast_style.images.raw import develop
 from fast_style.images.spaces import deep_to_srgb
 from fast_style.images.upright import orientation_of, resized_to, to_srgb, upright, upright_part, upright_size
@@ -145,7 +145,7 @@ def open_picture(
                 return _decode_raw(file)
             return _decode(file, short_side, deep, page)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
-        raise ImageError(f"{name}: not a readable picture ({reason_of(error)})") from error
+        raise ImageError(f"{name}: not a readable picture ({decoder_reason(error)})") from error
 
 
 def read_original(
@@ -219,7 +219,7 @@ def open_on_disk(path: Path, deep: bool, room: float) -> PictureOnDisk:
     except ImageError:  # From DiskImage.
         raise
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
-        raise ImageError(f"not a readable picture ({reason_of(error)})") from error
+        raise ImageError(f"not a readable picture ({decoder_reason(error)})") from error
 
 
 def flatten(picture: Picture, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
@@ -266,7 +266,7 @@ def write_image(
             _write(file, image, alpha, format, metadata)
         notes.tell(str(path), metadata.notes(format))
     except Exception as error:
-        reason = reason_of(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
+        reason = decoder_reason(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise ImageError(f"{path}: cannot be written ({reason})") from error
 
 

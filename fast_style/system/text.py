@@ -8,7 +8,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
-def reason_of(error: Exception) -> str:
-    """Return an error's message on one line."""
+def reason_of(error: object) -> str:
+    """Return an error's message on one line: of an OSError, the system's words; text is returned as it is."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return printable(text)
+    return printable(" ".join(text.split()))

@@ -13,7 +13,7 @@ from PIL import Image
 from fast_style.errors import VideoError
 from fast_style.images.boxes import find
 from fast_style.images.formats import ANIMATIONS
-from fast_style.images.opening import STILL_LEFT_OUT, reason_of
+from fast_style.images.opening import STILL_LEFT_OUT, decoder_reason
 from fast_style.images.picture import Picture
 from fast_style.system.files import BinaryFile, atomic_write
 from fast_style.system.input_limits import open_regular_file, pillow_limits
@@ -137,7 +137,7 @@ class AnimationReader:
             loop = avif_loop(file) if self._image.format == "AVIF" else self._image.info.get("loop", 1)
         except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
             self._open.close()
-            raise VideoError(f"{path}: not a readable animation ({reason_of(error)})") from None
+            raise VideoError(f"{path}: not a readable animation ({decoder_reason(error)})") from None
         self.damage: str | None = None
         self.notes = (STILL_LEFT_OUT,) * bool(getattr(self._image, "default_image", False))
         self._frames = self._read(count or _MOST_FRAMES)
@@ -182,7 +182,9 @@ class AnimationReader:
                 picture = Picture.of(self._image)
             except Exception as error:  # Any: see above.
                 total = f" of {count}" if count < _MOST_FRAMES else ""
-                self.damage = f"{self.path}: damaged: it breaks off after {index}{total} frames ({reason_of(error)})"
+                self.damage = (
+                    f"{self.path}: damaged: it breaks off after {index}{total} frames ({decoder_reason(error)})"
+                )
                 return
             duration = Fraction(round(self._image.info.get("duration") or 0), 1000) or _DEFAULT_DURATION
             if self._end is not None and moment >= self._end:

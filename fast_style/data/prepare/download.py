@@ -26,6 +26,7 @@ from rich.filesize import decimal
 from fast_style.errors import ConfigError, DataError
 from fast_style.system.file_locks import locked_part_file
 from fast_style.system.files import replace_file
+from fast_style.system.text import reason_of
 
 #: Called with the progress: "downloading" or "verifying", and the bytes done.
 OnProgress = Callable[[str, int], None]
@@ -263,17 +264,17 @@ def _answer(url: str, part: Path, done: int) -> HTTPResponse:
         error.close()
         _refuse(error, url, part)
     except InvalidURL as error:
-        raise ConfigError(f"mirror does not make an address: {url} ({_reason(error)})") from error
+        raise ConfigError(f"mirror does not make an address: {url} ({reason_of(error)})") from error
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise DataError(f"{url}: not to be trusted ({reason.verify_message}); set mirror") from error
-        raise TransferError(f"no answer ({_reason(reason)})") from error
+        raise TransferError(f"no answer ({reason_of(reason)})") from error
     return response
 
 
 def _refuse(error: HTTPError, url: str, part: Path) -> NoReturn:
-    answer = f"the server answers {error.code} {_reason(error.reason)}"
+    answer = f"the server answers {error.code} {reason_of(error.reason)}"
     if error.code == 416:
         # The file there is shorter than the part.
         discard(part)
@@ -298,7 +299,7 @@ def _blocks(response: HTTPResponse) -> Iterator[bytes]:
         try:
             block = response.read1(_BLOCK)
         except (OSError, HTTPException) as error:
-            raise TransferError(f"the connection broke ({_reason(error)})") from error
+            raise TransferError(f"the connection broke ({reason_of(error)})") from error
         if not block:
             return
         yield block
@@ -317,8 +318,3 @@ def _read_etag(part: Path) -> str | None:
 def _strong(etag: str) -> str | None:
     # Weak ones, W/"...", promise the same meaning, not the same bytes.
     return etag if re.fullmatch(r'"[!#-~]*"', etag) else None
-
-
-def _reason(error: object) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split())
