@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fast_style.cli import errors_in_one_line
 from fast_style.errors import ConfigError
+from fast_style.system.files import atomic_write
 from fast_style.system.text import printable
 from fast_style.zoo import NetworkList, list_networks
 
@@ -40,7 +41,9 @@ def write_sheet(photo: Path, networks: NetworkList) -> Path:
     single = [network for network in networks if len(network.styles) == 1]
     images = [(["photograph"], image)]
     images += [([network.name], load(network.path, backend="torch")(image)) for network in single]
-    labeled_sheet(images, image.height, _COLUMNS).save(target, quality=90)
+    sheet = labeled_sheet(images, image.height, _COLUMNS)
+    with atomic_write(target) as file:
+        sheet.save(file, "JPEG", quality=90)
     return target
 
 

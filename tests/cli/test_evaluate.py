@@ -15,6 +15,7 @@ from PIL import Image
 import fast_style
 from fast_style.cli import evaluate
 from fast_style.cli.evaluation.columns import columns_of
+from fast_style.cli.evaluation.page import FAULTS, verdict
 from fast_style.cli.hydra_app import run
 from fast_style.encoders.vgg import VGGEncoder
 from fast_style.evaluation.yardstick import Yardstick, cached_curve, equivalent_iterations, quartiles, structure
@@ -252,6 +253,27 @@ def test_the_page_holds_everything_and_nothing_of_a_name_is_markup(call: Call) -
         "clipped",
     ):
         assert said in page
+
+
+@pytest.mark.parametrize(
+    ("iterations", "dots", "grade"),
+    [
+        (18.0, [0, 0], "good"),
+        (math.inf, [0, 0], "good"),
+        (17.0, [0, 0], "fair"),
+        (5.0, [0, 0], "poor"),
+        (20.0, [9, 0], "fair"),  # a visible fault in half of the pictures
+        (20.0, [9, 9], "poor"),
+        (5.0, [9, 0], "poor"),
+    ],
+)
+def test_the_verdict_is_by_iterations_and_visible_faults(iterations: float, dots: list[float], grade: str) -> None:
+    pictures = {str(number): {"sizes": {"256": {"faults": {"dots": value}}}} for number, value in enumerate(dots)}
+    column = {"name": "waves", "pictures": pictures, "summary": {"equivalent_iterations": {"median": iterations}}}
+    report = {"yardstick": {"steps": 30}, "sizes": [256], "visible_above": dict.fromkeys(FAULTS, 5.0)}
+    name, found, words = verdict(report, column)
+    assert (name, found) == ("waves", grade)
+    assert ("dots in" in words) == any(dots)
 
 
 def test_ready_made_pictures_are_judged_as_the_network_that_made_them(call: Call) -> None:

@@ -277,6 +277,20 @@ def test_networks_are_listed(tmp_path: Path) -> None:
     assert refused == "fast-style list: all=1: list takes no settings, but a photograph if you like\n"
 
 
+def test_a_photograph_is_shown_in_every_style(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 64), "teal").save(tmp_path / "photo.jpg")
+    assert fast_style_command("list", "photo.jpg", folder=tmp_path).stdout == "photo_networks.jpg\n"
+    with Image.open(tmp_path / "photo_networks.jpg") as sheet:
+        # The photograph and the twelve, five a row, each 160 wide or more below a label of 20 pixels.
+        assert (sheet.width, sheet.height) == (5 * 160 + 4 * 8, 3 * (64 + 20) + 2 * 8)
+    again = fast_style_command("list", "photo.jpg", folder=tmp_path)
+    assert (again.returncode, again.stderr) == (
+        1,
+        "fast-style list: photo_networks.jpg: exists already; move it away\n",
+    )
+    assert fast_style_command("list", "nowhere.jpg", folder=tmp_path).stderr.count("\n") == 1
+
+
 def test_checks_tell_what_there_is(tmp_path: Path) -> None:
     done = fast_style_command("checks", "json=true", folder=tmp_path, FAST_STYLE_CACHE=str(tmp_path / "cache"))
     assert (done.returncode, done.stderr) == (0, "")
