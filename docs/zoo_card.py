@@ -35,7 +35,7 @@ def card(
         f"# {titles(file)}",
         f"![Four photographs above their stylizations]({name}.jpg)",
         *(_painting(credit) for credit in metadata.styles.values()),
-        _shell(f"python scripts/stylize.py ckpt={name} input=photo.jpg{_one_of(metadata.styles)}"),
+        _shell(f"fast-style stylize photo.jpg ckpt={name}{_one_of(metadata.styles)}"),
         "## Network",
         _table(_network(file, parameters)),
         "## Training",
@@ -43,8 +43,8 @@ def card(
         _shell(trained),
         "## Losses",
         _table(_losses(config, metadata.losses)),
-        "On held-out pictures, which the network was never trained on: "
-        f"{_heldout(config)}. Each loss before its weight; the total with them.",
+        "Measured on pictures that the network was never trained on: "
+        f"{_heldout(config)}. The total is the sum of weight x loss.",
         *(block for report in reports for block in _judged(name, report)),
     ]
     _, marked, limits = before.partition(LIMITS)
@@ -68,12 +68,14 @@ def index(files: Sequence[NetworkFile]) -> str:
         "# The zoo\n\n"
         "Networks that ship with fast_style, trained by it on paintings in the public domain.\n\n"
         "![Four photographs, and what the networks that ship make of them](zoo.jpg)\n\n"
-        "A name is enough to use a network; `list` shows all, and those that you trained:\n\n"
+        "Use a network by its name. `list` shows all names, those of your own networks included:\n\n"
         f"{_shell(f'fast-style stylize photo.jpg ckpt={example}', 'fast-style list')}\n\n"
-        "Each name in the table leads to a card: the painting, the training and the command of its last stage, the\n"
-        "losses, the limits. This page, the cards and the sheets are written by `python docs/zoo.py`.\n\n"
+        "`fast-style list photo.jpg` shows a photograph of yours in every style. Each name in the table links to a\n"
+        "card: the painting, the training, the losses and the limits.\n\n"
         "All were trained in stages, most of them five minutes on one GPU (H100) and some minutes on two CPU\n"
-        "cores; the card says how. [What each stage brought](look.md#what-longer-training-brings)."
+        "cores. [What each stage brought](look.md#what-longer-training-brings). [How good they\n"
+        "are](look.md#equivalent-iterations-of-all-networks). This page, the cards and the sheets are written by\n"
+        "`python docs/zoo.py`."
     )
     return "\n\n".join([intro, *([_table(rows)] if files else []), *shown]) + "\n"
 
@@ -108,7 +110,7 @@ def _network(file: NetworkFile, parameters: int) -> Iterator[list[str]]:
     arguments = ", ".join(f"{key} {value}" for key, value in dict(file.network["arguments"]).items())
     yield ["network", f"{_kind(file)} ({arguments}), {parameters:,} parameters"]
     yield ["file", f"[{file.path.name}](../../{file.path.as_posix()}), {len(file.data):,} bytes"]
-    yield ["weights", "float16; the pictures above are those of the float32 weights to one level of 255"]
+    yield ["weights", "float16; pictures differ from those of the float32 weights by one level of 255 at most"]
     yield ["SHA-256", f"`{hashlib.sha256(file.data).hexdigest()}`"]
     yield ["license", "[Apache-2.0](../../LICENSE)"]
 
@@ -116,7 +118,7 @@ def _network(file: NetworkFile, parameters: int) -> Iterator[list[str]]:
 def _training(config: Mapping[str, Any]) -> Iterator[list[str]]:
     data, trainer, encoder = (_part(config, key) for key in ("data", "trainer", "encoder"))
     kind = str(data.get("_target_")).rpartition(".")[2]
-    source = f"photographs: {data['source']}" if data.get("source") else "made by program"
+    source = f"photographs: {data['source']}" if data.get("source") else "procedural"
     yield ["pictures", f"{source} (`{kind}`), {data.get('size')}x{data.get('size')} pixels"]
     steps, batch = config.get("steps", trainer.get("max_steps")), config.get("batch_size")
     machines = [trainer.get("num_nodes"), trainer.get("devices")]
@@ -174,10 +176,10 @@ def _judged(name: str, report: Mapping[str, Any]) -> Iterator[str]:
 def _limits(config: Mapping[str, Any]) -> str:
     sizes = sorted({style.get("size") for style in _part(config, "style").values()})
     return (
-        "\n- Strokes have one size in pixels, whatever the size of the photograph: the painting was seen at a short "
-        f"side of {' and '.join(map(str, sizes))} pixels.\n  In a large photograph they are small; `size=` makes the "
-        "picture smaller, and the strokes in it larger.\n"
-        "- Pictures are repainted one by one: from frame to frame of a video, strokes may flicker.\n"
+        "\n- Strokes have a fixed size in pixels, from a painting with a short side of "
+        f"{' and '.join(map(str, sizes))} pixels.\n"
+        "  They look small in a large photograph: `size=1024` reduces it.\n"
+        "- Frames of a video are painted one by one, so strokes can flicker: `temporal` reduces it.\n"
     )
 
 
