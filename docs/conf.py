@@ -90,6 +90,14 @@ def _named_shapes(
     return texts[0], texts[1]
 
 
+def _trees(app: Sphinx, what: str, name: str, of: object, options: Any, lines: list[str]) -> None:
+    """Show a tree, such as that of the errors, line by line: its docstring indents it, without a sign of markup."""
+    for number, line in enumerate(lines):
+        if "├──" in line:
+            lines[number - 1 : number - 1] = ["::", ""]
+            return
+
+
 def _completed(app: Sphinx, page: str, source: list[str]) -> None:
     """Put on a page, as it is read, what would be out of place where the code is hosted."""
     if page == "reference/configuration":
@@ -109,5 +117,6 @@ def setup(app: Sphinx) -> None:
         if field.name == "variable":
             field.label = "Attributes"  # as docstrings call them, not "Variables"
     app.connect("autodoc-process-signature", _named_shapes)
+    app.connect("autodoc-process-docstring", _trees)
     app.connect("source-read", _completed)
     app.connect("env-get-outdated", _changed)
