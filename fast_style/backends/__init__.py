@@ -5,7 +5,7 @@ import gc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fast_style.backends.automatic import BYTES_PER_PIXEL, RUNTIMES, Fastest, fastest
+from fast_style.backends.automatic import BYTES_PER_PIXEL, RUNTIMES, RuntimeWithTiles, fastest
 from fast_style.backends.backend import Array, Backend
 from fast_style.backends.onnx_cache import converted_to_onnx, require_packages
 from fast_style.errors import ConfigError, require_choice
@@ -49,7 +49,7 @@ def make_backend(
         if name in RUNTIMES:
             runtime = _runtime(file, name, precision)
             size = float(runtime.metadata().get(BYTES_PER_PIXEL, 0))
-            return Fastest(runtime, size, lambda: make_backend(file, "cpu", "torch", precision))
+            return RuntimeWithTiles(runtime, size, lambda: make_backend(file, "cpu", "torch", precision))
     if name in ("torch", "compile"):
         with _no_collection():
             from fast_style.backends.pytorch import TorchBackend

@@ -54,14 +54,13 @@ def fastest(file: NetworkFile, device: "str | torch.device | None" = None, preci
 def prepare_fastest(file: NetworkFile) -> None:
     """Convert a network for the fastest backend, if that needs it; worthwhile for more than one image.
 
-    Raises:
-        CheckpointError: if it cannot be converted.
+    Raises CheckpointError if it cannot be converted.
     """
     if not os.environ.get("FAST_STYLE_BACKEND") and not _has_gpu() and _is_installed("openvino"):
         converted_to_onnx(file, "openvino")
 
 
-class Fastest(NumpyBackend):
+class RuntimeWithTiles(NumpyBackend):
     """A runtime, and torch for images that need tiles.
 
     Args:
@@ -71,10 +70,8 @@ class Fastest(NumpyBackend):
     """
 
     def __init__(self, runtime: NumpyBackend, bytes_per_pixel: float, make_torch: Callable[[], Backend]) -> None:
-        self.runtime = runtime
-        self.name = runtime.name
-        self._bytes_per_pixel = bytes_per_pixel
-        self._make_torch = make_torch
+        self.runtime, self.name = runtime, runtime.name
+        self._bytes_per_pixel, self._make_torch = bytes_per_pixel, make_torch
 
     def __call__(self, images: Array, style: NDArray[np.float32]) -> Array:
         """See Backend."""
@@ -92,13 +89,12 @@ class Fastest(NumpyBackend):
             return None
 
         def in_numpy(read: Callable[..., Array], write: Callable[..., None], *arguments: Any, **settings: Any) -> float:
-            error: float = tiled(
+            return tiled(
                 lambda box: backend.place(read(box)),
                 lambda box, tile: write(box, tile.numpy()),
                 *arguments,
                 **settings,
             )
-            return error
 
         return cast("TiledNetwork", in_numpy)
 

@@ -14,7 +14,7 @@ from torch.export import Dim
 from fast_style.backends import load_model
 from fast_style.backends.automatic import BYTES_PER_PIXEL
 from fast_style.backends.backend import SMALLEST
-from fast_style.backends.onnx_cache import TOLD
+from fast_style.backends.onnx_cache import REFUSED
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import CheckpointError, FastStyleError
 from fast_style.networks import TransformNet
@@ -36,8 +36,15 @@ def export(file: NetworkFile, backend: str) -> bytes:
     Raises:
         CheckpointError: if the file does not hold a network of ours, or the result of `backend` differs from it.
     """
+    metadata = {
+        "styles": json.dumps(list(file.metadata.styles)),  # in the order of their weights
+        "credits": json.dumps(file.metadata.styles),
+        "network": str(file.network.get("class")),
+        "sha256": file.sha256,
+        BYTES_PER_PIXEL: f"{TorchBackend(build_network(file), 'cpu', 'fp32').bytes_per_pixel():.0f}",
+    }
     network = build_network(file)
-    model = to_onnx(network, metadata_of(file))
+    model = to_onnx(network, metadata)
     difference = distance(network, model, backend)
     if not difference <= TOLERANCE:
         raise CheckpointError(
@@ -45,18 +52,6 @@ def export(file: NetworkFile, backend: str) -> bytes:
             "use backend=torch"
         )
     return model
-
-
-def metadata_of(file: NetworkFile) -> dict[str, str]:
-    """Return the metadata of an ONNX file: styles, in the order of their weights, with credits, and more."""
-    peak = TorchBackend(build_network(file), "cpu", "fp32").bytes_per_pixel()
-    return {
-        "styles": json.dumps(list(file.metadata.styles)),
-        "credits": json.dumps(file.metadata.styles),
-        "network": str(file.network.get("class")),
-        "sha256": file.sha256,
-        BYTES_PER_PIXEL: f"{peak:.0f}",
-    }
 
 
 def to_onnx(network: TransformNet, metadata: Mapping[str, str] = MappingProxyType({})) -> bytes:
@@ -129,7 +124,7 @@ def main(backend: str, name: str, output: str) -> None:
         model = export(parse_network_file(Path(name), sys.stdin.buffer.read()), backend)
     except FastStyleError as error:
         print(error, file=sys.stderr)
-        sys.exit(TOLD)
+        sys.exit(REFUSED)
     Path(output).write_bytes(model)
 
 

@@ -19,8 +19,8 @@ from fast_style.system.cache import cache_folder, write_cached
 from fast_style.system.optional_packages import how_to_install
 from fast_style.zoo.network_file import NetworkFile
 
-#: Exit status of fast_style.backends.export when its last line is a message for the user.
-TOLD = 3
+#: Exit status of fast_style.backends.export when it refuses a network; its last line then says why, for the user.
+REFUSED = 3
 
 _PACKAGE = Path(__file__).parents[1]
 _DIGEST_BYTES = 32
@@ -51,11 +51,7 @@ def is_converted(file: NetworkFile, backend: str) -> bool:
 
 
 def require_packages(backend: str, *packages: str) -> None:
-    """Check that the packages of a backend are installed.
-
-    Raises:
-        ConfigError: if one is missing.
-    """
+    """Check that the packages of a backend are installed; raises ConfigError if one is missing."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ConfigError(f"backend={backend} needs {' and '.join(missing)}: {how_to_install(backend)}")
@@ -95,7 +91,7 @@ def _convert(file: NetworkFile, backend: str) -> bytes:
             check=False,
         )
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        if done.returncode == TOLD and lines:
+        if done.returncode == REFUSED and lines:
             raise CheckpointError(lines[-1])
         if done.returncode or not output.exists():
             reason = lines[-1] if lines else f"the process ended with status {done.returncode}"

@@ -25,11 +25,8 @@ class OpenVinoBackend(NumpyBackend):
     first, takes half as much memory again and is 25 to 67 % slower.
 
     Args:
-        model: the ONNX file.
+        model: the ONNX file; if it is damaged, any error is raised.
         precision: `fp32`, `bf16`, or `auto`: bf16 if the CPU supports it natively.
-
-    Raises:
-        Exception: any, if the model is damaged.
     """
 
     name = "openvino"

@@ -2,7 +2,6 @@
 
 import functools
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,8 @@ from fast_style.system.devices import torch_computes_bfloat16, usable_device
 class _LiveTensors(TorchFunctionMode):
     """Counts the storage of every tensor that an operation creates, until it is freed.
 
-    A TorchDispatchMode would see more, but imports torch's compiler: 190 MB.
+    What an operation allocates and frees itself is not counted. A TorchDispatchMode would see more, but imports
+    torch's compiler: 190 MB.
     """
 
     def __init__(self) -> None:
@@ -51,17 +51,6 @@ class _LiveTensors(TorchFunctionMode):
     def _freed(self, key: int, size: int) -> None:
         self._known.discard(key)
         self._now -= size
-
-
-def peak_tensor_bytes(compute: Callable[[], object]) -> int:
-    """Measure the peak of bytes in tensors that a computation creates, including its result.
-
-    Memory that an operation allocates and frees internally is not counted.
-    """
-    live = _LiveTensors()
-    with live:
-        compute()
-    return live.peak
 
 
 class TorchBackend(Backend):
@@ -134,13 +123,11 @@ class TorchBackend(Backend):
     def _bytes_per_pixel(self) -> float:
         images = torch.zeros(1, 3, 256, 256, device=self.device)
         style = torch.full((1, self._eager.styles), 1 / self._eager.styles, device=self.device)
-
-        def compute() -> Tensor:
+        live = _LiveTensors()
+        with live:
             x = images.to(self.dtype, copy=True).contiguous(memory_format=torch.channels_last)
-            stylized: Tensor = self._eager(x, style)
-            return stylized.to(torch.float32)
-
-        return peak_tensor_bytes(compute) / images[0, 0].numel()
+            self._eager(x, style).to(torch.float32)
+        return live.peak / images[0, 0].numel()
 
     def used_and_free(self) -> tuple[float, float]:
         """See Backend. On a GPU, of its memory."""
@@ -164,19 +151,14 @@ class TorchBackend(Backend):
 
 
 def require_compiler(device: torch.device) -> None:
-    """Check that torch can compile for a device.
-
-    Raises:
-        ConfigError: if it cannot.
-    """
+    """Check that torch can compile for a device; raises ConfigError if it cannot."""
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch.utils._triton import has_triton
 
     try:
         get_cpp_compiler()
     except Exception:  # Any: the type varies between torch versions.
-        raise ConfigError(
-            "backend=compile needs a C++ compiler, and finds none; install one (such as g++), or use backend=torch"
-        ) from None
+        remedy = "install one (such as g++), or use backend=torch"
+        raise ConfigError(f"backend=compile needs a C++ compiler, and finds none; {remedy}") from None
     if device.type == "cuda" and not has_triton():
         raise ConfigError("backend=compile needs Triton on a GPU; install triton, or use backend=torch")

@@ -9,16 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fast_style.networks import ConditionalInstanceNorm
+from fast_style.networks import EPSILON, ConditionalInstanceNorm
 from fast_style.types import StyleWeights
 
 #: Mean and variance of each channel, in float64 on the CPU.
 MeanVariance: TypeAlias = tuple[Float[Tensor, " _channels"], Float[Tensor, " _channels"]]
 #: Returns the statistics for a normalization, from its input and its index in the network.
 StatisticsRule: TypeAlias = Callable[[Tensor, int], MeanVariance]
-
-# As in ConditionalInstanceNorm, and torch's default.
-_EPSILON = 1e-5
 
 
 class RunningStatistics:
@@ -56,15 +53,14 @@ class RunningStatistics:
 
     def result(self) -> MeanVariance:
         """Return the mean and the population variance; at least one position must have been added."""
-        mean, variance = torch.as_tensor(self._mean), torch.as_tensor(self._squares) / self.count
-        return mean, variance
+        return torch.as_tensor(self._mean), torch.as_tensor(self._squares) / self.count
 
 
 def distance(found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> float:
     """Largest difference between statistics over all channels, in standard deviations."""
     worst = 0.0
     for (mean, variance), (other_mean, other_variance) in zip(found, used, strict=True):
-        deviation, other = (variance + _EPSILON).sqrt(), (other_variance + _EPSILON).sqrt()
+        deviation, other = (variance + EPSILON).sqrt(), (other_variance + EPSILON).sqrt()
         for difference in ((mean - other_mean) / deviation, other / deviation - 1):
             # torch.maximum propagates NaN; Python's max does not.
             worst = float(torch.maximum(difference.abs().max(), torch.tensor(worst, dtype=torch.float64)))
@@ -83,12 +79,12 @@ class SampleCorrection:
             return sample
         (mean, variance), (term, logarithm) = sample, self._terms[index]
         # Multiplicative, so that the variance stays positive.
-        return mean + term, ((variance + _EPSILON) * logarithm.exp() - _EPSILON).clamp(min=0)
+        return mean + term, ((variance + EPSILON) * logarithm.exp() - EPSILON).clamp(min=0)
 
     def learn(self, found: Sequence[MeanVariance], used: Sequence[MeanVariance]) -> None:
         """Add the correction that turns the used statistics into the measured ones."""
         terms = [
-            (mean - used_mean, ((variance + _EPSILON) / (used_variance + _EPSILON)).log())
+            (mean - used_mean, ((variance + EPSILON) / (used_variance + EPSILON)).log())
             for (mean, variance), (used_mean, used_variance) in zip(found, used, strict=True)
         ]
         before = self._terms or [(torch.zeros_like(mean), torch.zeros_like(mean)) for mean, _ in terms]
@@ -96,17 +92,11 @@ class SampleCorrection:
 
 
 class GivenStatisticsNorm(nn.Module):
-    """A ConditionalInstanceNorm with given statistics, for the tiles of one image.
-
-    Args:
-        norm: the norm whose scales and shifts are shared.
-        rule: returns the statistics for an input.
-    """
+    """A ConditionalInstanceNorm with statistics by a rule, for the tiles of one image; it shares scales and shifts."""
 
     def __init__(self, norm: ConditionalInstanceNorm, rule: Callable[[Tensor], MeanVariance]) -> None:
         super().__init__()
-        self.norm = norm
-        self.rule = rule
+        self.norm, self.rule = norm, rule
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"], style: StyleWeights
@@ -114,7 +104,7 @@ class GivenStatisticsNorm(nn.Module):
         """Normalize, then scale and shift by the style of the first image, which is that of all tiles."""
         scale, shift = self.norm.blended(style[:1])
         mean, variance = (values.to(x.device, torch.float32) for values in self.rule(x))
-        return F.batch_norm(x, mean, variance, scale[0], shift[0], eps=_EPSILON)
+        return F.batch_norm(x, mean, variance, scale[0], shift[0], eps=EPSILON)
 
 
 def stride_of(whole: int, part: int) -> int:

@@ -56,15 +56,10 @@ SAMPLE = 256
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of the image.
+    """A part of the image."""
 
-    Attributes:
-        seen: the input of the network, with margins.
-        kept: the part of its output that equals that of the whole image.
-    """
-
-    seen: Box
-    kept: Box
+    seen: Box  #: the input of the network, with margins
+    kept: Box  #: the part of its output that equals that of the whole image
 
 
 class TiledNetwork:
@@ -98,12 +93,7 @@ class TiledNetwork:
         return len(self._strides)
 
     def tiles(self, size: tuple[int, int], side: int) -> list[Tile]:
-        """Divide an image into tiles of at most side x side pixels, or more if margins would leave nothing.
-
-        Args:
-            size: width and height in pixels.
-            side: in pixels.
-        """
+        """Divide an image, by width and height, into tiles of at most side x side: more if margins left nothing."""
         columns, rows = (self._spans(length, side) for length in size)
         return [
             Tile((left, top, right, bottom), (x, y, x_end, y_end))

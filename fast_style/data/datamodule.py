@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from fast_style.data.batches import Batches, TrainingImages
 from fast_style.errors import ConfigError
@@ -32,11 +32,8 @@ class EndlessSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.length = length
-        self.seed = seed
-        self.start = start
-        self.rank = rank
-        self.world_size = world_size
+        self.length, self.seed, self.start = length, seed, start
+        self.rank, self.world_size = rank, world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         shuffled, order = -1, torch.empty(0)
@@ -81,13 +78,9 @@ class ContentData(LightningDataModule):
             raise ConfigError(f"workers must not be negative, not {workers}")
         if not heldout_size >= 32:
             raise ConfigError(f"heldout.size must be at least 32 pixels, not {heldout_size}")
-        self.pictures = pictures
-        self.batch_size = batch_size
-        self.workers = workers
-        self.seed = seed
-        self.heldout: list[Images] = [
-            read_image(Path(file), size=heldout_size) for file in heldout or packaged_photographs()
-        ]
+        self.pictures, self.batch_size, self.workers, self.seed = pictures, batch_size, workers, seed
+        files = heldout or packaged_photographs()
+        self.heldout: list[Images] = [read_image(Path(file), size=heldout_size) for file in files]
         self._seen = 0
         self._loaded_at: int | None = None
 
@@ -126,18 +119,7 @@ class ContentData(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Images]:
         """Return the held-out images one by one: their sizes differ."""
-        return DataLoader(_Listed(self.heldout), batch_size=None)
-
-
-class _Listed(Dataset[Images]):
-    def __init__(self, images: Sequence[Images]) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Images:
-        return self.images[index]
+        return DataLoader(self.heldout, batch_size=None)  # type: ignore[arg-type]  # A list is enough.
 
 
 def _leave_signals_to_the_trainer(worker: int) -> None:

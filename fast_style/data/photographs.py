@@ -62,16 +62,14 @@ class Photographs(Dataset[Tensor]):
         self._files = open_images(self.source)
         made_for = self._files.crop_size if isinstance(self._files, PixelArchive) else None
         if made_for not in (None, size):
-            raise ConfigError(
-                f"size must be {made_for}, for which {self._shown} was made, not {size}; or pack the pictures for that"
-            )
+            remedy = "or pack the pictures for that"
+            raise ConfigError(f"size must be {made_for}, for which {self._shown} was made, not {size}; {remedy}")
         suffixes = (".npy",) if isinstance(self._files, PixelArchive) else PICTURE_SUFFIXES
         self.names = sorted(name for name in self._files.names() if _is_picture(name, suffixes))
         if not self.names:
             refused = "".join(f"; refused: {printable(name)}, {why}" for name, why in list(self.refused.items())[:1])
-            raise DataError(
-                f"{self._shown}: no pictures in it; they are files ending in {', '.join(suffixes)}{refused}"
-            )
+            endings = ", ".join(suffixes)
+            raise DataError(f"{self._shown}: no pictures in it; they are files ending in {endings}{refused}")
         # Shared, since workers find bad pictures long after they start.
         self.flags = torch.zeros(len(self.names), dtype=torch.uint8)
         self.flags.share_memory_()  # type: ignore[no-untyped-call]
@@ -85,19 +83,13 @@ class Photographs(Dataset[Tensor]):
     @property
     def skipped(self) -> list[str]:
         """Printable names of the pictures that this process or any of its workers found unreadable."""
-        return [printable(self.names[index]) for index in self.flags.nonzero()[:, 0].tolist()]
+        return [printable(self.names[index]) for index in self._unreadable()]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
-        """Return the crop of a picture in an epoch.
-
-        Args:
-            key: the epoch and the index of the picture.
-
-        Returns:
-            Shape (3, size, size), uint8, with channels last in memory.
+        """Return the crop of a picture in an epoch, for the key (epoch, index), with channels last in memory.
 
         Raises:
             DataError: if no picture of the source is readable any more.
@@ -115,7 +107,7 @@ class Photographs(Dataset[Tensor]):
 
         Pictures that other processes found unreadable are read again to learn the reason.
         """
-        reasons = [(self.names[index], self._reason(index)) for index in self.flags.nonzero()[:, 0].tolist()]
+        reasons = [(self.names[index], self._reason(index)) for index in self._unreadable()]
         reasons += [(name, f"refused: {reason}") for name, reason in sorted(self.refused.items())]
         return "".join(f"{printable(name)}\t{printable(reason)}\n" for name, reason in reasons)
 
@@ -127,15 +119,11 @@ class Photographs(Dataset[Tensor]):
                 self._read(index)
 
     def check(self, listed: str = "") -> None:
-        """Check that not too many pictures are unreadable.
+        """Check that the fraction of unreadable pictures is not above `max_bad`, or else raise DataError.
 
-        Args:
-            listed: the file that lists them, for the message.
-
-        Raises:
-            DataError: if their fraction is above `max_bad`.
+        `listed` is the file that lists them, for the message.
         """
-        bad = self.flags.nonzero()[:, 0].tolist()
+        bad = self._unreadable()
         if len(bad) / len(self) > self.max_bad:
             allowed = math.floor(self.max_bad * len(self) + 1e-9)  # 0.29 * 100 is a little less than 29.
             raise DataError(
@@ -143,6 +131,10 @@ class Photographs(Dataset[Tensor]):
                 f"{allowed} may be), for instance {printable(self.names[bad[0]])}: {self._reason(bad[0])}"
                 f"{listed and f'; {listed} names them all'}; mend or remove them, or raise data.max_bad"
             )
+
+    def _unreadable(self) -> list[int]:
+        indices: list[int] = self.flags.nonzero()[:, 0].tolist()
+        return indices
 
     @property
     def _shown(self) -> str:

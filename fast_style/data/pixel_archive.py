@@ -23,7 +23,7 @@ from fast_style.archives import Archive, ZipArchive, open_archive
 from fast_style.errors import DataError, ImageError
 from fast_style.system.files import BinaryFile
 from fast_style.system.input_limits import MAX_PIXELS, open_regular_file
-from fast_style.system.text import printable
+from fast_style.system.text import printable, reason_of
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -67,24 +67,17 @@ class PixelArchive:
         return self._zip.names()
 
     def open(self, name: str) -> BinaryFile:
-        """Open a file for sequential reading; its checksum is compared at the end.
-
-        Raises:
-            ImageError: if the file is refused, missing or unreadable.
-        """
+        """Open a file for sequential reading; its checksum is compared at the end. Raises ImageError, as Archive."""
         return self._zip.open(name)
 
     def cut(self, name: str, size: int, left: float, top: float) -> Pixels:
-        """Return a square crop of a picture, without checking the checksum.
+        """Return a square crop of a picture, of shape (size, size, 3), without checking the checksum.
 
         Args:
             name: the picture.
             size: side of the crop in pixels.
             left: horizontal position in [0, 1), from the left edge to the right.
             top: vertical position in [0, 1), from the top edge to the bottom.
-
-        Returns:
-            Shape (size, size, 3).
 
         Raises:
             ImageError: if the crop cannot be read, or the picture is smaller.
@@ -105,7 +98,7 @@ class PixelArchive:
         except KeyError:
             reason = "compressed, and pixels are read in place; numpy.savez stores them as they are"
         except (OSError, ValueError) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            reason = reason_of(error)
         raise ImageError(f"{printable(name)}: {reason}")
 
     def _file(self) -> io.BufferedReader:
@@ -119,8 +112,7 @@ class PixelArchive:
         if self._opened is not None:
             self._opened[1].close()
 
-    def __del__(self) -> None:
-        self._close()
+    __del__ = _close
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
@@ -143,15 +135,7 @@ def to_npy(image: Image.Image) -> bytes:
 
 
 def size_of_npy(content: bytes, name: str) -> tuple[int, int]:
-    """Return the width and the height of the picture in an .npy file.
-
-    Args:
-        content: the content of the file.
-        name: name for messages.
-
-    Raises:
-        ImageError: if it holds no picture.
-    """
+    """Return the width and height of the picture in an .npy file by its content; raises ImageError if there is none."""
     try:
         _, height, width = _read_header(io.BytesIO(content), len(content))
     except ValueError as error:

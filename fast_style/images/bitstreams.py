@@ -6,7 +6,7 @@ _SEQUENCE_HEADER, _SEQUENCE_PARAMETERS = 1, 33
 
 
 class _Bits:
-    """Reader of single bits, most significant bit first; raises ValueError at the end."""
+    """Reads bits, most significant first; raises ValueError at the end."""
 
     def __init__(self, content: bytes) -> None:
         self._whole, self._left = int.from_bytes(content), 8 * len(content)
@@ -29,13 +29,7 @@ class _Bits:
 
 
 def av1_colors(content: bytes) -> tuple[int, int] | None:
-    """Read the color primaries and transfer, as H.273 numbers, from an AV1 stream.
-
-    Args:
-        content: the beginning of the stream.
-
-    Returns:
-        None if the stream does not specify them.
+    """Read color primaries and transfer, as H.273 numbers, from the beginning of an AV1 stream; None if unspecified.
 
     Raises:
         ValueError, LookupError: if the stream is damaged.

@@ -10,10 +10,10 @@ _MAX_BOXES = 1000
 
 
 def boxes(file: Any, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each box, and the start and end of its content.
+    """Yield the kind of each box, and the start and end of its content; the position of the file changes.
 
     Args:
-        file: binary and seekable; its position changes.
+        file: binary and seekable.
         start: where the first box begins.
         end: where the last box ends; None: at the end of the file.
 

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -48,52 +48,37 @@ def png_chunks(file: Any) -> Iterator[tuple[bytes, int, int]]:
         place += length + 12
 
 
-def without(content: bytes, short: list[tuple[int, int]]) -> bytes:
-    """Remove parts, given by position and length, from a PNG."""
-    parts, place = [], 0
-    for start, length in short:
-        parts.append(content[place:start])
-        place = start + length
-    return b"".join([*parts, content[place:]])
-
-
-def short_chunks(file: Any) -> list[tuple[int, int]]:
-    """Positions and lengths of chunks shorter than their fixed part, on which Pillow fails.
-
-    Args:
-        file: a PNG; its position changes.
-    """
-    return [(place, length) for kind, place, length in png_chunks(file) if length - 12 < _MIN_LENGTHS.get(kind, 0)]
+def without_short_chunks(file: Any) -> Any:
+    """Return a PNG without chunks shorter than their fixed part, on which Pillow fails; if it has none, itself."""
+    short = [each for each in png_chunks(file) if each[2] - 12 < _MIN_LENGTHS.get(each[0], 0)]
+    if not short:
+        return file
+    file.seek(0)
+    content, parts, kept_to = file.read(), [], 0
+    for _, place, length in short:
+        parts.append(content[kept_to:place])
+        kept_to = place + length
+    return io.BytesIO(b"".join([*parts, content[kept_to:]]))
 
 
 def find_colors(image: Image.Image, file: Any) -> None:
     """Record the color space that a file declares, except in EXIF; see `spaces.declare`.
 
-    An ICC profile takes precedence, except over cICP in PNG.
-
-    Args:
-        image: the image as opened by Pillow.
-        file: its file; the position changes.
+    An ICC profile takes precedence, except over cICP in PNG. The position of the file changes.
     """
-    space, profile = None, bool(image.info.get("icc_profile"))
+    read, space = _READERS.get(image.format or ""), None
+    if read is None or (image.info.get("icc_profile") and image.format != "PNG"):
+        return
     try:
         # Damaged color information is ignored.
         with contextlib.suppress(LookupError, struct.error, OSError, TypeError, ValueError, ArithmeticError):
-            if image.format == "PNG":
-                space = _png_space(file, image)
-            elif profile:
-                return
-            elif image.format == "AVIF":
-                space = _avif_space(file)
-            elif image.format == "HEIF":
-                space = _heif_space(file, image.info.get("nclx_profile"))
-            elif image.format == "TIFF":
-                space = _tiff_space(image)
-            elif image.format == "BMP":
-                space = _bmp_space(file, image)
+            space = read(file, image)
     except UnknownColorsError as error:
         notes_of(image).append(str(error))
-    _declare_unless_srgb(image, space)
+    if space is not None and not space.is_srgb:
+        declare(image, space)
+        if space.is_hdr:
+            notes_of(image).append("a high dynamic range: brought to the usual one")
 
 
 def find_exif_colors(image: Image.Image) -> None:
@@ -108,14 +93,6 @@ def find_exif_colors(image: Image.Image) -> None:
             declare(image, ADOBE_RGB)
         elif space == _EXIF_OTHER:
             notes_of(image).append("colors that are not sRGB, by EXIF, which does not say what they are: taken as sRGB")
-
-
-def _declare_unless_srgb(image: Image.Image, space: Space | None) -> None:
-    if space is None or space.is_srgb:
-        return
-    declare(image, space)
-    if space.is_hdr:
-        notes_of(image).append("a high dynamic range: brought to the usual one")
 
 
 def _png_space(file: Any, image: Image.Image) -> Space | None:
@@ -158,7 +135,7 @@ def _plausible_space(chromaticities: list[float], gamma: float | None = None) ->
     return None
 
 
-def _tiff_space(image: Image.Image) -> Space | None:
+def _tiff_space(file: Any, image: Image.Image) -> Space | None:
     tags: Any = getattr(image, "tag_v2", {})
     if image.mode not in ("RGB", "RGBA") or _PRIMARIES not in tags or tags.get(262) not in (2, 3):
         return None
@@ -189,13 +166,13 @@ def _bmp_space(file: Any, image: Image.Image) -> Space | None:
     return None
 
 
-def _avif_space(file: Any) -> Space | None:
+def _avif_space(file: Any, image: Image.Image) -> Space | None:
     """Read the "colr" box of the primary item (ISO 23008-12, 6.5.5), or else the AV1 header."""
     start, end = find(file, b"meta")
     parts = {kind: (first, last) for kind, first, last in boxes(file, start, end)}
-    file.seek(parts[b"pitm"][0])
-    version, number = file.read(1)[0], file.read(7)
-    primary = int.from_bytes(number[3 : 5 if version == 0 else 7])
+    read_int = _integers(file, *parts[b"pitm"])
+    version, _ = read_int(1), read_int(3)
+    primary = read_int(4 if version else 2)
     inner = {kind: (first, last) for kind, first, last in boxes(file, *parts[b"iprp"])}
     spaces: dict[int, tuple[int, int]] = {}
     for index, (kind, first, last) in enumerate(boxes(file, *inner[b"ipco"]), 1):
@@ -210,16 +187,19 @@ def _avif_space(file: Any) -> Space | None:
     return numbered(*(av1_colors(file.read(_HEADER_BYTES)) or ()))
 
 
-def _heif_space(file: Any, found: dict[str, Any] | None) -> Space | None:
-    if found:
+def _heif_space(file: Any, image: Image.Image) -> Space | None:
+    if found := image.info.get("nclx_profile"):
         return numbered(int(found["color_primaries"]), int(found["transfer_characteristics"]))
     start, end = find(file, b"meta", b"iprp", b"ipco", b"hvcC")
     file.seek(start)
     return numbered(*(hevc_colors(file.read(min(end - start, _HEADER_BYTES))) or ()))
 
 
-def _item_offset(file: Any, start: int, end: int, primary: int) -> int:
-    """Position of the first extent of an item, from the "iloc" box."""
+_READERS = {"PNG": _png_space, "AVIF": _avif_space, "HEIF": _heif_space, "TIFF": _tiff_space, "BMP": _bmp_space}
+
+
+def _integers(file: Any, start: int, end: int) -> Callable[[int], int]:
+    """Return a function that reads the next integer of a box, given its size in bytes."""
     file.seek(start)
     content = io.BytesIO(file.read(min(end - start, 2**20)))
 
@@ -228,6 +208,12 @@ def _item_offset(file: Any, start: int, end: int, primary: int) -> int:
             raise ValueError("a box that is cut short")
         return int.from_bytes(found)
 
+    return read_int
+
+
+def _item_offset(file: Any, start: int, end: int, primary: int) -> int:
+    """Position of the first extent of an item, from the "iloc" box."""
+    read_int = _integers(file, start, end)
     version, _, sizes = read_int(1), read_int(3), read_int(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     index_size, id_size = index_size if version else 0, 4 if version == 2 else 2
@@ -237,23 +223,19 @@ def _item_offset(file: Any, start: int, end: int, primary: int) -> int:
         if item == primary and extents and not method:
             read_int(index_size)
             return base + read_int(offset_size)
-        content.seek(extents * (index_size + offset_size + length_size), 1)
+        read_int(extents * (index_size + offset_size + length_size))
     raise ValueError("an item without a place in the file")
 
 
 def _item_properties(file: Any, start: int, end: int, primary: int) -> list[int]:
     """Property indices of an item, from the "ipma" box."""
-    file.seek(start)
-    content = file.read(min(end - start, 2**20))
-    version, wide = content[0], content[3] & 1
-    (count,), place = struct.unpack(">I", content[4:8]), 8
-    id_size = 4 if version else 2
+    read_int = _integers(file, start, end)
+    version, flags, count = read_int(1), read_int(3), read_int(4)
+    size = 2 if flags & 1 else 1
     for _ in range(count):
-        item, property_count = int.from_bytes(content[place : place + id_size]), content[place + id_size]
-        place += id_size + 1
-        size = 2 if wide else 1
-        indices = [int.from_bytes(content[place + size * i : place + size * (i + 1)]) for i in range(property_count)]
-        place += size * property_count
+        item = read_int(4 if version else 2)
+        # The highest bit says whether the property is essential.
+        indices = [read_int(size) & (0x7FFF if size == 2 else 0x7F) for _ in range(read_int(1))]
         if item == primary:
-            return [number & (0x7FFF if wide else 0x7F) for number in indices]
+            return indices
     return []

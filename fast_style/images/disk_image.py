@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fast_style.errors import ImageError
+from fast_style.images.levels import to_8_bits
 
 #: Left, top, right and bottom in pixels, as in Pillow.
 Box: TypeAlias = tuple[int, int, int, int]
@@ -56,9 +57,8 @@ class DiskImage:
         except OSError as error:
             closed = isinstance(error, FileNotFoundError | PermissionError)
             wrong = "nothing can be written there" if closed else f"no room for {total / 1e9:.1f} GB"
-            raise ImageError(
-                f"{scratch_folder()}: {wrong} ({error.strerror}); set TMPDIR to a folder that has room"
-            ) from None
+            remedy = "set TMPDIR to a folder that has room"
+            raise ImageError(f"{scratch_folder()}: {wrong} ({error.strerror}); {remedy}") from None
 
     @classmethod
     def of(cls, image: Image.Image) -> "DiskImage":
@@ -86,7 +86,7 @@ class DiskImage:
         """Read rows as 8 bits, rounded, of shape (rows, width, 3) or, for one channel, (rows, width)."""
         part = self.read((0, top, self.size[0], bottom))
         part = part if self.channels > 1 else part[:, :, 0]
-        return part if self.white == 255 else ((part.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return part if self.white == 255 else to_8_bits(part)
 
     def read(self, box: Box) -> NDArray[Any]:
         """Read a part, of shape (height, width, channels)."""
@@ -95,7 +95,7 @@ class DiskImage:
         for place, rows in self._pieces(left, top, part):
             self._file.seek(place)
             if self._file.readinto(rows) != rows.nbytes:
-                raise ImageError(f"{scratch_folder()}: cannot be read (a file is shorter than it was)")
+                raise ImageError(f"{scratch_folder()}: cannot be read (a file is shorter than it was); start again")
         return part
 
     def write(self, left: int, top: int, part: NDArray[Any]) -> None:
@@ -111,7 +111,7 @@ class DiskImage:
                 if self._file.write(rows) != rows.nbytes:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise ImageError(f"{scratch_folder()}: cannot be written ({error.strerror})") from None
+            raise ImageError(f"{scratch_folder()}: cannot be written ({error.strerror}); make room there") from None
 
     def resized(self, size: tuple[int, int]) -> "DiskImage":
         """Resize with a Lanczos filter; the result is bit-identical to Pillow's."""

@@ -17,10 +17,7 @@ _BITS = 10
 
 
 def avif_bits(file: Any) -> int:
-    """Number of bits per channel of an AVIF.
-
-    Args:
-        file: binary and seekable; its position changes.
+    """Number of bits per channel of an AVIF; the position of the file changes.
 
     Raises:
         ValueError: if the file does not say, as an animation may not.
@@ -50,12 +47,7 @@ def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.
 
 
 def encode_avif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
-    """Encode pixels as an AVIF of 10 bits per channel.
-
-    Args:
-        pixels: shape (height, width, 3), or (height, width, 4) with opacity.
-        metadata: EXIF and XMP to write.
-    """
+    """Encode pixels (height, width, 3), or 4 with opacity, as an AVIF of 10 bits per channel, with EXIF and XMP."""
     import imagecodecs
 
     # sRGB, in the numbers of ITU-T H.273.
@@ -96,11 +88,10 @@ def with_item(file: bytes, kind: bytes, content: bytes) -> bytes:
     growth = 14 + len(entry) + len(reference) + (0 if b"iref" in parts else 12)
     entries = [(item, source, pieces, place + growth, length) for item, source, pieces, place, length in entries]
     entries.append((number, 0, 1, len(file) + growth + 8, len(content)))
+    count = struct.pack(">H", len(entries))
     parts |= {
-        b"iloc": places[:6]
-        + struct.pack(">H", len(entries))
-        + b"".join(struct.pack(">HHHII", *each) for each in entries),
-        b"iinf": items[:4] + struct.pack(">H", len(entries)) + items[6:] + entry,
+        b"iloc": b"".join([places[:6], count, *(struct.pack(">HHHII", *each) for each in entries)]),
+        b"iinf": items[:4] + count + items[6:] + entry,
         b"iref": parts.get(b"iref", bytes(4)) + reference,
     }
     meta = box(b"meta", bytes(4), *(box(kind, part) for kind, part in parts.items()))
@@ -122,27 +113,17 @@ def decode_heif(content: bytes, size: tuple[int, int], page: int) -> NDArray[np.
 
 
 def heif_levels(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Convert pixels to the depth of a HEIC, and return them with pillow_heif's name for their mode.
-
-    Args:
-        pixels: shape (height, width, 3) or (height, width, 4); uint8 is kept, uint16 is reduced to 10 bits.
-    """
+    """Reduce pixels of 16 bits to the depth of a HEIC; also return pillow_heif's name for the mode."""
     mode = "RGB" if pixels.shape[2] == 3 else "RGBA"
     return (pixels, mode) if pixels.dtype == np.uint8 else (shrunk(pixels, 2**_BITS - 1), f"{mode};{_BITS}")
 
 
 def encode_heif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
-    """Encode pixels as a HEIC of 10 bits per channel.
-
-    Args:
-        pixels: as for `encode_avif`.
-        metadata: what to write.
-    """
+    """Encode pixels as `encode_avif` does, as a HEIC."""
     import pillow_heif
 
-    height, width = pixels.shape[:2]
     file = io.BytesIO()
     levels, mode = heif_levels(pixels)
     options = {"quality": 95, "chroma": 444, **metadata.options("HEIF")}
-    pillow_heif.encode(mode, (width, height), levels.tobytes(), file, **options)
+    pillow_heif.encode(mode, pixels.shape[1::-1], levels.tobytes(), file, **options)
     return file.getvalue()

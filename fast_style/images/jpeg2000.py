@@ -10,15 +10,16 @@ from PIL import Image, ImageFile
 
 from fast_style.images.boxes import box, boxes
 from fast_style.images.formats import HAS_CODECS
-from fast_style.images.levels import shrunk, stretched
+from fast_style.images.levels import stretched, to_8_bits
 from fast_style.images.metadata import ImageMetadata
 from fast_style.system.optional_packages import how_to_install
 
-# The identifier that ExifTool and others use.
-_EXIF = b"JpgTiffExif->JP2"
-_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-_IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
-_UUIDS = (_EXIF, _XMP, _IPTC)
+# Of EXIF (the identifier that ExifTool and others use), XMP and IPTC.
+_UUIDS = (
+    b"JpgTiffExif->JP2",
+    bytes.fromhex("be7acfcb97a942e89c71999491e3afac"),
+    bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"),
+)
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _SRGB, _GRAY = 16, 17
 # Larger metadata is not genuine.
@@ -28,22 +29,14 @@ _NAME = "jpeg2k of fast_style"
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a file.
+    """The header of a file."""
 
-    Attributes:
-        size: width and height in pixels.
-        channels: number of channels, including opacity.
-        bits: bits per channel if all have the same and are plain gray or RGB; otherwise 8.
-        start: position of the codestream.
-        signed: whether levels are signed and the lowest is black; read above 8 bits only.
-        profile, exif, xmp, iptc: metadata, EXIF as in a TIFF; empty if none.
-    """
-
-    size: tuple[int, int]
-    channels: int
-    bits: int
-    start: int
-    signed: bool = False
+    size: tuple[int, int]  #: width and height in pixels
+    channels: int  #: number of channels, including opacity
+    bits: int  #: bits per channel if all have the same and are plain gray or RGB; otherwise 8
+    start: int  #: position of the codestream
+    signed: bool = False  #: whether levels are signed and the lowest is black; read above 8 bits only
+    #: metadata, EXIF as in a TIFF; empty if none
     profile: bytes = b""
     exif: bytes = b""
     xmp: bytes = b""
@@ -51,10 +44,7 @@ class Header:
 
 
 def read_header(file: Any) -> Header:
-    """Read the header of a JP2 file or a bare codestream.
-
-    Args:
-        file: binary and seekable; its position changes.
+    """Read the header of a JP2 file or a bare codestream; the position of the file changes.
 
     Raises:
         Exception: any, if the file is damaged.
@@ -98,19 +88,15 @@ def read_header(file: Any) -> Header:
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
     """Decode a codestream of 9 to 16 bits, to shape (height, width) or (height, width, channels).
 
-    Takes a codestream because, for a file, imagecodecs would convert the colors by the profile.
-
-    Raises:
-        Exception: any, if it is damaged or does not match its header.
+    Takes a codestream because, for a file, imagecodecs would convert the colors by the profile. Raises any error if it
+    is damaged or does not match its header.
     """
     import imagecodecs
 
-    width, height = header.size
-    shape = (height, width) if header.channels == 1 else (height, width, header.channels)
+    shape = header.size[::-1] if header.channels == 1 else (*header.size[::-1], header.channels)
     # Decoded into this array, so that it takes no more memory than was allowed.
-    found: NDArray[Any] = imagecodecs.jpeg2k_decode(
-        codestream, out=np.empty(shape, np.int16 if header.signed else np.uint16)
-    )
+    room = np.empty(shape, np.int16 if header.signed else np.uint16)
+    found: NDArray[Any] = imagecodecs.jpeg2k_decode(codestream, out=room)
     if header.signed:
         # In place: flips the sign bit.
         found = found.view(np.uint16)
@@ -126,8 +112,6 @@ def correct(image: Image.Image, header: Header) -> None:
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """Decoder of several channels of more than 8 bits."""
-
     _pulls_fd = True
 
     def decode(self, buffer: Any) -> tuple[int, int]:
@@ -139,18 +123,16 @@ class _Decoder(ImageFile.PyDecoder):
             raise ValueError(f"{size[0]}x{size[1]} pixels of {self.mode} in one place, and others in another")
         self.fd.seek(header.start)
         deep = decode(self.fd.read(), header)
-        levels = np.empty(deep.shape, np.uint8)
-        for row, reduced in zip(deep, levels, strict=True):
-            reduced[:] = shrunk(row[None], 255)[0]
-        self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
+        self.set_as_raw(to_8_bits(deep).data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
-def encode(pixels: NDArray[np.uint16]) -> bytes:
-    """Encode pixels losslessly as a codestream; shape (height, width, 3), or (height, width, 4) with opacity."""
+def encode(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
+    """Encode pixels losslessly as a file; shape (height, width, 3), or (height, width, 4) with opacity."""
     import imagecodecs
 
-    return bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True))
+    codestream = bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True))
+    return contained(codestream, (pixels.shape[1], pixels.shape[0]), pixels.shape[2], 16, metadata)
 
 
 def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int, metadata: ImageMetadata) -> bytes:
@@ -173,11 +155,8 @@ def contained(codestream: bytes, size: tuple[int, int], channels: int, bits: int
         across, down = (_dots_per_meter(each) for each in metadata.dpi)
         parts.append(box(b"res ", box(b"resc", struct.pack(">HHHHBB", *down[:2], *across[:2], down[2], across[2]))))
     whole = [box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 ", bytes(4), b"jp2 "), box(b"jp2h", *parts)]
-    if metadata.exif:
-        whole.append(box(b"uuid", _EXIF, metadata.exif.removeprefix(b"Exif\x00\x00")))
-    for uuid, content in ((_XMP, metadata.xmp.encode()), (_IPTC, metadata.iptc)):
-        if content:
-            whole.append(box(b"uuid", uuid, content))
+    blocks = (metadata.exif.removeprefix(b"Exif\x00\x00"), metadata.xmp.encode(), metadata.iptc)
+    whole += [box(b"uuid", uuid, content) for uuid, content in zip(_UUIDS, blocks, strict=True) if content]
     return b"".join([*whole, box(b"jp2c", codestream)])
 
 
@@ -189,7 +168,7 @@ def _has_usual_order(channels: bytes) -> bool:
 
 def _dots_per_meter(dpi: float) -> tuple[int, int, int]:
     """Dots per meter as numerator, denominator and exponent of ten; one inch is 127 / 50 * 10**-2 m."""
-    exponent = 2
-    while round(dpi * 50 / 10 ** (exponent - 2)) > 65535:
+    exponent = 0
+    while round(dpi * 50 / 10**exponent) > 65535:
         exponent += 1
-    return round(dpi * 50 / 10 ** (exponent - 2)), 127, exponent
+    return round(dpi * 50 / 10**exponent), 127, exponent + 2

@@ -4,6 +4,7 @@ import contextlib
 import math
 import re
 import struct
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +31,7 @@ _XMP_FILE_PROPERTIES: dict[str, tuple[str, ...]] = {
 
 
 def xmp_of(image: Image.Image) -> str:
-    """Read the XMP of a loaded image, without properties of the file itself; empty if none.
-
-    Raises:
-        Exception: any, if the metadata is damaged.
-    """
+    """Read the XMP of a loaded image, without properties of the file itself; empty if none. Damage raises any error."""
     found: Any = image.info.get("xmp") or dict(_resources(image)).get(_XMP_RESOURCE) or b""
     text = found if isinstance(found, str) else bytes(found).decode()
     text = text.removeprefix(_UTF8_MARK).rstrip("\0")
@@ -42,15 +39,10 @@ def xmp_of(image: Image.Image) -> str:
 
 
 def iptc_of(image: Image.Image) -> bytes:
-    """Read the IPTC of a loaded image; empty if none.
-
-    Raises:
-        Exception: any, if the metadata is damaged.
-    """
+    """Read the IPTC of a loaded image; empty if none. Damage raises any error."""
     # The raw bytes, because Photoshop declares them as 32-bit numbers, of which Pillow returns the first.
     tags: dict[int, bytes] = getattr(getattr(image, "tag_v2", None), "_tagdata", {})
-    resources: dict[Any, Any] = dict(_resources(image))
-    found = image.info.get("iptc") or resources.get(_IPTC_RESOURCE) or tags.get(_TIFF_IPTC)
+    found = image.info.get("iptc") or dict(_resources(image)).get(_IPTC_RESOURCE) or tags.get(_TIFF_IPTC)
     if found is None and _TIFF_RESOURCES in tags:
         found = _iptc_resource(tags[_TIFF_RESOURCES])
     if found is None and isinstance(image, PngImagePlugin.PngImageFile) and _RAW_IPTC in image.text:
@@ -63,13 +55,6 @@ def iptc_of(image: Image.Image) -> bytes:
 def resource(iptc: bytes) -> bytes:
     """Wrap IPTC as a Photoshop image resource, as in a JPEG."""
     return b"8BIM" + struct.pack(">HHI", _IPTC_RESOURCE, 0, len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
-
-
-def raw_profile(iptc: bytes) -> tuple[str, str]:
-    """Return keyword and text of the PNG chunk in which ImageMagick and ExifTool store IPTC."""
-    digits = resource(iptc).hex()
-    lines = [digits[place : place + 72] for place in range(0, len(digits), 72)]
-    return _RAW_IPTC, "\n".join(["", "iptc", f"{len(digits) // 2:8d}", *lines, ""])
 
 
 def _resources(image: Image.Image) -> Any:
@@ -114,28 +99,20 @@ _FILE_TAGS = (
 )
 _RESOLUTION = (_TAGS.XResolution, _TAGS.YResolution, _TAGS.ResolutionUnit)
 _PNG_XMP = "XML:com.adobe.xmp"
-_WITH_EXIF = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
-_WITH_XMP = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "TIFF", "JPEG2000")
 _WITH_IPTC = ("JPEG", "PNG", "TIFF", "JPEG2000")
+_WITH_EXIF_AND_XMP = (*_WITH_IPTC, "WEBP", "AVIF", "HEIF")
 # The maximum of a JPEG segment.
 _MAX_BYTES = 65_000
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Metadata that a copy keeps; empty fields mean none.
+    """Metadata that a copy keeps; empty fields mean none."""
 
-    Attributes:
-        exif: as Pillow writes it.
-        dpi: horizontal and vertical.
-        xmp: a whole packet.
-        iptc: the records.
-    """
-
-    exif: bytes = b""
-    dpi: tuple[float, float] | None = None
-    xmp: str = ""
-    iptc: bytes = b""
+    exif: bytes = b""  #: as Pillow writes it
+    dpi: tuple[float, float] | None = None  #: horizontal and vertical
+    xmp: str = ""  #: a whole packet
+    iptc: bytes = b""  #: the records
 
     @classmethod
     def of(cls, image: Image.Image) -> "ImageMetadata":
@@ -145,25 +122,23 @@ class ImageMetadata:
             xmp = xmp_of(image)
         with contextlib.suppress(Exception):
             iptc = iptc_of(image)
-        dpi = _valid_dpi(image.info.get("dpi"))
-        try:
+        kept, dpi = b"", _valid_dpi(image.info.get("dpi"))
+        with contextlib.suppress(Exception):
             exif = image.getexif()
             across, down, unit = (exif.get(tag) for tag in _RESOLUTION)
             # Unit 3 is dots per centimeter.
             dpi = dpi or _valid_dpi(each * (2.54 if unit == 3 else 1) for each in (across, down) if each)
-            return cls(_kept_exif(exif, dpi), dpi, xmp, iptc)
-        except Exception:  # Any, as above.
-            return cls(b"", dpi, xmp, iptc)
+            kept = _kept_exif(exif, dpi)
+        return cls(kept, dpi, xmp, iptc)
 
     @classmethod
     def of_tiff(cls, content: bytes) -> "ImageMetadata":
         """Read the metadata of a file with the structure of a TIFF, such as most raw camera files."""
         exif = Image.Exif()
-        try:
+        with contextlib.suppress(Exception):  # Any, as above.
             exif.load(content)
             return cls(_kept_exif(exif, None))
-        except Exception:  # Any, as above.
-            return NOTHING
+        return NOTHING
 
     def options(self, format: str) -> dict[str, Any]:
         """Return options for Pillow's `save`, for a format by Pillow's name."""
@@ -183,7 +158,9 @@ class ImageMetadata:
             if xmp:
                 info.add_itxt(_PNG_XMP, xmp)
             if iptc:
-                info.add_text(*raw_profile(iptc), zip=True)
+                # As ImageMagick and ExifTool store it.
+                digits = resource(iptc).hex()
+                info.add_text(_RAW_IPTC, f"\niptc\n{len(digits) // 2:8d}\n{textwrap.fill(digits, 72)}\n", zip=True)
         return options
 
     def fitting(self, format: str) -> tuple[bytes, str, bytes]:
@@ -192,8 +169,8 @@ class ImageMetadata:
         def fits(content: bytes, places: tuple[str, ...]) -> bool:
             return format in places and (format != "JPEG" or len(content) <= _MAX_BYTES)
 
-        exif = self.exif if fits(self.exif, _WITH_EXIF) else b""
-        xmp = self.xmp if fits(self.xmp.encode(), _WITH_XMP) else ""
+        exif = self.exif if fits(self.exif, _WITH_EXIF_AND_XMP) else b""
+        xmp = self.xmp if fits(self.xmp.encode(), _WITH_EXIF_AND_XMP) else ""
         return exif, xmp, self.iptc if fits(self.iptc, _WITH_IPTC) else b""
 
     def notes(self, format: str) -> list[str]:
@@ -222,11 +199,13 @@ def _kept_exif(source: Image.Exif, dpi: tuple[float, float] | None) -> bytes:
     for tag in _PHOTOGRAPH_TAGS:
         if tag in source:
             exif[tag] = source[tag]
+    empty = not exif
     for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         values = {tag: value for tag, value in source.get_ifd(part).items() if tag not in _FILE_TAGS}
         if values:
             exif.get_ifd(part).update(values)
-    if not exif and not any(exif.get_ifd(part) for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)):
+            empty = False
+    if empty:
         return b""
     if dpi:
         exif.update(zip(_RESOLUTION, (*dpi, 2), strict=True))

@@ -20,21 +20,13 @@ _NAME = "ppm of fast_style"
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a file.
+    """The header of a file."""
 
-    Attributes:
-        size: width and height in pixels.
-        channels: 3 for colors, 1 for gray.
-        white: the maximum value.
-        plain: whether levels are written as decimal text.
-        length: length of the header in bytes.
-    """
-
-    size: tuple[int, int]
-    channels: int
-    white: int
-    plain: bool
-    length: int
+    size: tuple[int, int]  #: width and height in pixels
+    channels: int  #: 3 for colors, 1 for gray
+    white: int  #: the maximum value
+    plain: bool  #: whether levels are written as decimal text
+    length: int  #: length of the header in bytes
 
 
 def read_header(file: Any) -> Header:
@@ -65,10 +57,7 @@ def read(file: Any, header: Header) -> NDArray[np.uint16]:
     if header.plain:
         levels: NDArray[Any] = np.fromstring(_COMMENT.sub(b"", file.read()), np.uint16, count, sep=" ")
     else:
-        content = file.read(count * _bytes_per_level(header.white))
-        if len(content) < count * _bytes_per_level(header.white):
-            raise ValueError("image file is truncated")
-        levels = np.frombuffer(content, f">u{_bytes_per_level(header.white)}")
+        levels = _read_levels(file, count, header.white)
     return stretched(levels.reshape((height, width) if header.channels == 1 else (height, width, 3)), header.white)
 
 
@@ -80,7 +69,7 @@ def quicken(image: Image.Image) -> None:
 
 
 class _Decoder(ImageFile.PyDecoder):
-    """Decoder with the same result as Pillow's `ppm`."""
+    """The same result as Pillow's `ppm`."""
 
     _pulls_fd = True
 
@@ -90,14 +79,15 @@ class _Decoder(ImageFile.PyDecoder):
         levels = np.empty(self.state.xsize * self.state.ysize * len(self.mode), "<i4" if deep else "u1")
         for first in range(0, len(levels), _BLOCK):
             block = levels[first : first + _BLOCK]
-            content = self.fd.read(len(block) * _bytes_per_level(white))
-            if len(content) < len(block) * _bytes_per_level(white):
-                raise ValueError("image file is truncated")
-            values = np.minimum(np.frombuffer(content, f">u{_bytes_per_level(white)}"), white)
+            values = np.minimum(_read_levels(self.fd, len(block), white), white)
             block[:] = np.rint(values / white * (65535 if deep else 255))
         self.set_as_raw(levels.data.cast("B"), "I;32" if deep else self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
-def _bytes_per_level(white: int) -> int:
-    return 1 if white < 256 else 2
+def _read_levels(file: Any, count: int, white: int) -> NDArray[Any]:
+    dtype = np.dtype("u1" if white < 256 else ">u2")
+    content = file.read(count * dtype.itemsize)
+    if len(content) < count * dtype.itemsize:
+        raise ValueError("image file is truncated")
+    return np.frombuffer(content, dtype)

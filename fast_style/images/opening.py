@@ -1,11 +1,11 @@
 """Opening image files without decoding: format, size, number of images, and errors."""
 
 import contextlib
-import io
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
@@ -18,6 +18,7 @@ from fast_style.system.input_limits import MAX_PIXELS, open_regular_file, pillow
 from fast_style.system.optional_packages import how_to_install
 from fast_style.system.text import reason_of
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["frame", "page", "view"]
 
 #: Bytes per pixel in memory while Pillow decodes a file.
@@ -42,11 +43,7 @@ _MAX_SUB_IFDS = 1000
 
 
 def open_image(file: BinaryFile) -> Image.Image:
-    """Open an image and read its header, but no pixels; to be called within `pillow_limits`.
-
-    Raises:
-        Exception: any, if it is no image or damaged.
-    """
+    """Open an image and read its header, but no pixels, within `pillow_limits`; raises any error if it is no image."""
     # A file just written by the program is positioned at its end.
     file.seek(0)
     head = file.read(64)
@@ -63,9 +60,8 @@ def open_image(file: BinaryFile) -> Image.Image:
         know_heif()
     if head.startswith(b"8BPS") and head[22:24] not in (b"\0\1", b"\0\x08"):
         raise ValueError(f"PSD of {head[23]} bits of each color, and only 8 can be read; save it as TIFF")
-    if head.startswith(colors.PNG) and (short := colors.short_chunks(file)):
-        file.seek(0)
-        file = io.BytesIO(colors.without(file.read(), short))
+    if head.startswith(colors.PNG):
+        file = colors.without_short_chunks(file)
     file.seek(0)
     tiff.register()
     names = [tiff.NAME if name == "TIFF" else name for name in formats.READABLE]
@@ -116,21 +112,13 @@ def decoder_reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Contents:
-    """The images in a file.
+    """The images in a file."""
 
-    Attributes:
-        places: index of each image.
-        kind: frames of an animation, pages, or views of one subject.
-        smaller: number of further images that are reduced copies or masks.
-        primary: index of the image shown by programs that show only one.
-        below: number of images in SubIFDs of a TIFF's pages, without reduced copies and masks.
-    """
-
-    places: tuple[int, ...] = (0,)
-    kind: Kind = "page"
-    smaller: int = 0
-    primary: int = 0
-    below: int = 0
+    places: tuple[int, ...] = (0,)  #: index of each image
+    kind: Kind = "page"  #: frames of an animation, pages, or views of one subject
+    smaller: int = 0  #: number of further images that are reduced copies or masks
+    primary: int = 0  #: index of the image shown by programs that show only one
+    below: int = 0  #: number of images in SubIFDs of a TIFF's pages, without reduced copies and masks
 
     @property
     def count(self) -> int:
@@ -154,20 +142,24 @@ class Contents:
         return notes + [f"{self.below:,} pictures below its pages, SubIFDs, are left out"] * bool(self.below)
 
 
+def peek(source: Path | BinaryFile, look: Callable[[BinaryFile], T]) -> T | None:
+    """Apply a function to an opened file, within `pillow_limits`; None if that fails. An open file is then rewound."""
+    try:
+        opened = open_regular_file(source) if isinstance(source, Path) else contextlib.nullcontext(source)
+        with opened as file, pillow_limits():
+            return look(file)
+    except Exception:  # Any: on damaged files, decoders raise whatever comes up. Reading the file reports it.
+        return None
+    finally:
+        if not isinstance(source, Path):
+            source.seek(0)
+
+
 def contents_of(source: Path | BinaryFile, name: str = "") -> Contents:
     """Count the images in a file from its headers; a damaged file counts as one, and reading it reports the error."""
     if Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES:
         return Contents()
-    try:
-        with contextlib.ExitStack() as held:
-            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
-            with pillow_limits():
-                return _contents(open_image(file))
-    except Exception:  # Any: on damaged files, decoders raise whatever comes up.
-        return Contents()
-    finally:
-        if not isinstance(source, Path):
-            source.seek(0)
+    return peek(source, lambda file: _contents(open_image(file))) or Contents()
 
 
 def is_paged(source: Path, target: Path, found: Contents) -> bool:
@@ -180,13 +172,7 @@ def is_paged(source: Path, target: Path, found: Contents) -> bool:
 
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Read width and height of the stored image from its header; None if it cannot be read."""
-    if path.suffix.lower() not in formats.RAW_SUFFIXES:
-        return size_in_header(path)
-    try:
-        with open_regular_file(path) as file:
-            return raw_size(file)
-    except Exception:  # Any: on damaged files, decoders raise whatever comes up.
-        return None
+    return peek(path, raw_size) if path.suffix.lower() in formats.RAW_SUFFIXES else size_in_header(path)
 
 
 def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int] | None:
@@ -195,27 +181,13 @@ def size_in_header(source: Path | BinaryFile, name: str = "") -> tuple[int, int]
     Returns:
         None if the header does not tell; that of a raw camera file describes a thumbnail.
     """
-    if Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES:
-        return None
-    try:
-        with contextlib.ExitStack() as held:
-            file = held.enter_context(open_regular_file(source)) if isinstance(source, Path) else source
-            with pillow_limits():
-                return open_image(file).size
-    except Exception:  # Any: whoever decodes the file reports the error.
-        return None
-    finally:
-        if not isinstance(source, Path):
-            source.seek(0)
+    is_raw = Path(name or str(source)).suffix.lower() in formats.RAW_SUFFIXES
+    return None if is_raw else peek(source, lambda file: open_image(file).size)
 
 
 def picture_format(path: Path) -> str | None:
     """Return Pillow's name for the format of an image or animation; None if it is neither."""
-    try:
-        with open_regular_file(path) as file, pillow_limits():
-            format = open_image(file).format
-    except Exception:  # Any: on other files, decoders raise whatever comes up.
-        return None
+    format = peek(path, lambda file: open_image(file).format)
     # TGA has no signature: half of all other files look like one.
     return None if format == "TGA" and formats.FORMATS.get(path.suffix.lower()) != "TGA" else format
 
@@ -228,29 +200,23 @@ def suffix_of(path: Path) -> str:
 
 
 def has_gain_map(image: Image.Image, file: Any) -> bool:
-    """Whether an image contains a gain map, which brightens it on HDR screens.
+    """Whether an image contains a gain map, which brightens it on HDR screens; the position of the file changes.
 
     Recognized without decoding; see ISO 21496-1, Ultra HDR and Apple.
-
-    Args:
-        image: the image as opened by Pillow.
-        file: its file; the position changes.
     """
+    signs: tuple[bytes, ...] = (_APPLE, _ADOBE, _ISO)
+    content = b""
     with contextlib.suppress(Exception):  # Any: a damaged file has none.
         if image.format in ("AVIF", "HEIF"):
             start, end = find(file, b"meta")
             file.seek(start)
-            content = file.read(min(end - start, _MAX_BOX))
-            return any(sign in content for sign in (_APPLE, b"tmap", _ISO))
-        if image.format in ("JPEG", "MPO"):
-            parts = getattr(image, "applist", ())
-            if any(sign in part for _, part in parts for sign in (_ADOBE, _ISO)):
-                return True
-            if image.format == "MPO":
-                file.seek(0)
-                content = file.read()
-                return any(sign in content for sign in (_APPLE, _ADOBE, _ISO))
-    return False
+            signs, content = (_APPLE, b"tmap", _ISO), file.read(min(end - start, _MAX_BOX))
+        elif image.format == "JPEG":
+            signs, content = (_ADOBE, _ISO), b"".join(part for _, part in getattr(image, "applist", ()))
+        elif image.format == "MPO":
+            file.seek(0)
+            content = file.read()
+    return any(sign in content for sign in signs)
 
 
 def _contents(image: Any) -> Contents:

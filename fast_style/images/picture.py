@@ -16,19 +16,9 @@ from PIL import Image, ImageChops, ImageOps
 
 from fast_style.errors import ConfigError, ImageError
 from fast_style.images import colors, formats, jpeg2000, notes, spaces
-from fast_style.images.deep import (
-    STREAMED,
-    Deep,
-    encode_deep,
-    encode_tiff,
-    has_16_bits,
-    loses_bits,
-    read_deep,
-    reduced,
-    tell_of_lost_bits,
-)
+from fast_style.images.deep import STREAMED, Deep, encode_pixels, has_16_bits, loses_bits, read_deep, tell_of_lost_bits
 from fast_style.images.disk_image import DiskImage
-from fast_style.images.levels import on_white
+from fast_style.images.levels import to_8_bits, with_opacity
 from fast_style.images.metadata import NOTHING, ImageMetadata
 from fast_style.images.opening import DEEP_BYTES, decoder_reason, format_of_copy, know_heif, open_image
 from fast_style.images.raw import develop
@@ -45,25 +35,15 @@ _PLANAR_BYTES, _PLANAR_FORMATS = 40, ("JPEG2000", "AVIF", "HEIF")
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded image, and what a stylized copy of it keeps.
+    """A decoded image, and what a stylized copy of it keeps."""
 
-    Attributes:
-        rgb: the colors in mode RGB: upright, sRGB, as if opaque.
-        alpha: the opacity in mode L and of the same size, or None.
-        format: Pillow's name of the format for a copy, such as "JPEG"; empty if unknown.
-        metadata: what a copy keeps besides.
-        deep: the colors at 16 bits, if requested and the file has more than 8.
-        reduced: whether 16 bits were requested and exist, but their reader is not installed.
-        notes: short remarks on the image.
-    """
-
-    rgb: Image.Image
-    alpha: Image.Image | None
-    format: str
-    metadata: ImageMetadata = NOTHING
-    deep: Deep | None = None
-    reduced: bool = False
-    notes: tuple[str, ...] = ()
+    rgb: Image.Image  #: the colors in mode RGB: upright, sRGB, as if opaque
+    alpha: Image.Image | None  #: the opacity in mode L and of the same size, or None
+    format: str  #: Pillow's name of the format for a copy, such as "JPEG"; empty if unknown
+    metadata: ImageMetadata = NOTHING  #: what a copy keeps besides
+    deep: Deep | None = None  #: the colors at 16 bits, if requested and the file has more than 8
+    reduced: bool = False  #: whether 16 bits were requested and exist, but their reader is not installed
+    notes: tuple[str, ...] = ()  #: short remarks on the image
 
     @classmethod
     def of(cls, image: Image.Image, file: BinaryFile | None = None) -> "Picture":
@@ -77,7 +57,7 @@ class Picture:
             deep = deep_to_srgb(deep, image.info.get("icc_profile", b"") if converted else b"", spaces.declared(image))
         if deep is not None and (spaces.declared(image) or getattr(image, "ours", False)):
             # Converted at 16 bits: linear light, as in HDR and renderings, shows banding at 8.
-            rgb = Image.fromarray(reduced(deep))
+            rgb = Image.fromarray(to_8_bits(deep))
         lost_bits, remarks = file is not None and deep is None and loses_bits(file, image), notes.notes_of(image)
         with pillow_limits():
             return cls(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), deep, lost_bits, tuple(remarks))
@@ -94,11 +74,7 @@ class Picture:
         return replace(self, rgb=self.rgb.resize(size, Image.Resampling.LANCZOS), alpha=alpha)
 
     def write_copy(self, stylized: Image.Image | Deep, path: Path) -> None:
-        """Write other colors with the opacity and metadata of this image. See `write_image`.
-
-        Raises:
-            ImageError: if the format is unknown or the file cannot be written.
-        """
+        """Write other colors with the opacity and metadata of this image. See `write_image`."""
         write_image(stylized, path, self.alpha, self.format, self.metadata)
 
 
@@ -134,18 +110,25 @@ def open_picture(
         ImageError: if the image does not exist, is damaged, of an unknown format or above MAX_PIXELS.
     """
     if not (isinstance(source, str | Path) or hasattr(source, "read")):
-        kind = type(source).__name__
-        raise ImageError(f"{kind}: neither a picture (PIL, NumPy or torch) nor its path or open file")
+        raise ImageError(f"{type(source).__name__}: neither a picture (PIL, NumPy or torch) nor its path or open file")
     name = name or str(source if isinstance(source, str | Path) else getattr(source, "name", "picture"))
     if is_url(name) and isinstance(source, str | Path):
         raise ImageError(explain_url(name))
     try:
-        with open_regular_file(source) if isinstance(source, str | Path) else contextlib.nullcontext(source) as file:
+        opened = open_regular_file(source) if isinstance(source, str | Path) else contextlib.nullcontext(source)
+        with opened as file, pillow_limits():
             if Path(name).suffix.lower() in formats.RAW_SUFFIXES:
-                return _decode_raw(file)
-            return _decode(file, short_side, deep, page)
+                levels, metadata = _decode_raw(file)
+                return Picture(Image.fromarray(to_8_bits(levels)), None, "TIFF", metadata, levels)
+            image = open_image(file)
+            if page is not None:
+                image.seek(page)
+            if short_side is not None:
+                image.draft(None, (short_side, short_side))
+            return Picture.of(image, file if deep else None)
     except Exception as error:  # Any: on damaged files, decoders raise whatever comes up.
-        raise ImageError(f"{name}: not a readable picture ({decoder_reason(error)})") from error
+        remedy = "; check the path" if isinstance(error, FileNotFoundError) else ""
+        raise ImageError(f"{name}: not a readable picture ({decoder_reason(error)}){remedy}") from error
 
 
 def read_original(
@@ -180,14 +163,12 @@ def read_original(
 
 
 def require_size(size: int | None) -> None:
-    """Check that a file can have this long side, in pixels.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, Integral)):
+    """Check that a file can have this long side, in pixels; raises ConfigError."""
+    if size is None:
+        return
+    if isinstance(size, bool) or not isinstance(size, Integral):
         raise ConfigError(f"size must be a whole number of pixels, such as 1024, not {size!r}")
-    if size is not None and not 1 <= size <= 65_535:
+    if not 1 <= size <= 65_535:
         raise ConfigError(f"size must be from 1 to 65535 pixels, not {size}")
 
 
@@ -206,7 +187,10 @@ def open_on_disk(path: Path, deep: bool, room: float) -> PictureOnDisk:
     try:
         with open_regular_file(path) as file, pillow_limits():
             if path.suffix.lower() in formats.RAW_SUFFIXES:
-                return _decode_raw_to_disk(file)
+                levels, metadata = _decode_raw(file)
+                rgb = DiskImage((levels.shape[1], levels.shape[0]), dtype=np.uint16)
+                rgb.write(0, 0, levels)
+                return PictureOnDisk(rgb, None, "TIFF", metadata)
             image = open_image(file)
             lost_bits = deep and loses_bits(file, image)
             if lost_bits:
@@ -266,28 +250,20 @@ def write_image(
             _write(file, image, alpha, format, metadata)
         notes.tell(str(path), metadata.notes(format))
     except Exception as error:
-        reason = decoder_reason(error) if path.parent.is_dir() else f"there is no folder {path.parent}"
-        raise ImageError(f"{path}: cannot be written ({reason})") from error
+        require_folder(path)
+        raise ImageError(f"{path}: cannot be written ({decoder_reason(error)})") from error
 
 
 def require_folder(path: Path) -> None:
-    """Check, before long computations, that a file can be written to its folder.
-
-    Raises:
-        ImageError: if the folder does not exist or is not writable.
-    """
+    """Check, before long computations, that a file can be written to its folder; raises ImageError."""
     if not path.parent.is_dir():
-        raise ImageError(f"{path}: cannot be written (there is no folder {path.parent})")
+        raise ImageError(f"{path}: cannot be written (there is no folder {path.parent}); create it")
     if not os.access(path.parent, os.W_OK):
         raise ImageError(f"{path}: cannot be written ({os.strerror(errno.EACCES)})")
 
 
 def require_free(path: Path) -> None:
-    """Check that a path does not exist yet.
-
-    Raises:
-        ImageError: if it does.
-    """
+    """Check that a path does not exist yet; raises ImageError."""
     # A dangling symbolic link also counts as existing.
     if os.path.lexists(path):
         raise ImageError(f"{path}: exists already; choose overwrite or resume, or give another output")
@@ -316,51 +292,38 @@ def _write(
     if isinstance(image, DiskImage):
         deep = image.white == 65535 and format in formats.DEEP
         if format in ("PNG", "TIFF") or (deep and format in STREAMED):
-            opacity = alpha if isinstance(alpha, DiskImage) or alpha is None else DiskImage.of(alpha)
-            rows = _rows(image, opacity, format in formats.WITH_ALPHA)
-            STREAMED[format](file, rows, image.size, metadata)
+            opacity = DiskImage.of(alpha) if isinstance(alpha, Image.Image) else alpha
+            STREAMED[format](file, _rows(image, opacity, format in formats.WITH_ALPHA), image.size, metadata)
             return
-        if deep:
-            image = image.read((0, 0, *image.size))
-        else:
-            image, alpha = _in_memory(image, alpha, format), None
+        image = image.read((0, 0, *image.size)) if deep else image.image()
+    elif isinstance(image, Image.Image) and alpha is not None:
+        image = image.copy()
+    alpha = alpha.image() if isinstance(alpha, DiskImage) else alpha
     # Encoded in memory first, because Pillow's writer hides the reason of a disk error.
-    file.write(_encode(image, alpha.image() if isinstance(alpha, DiskImage) else alpha, format, metadata))
+    file.write(_encode(image, alpha, format, metadata))
 
 
 def _rows(image: DiskImage, alpha: DiskImage | None, with_alpha: bool) -> Iterator[NDArray[Any]]:
     for top, bottom in image.strips():
         box = (0, top, image.size[0], bottom)
         rows = image.read(box)
-        if alpha is not None:
-            opacity = alpha.read(box).astype(rows.dtype) * (image.white // 255)
-            rows = np.concatenate([rows, opacity], axis=2) if with_alpha else on_white(rows, opacity)
-        yield rows
-
-
-def _in_memory(raster: DiskImage, alpha: Image.Image | DiskImage | None, format: str) -> Image.Image:
-    """Load an image into memory with its opacity, or on white if the format has none, without a second copy."""
-    image, alpha = raster.image(), alpha.image() if isinstance(alpha, DiskImage) else alpha
-    if alpha is not None and format in formats.WITH_ALPHA:
-        image.putalpha(alpha)
-    elif alpha is not None:
-        image.paste((255, 255, 255), mask=ImageChops.invert(alpha))
-    return image
+        yield rows if alpha is None else with_opacity(rows, alpha.read(box), with_alpha)
 
 
 def _encode(
     image: Image.Image | Deep, alpha: Image.Image | None, format: str, metadata: ImageMetadata
 ) -> bytes | memoryview:
+    """Encode an image, which gets the opacity, or white behind it, in place: a large one has no room for a copy."""
     if isinstance(image, np.ndarray):
         if format in formats.DEEP:
-            return encode_deep(image, alpha, format, metadata)
-        image = Image.fromarray(reduced(image))
-    if alpha is not None and format in formats.WITH_ALPHA:
-        image = Image.merge("RGBA", (*image.split(), alpha))
-    elif alpha is not None:
-        image = flatten(Picture(image, alpha, format))
+            return encode_pixels(image, alpha, format, metadata)
+        image = Image.fromarray(to_8_bits(image))
     if format == "TIFF":
-        return encode_tiff(np.asarray(image), metadata)
+        return encode_pixels(np.asarray(image), alpha, format, metadata)
+    if alpha is not None and format in formats.WITH_ALPHA:
+        image.putalpha(alpha)
+    elif alpha is not None:
+        image.paste((255, 255, 255), mask=ImageChops.invert(alpha))
     if format == "HEIF":
         know_heif()
     encoded = io.BytesIO()
@@ -371,23 +334,10 @@ def _encode(
     return encoded.getbuffer()
 
 
-def _decode(file: BinaryFile, short_side: int | None, deep: bool, page: int | None) -> Picture:
-    with pillow_limits():
-        image = open_image(file)
-        if page is not None:
-            image.seek(page)
-        if short_side is not None:
-            image.draft(None, (short_side, short_side))
-        return Picture.of(image, file if deep else None)
-
-
-def _decode_raw(file: BinaryFile) -> Picture:
-    """Decode a raw camera file."""
-    deep = develop(file)
+def _decode_raw(file: BinaryFile) -> tuple[Deep, ImageMetadata]:
+    levels = develop(file)
     file.seek(0)
-    with pillow_limits():
-        metadata = ImageMetadata.of_tiff(file.read())
-    return Picture(Image.fromarray(reduced(deep)), None, "TIFF", metadata, deep)
+    return levels, ImageMetadata.of_tiff(file.read())
 
 
 def _decode_to_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: bool) -> PictureOnDisk:
@@ -408,11 +358,3 @@ def _decode_to_disk(file: BinaryFile, image: Image.Image, deep: bool, reduced: b
             alpha = alpha or DiskImage(size, channels=1)
             alpha.write(0, top, np.asarray(opacity))
     return PictureOnDisk(rgb, alpha, format_of_copy(image), ImageMetadata.of(image), reduced and levels is None)
-
-
-def _decode_raw_to_disk(file: BinaryFile) -> PictureOnDisk:
-    levels = develop(file)
-    rgb = DiskImage((levels.shape[1], levels.shape[0]), dtype=np.uint16)
-    rgb.write(0, 0, levels)
-    file.seek(0)
-    return PictureOnDisk(rgb, None, "TIFF", ImageMetadata.of_tiff(file.read()))

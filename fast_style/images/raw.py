@@ -11,11 +11,7 @@ from fast_style.system.optional_packages import how_to_install
 
 
 def raw_size(file: Any) -> tuple[int, int]:
-    """Return width and height of a raw camera file.
-
-    Raises:
-        Exception: any, if the reader is not installed or the file is damaged.
-    """
+    """Return width and height of a raw camera file; raises any error if it is damaged or the reader is missing."""
     import rawpy
 
     with rawpy.imread(file) as raw:
@@ -26,8 +22,7 @@ def develop(file: Any) -> NDArray[np.uint16]:
     """Decode a raw camera file to 16-bit sRGB, upright, with the white balance of the camera.
 
     Raises:
-        ValueError: if the reader is not installed, or there are too many pixels.
-        Exception: any, if the file is damaged.
+        Exception: any, if the file is damaged; a ValueError if the reader is missing, or there are too many pixels.
     """
     if not HAS_RAW:
         raise ValueError(f"a camera's raw file, which needs the package rawpy; {how_to_install('formats')}")

@@ -2,6 +2,7 @@
 
 import functools
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeAlias
@@ -34,8 +35,6 @@ _SRGB = 13
 # Transfer curves of television are taken as sRGB's, as in browsers and in our videos.
 _AS_SRGB = (1, 6, 11, 12, 14, 15, _SRGB)
 _PQ, _HLG = 16, 18
-_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
-_TRANSFERS = (*_AS_SRGB, *_GAMMAS, 7, 9, 10, 17, _PQ, _HLG)
 # H.273's number for "unspecified".
 _UNSPECIFIED = 2
 # Diffuse white of 203 cd/m2 (ITU-R BT.2408), relative to PQ's peak of 10000.
@@ -51,19 +50,12 @@ class UnknownColorsError(Exception):
 
 @dataclass(frozen=True)
 class Space:
-    """An RGB color space.
+    """An RGB color space."""
 
-    Attributes:
-        primaries: chromaticities of red, green, blue and white.
-        transfer: transfer characteristics, as an H.273 number.
-        limited: limited range: of 255, black is 16 and white 235.
-        gamma: exponent of the transfer curve; replaces `transfer` if given.
-    """
-
-    primaries: Chromaticities
-    transfer: int = _SRGB
-    limited: bool = False
-    gamma: float | None = None
+    primaries: Chromaticities  #: chromaticities of red, green, blue and white
+    transfer: int = _SRGB  #: transfer characteristics, as an H.273 number
+    limited: bool = False  #: limited range: of 255, black is 16 and white 235
+    gamma: float | None = None  #: exponent of the transfer curve; replaces `transfer` if given
 
     @property
     def is_hdr(self) -> bool:
@@ -77,11 +69,7 @@ class Space:
         return bool(near) and self.gamma is None and self.transfer in _AS_SRGB and not self.limited
 
     def to_srgb(self, levels: NDArray[Any]) -> NDArray[Any]:
-        """Convert gray (height, width) or RGB (height, width, 3) levels to sRGB (height, width, 3).
-
-        Args:
-            levels: np.uint8 or np.uint16; the result has the same type.
-        """
+        """Convert gray (height, width) or RGB (height, width, 3) levels, uint8 or uint16, to sRGB of the same type."""
         height, width = levels.shape[:2]
         white = np.iinfo(levels.dtype).max
         light = _light_table(self.transfer, self.gamma, self.limited, white)
@@ -124,7 +112,7 @@ def numbered(primaries: int = _UNSPECIFIED, transfer: int = _UNSPECIFIED, limite
         return None
     first = 1 if primaries == _UNSPECIFIED else primaries
     second = _SRGB if transfer == _UNSPECIFIED else transfer
-    if first not in PRIMARIES or second not in _TRANSFERS:
+    if first not in PRIMARIES or second not in _LIGHT:
         raise UnknownColorsError(f"colors of the unknown kind {primaries}/{transfer} of ITU-T H.273 taken as sRGB")
     return Space(PRIMARIES[first], second, limited)
 
@@ -140,11 +128,6 @@ def adapted(white: Any, other: Any) -> NDArray[np.float64]:
     cones = [_BRADFORD @ _xyz(*each) for each in (white, other)]
     matrix: NDArray[np.float64] = np.linalg.inv(_BRADFORD) @ np.diag(cones[1] / cones[0]) @ _BRADFORD
     return matrix
-
-
-def xyz_to_linear_srgb(white: Any) -> NDArray[np.float64]:
-    """Return the matrix from XYZ relative to a white, by x and y, to linear sRGB."""
-    return np.linalg.inv(_to_xyz(_BT709)) @ adapted(white, _D65)
 
 
 def curved(linear: NDArray[Any]) -> NDArray[Any]:
@@ -170,34 +153,40 @@ def _light_table(transfer: int, gamma: float | None, limited: bool, white: int) 
     if limited:
         step = (white + 1) / 256
         signal = ((np.arange(white + 1) / step - 16) / 219).clip(0, 1)
-    gamma = gamma or _GAMMAS.get(transfer)
-    return (_linear(signal, transfer) if gamma is None else signal**gamma).astype(np.float32)
+    light: NDArray[Any] = signal**gamma if gamma else _LIGHT[transfer](signal)
+    return light.astype(np.float32)
 
 
-def _linear(signal: NDArray[np.float64], transfer: int) -> NDArray[np.float64]:
-    match transfer:
-        case 7:
-            return np.where(signal < 0.0912, signal / 4, ((signal + 0.1115) / 1.1115) ** (1 / 0.45))
-        case 9:
-            return np.where(signal <= 0, 0, 10 ** (2 * (signal - 1)))
-        case 10:
-            return np.where(signal <= 0, 0, 10 ** (2.5 * (signal - 1)))
-        case 17:
-            return 52.37 / 48 * signal**2.6
-        case 16:
-            # SMPTE ST 2084.
-            power = signal ** (32 / 2523)
-            above = np.maximum(power - 3424 / 4096, 0)
-            return (above / (2413 / 128 - 2392 / 128 * power)) ** (16384 / 2610) / _WHITE_OF_PQ
-        case 18:
-            return _hlg(signal)
+def _srgb(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
+
+
+def _pq(signal: NDArray[np.float64]) -> NDArray[Any]:
+    """PQ signal to light (SMPTE ST 2084)."""
+    power = signal ** (32 / 2523)
+    above = np.maximum(power - 3424 / 4096, 0)
+    return (above / (2413 / 128 - 2392 / 128 * power)) ** (16384 / 2610) / _WHITE_OF_PQ
 
 
 def _hlg(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     """HLG signal to scene light (ITU-R BT.2100)."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+
+
+#: From signal to linear light, by H.273 transfer number.
+_LIGHT: dict[int, Callable[[NDArray[np.float64]], NDArray[Any]]] = {
+    **dict.fromkeys(_AS_SRGB, _srgb),
+    4: lambda signal: signal**2.2,
+    5: lambda signal: signal**2.8,
+    7: lambda signal: np.where(signal < 0.0912, signal / 4, ((signal + 0.1115) / 1.1115) ** (1 / 0.45)),
+    8: lambda signal: signal,
+    9: lambda signal: np.where(signal <= 0, 0, 10 ** (2 * (signal - 1))),
+    10: lambda signal: np.where(signal <= 0, 0, 10 ** (2.5 * (signal - 1))),
+    17: lambda signal: 52.37 / 48 * signal**2.6,
+    _PQ: _pq,
+    _HLG: _hlg,
+}
 
 
 def _hlg_display_light(scene: NDArray[Any]) -> NDArray[Any]:
@@ -226,10 +215,10 @@ def transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
 
 
 def deep_to_srgb(pixels: NDArray[np.uint16], profile: bytes, space: Space | None = None) -> NDArray[np.uint16] | None:
-    """Convert 16-bit gray or RGB to sRGB; None if the converter (imagecodecs) is not installed.
+    """Convert 16-bit gray (height, width) or RGB (height, width, 3) to sRGB; None if imagecodecs is not installed.
 
     Args:
-        pixels: shape (height, width) or (height, width, 3).
+        pixels: the levels.
         profile: ICC profile; empty: sRGB.
         space: color space, used instead of a profile if given.
     """
@@ -279,15 +268,12 @@ def lab_levels(found: NDArray[Any], channel: int, bits: int, icc: bool) -> NDArr
 
 
 def lab_to_srgb(levels: NDArray[np.uint16], white: tuple[float, float] = D50) -> NDArray[np.uint16]:
-    """Convert L*a*b* in the encoding of `lab_levels`, (height, width, channels), to sRGB; a fourth channel is kept.
+    """Convert L*a*b* as `lab_levels` encodes it, of shape (height, width, channels), to sRGB; a fourth channel is kept.
 
-    Args:
-        levels: the encoded channels; if there is one, it is L*.
-        white: reference white of L*a*b*, by x and y.
+    If there is one channel, it is L*. `white` is the reference white by x and y.
     """
     result = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
-    x, y = white
-    to_linear = (xyz_to_linear_srgb(white) * np.array([x / y, 1.0, (1 - x - y) / y])).T
+    to_linear = (np.linalg.inv(_to_xyz(_BT709)) @ adapted(white, _D65) * _xyz(*white)).T
     for row, new in zip(levels, result, strict=True):
         middle = (row[:, 0] / 655.35 + 16) / 116
         ab = (row[:, 1:3].astype(np.float64) - 32768) / 256 if row.shape[1] > 2 else np.zeros((len(row), 2))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from fast_style.images.formats import HAS_CODECS
-from fast_style.images.levels import plain_opacity, shrunk, stretched
+from fast_style.images.levels import plain_opacity, stretched, to_8_bits
 from fast_style.images.notes import notes_of
 from fast_style.images.spaces import D50, lab_levels, lab_to_srgb
 
@@ -33,39 +33,22 @@ _MAX_LIGHT = 16
 
 @dataclass(frozen=True)
 class Kind:
-    """The pixel format of a TIFF page.
+    """The pixel format of a TIFF page."""
 
-    Attributes:
-        size: width and height of the stored pixels.
-        photometric: PhotometricInterpretation, by its tag value.
-        bits: bits per channel.
-        format: SampleFormat: 1 unsigned, 2 signed, 3 floating point.
-        opacity: index of the opacity channel, or None.
-        premultiplied: whether colors are multiplied by the opacity.
-        left_out: number of channels without a known meaning.
-        orientation: orientation of the stored pixels, by its tag value.
-        palette: RGB of each index, 16 bits each, or None.
-        white: reference white of L*a*b*, by x and y.
-    """
-
-    size: tuple[int, int]
-    photometric: int
-    bits: int
-    format: int
-    opacity: int | None
-    premultiplied: bool
-    left_out: int
-    orientation: int
-    palette: NDArray[np.uint16] | None
-    white: tuple[float, float] = D50
+    size: tuple[int, int]  #: width and height of the stored pixels
+    photometric: int  #: PhotometricInterpretation, by its tag value
+    bits: int  #: bits per channel
+    format: int  #: SampleFormat: 1 unsigned, 2 signed, 3 floating point
+    opacity: int | None  #: index of the opacity channel, or None
+    premultiplied: bool  #: whether colors are multiplied by the opacity
+    left_out: int  #: number of channels without a known meaning
+    orientation: int  #: orientation of the stored pixels, by its tag value
+    palette: NDArray[np.uint16] | None  #: RGB of each index, 16 bits each, or None
+    white: tuple[float, float] = D50  #: reference white of L*a*b*, by x and y
 
     @classmethod
     def of(cls, tags: Any) -> "Kind":
-        """Read the format from the tags of a page.
-
-        Raises:
-            ValueError: if such numbers are no image; the message names them.
-        """
+        """Read the format from the tags of a page; raises ValueError, naming what is wrong, if it is no image."""
         samples = int(tags.get(_SAMPLES, 1))
         photometric = int(tags.get(_PHOTOMETRIC, _RGB if samples > 2 else WHITE_IS_ZERO))
         colors = COLORS.get(photometric)
@@ -96,18 +79,18 @@ class Kind:
             entries = np.array(tags[_COLOR_MAP], np.uint16).reshape(3, -1).T
             # Old programs write palettes of 0 to 255.
             palette = np.ascontiguousarray(entries if entries.max(initial=0) > 255 else entries * np.uint16(257))
-        size = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
+        white = tuple(map(float, tags.get(_WHITE) or ()))
         return cls(
-            size,
-            photometric,
-            bits.pop(),
-            formats.pop(),
-            colors + clear[0] if clear else None,
-            bool(clear) and extra[clear[0]] == _PREMULTIPLIED,
-            len(extra) - bool(clear),
-            int(tags.get(_ORIENTATION, 1)),
-            palette,
-            _white_point(tags.get(_WHITE)),
+            size=(int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])),
+            photometric=photometric,
+            bits=bits.pop(),
+            format=formats.pop(),
+            opacity=colors + clear[0] if clear else None,
+            premultiplied=bool(clear) and extra[clear[0]] == _PREMULTIPLIED,
+            left_out=len(extra) - bool(clear),
+            orientation=int(tags.get(_ORIENTATION, 1)),
+            palette=palette,
+            white=(white[0], white[1]) if len(white) == 2 and all(0 < each < 1 for each in white) else D50,
         )
 
     @property
@@ -167,17 +150,15 @@ class Kind:
 
     def pillow_is_right(self, tags: Any) -> bool:
         """Whether Pillow reads this format correctly, though perhaps 16 bits as 8."""
-        if tags.get(COMPRESSION, 1) not in _LIBTIFF_COMPRESSIONS:
-            return False
+        separate, reversed_bits = tags.get(PLANES, 1) == 2, tags.get(_FILL_ORDER, 1) == 2
         if (
-            self.format != UNSIGNED
+            tags.get(COMPRESSION, 1) not in _LIBTIFF_COMPRESSIONS
+            or self.format != UNSIGNED
             or (self.premultiplied and self.bits != 8)
             or self.photometric in (CIELAB, ICCLAB, ITULAB)
+            or (separate and (self.bits == 16 or self.left_out or self.premultiplied))
+            or (reversed_bits and self.bits == 8 and self.photometric == WHITE_IS_ZERO)
         ):
-            return False
-        if tags.get(PLANES, 1) == 2 and (self.bits == 16 or self.left_out or self.premultiplied):
-            return False
-        if tags.get(_FILL_ORDER, 1) == 2 and self.bits == 8 and self.photometric == WHITE_IS_ZERO:
             return False
         if self.palette is not None:
             return self.bits <= 8 and max(tags[_COLOR_MAP]) > 255
@@ -185,11 +166,6 @@ class Kind:
             # Pillow rejects gray with opacity.
             return self.photometric in (_RGB, CMYK) or (self.photometric == _BLACK_IS_ZERO and self.opacity is None)
         return self.bits <= 8
-
-
-def _white_point(value: Any) -> tuple[float, float]:
-    x, y = (float(each) for each in value) if value and len(value) == 2 else D50
-    return (x, y) if 0 < x < 1 and 0 < y < 1 else D50
 
 
 #: Name of this reader in Pillow.
@@ -213,14 +189,13 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
 
     def _setup(self) -> None:
         # Overrides Pillow's method, which is called for each page after reading its tags.
-        self.kind, self.ours = Kind.of(self.tag_v2), False
-        if self.kind.pillow_is_right(self.tag_v2):
+        self.kind = Kind.of(self.tag_v2)
+        self.ours = not self.kind.pillow_is_right(self.tag_v2)
+        if not self.ours:
             try:
                 super()._setup()
             except SyntaxError:  # An unknown mode.
                 self.ours = True
-        else:
-            self.ours = True
         if self.ours:
             self._use_own_decoder()
         elif self.kind.photometric == YCBCR and not self.use_load_libtiff:
@@ -238,9 +213,8 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         kind = self.kind
         if kind.photometric in (YCBCR, ITULAB):
             raise ValueError(f"TIFF of {'YCbCr' if kind.photometric == YCBCR else 'ITU L*a*b*'} in {kind}")
-        self._compression = self.info["compression"] = TiffImagePlugin.COMPRESSION_INFO.get(
-            self.tag_v2.get(COMPRESSION, 1), ""
-        )
+        compression = self.tag_v2.get(COMPRESSION, 1)
+        self._compression = self.info["compression"] = TiffImagePlugin.COMPRESSION_INFO.get(compression, "")
         self._planar_configuration = self.tag_v2.get(PLANES, 1)
         self._mode, self._tile_size = kind.mode, kind.size
         self._size = kind.size[::-1] if kind.orientation in (5, 6, 7, 8) else kind.size
@@ -254,7 +228,7 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
 def register() -> None:
     """Register the reader with Pillow."""
     Image.register_decoder(NAME, _Decoder)
-    Image.register_open(NAME, TiffFile, _accept)
+    Image.register_open(NAME, TiffFile, TiffImagePlugin._accept)
 
 
 class _Decoder(ImageFile.PyDecoder):
@@ -266,10 +240,7 @@ class _Decoder(ImageFile.PyDecoder):
         index, kind, notes = self.args
         assert self.fd is not None
         deep = read(self.fd, index, kind, notes)
-        levels = np.empty(deep.shape, np.uint8)
-        for row, reduced in zip(deep, levels, strict=True):
-            reduced[:] = shrunk(row[None], 255)[0]
-        self.set_as_raw(levels.data.cast("B"), self.mode)  # type: ignore[arg-type]
+        self.set_as_raw(to_8_bits(deep).data.cast("B"), self.mode)  # type: ignore[arg-type]
         return -1, 0
 
 
@@ -277,15 +248,13 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
     """Decode a page to 16-bit levels, of shape (height, width) or (height, width, channels).
 
     Channels are gray, RGB or CMYK, with opacity last; L*a*b* and palettes become sRGB.
+    Raises any error if the page is damaged or contradicts its tags.
 
     Args:
         file: binary and seekable; its position changes.
         index: index of the page.
         kind: its pixel format.
         notes: gets notes on what was assumed.
-
-    Raises:
-        Exception: any, if the page is damaged or contradicts its tags.
     """
     import tifffile
 
@@ -345,17 +314,17 @@ def _conversion(
     if kind.format == UNSIGNED and kind.bits <= 16:
         return lambda pixels, _: stretched(pixels, 2**kind.bits - 1)
     # Opacity has a range of its own: floating point colors from 0 to 255 may have an opacity from 0 to 1.
-    color, opacity = (
-        [each for each in channels if each != kind.opacity],
-        [each for each in channels if each == kind.opacity],
-    )
-    ends = [_limits(page, kind, color, notes)] * len(color) + [_limits(page, kind, opacity, []) for _ in opacity]
-    return lambda pixels, place: _stretch(pixels, *ends[place])
+    colors = [channel for channel in channels if channel != kind.opacity]
+    ends = [_limits(page, kind, colors, notes)] * len(colors)
+    if kind.opacity in channels:
+        ends.append(_limits(page, kind, [kind.opacity], []))
 
+    def stretch(pixels: NDArray[Any], place: int) -> NDArray[np.uint16]:
+        black, white = ends[place]
+        levels = np.nan_to_num((pixels.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
+        return np.rint(levels).clip(0, 65535).astype(np.uint16)
 
-def _stretch(pixels: NDArray[Any], black: float, white: float) -> NDArray[np.uint16]:
-    levels = np.nan_to_num((pixels.astype(np.float64) - black) * (65535 / (white - black)), posinf=65535, neginf=0)
-    return np.rint(levels).clip(0, 65535).astype(np.uint16)
+    return stretch
 
 
 def _limits(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tuple[float, float]:
@@ -380,7 +349,9 @@ def _limits(page: Any, kind: Kind, channels: list[int], notes: list[str]) -> tup
 def _to_colors(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[np.uint16]:
     """Convert palette, L*a*b*, premultiplied and inverted levels to plain colors, with opacity last."""
     if kind.palette is not None:
-        levels = _apply_palette(levels, kind.palette)
+        if levels[:, :, 0].max(initial=0) >= len(kind.palette):
+            raise ValueError(f"an index above the {len(kind.palette)} colors of the palette")
+        levels = np.concatenate([kind.palette[levels[:, :, 0]], levels[:, :, 1:]], axis=2)
         colors = 3
     elif kind.photometric in (CIELAB, ICCLAB):
         levels = lab_to_srgb(levels, kind.white)
@@ -391,14 +362,3 @@ def _to_colors(levels: NDArray[np.uint16], kind: Kind, colors: int) -> NDArray[n
         if kind.photometric == WHITE_IS_ZERO:
             row[:, :colors] = 65535 - row[:, :colors]
     return levels[:, :, 0] if levels.shape[2] == 1 else levels
-
-
-def _apply_palette(levels: NDArray[np.uint16], palette: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Replace palette indices by their colors, keeping the opacity."""
-    if levels[:, :, 0].max(initial=0) >= len(palette):
-        raise ValueError(f"an index above the {len(palette)} colors of the palette")
-    return np.concatenate([palette[levels[:, :, 0]], levels[:, :, 1:]], axis=2)
-
-
-def _accept(prefix: bytes) -> bool:
-    return TiffImagePlugin._accept(prefix)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from fast_style.images.disk_image import Box
-from fast_style.images.levels import shrunk
+from fast_style.images.levels import to_8_bits
 from fast_style.images.spaces import declared, lab_levels, lab_to_srgb, transform_to_srgb
 from fast_style.system.input_limits import pillow_limits
 
@@ -22,21 +22,26 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
+def turn_of(orientation: int) -> tuple[bool, bool, bool]:
+    """Whether turning upright swaps rows and columns, then mirrors, then turns upside down."""
+    return 5 <= orientation <= 8, orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+
+
 def upright_size(image: Image.Image, orientation: int) -> tuple[int, int]:
     """Width and height after turning an image upright."""
-    return (image.height, image.width) if 5 <= orientation <= 8 else image.size
+    return (image.height, image.width) if turn_of(orientation)[0] else image.size
 
 
 def upright_part(image: Image.Image, orientation: int, box: Box) -> Image.Image:
     """Crop a stored image to a box in upright coordinates, and turn the part upright."""
     left, top, right, bottom = box
     width, height = upright_size(image, orientation)
-    # Undo mirroring first, then swap rows and columns.
-    if orientation in (2, 3, 6, 7):
+    swapped, mirrored, upside_down = turn_of(orientation)
+    if mirrored:
         left, right = width - right, width - left
-    if orientation in (3, 4, 7, 8):
+    if upside_down:
         top, bottom = height - bottom, height - top
-    stored = (top, left, bottom, right) if 5 <= orientation <= 8 else (left, top, right, bottom)
+    stored = (top, left, bottom, right) if swapped else (left, top, right, bottom)
     return upright(image.crop(stored), orientation)
 
 
@@ -74,7 +79,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode == "LAB":
         levels = np.asarray(image)
         encoded = np.stack([lab_levels(levels[:, :, channel], channel, 8, icc=False) for channel in range(3)], axis=2)
-        return Image.fromarray(shrunk(lab_to_srgb(encoded), 255).astype(np.uint8)), None
+        return Image.fromarray(to_8_bits(lab_to_srgb(encoded))), None
     if image.mode == "F" or image.mode.startswith("I"):
         # Pillow would clip to 255. Floats are in [0, 1], integers have 16 bits: 65535 / 257 = 255.
         values, transparent = np.asarray(image), image.info.get("transparency")

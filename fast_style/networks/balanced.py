@@ -41,7 +41,7 @@ class BalancedNet(TransformNet):
         torch.Size([1, 3, 48, 64])
     """
 
-    earlier: ClassVar[Mapping[str, int]] = {"dilation": 1}
+    added_arguments: ClassVar[Mapping[str, int]] = {"dilation": 1}
 
     def __init__(self, styles: int = 1, width: int = 64, blocks: int = 5, dilation: int = 2) -> None:
         super().__init__(styles=styles, width=width, blocks=blocks, dilation=dilation)

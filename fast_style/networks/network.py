@@ -15,7 +15,7 @@ class TransformNet(nn.Module, ABC):
 
     Attributes:
         arguments: arguments of the constructor, whole numbers; a saved network is rebuilt from them.
-        earlier: values of arguments that did not exist when the first files of the class were written.
+        added_arguments: arguments that the first files of the class do not have, with the values that those stand for.
 
     Example:
         >>> class Brighter(TransformNet):
@@ -28,7 +28,7 @@ class TransformNet(nn.Module, ABC):
         {'styles': 2}
     """
 
-    earlier: ClassVar[Mapping[str, int]] = {}
+    added_arguments: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, **arguments: int) -> None:
         super().__init__()

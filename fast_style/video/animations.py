@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -32,8 +33,6 @@ _LONGEST = {"GIF": Fraction(65_535, 100), "PNG": Fraction(65_535, 1000), "WEBP":
 _LONGEST["AVIF"] = Fraction(2**32 - 1, 1000)
 #: Index of the transparent color in a GIF's palette.
 _CLEAR = 255
-#: Stands for an unknown number of frames.
-_MOST_FRAMES = 2**31
 #: Duration of an AVIF that repeats forever.
 _ENDLESS = 2**64 - 1
 #: Pillow needs all frames of an animation in memory: their limit in bytes.
@@ -45,22 +44,14 @@ def is_animation(path: Path) -> bool:
     if path.suffix.lower() not in (*ANIMATIONS, *VIDEO_SUFFIXES):
         return False
     try:
-        with (
-            open_regular_file(path) as file,
-            pillow_limits(),
-            Image.open(file, formats=_FORMATS) as image,
-        ):
+        with open_regular_file(path) as file, pillow_limits(), Image.open(file, formats=_FORMATS) as image:
             return bool(getattr(image, "is_animated", False))
     except Exception:  # Any: opening it as a picture reports what is wrong.
         return False
 
 
 def avif_loop(file: BinaryFile) -> int:
-    """Return how often an animated AVIF is played; 0: forever, or not stated.
-
-    Args:
-        file: the AVIF; its position is kept.
-    """
+    """Return how often an animated AVIF is played; 0: forever, or not stated. The file's position is kept."""
     place = file.tell()
     try:
         once, whole = _avif_durations(file)
@@ -72,12 +63,7 @@ def avif_loop(file: BinaryFile) -> int:
 
 
 def limit_avif(file: Any, loop: int) -> None:
-    """Set the number of repeats of an animated AVIF that libavif wrote to repeat forever.
-
-    Args:
-        file: the AVIF, changed in place.
-        loop: how often it is played, at least 1.
-    """
+    """Change in place how often an animated AVIF is played (at least 1), which libavif wrote to repeat forever."""
     once, _ = _avif_durations(file)
     start, end = find(file, b"moov")
     file.seek(start)
@@ -107,9 +93,7 @@ class AnimationReader:
 
     Args:
         source: the file, or its content.
-        start: as for VideoReader.
-        end: as for VideoReader.
-        long_side: as for VideoReader.
+        start, end, long_side: as for VideoReader.
         name: name for messages; by default the path.
 
     Raises:
@@ -140,26 +124,20 @@ class AnimationReader:
             raise VideoError(f"{path}: not a readable animation ({decoder_reason(error)})") from None
         self.damage: str | None = None
         self.notes = (STILL_LEFT_OUT,) * bool(getattr(self._image, "default_image", False))
-        self._frames = self._read(count or _MOST_FRAMES)
-        self._first = next(self._frames, None)
-        if self._first is None:
+        frames = self._read(count)
+        first = next(frames, None)
+        if first is None:
             self.close()
             raise VideoError(self.damage or f"{path}: no frame from {start:g} s on")
-        height, width = self._first.pixels.shape[:2]
-        rate = 1 / self._first.duration
+        self._frames = itertools.chain([first], frames)
+        height, width = first.pixels.shape[:2]
+        rate = 1 / first.duration
         loop = loop if isinstance(loop, int) else 0
-        self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop, alpha=self._first.alpha is not None)
+        self.shape = Shape(width, height, _MILLISECOND, rate, count, loop=loop, alpha=first.alpha is not None)
 
     def frames(self) -> Iterator[Frame]:
         """See Reader."""
-        if self._first is not None:
-            first, self._first = self._first, None
-            yield first
-        yield from self._frames
-
-    def rest(self) -> tuple[Any, ...]:
-        """See Reader."""
-        return ()
+        return self._frames
 
     def close(self) -> None:
         """See Reader."""
@@ -176,15 +154,14 @@ class AnimationReader:
     def _read(self, count: int) -> Iterator[Frame]:
         moment, zero = Fraction(0), None
         # A PNG may begin with a still picture for programs without animation.
-        for index in range(bool(getattr(self._image, "default_image", False)), count):
+        start = bool(getattr(self._image, "default_image", False))
+        for index in range(start, count) if count else itertools.count(start):
             try:
                 self._image.seek(index)
                 picture = Picture.of(self._image)
             except Exception as error:  # Any: see above.
-                total = f" of {count}" if count < _MOST_FRAMES else ""
-                self.damage = (
-                    f"{self.path}: damaged: it breaks off after {index}{total} frames ({decoder_reason(error)})"
-                )
+                read = f"{index} of {count}" if count else str(index)
+                self.damage = f"{self.path}: damaged: it breaks off after {read} frames ({decoder_reason(error)})"
                 return
             duration = Fraction(round(self._image.info.get("duration") or 0), 1000) or _DEFAULT_DURATION
             if self._end is not None and moment >= self._end:
@@ -245,12 +222,8 @@ class AnimationWriter:
         self._times.append(time)
         self._last = frame.duration or self._last
 
-    def finish(self, rest: tuple[Any, ...] = ()) -> None:
-        """See Writer.
-
-        Raises:
-            VideoError: if the disk is full, or the like.
-        """
+    def finish(self) -> None:
+        """See Writer."""
         ends = [*self._times[1:], self._times[-1] + max(round(self._last / self._unit) * self._unit, self._shortest)]
         durations = [round((end - begin) * 1000) for begin, end in zip(self._times, ends, strict=True)]
         options: dict[str, Any] = {"quality": 90} if self._format == "WEBP" else {}

@@ -13,21 +13,13 @@ from fast_style.video.frames import CONTAINERS
 
 @dataclass(frozen=True)
 class Encoder:
-    """An FFmpeg encoder and its defaults.
+    """An FFmpeg encoder and its defaults."""
 
-    Attributes:
-        name: FFmpeg's name.
-        crf: default quality, lower is better; None: the encoder has no such setting.
-        worst: the highest crf.
-        options: further encoder settings.
-        tag: codec tag that Apple's players need in MP4.
-    """
-
-    name: str
-    crf: int | None = None
-    worst: int = 51
-    options: dict[str, str] = field(default_factory=dict)
-    tag: str | None = None
+    name: str  #: FFmpeg's name
+    crf: int | None = None  #: default quality, lower is better; None: the encoder has no such setting
+    worst: int = 51  #: the highest crf
+    options: dict[str, str] = field(default_factory=dict)  #: further encoder settings
+    tag: str | None = None  #: codec tag that Apple's players need in MP4
 
     @property
     def odd_sizes(self) -> bool:

@@ -49,11 +49,8 @@ class ContainerInfo:
         self._container = container
         self.attachments = [other for other in container.streams if other.type == "attachment"]
         # Chapters may also be a stream, which FFmpeg discards; FFmpeg writes the time code stream itself.
-        self.data = [
-            other
-            for other in container.streams
-            if other.type == "data" and other.discard != Discard.all and not _timecode(other.metadata)
-        ]
+        data = [other for other in container.streams if other.type == "data" and other.discard != Discard.all]
+        self.data = [other for other in data if not _timecode(other.metadata)]
         self.metadata = {key: value for key, value in container.metadata.items() if key.lower() not in _FILE_METADATA}
         timecode = _timecode(stream.metadata) or _timecode(container.metadata)
         self.timecode = None if start else timecode
@@ -64,16 +61,13 @@ class ContainerInfo:
             self.left_out += [name if count == 1 else f"{name} ({count} times)"] * bool(count)
 
     def chapters(self, begin: Fraction, end: Fraction | None, origin: Fraction, length: Fraction) -> list[Any]:
-        """Return the chapters of a part of the video, with times counted from the part's beginning.
+        """Return the chapters of a part of the video, with times counted from the part's beginning, for `set_chapters`.
 
         Args:
             begin: where the part begins, in seconds from the video's beginning.
             end: where the part ends, likewise; None: with the video.
             origin: start time of the video's clock, in seconds.
             length: length of the video in seconds; 0: unknown.
-
-        Returns:
-            Chapters as PyAV's `set_chapters` takes them.
         """
         kept: list[Any] = []
         chapters: list[Any] = list(self._container.chapters())
@@ -114,14 +108,7 @@ def can_hold(container: str, stream: Any) -> bool:
 
 
 def add_copy(container: OutputContainer, stream: Any) -> Any:
-    """Add a stream to a container for the unchanged packets of another.
-
-    Args:
-        container: the video that is written.
-        stream: the stream to copy.
-
-    Returns:
-        The new stream.
+    """Add a stream to a container for the unchanged packets of another, and return it.
 
     Raises:
         ValueError: if the container cannot hold it.
@@ -149,8 +136,8 @@ def fitting_suffix(path: Path, modes: StreamModes = AS_USUAL) -> str:
     suffixes = list(dict.fromkeys([*([own] if own in CONTAINERS else []), *_CHOICE]))
     try:
         with open_video(path) as container:
-            others = [each for each in container.streams if modes.how(each.type) in ("auto", "copy")]
-            others = [each for each in others if each.type in ("audio", "subtitle")]
+            others = [each for each in container.streams if each.type in ("audio", "subtitle")]
+            others = [each for each in others if modes.how(each.type) in ("auto", "copy")]
             held = {suffix: sum(_suits(suffix, each) for each in others) for suffix in suffixes}
     except VideoError:  # Reading the video reports what is wrong.
         return suffixes[0]

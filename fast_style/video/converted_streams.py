@@ -10,6 +10,7 @@ from av.filter import Graph
 from av.subtitles.codeccontext import SubtitleCodecContext
 
 from fast_style.video.container_info import UNCOMPRESSED, codec_of
+from fast_style.video.filter_graphs import FilterGraph
 
 # Codecs that every player of a format plays, by FFmpeg's name of the format.
 _SOUND = {"webm": "libopus"}
@@ -61,8 +62,9 @@ class ConvertedSound:
         if not encoder.startswith("pcm_"):
             copy.bit_rate = _BIT_RATE * copy.layout.nb_channels
         self.copy = copy
-        self._graph: Graph | None = None
-        self._kind: Any = None
+        self._filter = FilterGraph(
+            self._build, lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base)
+        )
 
     def __call__(self, packet: Any) -> list[Any]:
         """Take the next packet, or None after the last, and return the packets that are ready."""
@@ -70,23 +72,14 @@ class ConvertedSound:
             frames = self._decoder.decode(packet)
         except (av.FFmpegError, ValueError):
             frames = []  # Skip damaged packets, as players do.
-        ready: list[Any] = []
-        for frame in frames:
-            if frame.pts is None or not frame.samples:
-                continue
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate, frame.time_base)
-            if kind != self._kind:
-                ready += self._pull(last=True)
-                self._graph, self._kind = self._build_graph(frame), kind
-            assert self._graph is not None
-            self._graph.push(frame)
-            ready += self._pull()
-        if packet is None:
-            ready += self._pull(last=True)
-            ready += self.copy.encode(None) if self._kind else []
+        frames = [frame for frame in frames if frame.pts is not None and frame.samples]
+        last = [None] if packet is None else []
+        ready = [each for frame in (*frames, *last) for part in self._filter(frame) for each in self.copy.encode(part)]
+        if packet is None and self.copy.codec_context.is_open:
+            ready += self.copy.encode(None)
         return ready
 
-    def _build_graph(self, frame: Any) -> Graph:
+    def _build(self, frame: Any) -> Graph:
         context, graph = self.copy.codec_context, Graph()
         if not context.is_open:
             context.open(strict=False)
@@ -105,33 +98,11 @@ class ConvertedSound:
         graph.configure()
         return graph
 
-    def _pull(self, last: bool = False) -> list[Any]:
-        ready: list[Any] = []
-        if self._graph is None:
-            return ready
-        if last:
-            self._graph.push(None)
-        while True:
-            try:
-                frame = self._graph.pull()
-            except (av.BlockingIOError, av.EOFError):
-                break
-            ready += self.copy.encode(frame)
-        self._graph = None if last else self._graph
-        return ready
-
 
 class ConvertedText:
-    """Converts text subtitles to MP4's text (mov_text), or to WebVTT for other formats.
+    """Converts text subtitles to MP4's text (mov_text), or to WebVTT for other formats; a `ConvertedSound` for text.
 
-    Args:
-        container: the video to write to.
-        stream: the subtitles.
-        part: unused; the caller cuts subtitles.
-
-    Attributes:
-        copy: the new stream.
-        name: the codec's name for messages.
+    The caller cuts subtitles, so `part` has no effect.
     """
 
     def __init__(self, container: OutputContainer, stream: Any, part: tuple[bool, Fraction | None]) -> None:

@@ -1,5 +1,6 @@
 """Copies sound, subtitles, data and attachments from one video to another, converted where needed."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ class CopiedStreams:
         self, path: Path, container: OutputContainer, source: VideoReader, modes: StreamModes = AS_USUAL
     ) -> None:
         self._path, self._container, self._source, self._modes = path, container, source, modes
-        self._filters: dict[int, BitStreamFilterContext] = {}
+        # What a packet goes through on its way: a conversion, or a filter of bits.
+        self._steps: dict[int, Callable[[Any], list[Any]]] = {}
         self._latest: dict[int, int] = {}
         self.left_out: list[str] = []
         self.notes: list[str] = []
@@ -121,16 +123,14 @@ class CopiedStreams:
                 packet.dts = max(packet.dts, self._latest.get(index, packet.dts - 1) + 1)
                 packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
                 self._latest[index] = packet.dts
-            if index in self._converted:
-                ready = self._converted[index](packet)
-            else:
-                ready = self._filters[index].filter(packet) if index in self._filters else [packet]
+            ready = self._steps[index](packet) if index in self._steps else [packet]
             if index in self._subtitles:
                 ready = [each for line in ready for each in self._subtitles[index](line)]
             self._mux(index, ready)
 
     def finish(self, length: Fraction) -> None:
-        """Write what is still held; `length` is the video's, in seconds."""
+        """Write the source's packets after its last frame, and what is held; `length` is the video's, in seconds."""
+        self(self._source.rest())
         for index, convert in self._converted.items():
             self._mux(index, convert(None))
         for index, lines in self._subtitles.items():
@@ -169,10 +169,8 @@ class CopiedStreams:
             self.left_out.append(f"{name_of(other)}, which a {self._path.suffix} cannot hold")
         elif how == "copy":
             setting = "audio" if other.type == "audio" else "subtitles"
-            raise VideoError(
-                f"{self._path}: such a file cannot hold the {other.type} of {self._source.path} ({codec_of(other)}); "
-                f"{_remedy(other)}{setting}=convert"
-            )
+            refused = f"such a file cannot hold the {other.type} of {self._source.path} ({codec_of(other)})"
+            raise VideoError(f"{self._path}: {refused}; {_remedy(other)}{setting}=convert")
         elif why:
             self.left_out.append(f"the {other.type} {codec_of(other)} ({why})")
         else:
@@ -184,7 +182,7 @@ class CopiedStreams:
         except (ValueError, av.FFmpegError):
             self.left_out.append(f"the {other.type} {codec_of(other)} (which cannot be converted)")
             return
-        self._converted[other.index] = convert
+        self._converted[other.index] = self._steps[other.index] = convert
         self._copies[other.index] = convert.copy
         convert.copy.metadata.update(_without_codec_keys(other))
         convert.copy.disposition = other.disposition
@@ -197,7 +195,7 @@ class CopiedStreams:
         adts = codec_of(other) == "aac" and not other.codec_context.extradata
         if adts and self._container.format.name in ("mp4", "mov"):
             # Broadcasts repeat the AAC header in each packet; MP4 stores it once.
-            self._filters[other.index] = BitStreamFilterContext("aac_adtstoasc", other)
+            self._steps[other.index] = BitStreamFilterContext("aac_adtstoasc", other).filter
         copy.metadata.update(other.metadata)
         copy.disposition = other.disposition
         return copy

@@ -58,63 +58,37 @@ AS_USUAL = StreamModes()
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One picture of a video."""
 
-    Attributes:
-        pixels: RGB, upright, of shape (height, width, 3).
-        time: when it appears, in seconds.
-        duration: how long it is shown, in seconds; 0: unknown.
-        alpha: the opacity, of shape (height, width), or None.
-        packets: undecoded packets of sound, subtitles and data that precede it in the file.
-    """
-
-    pixels: Bytes
-    time: Fraction
-    duration: Fraction = Fraction(0)
-    alpha: Bytes | None = None
-    packets: tuple[Any, ...] = ()
+    pixels: Bytes  #: RGB, upright, of shape (height, width, 3)
+    time: Fraction  #: when it appears, in seconds
+    duration: Fraction = Fraction(0)  #: how long it is shown, in seconds; 0: unknown
+    alpha: Bytes | None = None  #: the opacity, of shape (height, width), or None
+    packets: tuple[Any, ...] = ()  #: undecoded packets of sound, subtitles and data that precede it in the file
 
 
 @dataclass(frozen=True)
 class Colors:
-    """Color space of a video, in the code points of ITU-T H.273.
+    """Color space of a video, in the code points of ITU-T H.273."""
 
-    Attributes:
-        matrix: RGB to YUV matrix.
-        primaries: colors of R, G and B; 2: not specified.
-        transfer: transfer function; 2: not specified.
-    """
-
-    matrix: int = 1
-    primaries: int = 1
-    transfer: int = 1
+    matrix: int = 1  #: RGB to YUV matrix
+    primaries: int = 1  #: colors of R, G and B; 2: not specified
+    transfer: int = 1  #: transfer function; 2: not specified
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Properties shared by all frames of a video.
+    """Properties shared by all frames of a video."""
 
-    Attributes:
-        width: in pixels.
-        height: in pixels.
-        time_base: unit of all times, in seconds.
-        rate: average frames per second.
-        count: approximate number of frames; 0: unknown.
-        aspect: pixel aspect ratio, width / height.
-        colors: color tags for a video written from the frames.
-        loop: how often an animation is played; 0: forever.
-        alpha: whether frames may have an opacity.
-    """
-
-    width: int
-    height: int
-    time_base: Fraction
-    rate: Fraction
-    count: int = 0
-    aspect: Fraction = Fraction(1)
-    colors: Colors = Colors()
-    loop: int = 0
-    alpha: bool = False
+    width: int  #: in pixels
+    height: int  #: in pixels
+    time_base: Fraction  #: unit of all times, in seconds
+    rate: Fraction  #: average frames per second
+    count: int = 0  #: approximate number of frames; 0: unknown
+    aspect: Fraction = Fraction(1)  #: pixel aspect ratio, width / height
+    colors: Colors = Colors()  #: color tags for a video written from the frames
+    loop: int = 0  #: how often an animation is played; 0: forever
+    alpha: bool = False  #: whether frames may have an opacity
 
 
 class Reader(Protocol):
@@ -135,9 +109,6 @@ class Reader(Protocol):
     def frames(self) -> Iterator[Frame]:
         """Yield each frame once, at increasing times."""
 
-    def rest(self) -> tuple[Any, ...]:
-        """Return the packets after the last frame."""
-
     def close(self) -> None:
         """Close the source."""
 
@@ -156,8 +127,8 @@ class Writer(Protocol):
     def write(self, frame: Frame) -> None:
         """Write the next frame."""
 
-    def finish(self, rest: tuple[Any, ...]) -> None:
-        """Write held frames and the packets after the last, so that the output can be played."""
+    def finish(self) -> None:
+        """Write held frames, so that the output can be played."""
 
 
 def flat(frame: Frame) -> Bytes:

@@ -50,7 +50,8 @@ def open_video(path: Path) -> InputContainer:
         address = f"file:{path.resolve()}"
         return av.open(address, "r", format, container_options=options, metadata_errors="replace")
     except (OSError, ValueError, av.FFmpegError) as error:
-        raise VideoError(f"{path}: not a readable video ({reason(error)})") from None
+        remedy = "; check the path" if isinstance(error, FileNotFoundError) else ""
+        raise VideoError(f"{path}: not a readable video ({reason(error)}){remedy}") from None
 
 
 def is_row_of_jpegs(path: Path) -> bool:

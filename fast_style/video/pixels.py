@@ -1,6 +1,5 @@
 """Converts a video's frames to upright RGB pictures and back: colors, size and rotation."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,28 +19,15 @@ _MATRICES |= {7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT20
 _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 
 
-@dataclass(frozen=True)
-class _Turn:
-    """Rotation that makes a frame upright: a transposition, then mirroring."""
-
-    swap: bool = False
-    left_right: bool = False
-    up_down: bool = False
-
-    @classmethod
-    def of(cls, frame: VideoFrame) -> "_Turn":
-        data: Any = frame.side_data.get("DISPLAYMATRIX")
-        if data is None:
-            return cls()
-        # The matrix maps a point (x, y) to (a x + c y, b x + d y).
-        a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-        swap = abs(b) + abs(c) > abs(a) + abs(d)
-        return cls(swap, (c if swap else a) < 0, (b if swap else d) < 0)
-
-    def __call__(self, pixels: Bytes) -> Bytes:
-        if self.swap:
-            pixels = pixels.transpose(1, 0, 2)
-        return np.ascontiguousarray(pixels[:: -1 if self.up_down else 1, :: -1 if self.left_right else 1])
+def _turn_of(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Whether turning upright swaps rows and columns, then mirrors, then turns upside down."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, False, False
+    # The matrix maps a point (x, y) to (a x + c y, b x + d y).
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    swapped = abs(b) + abs(c) > abs(a) + abs(d)
+    return swapped, (c if swapped else a) < 0, (b if swapped else d) < 0
 
 
 class Picturer:
@@ -64,8 +50,7 @@ class Picturer:
         scale = 1.0 if long_side is None else long_side / max(frame.width, frame.height)
         self._size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
         self._frame_size = frame.width, frame.height
-        self._turn = _Turn.of(frame)
-        self.swapped = self._turn.swap
+        self.swapped, self._mirrored, self._upside_down = _turn_of(frame)
         rgb = frame.format.is_rgb or frame.format.name == "pal8"
         # Players guess a missing matrix from the size.
         guess = 1 if rgb or frame.width >= 1280 or frame.height > 576 else 6
@@ -100,21 +85,20 @@ class Picturer:
             dst_color_primaries=ColorPrimaries.BT709 if self._mapped else None,
             interpolation=_SCALING,
         )
-        return self._turn(np.asarray(rgb.to_ndarray(), np.uint8))
+        pixels = np.asarray(rgb.to_ndarray(), np.uint8)
+        pixels = pixels.swapaxes(0, 1) if self.swapped else pixels
+        return np.ascontiguousarray(pixels[:: -1 if self._upside_down else 1, :: -1 if self._mirrored else 1])
 
 
 def to_video(pixels: Bytes, pixel_format: str, colors: Colors, even: bool, alpha: Bytes | None = None) -> VideoFrame:
-    """Convert a picture to a frame for an encoder, with YUV in the limited range.
+    """Convert RGB of shape (height, width, 3) to a frame for an encoder, with YUV in the limited range.
 
     Args:
-        pixels: RGB of shape (height, width, 3).
+        pixels: the picture.
         pixel_format: FFmpeg's name, such as yuv420p.
         colors: color space of the YUV.
         even: whether to repeat the last row or column where their number is odd.
         alpha: opacity of shape (height, width), for a pixel format that has it; None: opaque.
-
-    Returns:
-        The frame in `pixel_format`.
     """
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])

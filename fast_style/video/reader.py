@@ -1,6 +1,7 @@
 """Reader of videos: upright RGB frames with their times, and undecoded packets of sound and subtitles."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -72,9 +73,8 @@ class VideoReader:
         self.info = ContainerInfo(container, stream, self._start)
         self.others: list[Stream] = [other for other in container.streams if other.type in ("audio", "subtitle")]
         self.others += self.info.data
-        #: Time of the first frame after the end.
+        # Times of the first frame after the end, and of the first wanted frame, which becomes 0.
         self._after_end: Fraction | None = None
-        #: Time of the first wanted frame, which becomes 0.
         self._zero = None if start else Fraction(0)
         self._packet_queue = PacketQueue(self._start, self._end, self._origin)
         self._undecodable = self._incomplete = self._frame_count = 0
@@ -87,24 +87,20 @@ class VideoReader:
                 # The first packet tells decoders which encoder's bugs to work around (x264's in 4:4:4, for example).
                 self._decode(next(container.demux(stream), None))
                 container.seek(int((self._start + self._origin) * av.time_base))
-        self._frames = until_next(self._read(long_side), self._last_duration)
-        self._first = next(self._frames, None)
-        if self._first is None:
+        frames = until_next(self._read(long_side), self._last_duration)
+        first = next(frames, None)
+        if first is None:
             reason = f"no frame from {start:g} s on" if start else "no frame in it can be read"
             raise VideoError(f"{self.path}: {reason}{f' ({self._broken})' if self._broken else ''}")
-        height, width = self._first.pixels.shape[:2]
+        self._frames = itertools.chain([first], frames)
+        height, width = first.pixels.shape[:2]
         whole = length_of(container, self._origin)
         length = whole if self._end is None else min(self._end, whole or self._end)
         count = (not start and end is None and stream.frames) or max(0, round((length - self._start) * self._rate))
         aspect = (stream.sample_aspect_ratio or Fraction(1)) ** (-1 if self._picture.swapped else 1)
         alpha, colors = self._picture.alpha, self._picture.colors
-        self._shape = Shape(width, height, self._tick, self._rate, count, aspect, colors, alpha=alpha)
+        self.shape = Shape(width, height, self._tick, self._rate, count, aspect, colors, alpha=alpha)
         self.chapters = self.info.chapters(self._zero or Fraction(0), self._end, self._origin, whole)
-
-    @property
-    def shape(self) -> Shape:
-        """See Reader."""
-        return self._shape
 
     @property
     def damage(self) -> str | None:
@@ -123,13 +119,10 @@ class VideoReader:
 
     def frames(self) -> Iterator[Frame]:
         """See Reader."""
-        first, self._first = self._first, None
-        if first is not None:
-            yield first
-        yield from self._frames
+        return self._frames
 
     def rest(self) -> tuple[Any, ...]:
-        """See Reader."""
+        """Return the packets after the last frame."""
         return self._packet_queue.take(self._zero)
 
     def close(self) -> None:
@@ -176,7 +169,8 @@ class VideoReader:
         for packet in packets:
             moment = self._moment(packet)
             if packet is None or packet.stream_index == self._stream.index:
-                for frame in self._deinterlaced(self._decode(packet), last_of_all=packet is None):
+                frames = [*self._decode(packet), *([None] if packet is None else [])]
+                for frame in itertools.chain.from_iterable(map(self._fields, frames)):
                     last = self._time(frame, last)
                     if self._end is not None and last >= self._end:
                         self._after_end = last if self._after_end is None else self._after_end
@@ -226,12 +220,6 @@ class VideoReader:
             self._undecodable += packet is not None
             return []
 
-    def _deinterlaced(self, frames: list[VideoFrame], last_of_all: bool) -> Iterator[VideoFrame]:
-        for frame in frames:
-            yield from self._fields(frame)
-        if last_of_all:
-            yield from self._fields(None)
-
     def _time(self, frame: VideoFrame, last: Fraction | None) -> Fraction:
         """Return the time of a frame, always after the last one's, even in a damaged file."""
         moment = self._moment(frame)
@@ -267,9 +255,7 @@ class PacketQueue:
     def add(self, packet: Any, moment: Fraction) -> None:
         """Keep a packet if it may be needed: also before the start, for decoders and for subtitles still shown then.
 
-        Args:
-            packet: of any stream.
-            moment: when it begins, in seconds from the video's beginning.
+        `moment` is when it begins, in seconds from the video's beginning.
         """
         lasts = max((packet.duration or 0) * packet.time_base, _PREROLL)
         begun = not self._start or moment + lasts >= self._start

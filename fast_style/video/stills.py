@@ -4,15 +4,14 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from fast_style.errors import ImageError, VideoError
-from fast_style.images.opening import contents_of, open_image
+from fast_style.images.opening import contents_of, open_image, peek
 from fast_style.images.picture import Picture, open_picture, write_image
-from fast_style.system.input_limits import open_regular_file, pillow_limits
+from fast_style.system.files import BinaryFile
 from fast_style.video.frames import USUAL_RATE, Frame, Shape
 
 
@@ -34,15 +33,11 @@ class PicturesReader:
         self.notes: tuple[str, ...] = ()
         first = self._read_first()
         height, width = first.pixels.shape[:2]
-        alpha = first.alpha is not None or any(map(_has_opacity, files))
+        alpha = first.alpha is not None or any(peek(path, _has_opacity) for path in files)
         self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
 
     def frames(self) -> Iterator[Frame]:
-        """See Reader.
-
-        Raises:
-            VideoError: if a picture differs in size from the first.
-        """
+        """See Reader; raises VideoError if a picture differs in size from the first."""
         unreadable = several = 0
         for index, path in enumerate(self._files):
             try:
@@ -53,18 +48,13 @@ class PicturesReader:
                 continue
             if contents_of(path).count > 1:
                 several += 1
-                self.notes = (
-                    f"{several} of {len(self._files)} pictures hold several: only the first of each is taken",
-                )
+                held = f"{several} of {len(self._files)} pictures hold several"
+                self.notes = (f"{held}: only the first of each is taken",)
             height, width = frame.pixels.shape[:2]
             if (width, height) != (self.shape.width, self.shape.height):
                 sizes = f"{width}x{height} pixels, and the first {self.shape.width}x{self.shape.height}"
                 raise VideoError(f"{path}: has {sizes}; a video needs pictures of one size")
             yield frame
-
-    def rest(self) -> tuple[Any, ...]:
-        """See Reader."""
-        return ()
 
     def close(self) -> None:
         """See Reader."""
@@ -92,27 +82,18 @@ class PicturesWriter:
         self.notes: tuple[str, ...] = ()
 
     def write(self, frame: Frame) -> None:
-        """See Writer.
-
-        Raises:
-            ImageError: if the disk is full, or the like.
-        """
+        """See Writer; raises ImageError if the disk is full, or the like."""
         self._count += 1
         self.size = frame.pixels.shape[1], frame.pixels.shape[0]
         path = self._pattern.with_name(self._pattern.name.replace("*", f"{self._count:06d}"))
         write_image(Image.fromarray(frame.pixels), path, None if frame.alpha is None else Image.fromarray(frame.alpha))
 
-    def finish(self, rest: tuple[Any, ...] = ()) -> None:
+    def finish(self) -> None:
         """See Writer."""
 
 
-def _has_opacity(path: Path) -> bool:
-    """Return whether a picture has an opacity, according to its header."""
-    try:
-        with open_regular_file(path) as file, pillow_limits():
-            return open_image(file).has_transparency_data
-    except Exception:  # Any: reading it reports what is wrong.
-        return False
+def _has_opacity(file: BinaryFile) -> bool:
+    return open_image(file).has_transparency_data
 
 
 def to_frame(picture: Picture, time: Fraction, duration: Fraction, long_side: int | None) -> Frame:

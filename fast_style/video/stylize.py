@@ -99,15 +99,18 @@ def stylize_video(
         reader = _open_reader(frames, start, end, fps, size)
         held.callback(reader.close)
         held.enter_context(_locked(place))
-        work, earlier = None, part.exists()
+        work, had_part = None, part.exists()
         try:
             writer = _open_writer(place, part, reader, codec, crf, modes)
             work = VideoWork(Job(frames, place), reader, painter(stylizer, chosen), smoother, writer)
             report = work.run(progress)
             if part != place:
-                _replace_target(part, place)
+                replace_file(part, place)
         except VideoError as error:
             raise VideoError(f"{error}{_remains(part, work, reader)}") from None
+        except OSError as error:
+            remains = _remains(part, work, reader)
+            raise VideoError(f"{place}: cannot be written ({error.strerror or error}){remains}") from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted{_remains(part, work, reader)}") from None
         except SystemExit as stopped:  # Such as a handler of SIGTERM raises.
@@ -116,7 +119,7 @@ def stylize_video(
             raise
         finally:
             # Keep the part of an earlier run if this one failed before it began to write.
-            if part != place and not (work and work.frames) and (work or not earlier):
+            if part != place and not (work and work.frames) and (work or not had_part):
                 part.unlink(missing_ok=True)
     return report
 
@@ -131,9 +134,8 @@ def _check_settings(
     source: Path | Sequence[Path], target: Path, size: int | None, start: float, end: float | None, fps: float | None
 ) -> None:
     for name, value in (("start", start), ("end", end), ("fps", fps)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9
-        ):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 <= value < 1e9):
             raise ConfigError(f"{name} must be a number, 0 or more, such as 12.5, not {value!r}")
     if end is not None and end <= start:
         raise ConfigError(f"end must be behind start, which is {start:g}, not {end:g}")
@@ -148,10 +150,8 @@ def _check_settings(
         if suffix not in PICTURE_SUFFIXES or target.name.count("*") > 1:
             raise ConfigError(f"{target}: pictures are written as in 'frames/*.png', with one * for their numbers")
     elif suffix not in CONTAINERS and suffix not in ANIMATIONS:
-        kinds = ", ".join((*CONTAINERS, *ANIMATIONS))
-        raise ConfigError(
-            f"{target}: cannot be written as a video; end it in one of {kinds}, or in /*.png for pictures"
-        )
+        remedy = f"end it in one of {', '.join((*CONTAINERS, *ANIMATIONS))}, or in /*.png for pictures"
+        raise ConfigError(f"{target}: cannot be written as a video; {remedy}")
 
 
 def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
@@ -166,13 +166,6 @@ def _check_places(sources: Sequence[Path], target: Path, part: Path) -> None:
                 raise ConfigError(f"{target}: would replace {source} while it is read; give another output")
         elif same := next((place for place in (target, part) if _same_file(source, place)), None):
             raise ConfigError(f"{same}: is the input itself; give another output")
-
-
-def _replace_target(part: Path, target: Path) -> None:
-    try:
-        replace_file(part, target)
-    except OSError as error:
-        raise VideoError(f"{target}: cannot be written ({error.strerror or error})") from None
 
 
 def _same_file(one: Path, other: Path) -> bool:

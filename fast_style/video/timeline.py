@@ -94,14 +94,13 @@ class Timeline:
         number = self._restarts.get(stream, 0)
         # Decoding times only: presentation times are not monotonic. Matroska's first packets may have none.
         if packet.dts is not None:
-            number = self._number(packet, stream, packet.dts * packet.time_base)
+            number = self._number(packet, stream, number, packet.dts * packet.time_base)
         if shift := round(self._shifts[number] / packet.time_base):
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
 
-    def _number(self, packet: Any, stream: int, moment: Fraction) -> int:
-        """Return the number of restarts of a stream, given the decoding time of its next packet."""
-        number = self._restarts.get(stream, 0)
+    def _number(self, packet: Any, stream: int, number: int, moment: Fraction) -> int:
+        """Return the number of restarts of a stream, so far `number`, by the decoding time of its next packet."""
         if self._ahead is not None and stream in self._sparse:
             now = max(self._last.values(), default=moment)
             return min(range(len(self._shifts)), key=lambda number: abs(moment + self._shifts[number] - now))

@@ -53,23 +53,19 @@ class VideoWork:
     """
 
     def __init__(self, job: Job, reader: Reader, paint: Paint, smooth: Smooth | None, writer: Writer) -> None:
-        self._job, self._reader, self._paint, self._smooth, self._writer = job, reader, paint, smooth, writer
+        self._job, self._reader, self._paint, self._writer = job, reader, paint, writer
         self._pipeline: Pipeline[Frame] = Pipeline(_ROOM)
         self._pipeline.stage("decode", lambda nothing: reader.frames())
         self._pipeline.stage("network", self._paint_all)
         if smooth is not None:
-            self._pipeline.stage("smooth", self._smooth_all)
+            self._pipeline.stage("smooth", lambda pairs: (_smoothed(smooth, *pair) for pair in pairs))
         self._pipeline.stage("encode", self._write_all)
         self.frames, self.length = 0, Fraction(0)
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Process all frames. An error or an interrupt is raised after the output so far is finished and playable.
 
-        Args:
-            progress: called now and then with the frames done and the approximate total; 0: unknown.
-
-        Returns:
-            What was done, with warnings and notes.
+        `progress` is called now and then with the frames done and the approximate total; 0: unknown.
         """
         # This thread only waits: it receives signals, which must not interrupt the writing of a frame.
         began = time.perf_counter()
@@ -105,11 +101,6 @@ class VideoWork:
                 return
             yield frame.pixels, replace(frame, pixels=self._paint(frame.pixels, number))
 
-    def _smooth_all(self, pairs: Inbox[tuple[Bytes, Frame]]) -> Iterator[tuple[Bytes, Frame]]:
-        assert self._smooth is not None
-        for original, frame in pairs:
-            yield original, replace(frame, pixels=self._smooth(original, frame.pixels))
-
     def _write_all(self, pairs: Inbox[tuple[Bytes, Frame]]) -> Iterator[Frame]:
         try:
             for _, frame in pairs:
@@ -127,7 +118,11 @@ class VideoWork:
     def _finish(self) -> None:
         """Finish the file, also after a failure, so that its beginning can be played."""
         if self.frames:
-            self._writer.finish(self._reader.rest())
+            self._writer.finish()
+
+
+def _smoothed(smooth: Smooth, original: Bytes, frame: Frame) -> tuple[Bytes, Frame]:
+    return original, replace(frame, pixels=smooth(original, frame.pixels))
 
 
 def painter(stylizer: "Stylizer", controls: Controls) -> Paint:
@@ -162,9 +157,6 @@ def stylize_animation(
         temporal: as for `stylize_video`.
         stopped: when set, the work ends after the current frame.
         name: name of the source for messages; by default its path.
-
-    Returns:
-        What was done, with warnings and notes.
 
     Raises:
         VideoError: if the animation cannot be read or written.

@@ -1,6 +1,7 @@
 """Writer of videos: encodes frames at their times, and copies sound and subtitles."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,7 @@ class VideoWriter:
         path: name for messages; its suffix decides the format.
         part: the file to write, with any suffix.
         shape: properties of the frames.
-        codec: see `choose_encoder`.
-        crf: see `choose_encoder`.
+        codec, crf: see `choose_encoder`.
         source: the video from which sound, subtitles, chapters and metadata are copied.
         more: further encoder settings, by FFmpeg's names.
         modes: how to treat sound and subtitles.
@@ -77,19 +77,14 @@ class VideoWriter:
         self._encoded: dict[int, int] = {}
         # Delay from decoding to presentation of the first frame.
         self._lead: int | None = None
-        try:
-            self._container: OutputContainer = av.open(
-                f"file:{part.absolute()}", "w", format=name, container_options=options
-            )
+        with self._errors_named():
+            address = f"file:{part.absolute()}"
+            self._container: OutputContainer = av.open(address, "w", format=name, container_options=options)
             self._stream = self._add_video({**_ASKED, **settings, **(more or {})})
             if source:
                 self._take_over(source, modes)
             self._open_encoder(self._stream.codec_context)
             self._container.start_encoding()
-        except ConfigError:  # A ValueError, too.
-            raise
-        except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._write_error(error) from None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -104,11 +99,7 @@ class VideoWriter:
         return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
     def write(self, frame: Frame) -> None:
-        """See Writer.
-
-        Raises:
-            VideoError: if the disk is full, or the like.
-        """
+        """See Writer; raises VideoError if the disk is full, or the like."""
         pixels, alpha = frame.pixels, frame.alpha
         self._ends = frame.time + frame.duration
         if not self._keeps_alpha:
@@ -125,28 +116,19 @@ class VideoWriter:
             video.pts = max(video.pts, before.pts + 1)
             # Stated durations are unreliable.
             before.duration = video.pts - before.pts
-        try:
+        with self._errors_named():
             if self._copied:
                 self._copied(frame.packets)
             if before is not None:
                 self._container.mux(self._encode(before))
-        except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._write_error(error) from None
 
-    def finish(self, rest: tuple[Any, ...] = ()) -> None:
-        """See Writer.
-
-        Raises:
-            VideoError: if the disk is full, or the like.
-        """
-        try:
+    def finish(self) -> None:
+        """See Writer; raises VideoError if the disk is full, or the like."""
+        with self._errors_named():
             self._container.mux(self._encode_last(self._held) if self._held else self._stream.encode(None))
             if self._copied:
-                self._copied(rest)
                 self._copied.finish(self._ends)
             self._container.close()
-        except (OSError, ValueError, av.FFmpegError) as error:
-            raise self._write_error(error) from None
 
     def _take_over(self, source: VideoReader, modes: StreamModes) -> None:
         self._container.metadata.update(source.info.metadata)
@@ -165,9 +147,8 @@ class VideoWriter:
         try:
             stream = self._container.add_stream(encoder.name, rate=shape.rate, options=settings)
         except ValueError:
-            raise ConfigError(
-                f"{self.path}: such a file cannot hold {encoder.name}; leave out codec, or end it in .mkv"
-            ) from None
+            remedy = "leave out codec, or end it in .mkv"
+            raise ConfigError(f"{self.path}: such a file cannot hold {encoder.name}; {remedy}") from None
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         formats = [format.name for format in context.codec.video_formats or []]
@@ -181,9 +162,8 @@ class VideoWriter:
             # libvpx allows no hidden frames with opacity: those of the two pictures would differ.
             context.options |= {"auto-alt-ref": "0"} if vpx else {}
         context.pix_fmt = self._pixel_format
-        odd = not encoder.odd_sizes
-        context.width = shape.width + (shape.width % 2 if odd else 0)
-        context.height = shape.height + (shape.height % 2 if odd else 0)
+        even = not encoder.odd_sizes
+        context.width, context.height = (side + side % 2 * even for side in (shape.width, shape.height))
         context.time_base = shape.time_base
         context.sample_aspect_ratio = shape.aspect
         context.gop_size = max(1, round(_KEY_FRAME_EVERY * shape.rate))
@@ -236,15 +216,17 @@ class VideoWriter:
         try:
             context.open(strict=False)
         except (ValueError, av.FFmpegError) as error:
-            size = f"{context.width}x{context.height} pixels"
-            raise VideoError(
-                f"{self.path}: {self._encoder.name} does not take {size} here ({reason(error)}); try another codec"
-            ) from None
+            refused = f"{self._encoder.name} does not take {context.width}x{context.height} pixels here"
+            raise VideoError(f"{self.path}: {refused} ({reason(error)}); try another codec") from None
 
-    def _write_error(self, error: Exception) -> VideoError:
-        if isinstance(error, VideoError):
-            return error
-        missing = not self.path.parent.is_dir()
-        return VideoError(
-            f"{self.path}: cannot be written ({f'there is no folder {self.path.parent}' if missing else reason(error)})"
-        )
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """Raise what goes wrong with the file as a VideoError."""
+        try:
+            yield
+        except ConfigError:  # A ValueError, too.
+            raise
+        except (OSError, ValueError, av.FFmpegError) as error:
+            folder = self.path.parent
+            wrong = f"({reason(error)})" if folder.is_dir() else f"(there is no folder {folder}); create it"
+            raise VideoError(f"{self.path}: cannot be written {wrong}") from None

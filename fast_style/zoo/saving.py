@@ -90,7 +90,7 @@ def build_network(file: NetworkFile) -> TransformNet:
     try:
         # The meta device allocates nothing, whatever sizes the file claims.
         with torch.device("meta"):
-            network = cls(**{**cls.earlier, **arguments})
+            network = cls(**{**cls.added_arguments, **arguments})
         network.load_state_dict(load(file.data), assign=True)
     except (ConfigError, RuntimeError, TypeError, KeyError) as error:
         # The message may name every tensor of a large network.

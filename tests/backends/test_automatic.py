@@ -12,7 +12,7 @@ from small_networks import varied
 
 import fast_style
 from fast_style.backends import automatic, export, onnx_cache
-from fast_style.backends.automatic import BYTES_PER_PIXEL, Fastest, fastest, prepare_fastest
+from fast_style.backends.automatic import BYTES_PER_PIXEL, RuntimeWithTiles, fastest, prepare_fastest
 from fast_style.backends.openvino import OpenVinoBackend
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.cli import stylize
@@ -102,7 +102,7 @@ def test_the_environment_may_name_another(path: Path, monkeypatch: pytest.Monkey
 
 def test_a_limit_of_memory_takes_what_can_keep_to_it(path: Path) -> None:
     convert(path, "openvino")
-    assert isinstance(fast_style.load(path).backend, Fastest)
+    assert isinstance(fast_style.load(path).backend, RuntimeWithTiles)
     assert isinstance(fast_style.load(path, memory="4GB").backend, TorchBackend)
     assert isinstance(fast_style.load(path, tiles="fast").backend, TorchBackend)
 
@@ -110,7 +110,7 @@ def test_a_limit_of_memory_takes_what_can_keep_to_it(path: Path) -> None:
 def test_pictures_are_those_of_the_runtime(path: Path) -> None:
     convert(path, "openvino")
     chosen, named = (fast_style.load(path, backend=name, precision="fp32") for name in ("auto", "openvino"))
-    assert isinstance(chosen.backend, Fastest)
+    assert isinstance(chosen.backend, RuntimeWithTiles)
     assert isinstance(chosen.backend.runtime, OpenVinoBackend)
     image = photograph(80, 60)
     assert chosen(image).tobytes() == named(image).tobytes()

@@ -128,7 +128,7 @@ def test_the_cache_is_where_the_system_keeps_such_things(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("status", "errors", "answer"),
     [
-        (onnx_cache.TOLD, "a warning\nnet: its network, 'X', is unknown here\n", "^net: its network, 'X', is unkn"),
+        (onnx_cache.REFUSED, "a warning\nnet: its network, 'X', is unknown here\n", "^net: its network, 'X', is unkn"),
         (1, "Traceback\nImportError: no such thing\n", r"cannot be converted \(ImportError: no such thing\); use b"),
         (-9, "", r"cannot be converted \(the process ended with status -9\); use backend=torch$"),
         (0, "", r"cannot be converted \(the process ended with status 0\); use backend=torch$"),

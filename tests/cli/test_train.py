@@ -119,7 +119,7 @@ def test_an_unreadable_style_picture_is_told_before_anything_starts(train: Train
     stopped = train(*SMALL, "style.starry_night.image=nowhere.jpg")
     assert stopped.returncode == 1
     assert stopped.stderr.strip().splitlines() == [
-        "train.py: nowhere.jpg: not a readable picture (No such file or directory)"
+        "train.py: nowhere.jpg: not a readable picture (No such file or directory); check the path"
     ]
     assert "step" not in stopped.stdout
 

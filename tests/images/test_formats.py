@@ -22,9 +22,10 @@ from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import ImageError
 from fast_style.images import deep, formats, jpeg2000, notes, raw
 from fast_style.images.boxes import box
-from fast_style.images.deep import encode_deep, reduced
+from fast_style.images.deep import encode_pixels
 from fast_style.images.disk_image import DiskImage
 from fast_style.images.formats import FORMATS, PICTURE_SUFFIXES, WITH_ALPHA, WRITABLE_SUFFIXES, copy_suffix
+from fast_style.images.levels import to_8_bits
 from fast_style.images.metadata import NOTHING, ImageMetadata
 from fast_style.images.picture import open_on_disk, open_picture, read_original, write_image
 from fast_style.networks import LightNet
@@ -177,7 +178,7 @@ def test_files_of_16_bits_are_what_other_readers_find(tmp_path: Path, clear: boo
     alpha = Image.linear_gradient("L").resize((40, 30)) if clear else None
     exif = photograph_exif()
     del exif[TAGS.Orientation]
-    path.write_bytes(encode_deep(fine(), alpha, FORMATS[f".{suffix}"], ImageMetadata(exif.tobytes(), (300, 200))))
+    path.write_bytes(encode_pixels(fine(), alpha, FORMATS[f".{suffix}"], ImageMetadata(exif.tobytes(), (300, 200))))
     found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert found is not None
     assert found.dtype == np.uint16
@@ -219,7 +220,7 @@ def test_16_bits_are_read_and_written_to_the_last(tmp_path: Path, kind: str) -> 
     picture = open_picture(path, deep=True)
     assert picture.deep is not None
     assert np.array_equal(picture.deep, fine())
-    assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(fine())).max() <= 1
+    assert np.abs(np.asarray(picture.rgb).astype(int) - to_8_bits(fine())).max() <= 1
     write_image(picture.deep, path, None, picture.format, picture.metadata)
     again = open_picture(path, deep=True).deep
     assert again is not None
@@ -245,7 +246,7 @@ def test_avif_and_heic_keep_the_10_bits_that_they_have(tmp_path: Path, suffix: s
     assert b"Maker" in second.metadata.exif
     # What Pillow makes of it, which has never more than 8 bits.
     with Image.open(tmp_path / f"b.{suffix}") as image:
-        assert np.abs(np.asarray(image)[:, :, :3].astype(int) - reduced(smooth())).max() <= 3
+        assert np.abs(np.asarray(image)[:, :, :3].astype(int) - to_8_bits(smooth())).max() <= 3
     (tmp_path / f"b.{suffix}").write_bytes((tmp_path / f"b.{suffix}").read_bytes()[:-300])
     with pytest.raises(ImageError, match=rf"b\.{suffix}: not a readable picture \([^()]+\)$"):
         open_picture(tmp_path / f"b.{suffix}", deep=True)
@@ -363,9 +364,9 @@ def test_opacity_and_gray_go_with_16_bits(tmp_path: Path) -> None:
 def test_every_orientation_of_16_bits_comes_out_upright_as_of_8(orientation: int, format: str) -> None:
     exif = Image.Exif()
     exif[TAGS.Orientation] = orientation
-    picture = open_picture(io.BytesIO(encode_deep(fine(), None, format, ImageMetadata(exif.tobytes()))), deep=True)
+    picture = open_picture(io.BytesIO(encode_pixels(fine(), None, format, ImageMetadata(exif.tobytes()))), deep=True)
     assert picture.deep is not None
-    assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(picture.deep)).max() <= 1
+    assert np.abs(np.asarray(picture.rgb).astype(int) - to_8_bits(picture.deep)).max() <= 1
     assert picture.rgb.size == ((30, 40) if 5 <= orientation <= 8 else (40, 30))
 
 
@@ -374,7 +375,7 @@ def test_a_profile_is_honoured_with_16_bits_as_with_8(tmp_path: Path) -> None:
     srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = srgb.index(b"rXYZ"), srgb.index(b"bXYZ")
     srgb[red : red + 4], srgb[blue : blue + 4] = b"bXYZ", b"rXYZ"
-    Image.fromarray(reduced(fine())).save(tmp_path / "small.png", icc_profile=bytes(srgb))
+    Image.fromarray(to_8_bits(fine())).save(tmp_path / "small.png", icc_profile=bytes(srgb))
     expected = np.asarray(open_picture(tmp_path / "small.png").rgb).astype(int)
     png = encoded("png", fine())
     chunk = b"iCCP" + b"x\x00\x00" + zlib.compress(bytes(srgb))
@@ -387,11 +388,11 @@ def test_a_profile_is_honoured_with_16_bits_as_with_8(tmp_path: Path) -> None:
     end = start + int.from_bytes(jp2[start : start + 4])
     changed = box(b"jp2h", jp2[start + 8 : end].replace(of_srgb, of_profile))
     (tmp_path / "fine.jp2").write_bytes(jp2[:start] + changed + jp2[end:])
-    assert np.abs(expected - reduced(fine())).max() > 30
+    assert np.abs(expected - to_8_bits(fine())).max() > 30
     for name in ("fine.png", "fine.jp2"):
         picture = open_picture(tmp_path / name, deep=True)
         assert picture.deep is not None
-        assert np.abs(expected - reduced(picture.deep)).max() <= 2
+        assert np.abs(expected - to_8_bits(picture.deep)).max() <= 2
         assert np.abs(expected - np.asarray(picture.rgb)).max() <= 2
 
 
@@ -402,7 +403,7 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
     for module in (deep, jpeg2000):
         monkeypatch.setattr(module, "HAS_CODECS", False)
     monkeypatch.setattr(formats, "DEEP", ("PNG", "TIFF", "PPM", "HEIF"))
-    monkeypatch.setattr(deep, "_told", threading.Lock())
+    monkeypatch.setattr(deep, "_warned", threading.Lock())
     (tmp_path / "a.png").write_bytes(encoded("png", fine()))
     (tmp_path / "a.ppm").write_bytes(encoded("ppm", fine()))
     (tmp_path / "gray.png").write_bytes(encoded("png", fine(1)[:, :, 0]))
@@ -413,11 +414,11 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
     for name in ("a.png", "a.avif", "a.png"):
         picture = read_original(tmp_path / name, tmp_path / f"b{name[1:]}")
         assert (picture.deep, picture.reduced) == (None, True)
-        assert np.abs(np.asarray(picture.rgb).astype(int) - reduced(fine())).max() <= (9 if name == "a.avif" else 1)
+        assert np.abs(np.asarray(picture.rgb).astype(int) - to_8_bits(fine())).max() <= (9 if name == "a.avif" else 1)
     line = f"has more than 8 bits of each color, and its copy has 8; to keep them: {how_to_install('formats')}"
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     # On disk, it is said as well; and Pillow makes black of what is white in JPEG 2000.
-    monkeypatch.setattr(deep, "_told", threading.Lock())
+    monkeypatch.setattr(deep, "_warned", threading.Lock())
     assert open_on_disk(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
     assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
     with pytest.raises(
@@ -428,7 +429,7 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
 
 def test_16_bits_become_8_where_the_format_has_no_more(tmp_path: Path) -> None:
     write_image(fine(), tmp_path / "a.bmp")
-    assert np.array_equal(np.asarray(open_picture(tmp_path / "a.bmp").rgb), reduced(fine()))
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "a.bmp").rgb), to_8_bits(fine()))
 
 
 def test_heic_is_read_upright_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from safetensors.torch import load
 
 from fast_style.data.photographs import Photographs
 from fast_style.errors import CheckpointError, FastStyleError
-from fast_style.images.deep import encode_deep, encode_tiff
+from fast_style.images.deep import encode_pixels
 from fast_style.images.metadata import ImageMetadata
 from fast_style.images.picture import open_picture
 from fast_style.images.tensors import read_image
@@ -87,8 +87,8 @@ def small_pictures() -> Iterator[bytes]:
     pillow_heif.register_heif_opener()
     yield encoded(rgb, "HEIF", exif=exif)
     fine = np.random.default_rng(0).integers(0, 65536, (12, 20, 3), np.uint16)
-    yield encode_deep(fine, None, "PNG", ImageMetadata(exif.tobytes()))
-    yield encode_tiff(fine, ImageMetadata(exif.tobytes()))
+    yield encode_pixels(fine, None, "PNG", ImageMetadata(exif.tobytes()))
+    yield encode_pixels(fine, None, "TIFF", ImageMetadata(exif.tobytes()))
 
 
 PICTURES = list(small_pictures())

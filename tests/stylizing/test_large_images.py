@@ -16,8 +16,9 @@ import fast_style.stylizing.memory_budget
 from fast_style.backends.pytorch import TorchBackend
 from fast_style.errors import ImageError
 from fast_style.images import disk_image
-from fast_style.images.deep import encode_deep, encode_tiff, reduced
+from fast_style.images.deep import encode_pixels
 from fast_style.images.disk_image import DiskImage
+from fast_style.images.levels import to_8_bits
 from fast_style.images.metadata import NOTHING, ImageMetadata
 from fast_style.images.opening import picture_size
 from fast_style.images.picture import open_on_disk, open_picture, write_image
@@ -66,7 +67,7 @@ def test_what_is_written_in_parts_is_read_in_others(dtype: Any, channels: int) -
     for box in ((0, 0, 83, 61), (0, 7, 83, 9), (5, 20, 62, 50), (82, 60, 83, 61)):
         left, top, right, bottom = box
         assert (raster.read(box) == pixels[top:bottom, left:right]).all()
-    few = pixels if dtype is np.uint8 else reduced(pixels)
+    few = pixels if dtype is np.uint8 else to_8_bits(pixels)
     assert (np.asarray(raster.image()) == (few[:, :, 0] if channels == 1 else few)).all()
 
 
@@ -126,9 +127,9 @@ def write_samples(folder: Path) -> None:
     image.quantize(9).save(folder / "palette.png", transparency=3)
     Image.fromarray(levels(channels=1)[:, :, 0]).save(folder / "gray.webp", lossless=True)
     deep = levels(dtype=np.uint16)
-    (folder / "deep.png").write_bytes(encode_deep(deep, None, "PNG", ImageMetadata(exif.tobytes())))
+    (folder / "deep.png").write_bytes(encode_pixels(deep, None, "PNG", ImageMetadata(exif.tobytes())))
     clear_deep = np.concatenate([deep, levels(channels=1, dtype=np.uint16)], axis=2)
-    (folder / "deep.tif").write_bytes(encode_tiff(clear_deep, NOTHING))
+    (folder / "deep.tif").write_bytes(encode_pixels(clear_deep, None, "TIFF", NOTHING))
     Image.fromarray(levels(channels=1, dtype=np.uint16)[:, :, 0]).save(folder / "deep_gray.png")
     tifffile.imwrite(folder / "deep_profile.tif", deep, photometric="rgb", iccprofile=exchanged_profile())
 

@@ -29,23 +29,15 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """The properties of one readable image.
+    """The properties of one readable image."""
 
-    Attributes:
-        name: the path inside the source.
-        file_size: in bytes.
-        format: as Pillow names it, such as "JPEG", or "NPY".
-        width: in pixels, upright.
-        height: in pixels, upright.
-        digest: a hash of the file, by which duplicates are found.
-    """
-
-    name: str
-    file_size: int
-    format: str
+    name: str  #: the path inside the source
+    file_size: int  #: in bytes
+    format: str  #: as Pillow names it, such as "JPEG", or "NPY"
+    #: in pixels, upright
     width: int
     height: int
-    digest: bytes
+    digest: bytes  #: a hash of the file, by which duplicates are found
 
     @property
     def short_side(self) -> int:
@@ -55,17 +47,11 @@ class CheckedImage:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of a check.
+    """The result of a check."""
 
-    Attributes:
-        good: the images that can be decoded in full, in the order of their names.
-        bad: the reasons why others cannot, by name.
-        refused: the reasons why files are never read, by name, such as links in an archive.
-    """
-
-    good: Sequence[CheckedImage]
-    bad: Mapping[str, str]
-    refused: Mapping[str, str]
+    good: Sequence[CheckedImage]  #: the images that can be decoded in full, in the order of their names
+    bad: Mapping[str, str]  #: the reasons why others cannot, by name
+    refused: Mapping[str, str]  #: the reasons why files are never read, by name, such as links in an archive
 
     @property
     def formats(self) -> Mapping[str, int]:
@@ -110,11 +96,7 @@ def check_images(
 
 
 def list_images(source: str | Path) -> tuple[list[str], Archive]:
-    """Return the names of the images that training would use, in order, and the archive.
-
-    Raises:
-        DataError: if the source is missing or has no usable image.
-    """
+    """Return the names of the images that training would use, in order, and the archive; raises DataError if none."""
     files = open_images(source)
     return Photographs(source, getattr(files, "crop_size", None) or 32).names, files
 
@@ -130,15 +112,14 @@ def map_images(
     """
     if workers < 0:
         raise ConfigError(f"workers must not be negative, not {workers}")
-    pictures, ahead = _Each(files, names, look), 8 if workers else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It minds more workers than cores.
         loader = DataLoader(
-            pictures,
+            _Each(files, names, look),
             batch_size=None,
             num_workers=workers,
             collate_fn=_as_it_is,
-            prefetch_factor=ahead,
+            prefetch_factor=8 if workers else None,
             worker_init_fn=partial(_end_with_parent, os.getpid()),
         )
     try:

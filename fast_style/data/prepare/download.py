@@ -51,17 +51,11 @@ _HANDLERS: tuple[type[request.BaseHandler], ...] = (
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A published file of known size and content.
+    """A published file of known size and content."""
 
-    Attributes:
-        name: what it is called, here and at the end of its address.
-        size: in bytes.
-        sha256: of its content, in hexadecimal.
-    """
-
-    name: str
-    size: int
-    sha256: str
+    name: str  #: what it is called, here and at the end of its address
+    size: int  #: in bytes
+    sha256: str  #: of its content, in hexadecimal
 
 
 #: The photographs of COCO 2017 (Lin et al. 2014, https://arxiv.org/abs/1405.0312). They come from Flickr, and their
@@ -113,40 +107,31 @@ def download(
                 _check_finished(archive, path, on_progress)
                 return False
             for again in (True, False):
-                _check_room(archive, part)
+                needed, free = archive.size - held(part), shutil.disk_usage(part.parent).free
+                if free < needed:
+                    lacking = f"{archive.name} needs {decimal(needed)} more, and {decimal(free)} are free"
+                    raise DataError(f"{part.parent}: {lacking}; make room there")
                 _fetch(archive, url, part, partial(on_progress, "downloading"), say, pauses)
                 if _digest(part, on_progress) == archive.sha256:
                     replace_file(part, path)
-                    forget(part)
+                    _etag_file(part).unlink(missing_ok=True)
                     return True
                 discard(part)
                 if again:
                     say(f"{archive.name}: damaged on the way (its SHA-256 is wrong); fetching it once more")
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "make room or mend the folder, and the same command goes on from what is there"
-        ) from error
+        remedy = "make room or mend the folder, and the same command goes on from what is there"
+        raise DataError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
     raise DataError(f"{url}: is not the published {archive.name} (its SHA-256 is wrong, twice); set mirror")
 
 
 def _check_finished(archive: PublishedFile, path: Path, on_progress: OnProgress) -> None:
     size = path.stat().st_size
     if size != archive.size:
-        raise DataError(
-            f"{path}: is not the published file ({size:,} bytes instead of {archive.size:,}); "
-            f"move it away, or rename it to {path.name}.part if it is the beginning of it"
-        )
+        remedy = f"move it away, or rename it to {path.name}.part if it is the beginning of it"
+        raise DataError(f"{path}: is not the published file ({size:,} bytes instead of {archive.size:,}); {remedy}")
     if _digest(path, on_progress) != archive.sha256:
         raise DataError(f"{path}: is not the published file (its SHA-256 is wrong); move it away and fetch it again")
-
-
-def _check_room(archive: PublishedFile, part: Path) -> None:
-    needed, free = archive.size - held(part), shutil.disk_usage(part.parent).free
-    if free < needed:
-        raise DataError(
-            f"{part.parent}: {archive.name} needs {decimal(needed)} more, and {decimal(free)} are free; make room there"
-        )
 
 
 def _fetch(
@@ -177,7 +162,7 @@ def _fetch(
 def _digest(path: Path, on_progress: OnProgress) -> str:
     digest, done = hashlib.sha256(), 0
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(_BLOCK):
             digest.update(block)
             done += len(block)
             on_progress("verifying", done)
@@ -192,13 +177,7 @@ def receive(url: str, part: Path, size: int, on_bytes: Callable[[int], None]) ->
     """Request the rest of a file in one connection, and append it to the part.
 
     The ETag is kept beside the part, by which the server tells whether its file has changed; then the part starts
-    again.
-
-    Args:
-        url: the address of the file.
-        part: the beginning of the file, or nothing yet.
-        size: of the whole file, in bytes; answers need not say it.
-        on_bytes: called with the size of the part as it grows.
+    again. `size` is that of the whole file in bytes; answers need not say it. `on_bytes` gets the size of the part.
 
     Raises:
         TransferError: if the connection breaks, or the server is busy or has another file by now.
@@ -241,11 +220,6 @@ def held(part: Path) -> int:
 def discard(part: Path) -> None:
     """Remove a part and its ETag."""
     part.unlink(missing_ok=True)
-    forget(part)
-
-
-def forget(part: Path) -> None:
-    """Remove the ETag of a part that is complete."""
     _etag_file(part).unlink(missing_ok=True)
 
 

@@ -30,21 +30,13 @@ _JPEG = {"quality": 95, "subsampling": "4:2:0"}
 
 @dataclass(frozen=True)
 class PackReport:
-    """The result of packing.
+    """The result of packing."""
 
-    Attributes:
-        pictures: the number of images in the archive.
-        untouched: how many of them are unchanged copies of the files.
-        file_size: of the archive, in bytes.
-        bad: the reasons why images could not be read and are left out, by name.
-        refused: the reasons why files are never read, by name.
-    """
-
-    pictures: int
-    untouched: int
-    file_size: int
-    bad: Mapping[str, str]
-    refused: Mapping[str, str]
+    pictures: int  #: the number of images in the archive
+    untouched: int  #: how many of them are unchanged copies of the files
+    file_size: int  #: of the archive, in bytes
+    bad: Mapping[str, str]  #: the reasons why images could not be read and are left out, by name
+    refused: Mapping[str, str]  #: the reasons why files are never read, by name
 
 
 def pack(
@@ -89,7 +81,8 @@ def pack(
         raise ConfigError(f"size must be from 32 to the short_side, {short_side}, not {size}")
     names, files = list_images(source)
     inside, bad, taken, untouched = _names_inside(names, ".npy" if as_pixels else ".jpg"), {}, 0, 0
-    shrink: Callable[[str, bytes], _Content] = partial(_shrink, short_side=short_side)
+    # Returns the content of a file, and whether it is unchanged.
+    shrink: Callable[[str, bytes], tuple[bytes, bool]] = partial(_shrink, short_side=short_side)
     if as_pixels:
         shrink = partial(_to_pixels, size=size, short_sides=_spread(names, size, short_side))
     shrunk = map_images(files, names, shrink, workers)
@@ -101,8 +94,9 @@ def pack(
                         if isinstance(content, str):
                             bad[name] = content
                         else:
-                            archive.writestr(_member(inside[name]), content.file)
-                            taken, untouched = taken + 1, untouched + content.untouched
+                            packed, unchanged = content
+                            archive.writestr(_member(inside[name]), packed)
+                            taken, untouched = taken + 1, untouched + unchanged
                         on_progress(done, len(names))
                     archive.comment = crop_size_note(size) if as_pixels else b""
                 replace_file(part, output)
@@ -161,26 +155,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@dataclass(frozen=True)
-class _Content:
-    file: bytes
-    untouched: bool
-
-
-def _shrink(name: str, content: bytes, short_side: int) -> _Content:
+def _shrink(name: str, content: bytes, short_side: int) -> tuple[bytes, bool]:
     # All of the file has to be good; twice the pixels suffice for the reduction to be as good as from all of them.
     picture = open_picture(io.BytesIO(content), printable(name), 2 * short_side)
     image = flatten(picture)
     if min(image.size) <= short_side and picture.format == "JPEG" and _is_plain_jpeg(content):
-        return _Content(content, untouched=True)
+        return content, True
     if min(image.size) > short_side:
         image = resize_short_side(image, short_side)
     encoded = io.BytesIO()
     image.save(encoded, "JPEG", **_JPEG)
-    return _Content(encoded.getvalue(), untouched=False)
+    return encoded.getvalue(), False
 
 
-def _to_pixels(name: str, content: bytes, size: int, short_sides: Mapping[str, float]) -> _Content:
+def _to_pixels(name: str, content: bytes, size: int, short_sides: Mapping[str, float]) -> tuple[bytes, bool]:
     picture = open_picture(io.BytesIO(content), printable(name), 2 * math.ceil(short_sides[name]))
     image = flatten(picture)
     # As training brings pictures to scale: enlarged only if it is smaller than a crop.
@@ -190,7 +178,7 @@ def _to_pixels(name: str, content: bytes, size: int, short_sides: Mapping[str, f
         raise ImageError(f"{printable(name)}: {width:,}x{height:,} pixels at the size of a crop; cut it in pieces")
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    return _Content(to_npy(image), untouched=False)
+    return to_npy(image), False
 
 
 def _spread(names: Collection[str], smallest: int, largest: int) -> dict[str, float]:
