@@ -21,11 +21,9 @@ _FAREWELL = 1.0
 
 @dataclass(frozen=True)
 class Painted:
-    """A stylized frame.
+    """A stylized frame, RGB, of shape (height, width, 3).
 
-    Attributes:
-        pixels: RGB, of shape (height, width, 3).
-        taken: when the camera took the frame, in seconds; None: the picture is frozen.
+    `taken` is when the camera took it, in seconds; None: the picture is frozen.
     """
 
     pixels: Bytes
@@ -37,14 +35,6 @@ class Chain:
 
     There is no queue: frames that arrive while the network is busy are dropped, and so are stylized frames that are
     not taken before the next.
-
-    Args:
-        camera: the camera.
-        painter: stylizes the frames.
-        look: the first look.
-        pace: the size of the frames.
-        meter: counts and times the frames.
-        clock: the session's clock, which the camera uses, too.
 
     Attributes:
         look: the look of the next frames; may be replaced at any time.
