@@ -40,8 +40,7 @@ def stylize_on_ray(
     start are replaced.
 
     Args:
-        jobs: pictures and their targets, with unique paths that every machine can access. Relative paths refer to the
-            working folder of this process.
+        jobs: with unique paths that every machine can access. Relative ones refer to this process's working folder.
         load: loads the network in each worker, such as a partial of `fast_style.load`.
         pool: the workers.
         size: as for `Stylizer.stylize_file`.

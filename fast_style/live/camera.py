@@ -119,14 +119,11 @@ class DeviceCamera:
                 damaged += 1
                 continue
             for frame in pictures:
-                yield frame, self._time_taken(frame)
+                # When it was taken by the driver's time, if plausible: frames may have waited in a queue.
+                now = self._clock()
+                taken = now if frame.time is None else frame.time
+                yield frame, taken if 0 <= now - taken <= _PLAUSIBLE else now
         raise CameraError(f"{self._address}: its pictures cannot be decoded; try another cable, or another size")
-
-    def _time_taken(self, frame: VideoFrame) -> float:
-        """Return when a frame was taken: the driver's time, since frames may have waited in a queue."""
-        now = self._clock()
-        taken = now if frame.time is None else frame.time
-        return taken if 0 <= now - taken <= _PLAUSIBLE else now
 
 
 def _address(name: str, format: str) -> str:

@@ -65,13 +65,9 @@ def apply_effects(
 
 
 def grain(seed: int, top: int, height: int, width: int) -> NDArray[np.float32]:
-    """Generate rows of softened noise of standard deviation 1, shape (1, 1, height, width).
+    """Generate rows of softened noise of standard deviation 1, from row `top` on, shape (1, 1, height, width).
 
-    Args:
-        seed: seed of the noise.
-        top: index of the first row; a row depends only on the seed, its index and the width.
-        height: number of rows.
-        width: in pixels.
+    A row depends only on the seed, its index and the width.
     """
     keys = (np.array([seed, row], np.uint64) for row in range(top, top + height + 2))
     rows = [np.random.Generator(np.random.Philox(key=key)).standard_normal(width + 2, np.float32) for key in keys]

@@ -16,22 +16,13 @@ R = TypeVar("R")
 
 
 class Inbox(Generic[T]):
-    """The queue between two stages. Iterating waits for the next item, and ends after the last.
-
-    Args:
-        room: maximum number of waiting items; 0: no limit.
-        senders: number of threads that put items in.
-        receivers: number of threads that take items out.
-
-    Attributes:
-        waited: seconds spent waiting for items, by thread ID.
-    """
+    """The queue between two stages, of at most `room` items; 0: no limit. Iterating waits, and ends after the last."""
 
     def __init__(self, room: int, senders: int, receivers: int) -> None:
         self._room, self._senders, self._receivers = room, senders, receivers
         self._waiting: deque[T] = deque()
         self._changed = threading.Condition()
-        self.waited: dict[int, float] = {}
+        self.waited: dict[int, float] = {}  # seconds spent waiting for items, by thread ID
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -105,13 +96,7 @@ class Pipeline(Generic[R]):
         self._error: BaseException | None = None
 
     def stage(self, name: str, work: Callable[[Inbox[Any]], Iterable[Any]], workers: int = 1) -> None:
-        """Add a stage after the existing ones.
-
-        Args:
-            name: name of the stage.
-            work: run by each thread: maps the input items to output items. The first stage has no input.
-            workers: number of threads.
-        """
+        """Add a stage, whose threads each run `work`: it maps input items, which the first stage lacks, to output."""
         self._stages.append((name, work, workers))
         self.busy[name] = 0.0
 
