@@ -19,7 +19,7 @@ from fast_style.errors import ConfigError
 from fast_style.system.cache import cache_folder
 from fast_style.system.memory import free_memory
 from fast_style.system.optional_packages import how_to_install
-from fast_style.zoo import OWN, networks, own_networks, user_folder, user_networks
+from fast_style.zoo import CHECKPOINTS, saved_networks, shipped_networks, user_folder, user_networks
 
 #: Name of this package on PyPI.
 DISTRIBUTION = "fast-style-transfer"
@@ -39,9 +39,9 @@ def found() -> dict[str, Any]:
         "pictures": _pictures,
         "videos": _videos,
         "networks": lambda: {
-            f"{OWN}{os.sep}": [*own_networks()],
+            f"{CHECKPOINTS}{os.sep}": [*saved_networks()],
             str(user_folder()): [*user_networks()],
-            "shipped": [*networks()],
+            "shipped": [*shipped_networks()],
         },
         "cache": _cache,
         "extras": _extras,

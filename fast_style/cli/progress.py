@@ -7,13 +7,10 @@ from typing import Any
 
 
 class ProgressBar:
-    """Shows tasks one after another, each with rate and time left. A context manager.
+    """Shows tasks one after another, each with rate and time left, in a `unit` such as "pictures". A context manager.
 
-    Args:
-        unit: unit of the counts, such as "pictures"; "bytes" are shown as kB, MB or GB.
-        every_n_seconds: interval of the lines without a terminal.
-        aside: whether to write to standard error, so that standard output holds results alone.
-        leave: whether the finished bar stays visible.
+    "bytes" are shown as kB, MB or GB. `every_n_seconds` is the interval of the lines without a terminal; `aside` writes
+    to standard error, so that standard output holds results alone; `leave` keeps the finished bar visible.
     """
 
     def __init__(self, unit: str, every_n_seconds: float = 15.0, aside: bool = False, leave: bool = True) -> None:

@@ -7,10 +7,7 @@ from pathlib import Path
 
 
 def written_parameters(target: str, depth: int = 8) -> list[str] | None:
-    """Return the constructor parameters of a dotted class name; None: no source found, or it takes any keyword.
-
-    Follows at most `depth` re-exports.
-    """
+    """Return the constructor parameters of a dotted name; None: no source within `depth` re-exports, or any keyword."""
     module, _, name = target.rpartition(".")
     file = _file(module)
     if file is None or depth == 0:

@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
-from fast_style.cli.hydra_app import checked_controls, one_network, plain, run
+from fast_style.cli.hydra_app import checked_controls, one_network, plain
 from fast_style.cli.inputs import Found, find_inputs, is_video
-from fast_style.cli.list import network_list
+from fast_style.cli.list import print_networks
 from fast_style.cli.progress import ProgressBar
 from fast_style.cli.standard_streams import check_streams, stylize_stream
 from fast_style.cli.stylize_images import picture_jobs, stylize_picture, stylize_pictures
@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     Settings, network file and inputs are checked before the network is loaded, which takes seconds.
     """
     if config.ckpt == LIST:
-        print(*network_list(), sep="\n")
+        print_networks()
         return
     settings = plain(config)
     streams = check_streams(settings)
@@ -102,8 +102,3 @@ def _video_jobs(found: Found, settings: dict[str, Any], name: str, replacing: di
 def without_input(arguments: list[str]) -> list[str]:
     """Add `input=null` to `ckpt=list`, which needs no input."""
     return ["input=null", *arguments] if {f"ckpt={LIST}", f"ckpt='{LIST}'"} & set(arguments) else arguments
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="stylize", rewrite=without_input)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
-from fast_style.cli.hydra_app import plain, require_writable, run
+from fast_style.cli.hydra_app import plain, require_writable
 from fast_style.errors import ConfigError
 from fast_style.stylizing.controls import Controls
 from fast_style.system.optional_packages import how_to_install
@@ -97,8 +97,3 @@ def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
             prepare_fastest(read_network_file(find(Path(name))))
         loaded[unique] = fast_style.load(name, backend=backend, precision=settings["precision"])
     return loaded
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="webcam")
