@@ -241,18 +241,14 @@ def register_resolvers() -> None:
         ("joined_keys", lambda node: "+".join(node)),
         ("largest_size", lambda styles: max(style.size for style in styles.values())),
         ("config_file", lambda path: str(CONFIGS / path)),
-        ("native_precision", native_precision),
+        # Of a device (cpu, cuda, auto, ...), as Lightning calls it.
+        ("native_precision", lambda device="auto": "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"),
         ("sweep_folder", sweep_folder),
         ("if_equal", lambda value, expected, then: then if value == expected else None),
     ):
         OmegaConf.register_new_resolver(name, function, replace=True)
     # Cached for the process: a time would change.
     OmegaConf.register_new_resolver("run_id", run_id, replace=True, use_cache=True)
-
-
-def native_precision(device: str = "auto") -> str:
-    """Return `bf16-mixed` if the device (cpu, cuda, auto, ...) computes in bfloat16 natively, else `32-true`."""
-    return "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"
 
 
 def duration(seconds: float) -> str:

@@ -1,7 +1,6 @@
 """Stylize pictures and videos: fast-style stylize photo.jpg ckpt=starry_night."""
 
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -48,7 +47,15 @@ def main(config: DictConfig) -> None:
     replacing = {key: settings[key] for key in ("overwrite", "resume")}
     found = {} if streams else find_inputs(config.input, config.output, name)
     one = _is_one_picture(found, config.output)
-    videos = [] if one or streams else _video_jobs(found, settings, name, replacing)
+    videos: list[Job] = []
+    if not (one or streams):
+        # Imported lazily: slow, and only videos need it.
+        from fast_style.cli.stylize_videos import video_jobs
+        from fast_style.video.frames import StreamModes
+
+        modes = StreamModes(settings["audio"], settings["subtitles"])
+        options = {**replacing, "container": settings["container"], "modes": modes}
+        videos = video_jobs(found, settings["input"], settings["output"], name, **options)
     for text in [] if videos else HydraConfig.get().overrides.task:
         if (key := text.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
             raise ConfigError(f"{key} is for videos, and here pictures are stylized; leave it out")
@@ -64,7 +71,6 @@ def main(config: DictConfig) -> None:
         if streams:
             stylize_stream(stylizer, settings, controls)
         elif videos:
-            # Imported lazily: slow, and only videos need it.
             from fast_style.cli.stylize_videos import stylize_videos
 
             how = {key: settings[key] for key in VIDEO_SETTINGS}
@@ -86,17 +92,6 @@ def _is_one_picture(found: Found, output: str | None) -> bool:
     if output is None or output.endswith("/") or Path(output).is_dir() or not Path(output).suffix:
         return True
     return Path(output).suffix.lower() in WRITABLE_SUFFIXES and "*" not in Path(output).name
-
-
-def _video_jobs(found: Found, settings: dict[str, Any], name: str, replacing: dict[str, Any]) -> list[Job]:
-    """Return the jobs that read or write a video; empty: pictures become pictures."""
-    # Imported lazily: slow, and only videos need it.
-    from fast_style.cli.stylize_videos import video_jobs
-    from fast_style.video.frames import StreamModes
-
-    modes = StreamModes(settings["audio"], settings["subtitles"])
-    options = {**replacing, "container": settings["container"], "modes": modes}
-    return video_jobs(found, settings["input"], settings["output"], name, **options)
 
 
 def without_input(arguments: list[str]) -> list[str]:

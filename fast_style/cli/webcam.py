@@ -84,7 +84,7 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
-    backend, ckpt = settings["backend"], settings["ckpt"]
+    ckpt = settings["ckpt"]
     networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
     if not networks:
         raise ConfigError("ckpt names no network; such as ckpt=starry_night")
@@ -93,7 +93,7 @@ def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
         stem = Path(name).name.removesuffix(".safetensors")
         names = (stem, *(f"{stem} ({number})" for number in range(2, len(networks) + 1)))
         unique = next(each for each in names if each not in loaded)
-        if backend == "auto":
+        if settings["backend"] == "auto":
             prepare_fastest(read_network_file(find(Path(name))))
-        loaded[unique] = fast_style.load(name, backend=backend, precision=settings["precision"])
+        loaded[unique] = fast_style.load(name, backend=settings["backend"], precision=settings["precision"])
     return loaded

@@ -223,19 +223,11 @@ class VideoCamera:
 def open_camera(
     name: str | int, long_side: int | None, largest: int, fps: float | None = None, clock: Clock = time.monotonic
 ) -> Camera:
-    """Open a camera, or a video played as one.
+    """Open a camera (its number from 0 on, or its device such as /dev/video0), or a video, by its path, played as one.
 
-    Args:
-        name: a camera's number from 0 on, its device such as /dev/video0, or the path of a video.
-        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
-        largest: see `long_side`.
-        fps: the frame rate to request from a camera; None: 30.
-        clock: the session's clock.
-
-    Raises:
-        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
-        VideoError: if the video cannot be read.
-        ConfigError: if `fps` is given for a video, or FFmpeg knows no cameras on this system.
+    `long_side` of the frames is in pixels; None: the camera's, but at most `largest`. `fps` is the rate to request from
+    a camera; None: 30. CameraError if there is no such camera, or it is in use, not permitted or yields no frame;
+    VideoError if the video cannot be read; ConfigError if `fps` is given for a video, or this system has no cameras.
     """
     path = Path(str(name))
     if path.suffix.lower() in VIDEO_SUFFIXES or path.is_file():

@@ -48,16 +48,9 @@ class Sink(Protocol):
 class Session:
     """Stylizes a camera and shows the result with as little delay as possible.
 
-    Args:
-        camera: the camera.
-        stylizer: stylizes the frames.
-        look: the first look.
-        pace: the size of the frames; None: the camera's.
-        screen: shows the frames; None: no window.
-        sinks: further receivers of the frames.
-        folder: folder for recordings and snapshots made by keys.
-        clock: the session's clock, which the camera uses, too.
-        say: prints lasting messages, such as the name of a recording; by default, logs them.
+    `pace` is the size of the frames, by default the camera's; without a `screen` there is no window. `sinks` receive
+    the frames, too. `folder` is for recordings and snapshots made by keys. The camera uses the same `clock`. `say`
+    prints lasting messages, such as the name of a recording; by default, they are logged.
     """
 
     def __init__(

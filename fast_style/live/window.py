@@ -71,7 +71,10 @@ class Window:
         if lines := status.lines():
             self._write(text, [[line] for line in lines], (margin, margin))
         if clock := status.clock():
-            self._record_sign(text, clock, margin)
+            line, wide = _line(text), self._screen.get_width()
+            left = wide - text.size(clock)[0] - 2 * line - margin
+            self._write(text, [["    ", clock]], (left, margin))
+            pygame.draw.circle(self._screen, _RED, (left + line, margin + 3 * line // 4), line // 3)
         if status.help:
             self._write(text, help_lines(), (margin, 5 * _line(text)))
         pygame.display.flip()
@@ -109,13 +112,6 @@ class Window:
                 ground.blit(cell, (left, gap // 2 + index * line + (line - cell.get_height()) // 2))
                 left += width + gap
         self._screen.blit(ground, place)
-
-    def _record_sign(self, text: pygame.Font, clock: str, margin: int) -> None:
-        line = _line(text)
-        width = text.size(clock)[0] + 2 * line
-        left = self._screen.get_width() - width - margin
-        self._write(text, [["    ", clock]], (left, margin))
-        pygame.draw.circle(self._screen, _RED, (left + line, margin + 3 * line // 4), line // 3)
 
 
 def require_screen() -> None:

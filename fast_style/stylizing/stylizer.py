@@ -221,22 +221,10 @@ class Stylizer:
         name: str = "",
         stop: Callable[[], None] = lambda: None,
     ) -> list[str]:
-        """Stylize all pages of a file, each with its own size, depth and metadata.
+        """Stylize all pages of a file, each with its own size, depth and metadata; return notes on what was left out.
 
-        Args:
-            source: the file, or its content.
-            target: path of the copy, written atomically.
-            contents: the file's pages.
-            controls: as for a call.
-            size: long side of each page in pixels; None: unchanged.
-            name: name of the source in messages; by default its path.
-            stop: called before each page; an exception from it ends the work.
-
-        Returns:
-            Short notes on what was left out.
-
-        Raises:
-            ImageError: if no page can be read, or the copy cannot be written.
+        `name` is that of the source in messages, by default its path. `stop` is called before each page: an exception
+        from it ends the work. ImageError if no page can be read, or the copy, written atomically, cannot be written.
         """
         # Imported lazily: most files have one page.
         from fast_style.images.pages import stylized_pages
