@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,6 +63,10 @@ class Inbox(Generic[T]):
             self._changed.notify_all()
 
 
+#: Maps the items that arrive to those that it hands on.
+Stage: TypeAlias = Callable[[Inbox[Any]], Iterable[Any]]
+
+
 class Pipeline(Generic[R]):
     """Stages of work, each with one or several threads; iterates over the results as they arrive.
 
@@ -88,15 +92,15 @@ class Pipeline(Generic[R]):
         self.stopped = threading.Event()
         self.busy: dict[str, float] = {}
         self._room, self._on_error = room, on_error
-        self._stages: list[tuple[str, Callable[[Inbox[Any]], Iterable[Any]], int]] = []
+        self._stages: list[tuple[str, Stage, int]] = []
         self._results: queue.SimpleQueue[tuple[R] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._left, self._ended = 0, threading.Event()
         self._error: BaseException | None = None
 
-    def stage(self, name: str, work: Callable[[Inbox[Any]], Iterable[Any]], workers: int = 1) -> None:
-        """Add a stage, whose threads each run `work`: it maps input items, which the first stage lacks, to output."""
+    def stage(self, name: str, work: Stage, workers: int = 1) -> None:
+        """Add a stage, whose `workers` threads each run `work`; the first stage has no input."""
         self._stages.append((name, work, workers))
         self.busy[name] = 0.0
 
@@ -150,14 +154,7 @@ class Pipeline(Generic[R]):
             self.raise_error()
             raise StopIteration
 
-    def _run(
-        self,
-        name: str,
-        work: Callable[[Inbox[Any]], Iterable[Any]],
-        inbox: Inbox[Any],
-        output: Inbox[Any] | None,
-        first: bool,
-    ) -> None:
+    def _run(self, name: str, work: Stage, inbox: Inbox[Any], output: Inbox[Any] | None, first: bool) -> None:
         try:
             results: Iterable[Any] = ()
             try:
