@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import NamedTuple
@@ -96,13 +97,15 @@ def _run(command: Command) -> None:
         return
     from fast_style.cli.hydra_app import run
 
-    def rewrite(arguments: list[str]) -> list[str]:
-        for function in command.rewrites:
-            arguments = resolve_name(f"fast_style.cli.{function}")(arguments)
-        return arguments
-
     # Some modules import PyTorch, which takes seconds: import them only after the settings are checked.
-    run(lambda config: importlib.import_module(name).main(config), command.config, rewrite)
+    run(lambda config: importlib.import_module(name).main(config), command.config, partial(_rewritten, command))
+
+
+# Not inside _run: once the module of the command `list` is imported, this package's `list` is that module.
+def _rewritten(command: Command, arguments: list[str]) -> list[str]:
+    for function in command.rewrites:
+        arguments = resolve_name(f"fast_style.cli.{function}")(arguments)
+    return arguments
 
 
 def _usage() -> str:
