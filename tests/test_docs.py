@@ -22,7 +22,6 @@ from small_runs import SMALL
 from small_videos import picture, write_video
 
 from fast_style.cli import COMMANDS
-from fast_style.cli.data import with_command
 from fast_style.cli.help import all_settings
 from fast_style.cli.hydra_app import register_resolvers
 from fast_style.cli.overrides import CONFIGS, own_painting, read_arguments, with_paths
@@ -142,7 +141,7 @@ def composes(config: str, words: list[str]) -> None:
     """Compose a configuration by a command's words, as the command does; a key that does not exist is an error."""
     register_resolvers()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        arguments = read_arguments(with_paths(with_command(words) if config == "prepare_data" else words, config))
+        arguments = read_arguments(with_paths(words, config))
         if config in ("train", "optimize"):
             arguments = own_painting(arguments)
         if "-m" in arguments:

@@ -15,7 +15,7 @@ from fast_style.images.formats import ANIMATIONS
 from fast_style.images.notes import gathered
 from fast_style.images.opening import is_paged, size_in_header
 from fast_style.images.picture import read_original, require_size
-from fast_style.stylizing.controls import Controls, Settings, Style, chosen_controls
+from fast_style.stylizing.controls import Controls, Settings, StyleChoice, chosen_controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.stylizer import Stylizer
 from fast_style.system.files import DISK_FULL
@@ -210,13 +210,7 @@ class FolderWork:
             yield opened
 
     def _stylize_alone(self, opened: Opened, began: float) -> None:
-        """Stylize a file outside of batches: a large picture, an animation or several pages.
-
-        Raises:
-            ImageError: if it cannot be read or written.
-            VideoError: if it is an animation that cannot be read or written.
-            StoppedError: if the work was stopped.
-        """
+        """Stylize a file outside of batches: a large picture, an animation or several pages."""
         job, source, name = opened.job, opened.file, str(opened.job.source)
         if self._jobs.appeared(job):
             self._skip(job, opened.taken)
@@ -245,29 +239,26 @@ class FolderWork:
 
     def _write(self, inbox: Inbox[Opened]) -> Iterator[Report]:
         for opened in inbox:
-            self._write_one(opened)
+            if self.disk_full:
+                self._drop(opened)
+                continue
+            assert opened.picture is not None
+            assert opened.stylized is not None
+            job, began = opened.job, time.perf_counter()
+            try:
+                if self._jobs.appeared(job):
+                    self._skip(job, opened.taken)
+                    continue
+                self._jobs.require_free(job.target)
+                with gathered() as logged:
+                    opened.picture.write_copy(opened.stylized, job.target)
+            except ImageError as error:
+                self._fail(job, error, opened.seconds + time.perf_counter() - began, opened.taken)
+                continue
+            seconds = opened.seconds + time.perf_counter() - began
+            notes = [*opened.contents.left_out(job.target), *opened.notes, *logged]
+            self._report(Report(job, "done", opened.picture.size, seconds, notes=notes), opened.taken)
         yield from ()  # A generator without items: all stages report through `_report`.
-
-    def _write_one(self, opened: Opened) -> None:
-        if self.disk_full:
-            self._drop(opened)
-            return
-        assert opened.picture is not None
-        assert opened.stylized is not None
-        job, began = opened.job, time.perf_counter()
-        try:
-            if self._jobs.appeared(job):
-                self._skip(job, opened.taken)
-                return
-            self._jobs.require_free(job.target)
-            with gathered() as logged:
-                opened.picture.write_copy(opened.stylized, job.target)
-        except ImageError as error:
-            self._fail(job, error, opened.seconds + time.perf_counter() - began, opened.taken)
-            return
-        seconds = opened.seconds + time.perf_counter() - began
-        notes = [*opened.contents.left_out(job.target), *opened.notes, *logged]
-        self._report(Report(job, "done", opened.picture.size, seconds, notes=notes), opened.taken)
 
     def _skip(self, job: Job, taken: int = 0) -> None:
         with self._lock:
@@ -298,7 +289,7 @@ class FolderWork:
 def stylize_files(
     stylizer: Stylizer,
     jobs: Sequence[Job],
-    style: Style | None = None,
+    style: StyleChoice | None = None,
     *,
     size: int | None = None,
     batch: int | str = "auto",

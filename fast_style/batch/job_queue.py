@@ -27,29 +27,17 @@ _LOOKS_AGAIN = 0.2
 
 @dataclass
 class Opened:
-    """A picture in work: opened, then read, then stylized.
-
-    Attributes:
-        job: the job.
-        file: its path, or its content if it is in an archive.
-        pixels: number of pixels of the picture or its copy, whichever is larger.
-        contents: what pictures the file holds.
-        taken: its share of the PixelBudget, in pixels.
-        picture: set once read; stays None if it is processed alone.
-        stylized: set once stylized.
-        seconds: time spent on it.
-        notes: notes from reading.
-    """
+    """A picture in work: opened, then read, then stylized."""
 
     job: Job
-    file: Path | BinaryFile
-    pixels: int
+    file: Path | BinaryFile  # its path, or its content if it is in an archive
+    pixels: int  # of the picture or its copy, whichever is larger
     contents: Contents
-    taken: int = 0
-    picture: Picture | None = None
-    stylized: Image.Image | Deep | None = None
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    taken: int = 0  # its share of the PixelBudget, in pixels
+    picture: Picture | None = None  # set once read; stays None if it is processed alone
+    stylized: Image.Image | Deep | None = None  # set once stylized
+    seconds: float = 0.0  # spent on it
+    notes: list[str] = field(default_factory=list)  # from reading
 
     @property
     def shape(self) -> Hashable:
@@ -60,15 +48,10 @@ class Opened:
 
 
 class JobQueue:
-    """Thread-safe queue of pictures, in order.
+    """Thread-safe queue of pictures, in order. The event `stopped` ends all waiting; otherwise as for `FolderWork`.
 
-    Args:
-        jobs: the pictures.
-        size: long side of the copies in pixels; None: unchanged.
-        overwrite: whether copies may replace files.
-        stopped: event that ends all waiting.
-        resume: whether other processes may be making the same copies. Pictures that one of them works on come last, and
-            are made here only if it fails there.
+    With `resume`, other processes may be making the same copies: pictures that one of them works on come last, and are
+    made here only if it fails there.
     """
 
     def __init__(
@@ -124,11 +107,7 @@ class JobQueue:
         return job
 
     def require_free(self, target: Path) -> None:
-        """Check that a copy replaces no file without `overwrite`.
-
-        Raises:
-            ImageError: if it would.
-        """
+        """Check that a copy replaces no file without `overwrite`; ImageError if it would."""
         if not self._overwrite:
             require_free(target)
 

@@ -28,31 +28,21 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class Workers:
-    """The worker processes, each with its own network.
+    """The worker processes, each with its own network."""
 
-    Attributes:
-        count: number of workers. Those without room wait, or make the cluster grow, if it can.
-        cpus: CPU cores per worker.
-        gpus: GPUs per worker; with fractions, such as 0.5, several share one.
-        machines: current number of machines in the cluster.
-    """
-
-    count: int
-    cpus: float
-    gpus: float
-    machines: int
+    count: int  # those without room wait, or make the cluster grow, if it can
+    cpus: float  # cores per worker
+    gpus: float  # per worker; with fractions, such as 0.5, several share one
+    machines: int  # currently in the cluster
 
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
     """Join or start a cluster for the duration of the block. A process that has already joined one stays in it.
 
-    Args:
-        address: `auto`: the cluster in RAY_ADDRESS, or the last one on this machine; `HOST:PORT`: a cluster that this
-            machine belongs to; `local`: a new one of this machine alone, which ends with the block.
-
-    Raises:
-        ConfigError: if Ray is not installed, or there is no such cluster.
+    `auto` is the cluster in RAY_ADDRESS, or the last one on this machine; `HOST:PORT` a cluster that this machine
+    belongs to; `local` a new one of this machine alone, which ends with the block. ConfigError if Ray is not installed,
+    or there is no such cluster.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -92,15 +82,9 @@ def cluster(address: str) -> Iterator[None]:
 
 
 def count_workers(count: int | None = None, cpus: float = 1, gpus: float | None = None) -> Workers:
-    """Return the workers for the joined cluster.
+    """Return the workers for the joined cluster; see `Workers`. ConfigError if a number is wrong, or no worker fits.
 
-    Args:
-        count: number of workers; None: as many as fit.
-        cpus: CPU cores per worker.
-        gpus: GPUs per worker; None: one, if the cluster has any.
-
-    Raises:
-        ConfigError: if a number is out of range, or no worker fits.
+    Without `count`, as many as fit; without `gpus`, one for each, if the cluster has any.
     """
     import ray
 
@@ -114,14 +98,9 @@ def count_workers(count: int | None = None, cpus: float = 1, gpus: float | None 
         gpus = 1 if any(machine.get("GPU") for machine in machines) else 0
     if count is None:
         wanted = {"CPU": cpus, "GPU": gpus}
-        count = (
-            sum(
-                min(int(machine.get(name, 0) / share) for name, share in wanted.items() if share)
-                for machine in machines
-            )
-            if cpus or gpus
-            else len(machines)
-        )
+        shares = {name: share for name, share in wanted.items() if share}
+        fitting = ([int(machine.get(name, 0) / share) for name, share in shares.items()] for machine in machines)
+        count = sum(min(each, default=1) for each in fitting)
         if not count:
             has = {name: sum(machine.get(name, 0) for machine in machines) for name in wanted}
             raise ConfigError(

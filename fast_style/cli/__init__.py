@@ -11,25 +11,37 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 
 class Command(NamedTuple):
     """One command of `fast-style`."""
 
-    module: str  # module of this package whose `entry_point` runs it
+    module: str  # of this package: its `main` runs the command with a configuration, its `entry_point` without
     does: str  # one-line description
     config: str = ""  # its file in configs/, without suffix; empty: no Hydra settings
     script: str = ""  # the same command in scripts/, without suffix; empty: none
+    rewrites: tuple[str, ...] = ()  # functions of this package that expand the arguments before Hydra reads them
 
 
 COMMANDS = {
-    "train": Command("train", "learn one painting or several, and save a network", "train", "train"),
-    "stylize": Command("stylize", "stylize pictures and videos with a network", "stylize", "stylize"),
+    "train": Command(
+        *("train", "learn one painting or several, and save a network", "train", "train"),
+        rewrites=("overrides:own_painting", "resume:resume_arguments"),
+    ),
+    "stylize": Command(
+        *("stylize", "stylize pictures and videos with a network", "stylize", "stylize"),
+        rewrites=("stylize:without_input",),
+    ),
     "list": Command("list", "show the networks that there are"),
     "webcam": Command("webcam", "stylize what a camera sees, as it sees it", "webcam", "webcam"),
-    "optimize": Command("optimize", "slow style transfer and texture synthesis", "optimize", "optimize"),
+    "optimize": Command(
+        *("optimize", "slow style transfer and texture synthesis", "optimize", "optimize"),
+        rewrites=("overrides:own_painting",),
+    ),
     "evaluate": Command("evaluate", "measure how good networks are, as a page", "evaluate", "evaluate"),
     "data": Command("data", "fetch, check and pack photographs to train on", "prepare_data", "prepare_data"),
     "export": Command("export", "write a network for other programs", "export"),
@@ -80,15 +92,20 @@ def _run(command: Command) -> None:
             print(help_text(command, sys.argv[1:]))
         return
     name = f"fast_style.cli.{command.module}"
-    if command.config in ("optimize", "evaluate"):
-        # These modules import PyTorch, which takes seconds: import them only after the settings are checked.
-        from fast_style.cli.hydra_app import run
-        from fast_style.cli.overrides import own_painting
-
-        rewrite = own_painting if command.config == "optimize" else list[str]
-        run(lambda config: importlib.import_module(name).main(config), command.config, rewrite)
-    else:
+    if not command.config:
         importlib.import_module(name).entry_point()
+        return
+    from fast_style.cli.hydra_app import run
+
+    # Some modules import PyTorch, which takes seconds: import them only after the settings are checked.
+    run(lambda config: importlib.import_module(name).main(config), command.config, partial(_rewritten, command))
+
+
+# Not inside _run: once the module of the command `list` is imported, this package's `list` is that module.
+def _rewritten(command: Command, arguments: list[str]) -> list[str]:
+    for function in command.rewrites:
+        arguments = resolve_name(f"fast_style.cli.{function}")(arguments)
+    return arguments
 
 
 def _usage() -> str:
@@ -164,12 +181,9 @@ def _uv() -> list[str]:
 def errors_in_one_line(
     explain: Callable[[Exception], str] = str, others: tuple[type[Exception], ...] = (), full: bool = False
 ) -> Iterator[None]:
-    """Exit with one line on standard error for errors that the user can fix.
+    """Exit with the line that `explain` returns for errors that the user can fix, also of types `others`.
 
-    Args:
-        explain: returns the line for an error.
-        others: error types handled like FastStyleError and OSError.
-        full: raise them with their traceback instead.
+    `full` raises them with their traceback instead.
     """
     from fast_style.errors import FastStyleError, Interrupted
 
@@ -178,7 +192,12 @@ def errors_in_one_line(
         yield
         sys.stdout.flush()
     except BrokenPipeError as error:
-        if not _reader_is_gone():
+        # Polled, not written to: Python discards the data that a pipe has refused. The error may also come from a child
+        # process. Windows has no poll, nor this error for standard output.
+        pipe = select.poll() if hasattr(select, "poll") else None
+        if pipe is not None:
+            pipe.register(sys.stdout, select.POLLOUT)
+        if pipe is None or not any(event & select.POLLERR for _, event in pipe.poll(0)):
             sys.exit(f"{program()}: {explain(error)}")
         # The reader has closed the pipe, as `head` does: exit without a message, as other programs do.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -190,11 +209,3 @@ def errors_in_one_line(
     except (KeyboardInterrupt, Interrupted) as error:
         print(f"{program()}: {str(error) or 'interrupted'}", file=sys.stderr)
         sys.exit(error.status if isinstance(error, Interrupted) else 130)
-
-
-def _reader_is_gone() -> bool:
-    """Return whether standard output is a closed pipe; a BrokenPipeError may also come from a child process."""
-    # Polled, not written to: Python discards the data that a pipe has refused.
-    pipe = select.poll()
-    pipe.register(sys.stdout, select.POLLOUT)
-    return any(event & select.POLLERR for _, event in pipe.poll(0))

@@ -18,11 +18,9 @@ from fast_style.cli import errors_in_one_line
 from fast_style.errors import ConfigError
 from fast_style.system.cache import cache_folder
 from fast_style.system.memory import free_memory
-from fast_style.system.optional_packages import how_to_install
-from fast_style.zoo import OWN, networks, own_networks, user_folder, user_networks
+from fast_style.system.optional_packages import extras, how_to_install
+from fast_style.zoo import CHECKPOINTS, saved_networks, shipped_networks, user_folder, user_networks
 
-#: Name of this package on PyPI.
-DISTRIBUTION = "fast-style-transfer"
 _PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "pillow", "safetensors")
 _CODECS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "ffv1": "ffv1"}
 
@@ -39,9 +37,9 @@ def found() -> dict[str, Any]:
         "pictures": _pictures,
         "videos": _videos,
         "networks": lambda: {
-            f"{OWN}{os.sep}": [*own_networks()],
+            f"{CHECKPOINTS}{os.sep}": [*saved_networks()],
             str(user_folder()): [*user_networks()],
-            "shipped": [*networks()],
+            "shipped": [*shipped_networks()],
         },
         "cache": _cache,
         "extras": _extras,
@@ -134,12 +132,9 @@ def _cache() -> str:
 
 
 def _extras() -> dict[str, str]:
-    needed: dict[str, list[str]] = {}
-    for line in importlib.metadata.requires(DISTRIBUTION) or ():
-        if found := re.search(r"extra == ['\"]([\w-]+)", line):
-            needed.setdefault(found[1], []).append(re.split(r"[^\w.-]", line)[0])
     values = {}
-    for extra, packages in needed.items():
+    for extra, requirements in extras().items():
+        packages = [re.split(r"[^\w.-]", requirement)[0] for requirement in requirements]
         missing = [name for name in packages if _version(name) == "missing"]
         values[extra] = f"needs {', '.join(missing)}: {how_to_install(extra)}" if missing else "installed"
     return values

@@ -6,7 +6,7 @@ import sys
 from fast_style.cli import COMMANDS, errors_in_one_line
 from fast_style.cli.help import all_settings
 from fast_style.errors import ConfigError
-from fast_style.zoo import networks, own_networks, user_networks
+from fast_style.zoo import all_networks
 
 _BASH = """\
 _fast_style() {{
@@ -65,7 +65,7 @@ def choices() -> dict[str, list[str]]:
                 values += ["true", "false"] if setting.default in ("true", "false") else []
                 found[name] += [f"{setting.key}={value}" for value in values]
         if "ckpt=" in found[name]:
-            found[name] += [f"ckpt={network}" for network in networks() | user_networks() | own_networks()]
+            found[name] += [f"ckpt={network}" for network in all_networks()]
     found["checks"], found["completion"] = ["json=true"], ["bash", "zsh", "fish"]
     return found
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
@@ -14,7 +13,7 @@ from omegaconf import DictConfig
 from rich.filesize import decimal
 
 from fast_style.cli import command_name
-from fast_style.cli.hydra_app import command, duration, plain, require_writable, run
+from fast_style.cli.hydra_app import command, duration, plain, require_new, require_writable
 from fast_style.cli.progress import ProgressBar
 from fast_style.data.pixel_archive import SUFFIX
 from fast_style.data.prepare.check import CheckReport, check_images, group_by_reason
@@ -75,9 +74,9 @@ def _check(settings: dict[str, Any]) -> None:
     if not 0 <= max_bad <= 1:
         raise ConfigError(f"max_bad must be from 0 to 1, not {max_bad}")
     report = Path(settings["report"]) if settings["report"] else None
-    if report and (report.is_dir() or (report.exists() and not settings["overwrite"])):
-        raise ConfigError(f"{report}: exists already; add overwrite=true to replace it, or give another report")
     if report:
+        overwrite = settings["overwrite"] and not report.is_dir()
+        require_new(report, overwrite=overwrite, otherwise="or give another report")
         require_writable(report.parent, "report")
     started = time.monotonic()
     with ProgressBar("pictures") as bar:
@@ -175,17 +174,3 @@ def _whole_number(settings: dict[str, Any], key: str, least: int, default: int |
     if type(value) is not int or value < least:
         raise ConfigError(f"{key} must be a whole number from {least}, not {value!r}")
     return value
-
-
-def with_command(arguments: list[str]) -> list[str]:
-    """Replace a bare first word, such as check, by command=check."""
-    first = next((index for index, argument in enumerate(arguments) if argument[:1] not in ("-", "~")), None)
-    if first is not None and arguments[first].isalpha():
-        arguments = [*arguments[:first], f"command={arguments[first]}", *arguments[first + 1 :]]
-    return arguments
-
-
-def entry_point() -> None:
-    """Run the command."""
-    sys.argv[1:] = with_command(sys.argv[1:])
-    run(main, config_name="prepare_data")

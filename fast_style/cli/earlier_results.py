@@ -10,7 +10,7 @@ from fast_style.cli.hydra_app import safe
 from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import CheckpointError
 from fast_style.system.text import printable
-from fast_style.zoo import networks, own_networks, user_networks
+from fast_style.zoo import all_networks, saved_networks, user_networks
 from fast_style.zoo.network_file import read_network_file
 
 #: Suffix of the results of optimize.py, so that they differ from those of stylize.py.
@@ -23,17 +23,18 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     """Return the files that are named as results of others of them, such as anna_great_wave.jpg beside anna.jpg.
 
     What follows the picture's name must be a known network, or styles joined by +. A line on standard error gives the
-    number of results.
-
-    Args:
-        files: content of a folder or glob.
-        style: the style of this run; its results are skipped without a message.
+    number of results, except for those of this run's `style`.
     """
     stems: dict[Path, set[str]] = {}
     files = list(files)
     for file in files:
         stems.setdefault(file.parent, set()).add(file.stem)
-    labels = {file: found for file in files if (found := _labels(file.stem, stems[file.parent]))}
+    labels: dict[Path, list[str]] = {}  # the possible style names in each result's file name
+    for file in files:
+        # Split at each underscore: both names may contain some.
+        parts = ((file.stem[: match.start()], file.stem[match.end() :]) for match in re.finditer("_", file.stem))
+        if found := [label.removesuffix(OPTIMIZED) for stem, label in parts if stem in stems[file.parent]]:
+            labels[file] = found
     if not labels:
         return set()
     styles = _styles() | {safe(style)}
@@ -47,17 +48,9 @@ def earlier_results(files: Iterable[Path], style: str = "") -> set[Path]:
     return results
 
 
-def _labels(stem: str, others: set[str]) -> list[str]:
-    """Return the possible style names in a result's file name."""
-    # Split at each underscore: both names may contain some.
-    places = [match.start() for match in re.finditer("_", stem)]
-    return [stem[place + 1 :].removesuffix(OPTIMIZED) for place in places if stem[:place] in others]
-
-
 def _styles() -> set[str]:
-    own = own_networks() | user_networks()
-    names = {file.stem for file in (CONFIGS / "style").glob("*.yaml")} | set(networks()) | set(own)
-    for path in own.values():
+    names = {file.stem for file in (CONFIGS / "style").glob("*.yaml")} | all_networks().keys()
+    for path in (saved_networks() | user_networks()).values():
         with contextlib.suppress(CheckpointError):
             names |= read_network_file(path).metadata.styles.keys()
     return {safe(part) for name in names for part in name.split("+")}

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fast_style.backends.onnx_cache import require_packages
-from fast_style.cli.hydra_app import one_network, require_writable, run
+from fast_style.cli.hydra_app import one_network, require_new, require_writable
 from fast_style.errors import ConfigError, require_choice
 from fast_style.system.files import atomic_write
 from fast_style.zoo import find
@@ -25,8 +25,7 @@ def main(config: DictConfig) -> None:
         )
     if output.is_dir():
         raise ConfigError(f"output must be a file, such as {output}/{file.path.stem}.{config.format}, not a folder")
-    if output.exists() and not config.overwrite:
-        raise ConfigError(f"{output}: exists already; add overwrite=true to replace it, or give another output")
+    require_new(output, overwrite=config.overwrite)
     require_writable(output.parent, "output")
     require_packages("onnx", "onnxruntime", "onnx", "onnxscript")
     # Imported after the checks: PyTorch takes seconds.
@@ -37,8 +36,3 @@ def main(config: DictConfig) -> None:
         target.write(model)
     styles = ", ".join(file.metadata.styles)
     print(f"{output}: {len(model) / 1e6:.1f} MB, {styles}")
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="export")

@@ -194,12 +194,19 @@ def is_folder(output: str, pictures: int) -> bool:
     return False
 
 
+def require_new(path: Path, *, overwrite: bool, otherwise: str = "or give another output") -> None:
+    """Check, before any work, that no file is replaced without `overwrite`; `otherwise` ends the ConfigError."""
+    # lexists: a dangling link occupies the name too.
+    if not overwrite and os.path.lexists(path):
+        raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, {otherwise}")
+
+
 def require_outputs(
     files: Sequence[Path | None], outputs: Sequence[Path], *, overwrite: bool, otherwise: str = "or give another output"
 ) -> None:
-    """Check, before any work, that no result overwrites an input, another result or an existing file.
+    """Check that no result overwrites an input, another result or an existing file; see `require_new`.
 
-    A file is None inside an archive. `otherwise` is what the message suggests for an existing file.
+    A file is None inside an archive.
     """
     seen: set[Path] = set()
     for file, path in zip(files, outputs, strict=True):
@@ -208,8 +215,7 @@ def require_outputs(
         seen.add(path)
         if file is not None and path.resolve() == file.resolve():
             raise ConfigError(f"{path}: is the input itself; give another output")
-        if not overwrite and os.path.lexists(path):
-            raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, {otherwise}")
+        require_new(path, overwrite=overwrite, otherwise=otherwise)
 
 
 def require_writable(folder: Path, setting: str) -> None:
@@ -235,18 +241,14 @@ def register_resolvers() -> None:
         ("joined_keys", lambda node: "+".join(node)),
         ("largest_size", lambda styles: max(style.size for style in styles.values())),
         ("config_file", lambda path: str(CONFIGS / path)),
-        ("native_precision", native_precision),
+        # Of a device (cpu, cuda, auto, ...), as Lightning calls it.
+        ("native_precision", lambda device="auto": "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"),
         ("sweep_folder", sweep_folder),
         ("if_equal", lambda value, expected, then: then if value == expected else None),
     ):
         OmegaConf.register_new_resolver(name, function, replace=True)
     # Cached for the process: a time would change.
     OmegaConf.register_new_resolver("run_id", run_id, replace=True, use_cache=True)
-
-
-def native_precision(device: str = "auto") -> str:
-    """Return `bf16-mixed` if the device (cpu, cuda, auto, ...) computes in bfloat16 natively, else `32-true`."""
-    return "bf16-mixed" if torch_computes_bfloat16(device) else "32-true"
 
 
 def duration(seconds: float) -> str:

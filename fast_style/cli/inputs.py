@@ -25,16 +25,15 @@ Found: TypeAlias = dict[Path | Member, Path]
 def find_inputs(inputs: Any, output: str | None, name: str = "") -> Found:
     """Return the pictures and videos of files, folders of any depth, archives and globs, without duplicates.
 
-    Args:
-        inputs: one name or a list of them.
-        output: where results go; files below it are results of an earlier run, and skipped.
-        name: suffix of the names of results; earlier results with this suffix are skipped without a message.
-
-    Raises:
-        ConfigError: if a name matches nothing, or the output is an archive.
-        DataError: if an archive is damaged, or a folder cannot be read.
+    Files below `output` are results of an earlier run, and skipped; so are, without a message, those with the suffix
+    `name`. ConfigError if a name matches nothing, or the output is an archive; DataError if an archive is damaged, or a
+    folder cannot be read.
     """
-    _require_no_archive(output)
+    if output is not None and not output.endswith("/"):
+        path = Path(output).parent if "*" in Path(output).name else Path(output)
+        if is_archive(path) and not path.is_dir():
+            remedy = f"give a folder, such as {path.with_name(_stem(path) or 'stylized')}/, and pack that"
+            raise ConfigError(f"{output}: results do not go into an archive; {remedy}")
     found: Found = {}
     for each in inputs if isinstance(inputs, list | ListConfig) else [inputs]:
         # Values that Hydra reads as null or a boolean are file names here.
@@ -69,16 +68,6 @@ def results(found: Found, output: str | None, name: str, rename: Callable[[Path 
     # An earlier run's results are not inputs.
     targets = {job.target for job in jobs}
     return [job for job in jobs if job.source not in targets]
-
-
-def _require_no_archive(output: str | None) -> None:
-    if output is None or output.endswith("/"):
-        return
-    path = Path(output).parent if "*" in Path(output).name else Path(output)
-    if is_archive(path) and not path.is_dir():
-        folder = path.with_name(_stem(path) or "stylized")
-        remedy = f"give a folder, such as {folder}/, and pack that"
-        raise ConfigError(f"{output}: results do not go into an archive; {remedy}")
 
 
 def _stem(archive: Path) -> str:

@@ -1,7 +1,6 @@
 """List the trained networks; with a photograph, save a sheet of it stylized by each: fast-style list photo.jpg."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from fast_style.cli import errors_in_one_line
@@ -19,11 +18,10 @@ fast-style list: show the networks that there are: your own and those that ship.
 _SIZE, _COLUMNS = 480, 5
 
 
-def network_list() -> Iterator[str]:
-    """Yield the lines of the table, then one for each damaged file."""
+def print_networks() -> None:
+    """Print the table, then a line for each damaged file."""
     found = list_networks()
-    yield from str(found).splitlines()
-    yield from map(printable, found.damaged)
+    print(found, *map(printable, found.damaged), sep="\n")
 
 
 def write_sheet(photo: Path, networks: NetworkList) -> Path:
@@ -57,6 +55,6 @@ def entry_point() -> None:
         if len(arguments) > 1 or any("=" in text and not Path(text).exists() for text in arguments):
             raise ConfigError(f"{' '.join(arguments)}: list takes no settings, but a photograph if you like")
         if not arguments:
-            print(*network_list(), sep="\n")
+            print_networks()
             return
         print(write_sheet(Path(arguments[0]), list_networks()))

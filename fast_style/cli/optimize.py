@@ -12,9 +12,8 @@ from omegaconf import DictConfig
 from torch.utils.tensorboard import SummaryWriter
 
 from fast_style.cli.earlier_results import OPTIMIZED, earlier_results
-from fast_style.cli.hydra_app import build, duration, find_pictures, output_paths, plain, run
+from fast_style.cli.hydra_app import build, duration, find_pictures, output_paths, plain
 from fast_style.cli.loss_network import loss_network
-from fast_style.cli.overrides import own_painting
 from fast_style.cli.progress import ProgressBar
 from fast_style.cli.run_folder import note_progress
 from fast_style.errors import ConfigError
@@ -88,8 +87,3 @@ def _progress(folder: Path, total: int, every_n_steps: int) -> Iterator[OnStep]:
                 writer.add_images("preview", images.cpu(), step)
 
         yield on_step
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="optimize", rewrite=own_painting)

@@ -44,11 +44,8 @@ def follow(
 ) -> None:
     """Run the work on `total` pictures or videos (`kind`) and report its results; a failure does not stop the others.
 
-    `stack`, which holds the progress bar, is closed before the summary.
-
-    Raises:
-        FastStyleError: of the type `failure`, if one failed.
-        KeyboardInterrupt: if interrupted; the message says how many are done.
+    `stack`, which holds the progress bar, is closed before the summary. Raises `failure` if one failed; if interrupted,
+    the KeyboardInterrupt says how many are done.
     """
     began = time.monotonic()
     error: str | None = None

@@ -33,14 +33,13 @@ from fast_style.backends import AUTO, BACKENDS
 from fast_style.cli import command_name, program
 from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
 from fast_style.cli.help import all_settings
-from fast_style.cli.moved_names import require_present_name
 from fast_style.cli.signatures import written_parameters
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES
 from fast_style.stylizing.controls import PRESERVE_COLOR
 from fast_style.stylizing.memory_budget import TILES
 from fast_style.system.files import explain_url, is_url
-from fast_style.zoo import networks, own_networks, user_networks
+from fast_style.zoo import all_networks, saved_networks
 from fast_style.zoo.network_file import read_network_file
 
 OPTIONAL = ("schedule",)
@@ -75,6 +74,8 @@ def with_paths(arguments: list[str], config_name: str) -> list[str]:
     """Replace bare paths by their setting, such as input=photo.jpg; ConfigError if it is also given by its key."""
     if config_name not in PATHS:
         return arguments
+    if config_name == "prepare_data":
+        arguments = _with_command(arguments)
     key = PATHS[config_name]
     # Excludes values of options, such as `job` in `--cfg job`.
     known, rest = get_args_parser().parse_known_args(arguments)
@@ -94,6 +95,14 @@ def with_paths(arguments: list[str], config_name: str) -> list[str]:
     return [f"{key}={quoted[0] if len(quoted) == 1 else '[' + ','.join(quoted) + ']'}", *others]
 
 
+def _with_command(arguments: list[str]) -> list[str]:
+    """Replace a bare first word, such as check of `fast-style data check photos`, by command=check."""
+    first = next((index for index, argument in enumerate(arguments) if argument[:1] not in ("-", "~")), None)
+    if first is not None and arguments[first].isalpha():
+        return [*arguments[:first], f"command={arguments[first]}", *arguments[first + 1 :]]
+    return arguments
+
+
 def _is_path(text: str, key: str, config_name: str) -> bool:
     """Return whether an argument is a path and not a setting or a typo."""
     if text == STREAM:
@@ -110,7 +119,7 @@ def _is_path(text: str, key: str, config_name: str) -> bool:
 
 def _require_no_name(bare: list[str], config_name: str) -> None:
     """Refuse a bare style or network name where only a path may stand without its key."""
-    styles, named = set(_options("style")), set(networks()) | set(own_networks()) | set(user_networks())
+    styles, named = set(_options("style")), all_networks()
     for text in bare:
         if os.path.lexists(text):
             continue
@@ -300,7 +309,7 @@ def _own_style(name: str) -> str:
     note, painting = "", None
     if Path(name).suffix.lower() in PICTURE_SUFFIXES:
         painting = Path(name)
-    elif (path := own_networks().get(name)) is not None:
+    elif (path := saved_networks().get(name)) is not None:
         note = f"{path} is a network of your own; "
         with contextlib.suppress(CheckpointError):
             styles = read_network_file(path).metadata.config.get("style")
@@ -435,7 +444,6 @@ def check_names(node: Any) -> None:
     """Refuse unknown parameters, which instantiate reports as a TypeError, and for a partial only when called."""
     if not isinstance(node, DictConfig):
         return
-    require_present_name(node._get_full_key("_target_"), node.get("_target_"))
     allowed = _parameters(node)
     for key, child in node.items():
         if allowed is not None and key not in allowed and not str(key).startswith("_"):

@@ -71,10 +71,8 @@ def child_processes() -> Iterator[list[Trainer]]:
     """Let the trainer start processes for this run alone, even if it is one of a sweep.
 
     Lightning starts them with the command line of this process, which would be the whole sweep
-    (https://github.com/Lightning-AI/pytorch-lightning/issues/11300), and leaves its addresses in the environment.
-
-    Yields:
-        A list for the trainer. Its processes are waited for, since those of the next run reuse their ports.
+    (https://github.com/Lightning-AI/pytorch-lightning/issues/11300), and leaves its addresses in the environment. The
+    processes of the trainers in the yielded list are waited for, since those of the next run reuse their ports.
     """
     arguments, environment = sys.argv[1:], {name: os.environ.get(name) for name in _LEFT_BEHIND}
     others = set(active_children())

@@ -2,18 +2,14 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 
 class ProgressBar:
-    """Shows tasks one after another, each with rate and time left. A context manager.
+    """Shows tasks one after another, each with rate and time left, in a `unit` such as "pictures". A context manager.
 
-    Args:
-        unit: unit of the counts, such as "pictures"; "bytes" are shown as kB, MB or GB.
-        every_n_seconds: interval of the lines without a terminal.
-        aside: whether to write to standard error, so that standard output holds results alone.
-        leave: whether the finished bar stays visible.
+    "bytes" are shown as kB, MB or GB. `every_n_seconds` is the interval of the lines without a terminal; `aside` writes
+    to standard error, so that standard output holds results alone; `leave` keeps the finished bar visible.
     """
 
     def __init__(self, unit: str, every_n_seconds: float = 15.0, aside: bool = False, leave: bool = True) -> None:
@@ -71,9 +67,7 @@ class ProgressBar:
     def __enter__(self) -> "ProgressBar":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _text(self, done: int, total: int | None, rate: float) -> str:

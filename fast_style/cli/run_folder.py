@@ -1,7 +1,6 @@
 """The folder of a run: its name, shared by all processes, and its removal if the run fails at the start."""
 
 import contextlib
-import itertools
 import os
 import re
 import shutil
@@ -51,16 +50,18 @@ def _new_folder(folder: Path) -> str:
     time = _now()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    for name in itertools.chain([time], (f"{time}-{number}" for number in itertools.count(2))):
+    name, number = time, 1
+    while True:
         try:
             (folder / name).mkdir()
         except FileExistsError:
-            continue
+            number += 1
+            name = f"{time}-{number}"
         except OSError:  # reported when the run writes there
             return time
-        _created.add((folder / name).resolve())
-        return name
-    raise AssertionError("there is always another name")
+        else:
+            _created.add((folder / name).resolve())
+            return name
 
 
 def _first_process_time() -> str:

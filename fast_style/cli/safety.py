@@ -52,14 +52,8 @@ def safe_run(config: DictConfig, how_to_resume: Callable[[Path], str]) -> Iterat
        saves the step first.
     3. `locked_folder`: no other run writes there, and a resumed run keeps its settings.
     4. `child_processes`: the trainer's processes see this run alone, and end with it.
-    5. `errors_in_one_line`: PyTorch's long messages about the machine in one line, with the command that resumes.
-
-    `how_to_resume` returns the command that resumes the run in a folder.
-
-    Raises:
-        ConfigError: if the folder is in use or unfit.
-        TrainingError: if the training cannot go on.
-        Interrupted: if a signal stopped it.
+    5. `errors_in_one_line`: PyTorch's long messages about the machine in one line, with the command that resumes, which
+       `how_to_resume` returns for a folder.
     """
     with (
         quiet(),
@@ -99,20 +93,17 @@ def errors_in_one_line(folder: Path, how_to_resume: Callable[[Path], str]) -> It
 
 def explain_error(error: RuntimeError | OSError | CheckpointError) -> TrainingError | None:
     """Return a one-line error if the cause is the machine, not the program."""
-    text = " ".join(str(error).split())
+    text, known = " ".join(str(error).split()), None
     if isinstance(error, CheckpointError):
-        return TrainingError(text) if isinstance(error.__cause__, OSError) else None
-    if text.startswith("Error(s) in loading state_dict"):
-        return TrainingError(f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})")
-    if isinstance(error, OSError):
-        full = error.errno in DISK_FULL
-        return TrainingError(f"the disk is full ({error.strerror}): make room") if full else None
-    if isinstance(error, torch.OutOfMemoryError):
-        return TrainingError(f"out of memory on the GPU: lower batch_size or data.size ({text[:120]})")
-    if text.startswith("DataLoader worker"):
-        return TrainingError(
-            f"a process that makes training pictures died, perhaps for want of memory: lower workers ({text[:120]})"
-        )
-    if any(words in text.lower() for words in _GONE):
-        return TrainingError(f"another process of this run is gone, and all stop ({text[-120:]})")
-    return None
+        known = text if isinstance(error.__cause__, OSError) else None
+    elif text.startswith("Error(s) in loading state_dict"):
+        known = f"what was saved does not fit this version of fast_style; start a new run ({text[:120]})"
+    elif isinstance(error, OSError):
+        known = f"the disk is full ({error.strerror}): make room" if error.errno in DISK_FULL else None
+    elif isinstance(error, torch.OutOfMemoryError):
+        known = f"out of memory on the GPU: lower batch_size or data.size ({text[:120]})"
+    elif text.startswith("DataLoader worker"):
+        known = f"a process that makes training pictures died, perhaps for want of memory: lower workers ({text[:120]})"
+    elif any(words in text.lower() for words in _GONE):
+        known = f"another process of this run is gone, and all stop ({text[-120:]})"
+    return None if known is None else TrainingError(known)

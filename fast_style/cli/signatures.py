@@ -7,10 +7,7 @@ from pathlib import Path
 
 
 def written_parameters(target: str, depth: int = 8) -> list[str] | None:
-    """Return the constructor parameters of a dotted class name; None: no source found, or it takes any keyword.
-
-    Follows at most `depth` re-exports.
-    """
+    """Return the constructor parameters of a dotted name; None: no source within `depth` re-exports, or any keyword."""
     module, _, name = target.rpartition(".")
     file = _file(module)
     if file is None or depth == 0:
@@ -18,7 +15,11 @@ def written_parameters(target: str, depth: int = 8) -> list[str] | None:
     for statement in ast.parse(file.read_bytes()).body:
         if isinstance(statement, ast.ClassDef) and statement.name == name:
             # pytorch_optimizer's constructors accept and ignore unknown keywords: check the named ones.
-            return _init_parameters(statement, target.startswith("pytorch_optimizer."))
+            any_name = target.startswith("pytorch_optimizer.")
+            for part in statement.body:
+                if isinstance(part, ast.FunctionDef) and part.name == "__init__" and (any_name or not part.args.kwarg):
+                    return [each.arg for each in (*part.args.args[1:], *part.args.kwonlyargs)]
+            return None
     for source in _sources(file, module, name):
         if (found := written_parameters(source, depth - 1)) is not None:
             return found
@@ -33,13 +34,6 @@ def _file(module: str) -> Path | None:
         return None
     place = Path(spec.origin).parent.joinpath(*path)
     return next((file for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
-
-
-def _init_parameters(cls: ast.ClassDef, any_name: bool) -> list[str] | None:
-    for part in cls.body:
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__" and (any_name or not part.args.kwarg):
-            return [each.arg for each in (*part.args.args[1:], *part.args.kwonlyargs)]
-    return None
 
 
 def _sources(file: Path, module: str, name: str) -> Iterator[str]:

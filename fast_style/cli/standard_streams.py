@@ -49,7 +49,14 @@ def stylize_stream(stylizer: Stylizer, settings: dict[str, Any], controls: Contr
     source, target = settings["input"], settings["output"]
     require_size(settings["size"])
     with TemporaryDirectory(prefix="fast_style_") as folder:
-        file = _received(Path(folder)) if source == STREAM else _only(source)
+        if source == STREAM:
+            file = _received(Path(folder))
+        else:
+            found = [*find_inputs(source, None)]
+            if len(found) != 1 or not isinstance(found[0], Path):
+                count = f"{source} is {len(found):,} pictures of a folder, glob or archive"
+                raise ConfigError(f"output=-: {count}; give one file")
+            file = found[0]
         to_stream = target == STREAM
         place = Path(folder) / f"standard_output{copy_suffix(file)}" if to_stream else Path(target)
         if not to_stream:
@@ -93,10 +100,3 @@ def _received(folder: Path) -> Path:
 
         return file.rename(file.with_suffix(".mp4")) if holds_video(file) else file
     return file
-
-
-def _only(name: str) -> Path:
-    found = [*find_inputs(name, None)]
-    if len(found) != 1 or not isinstance(found[0], Path):
-        raise ConfigError(f"output=-: {name} is {len(found):,} pictures of a folder, glob or archive; give one file")
-    return found[0]

@@ -1,16 +1,15 @@
 """Stylize pictures and videos: fast-style stylize photo.jpg ckpt=starry_night."""
 
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
-from fast_style.cli.hydra_app import checked_controls, one_network, plain, run
+from fast_style.cli.hydra_app import checked_controls, one_network, plain
 from fast_style.cli.inputs import Found, find_inputs, is_video
-from fast_style.cli.list import network_list
+from fast_style.cli.list import print_networks
 from fast_style.cli.progress import ProgressBar
 from fast_style.cli.standard_streams import check_streams, stylize_stream
 from fast_style.cli.stylize_images import picture_jobs, stylize_picture, stylize_pictures
@@ -36,7 +35,7 @@ def main(config: DictConfig) -> None:
     Settings, network file and inputs are checked before the network is loaded, which takes seconds.
     """
     if config.ckpt == LIST:
-        print(*network_list(), sep="\n")
+        print_networks()
         return
     settings = plain(config)
     streams = check_streams(settings)
@@ -48,7 +47,15 @@ def main(config: DictConfig) -> None:
     replacing = {key: settings[key] for key in ("overwrite", "resume")}
     found = {} if streams else find_inputs(config.input, config.output, name)
     one = _is_one_picture(found, config.output)
-    videos = [] if one or streams else _video_jobs(found, settings, name, replacing)
+    videos: list[Job] = []
+    if not (one or streams):
+        # Imported lazily: slow, and only videos need it.
+        from fast_style.cli.stylize_videos import video_jobs
+        from fast_style.video.frames import StreamModes
+
+        modes = StreamModes(settings["audio"], settings["subtitles"])
+        options = {**replacing, "container": settings["container"], "modes": modes}
+        videos = video_jobs(found, settings["input"], settings["output"], name, **options)
     for text in [] if videos else HydraConfig.get().overrides.task:
         if (key := text.partition("=")[0]) in (*VIDEO_SETTINGS, "container"):
             raise ConfigError(f"{key} is for videos, and here pictures are stylized; leave it out")
@@ -64,7 +71,6 @@ def main(config: DictConfig) -> None:
         if streams:
             stylize_stream(stylizer, settings, controls)
         elif videos:
-            # Imported lazily: slow, and only videos need it.
             from fast_style.cli.stylize_videos import stylize_videos
 
             how = {key: settings[key] for key in VIDEO_SETTINGS}
@@ -88,22 +94,6 @@ def _is_one_picture(found: Found, output: str | None) -> bool:
     return Path(output).suffix.lower() in WRITABLE_SUFFIXES and "*" not in Path(output).name
 
 
-def _video_jobs(found: Found, settings: dict[str, Any], name: str, replacing: dict[str, Any]) -> list[Job]:
-    """Return the jobs that read or write a video; empty: pictures become pictures."""
-    # Imported lazily: slow, and only videos need it.
-    from fast_style.cli.stylize_videos import video_jobs
-    from fast_style.video.frames import StreamModes
-
-    modes = StreamModes(settings["audio"], settings["subtitles"])
-    options = {**replacing, "container": settings["container"], "modes": modes}
-    return video_jobs(found, settings["input"], settings["output"], name, **options)
-
-
 def without_input(arguments: list[str]) -> list[str]:
     """Add `input=null` to `ckpt=list`, which needs no input."""
     return ["input=null", *arguments] if {f"ckpt={LIST}", f"ckpt='{LIST}'"} & set(arguments) else arguments
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="stylize", rewrite=without_input)

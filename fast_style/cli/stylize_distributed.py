@@ -12,14 +12,14 @@ from omegaconf import DictConfig
 import fast_style
 from fast_style.batch.ray import stylize_on_ray
 from fast_style.batch.ray_cluster import cluster, count_workers
-from fast_style.cli.hydra_app import checked_controls, duration, one_network, plain, run
+from fast_style.cli.hydra_app import checked_controls, duration, one_network, plain
 from fast_style.cli.inputs import find_inputs
 from fast_style.cli.progress import ProgressBar
 from fast_style.cli.stylize_images import picture_jobs
 from fast_style.errors import ConfigError, ImageError
 from fast_style.stylizing.jobs import Job
 from fast_style.system.files import remove_leftovers
-from fast_style.zoo import ZOO, find, networks
+from fast_style.zoo import ZOO, find, shipped_networks
 from fast_style.zoo.network_file import read_network_file
 
 #: Age in seconds at which a temporary file is no longer being written.
@@ -40,7 +40,7 @@ def main(config: DictConfig) -> None:
     with cluster(config.address), ProgressBar("pictures") as bar:
         pool = count_workers(config.workers, config.cpus, config.gpus)
         # Every machine has its own copy of a shipped network.
-        name = f"{ZOO}/{network.stem}" if network in networks().values() else str(network.absolute())
+        name = f"{ZOO}/{network.stem}" if network in shipped_networks().values() else str(network.absolute())
         machine = {key: settings[key] for key in ("backend", "precision", "memory", "tiles")}
         load = partial(fast_style.load, name, device=None if pool.gpus else "cpu", **machine)
         bar.say(f"{total:,} pictures, {pool.count} workers, {pool.machines} machines")
@@ -72,8 +72,3 @@ def unmade(settings: dict[str, Any]) -> list[Job]:
     if len(jobs) < len(found):
         raise ConfigError(f"input: {settings['input']} holds pictures that workers cannot open one by one; unpack it")
     return [job for job in jobs if not (resume and job.target.exists())]
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="stylize_distributed")

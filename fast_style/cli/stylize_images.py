@@ -22,18 +22,11 @@ from fast_style.system.files import remove_leftovers
 
 
 def picture_jobs(found: Found, output: str | None, name: str, *, overwrite: bool, resume: bool) -> list[Job]:
-    """Return a job for each picture, in the given order; videos are left out with a message.
+    """Return a job for each picture that `find_inputs` has found, in order; videos are left out with a message.
 
-    Args:
-        found: result of `find_inputs`.
-        output: a folder, which gets the inputs' tree; for one picture, a file; None: beside the pictures, and for an
-            archive a folder beside it.
-        name: suffix of the names of results beside their pictures.
-        overwrite: whether existing files may be replaced.
-        resume: whether existing results are kept and skipped.
-
-    Raises:
-        ConfigError: if there is no picture, two results share a name, or a file would be replaced.
+    `output` is a folder, which gets the inputs' tree; for one picture, a file; None: beside the pictures with the
+    suffix `name`, and for an archive a folder beside it. ConfigError if there is no picture, two results share a name,
+    or a file would be replaced without `overwrite` or `resume`.
     """
     found = _without_videos(found)
     if output is None or is_folder(output, len(found)):
@@ -75,13 +68,9 @@ def stylize_picture(
 def stylize_pictures(
     stylizer: Stylizer, jobs: list[Job], controls: Controls, size: int | None, settings: dict[str, Any], as_json: bool
 ) -> None:
-    """Stylize pictures with a progress bar; a failure does not stop the others.
+    """Stylize pictures with a progress bar; see `follow`.
 
     `settings`: `batch`, `overwrite` and `resume` of `FolderWork`. `size`: long side in pixels; None: unchanged.
-
-    Raises:
-        ImageError: if a picture failed.
-        KeyboardInterrupt: if interrupted; the message says how many are done.
     """
     # Imported lazily: slow, and a single picture does not need it.
     from fast_style.batch.folder_work import FolderWork

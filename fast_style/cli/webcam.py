@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 import fast_style
 from fast_style.backends.automatic import prepare_fastest
-from fast_style.cli.hydra_app import plain, require_writable, run
+from fast_style.cli.hydra_app import plain, require_writable
 from fast_style.errors import ConfigError
 from fast_style.stylizing.controls import Controls
 from fast_style.system.optional_packages import how_to_install
@@ -84,7 +84,7 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
-    backend, ckpt = settings["backend"], settings["ckpt"]
+    ckpt = settings["ckpt"]
     networks = [str(name) for name in (ckpt if isinstance(ckpt, list) else [ckpt])]
     if not networks:
         raise ConfigError("ckpt names no network; such as ckpt=starry_night")
@@ -93,12 +93,7 @@ def _load(settings: dict[str, Any]) -> dict[str, fast_style.Stylizer]:
         stem = Path(name).name.removesuffix(".safetensors")
         names = (stem, *(f"{stem} ({number})" for number in range(2, len(networks) + 1)))
         unique = next(each for each in names if each not in loaded)
-        if backend == "auto":
+        if settings["backend"] == "auto":
             prepare_fastest(read_network_file(find(Path(name))))
-        loaded[unique] = fast_style.load(name, backend=backend, precision=settings["precision"])
+        loaded[unique] = fast_style.load(name, backend=settings["backend"], precision=settings["precision"])
     return loaded
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="webcam")

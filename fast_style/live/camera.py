@@ -49,11 +49,9 @@ USUAL_FPS = 30.0
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """A frame of a camera.
+    """A frame of a camera, RGB and upright, of shape (height, width, 3); `time` is when the camera took it.
 
-    Attributes:
-        pixels: RGB, upright, of shape (height, width, 3).
-        time: when the camera took it, in seconds of the session's clock.
+    The time is in seconds of the session's clock.
     """
 
     pixels: Bytes
@@ -63,40 +61,18 @@ class CameraFrame:
 class Camera(Protocol):
     """A source of live frames, all of one size."""
 
-    @property
-    def width(self) -> int:
-        """Width of the frames in pixels."""
-
-    @property
-    def height(self) -> int:
-        """Height of the frames in pixels."""
-
-    @property
-    def rate(self) -> float:
-        """Approximate frames per second."""
+    width: int  # in pixels
+    height: int
+    rate: float  # approximate frames per second
 
     def frames(self) -> Generator[CameraFrame, None, None]:
-        """Yield each frame as soon as it is taken.
-
-        Raises:
-            CameraError: if the camera stops, such as when it is unplugged.
-            VideoError: if a video can no longer be read.
-        """
+        """Yield each frame as soon as it is taken; CameraError or VideoError if the camera or the video stops."""
 
 
 class DeviceCamera:
-    """A camera device of the system; a `Camera`.
+    """A camera device of the system; a `Camera`. The arguments are those of `open_camera`.
 
-    Args:
-        name: its number from 0 on, or the system's name, such as /dev/video0.
-        format: FFmpeg's input format, a value of SYSTEMS.
-        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
-        largest: see `long_side`.
-        fps: the frame rate to request; the camera decides.
-        clock: the session's clock; the driver's times are used if they are from this clock.
-
-    Raises:
-        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
+    The driver's times are used if they are from the session's clock.
     """
 
     def __init__(
@@ -143,14 +119,11 @@ class DeviceCamera:
                 damaged += 1
                 continue
             for frame in pictures:
-                yield frame, self._time_taken(frame)
+                # When it was taken by the driver's time, if plausible: frames may have waited in a queue.
+                now = self._clock()
+                taken = now if frame.time is None else frame.time
+                yield frame, taken if 0 <= now - taken <= _PLAUSIBLE else now
         raise CameraError(f"{self._address}: its pictures cannot be decoded; try another cable, or another size")
-
-    def _time_taken(self, frame: VideoFrame) -> float:
-        """Return when a frame was taken: the driver's time, since frames may have waited in a queue."""
-        now = self._clock()
-        taken = now if frame.time is None else frame.time
-        return taken if 0 <= now - taken <= _PLAUSIBLE else now
 
 
 def _address(name: str, format: str) -> str:
@@ -201,18 +174,7 @@ def _devices(format: str) -> list[Any]:
 
 
 class VideoCamera:
-    """A video played in real time, in a loop; a `Camera`.
-
-    Args:
-        path: the video.
-        long_side: of the frames, in pixels; None: the video's, but at most `largest`.
-        largest: see `long_side`.
-        clock: the session's clock.
-        sleep: waits for a number of seconds.
-
-    Raises:
-        VideoError: if the video cannot be read.
-    """
+    """A video played in real time, in a loop; a `Camera`. VideoError if it cannot be read."""
 
     def __init__(
         self,
@@ -259,25 +221,13 @@ class VideoCamera:
 
 
 def open_camera(
-    name: str | int,
-    long_side: int | None,
-    largest: int,
-    fps: float | None = None,
-    clock: Clock = time.monotonic,
+    name: str | int, long_side: int | None, largest: int, fps: float | None = None, clock: Clock = time.monotonic
 ) -> Camera:
-    """Open a camera, or a video played as one.
+    """Open a camera (its number from 0 on, or its device such as /dev/video0), or a video, by its path, played as one.
 
-    Args:
-        name: a camera's number from 0 on, its device such as /dev/video0, or the path of a video.
-        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
-        largest: see `long_side`.
-        fps: the frame rate to request from a camera; None: 30.
-        clock: the session's clock.
-
-    Raises:
-        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
-        VideoError: if the video cannot be read.
-        ConfigError: if `fps` is given for a video, or FFmpeg knows no cameras on this system.
+    `long_side` of the frames is in pixels; None: the camera's, but at most `largest`. `fps` is the rate to request from
+    a camera; None: 30. CameraError if there is no such camera, or it is in use, not permitted or yields no frame;
+    VideoError if the video cannot be read; ConfigError if `fps` is given for a video, or this system has no cameras.
     """
     path = Path(str(name))
     if path.suffix.lower() in VIDEO_SUFFIXES or path.is_file():

@@ -21,11 +21,9 @@ _FAREWELL = 1.0
 
 @dataclass(frozen=True)
 class Painted:
-    """A stylized frame.
+    """A stylized frame, RGB, of shape (height, width, 3).
 
-    Attributes:
-        pixels: RGB, of shape (height, width, 3).
-        taken: when the camera took the frame, in seconds; None: the picture is frozen.
+    `taken` is when the camera took it, in seconds; None: the picture is frozen.
     """
 
     pixels: Bytes
@@ -37,29 +35,16 @@ class Chain:
 
     There is no queue: frames that arrive while the network is busy are dropped, and so are stylized frames that are
     not taken before the next.
-
-    Args:
-        camera: the camera.
-        painter: stylizes the frames.
-        look: the first look.
-        pace: the size of the frames.
-        meter: counts and times the frames.
-        clock: the session's clock, which the camera uses, too.
-
-    Attributes:
-        look: the look of the next frames; may be replaced at any time.
-        frozen: whether the picture is frozen, so that only its look can change.
-        recorder: gets each stylized frame, in order; None: no recording.
-        heard: when the camera's last frame arrived.
     """
 
     def __init__(
         self, camera: Camera, painter: StylizesFrames, look: Look, pace: AdaptiveSize, meter: Meter, clock: Clock
     ) -> None:
         self._camera, self._painter, self._pace, self._meter, self._clock = camera, painter, pace, meter, clock
-        self.look, self.frozen = look, False
-        self.recorder: Recorder | None = None
-        self.heard = clock()
+        self.look = look  # of the next frames; may be replaced at any time
+        self.frozen = False  # whether the picture is frozen, so that only its look can change
+        self.recorder: Recorder | None = None  # gets each stylized frame, in order
+        self.heard = clock()  # when the camera's last frame arrived
         self._captured: Latest[tuple[int, CameraFrame]] = Latest()
         self._painted: Latest[Painted] = Latest()
         self._stop = threading.Event()
@@ -73,8 +58,7 @@ class Chain:
     def take(self) -> Painted | None:
         """Return the newest stylized frame, once; None: there is none after a short wait.
 
-        Raises:
-            BaseException: the error that stopped the camera or the network, after the last frame.
+        After the last frame, raises the error that stopped the camera or the network.
         """
         return self._painted.take(_PATIENCE)
 

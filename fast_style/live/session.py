@@ -48,16 +48,9 @@ class Sink(Protocol):
 class Session:
     """Stylizes a camera and shows the result with as little delay as possible.
 
-    Args:
-        camera: the camera.
-        stylizer: stylizes the frames.
-        look: the first look; None: the first style at full strength.
-        pace: the size of the frames; None: the camera's.
-        screen: shows the frames; None: no window.
-        sinks: further receivers of the frames.
-        folder: folder for recordings and snapshots made by keys.
-        clock: the session's clock, which the camera uses, too.
-        say: prints lasting messages, such as the name of a recording; by default, logs them.
+    `pace` is the size of the frames, by default the camera's; without a `screen` there is no window. `sinks` receive
+    the frames, too. `folder` is for recordings and snapshots made by keys. The camera uses the same `clock`. `say`
+    prints lasting messages, such as the name of a recording; by default, they are logged.
     """
 
     def __init__(
@@ -92,11 +85,8 @@ class Session:
     def run(self, seconds: float | None = None) -> str:
         """Run until the user quits, the camera ends or `seconds` are over; return a summary in one line.
 
-        Recordings are finished in every case.
-
-        Raises:
-            CameraError: if the camera stops, hangs or is unplugged.
-            VideoError: if a recording could not be written.
+        Recordings are finished in every case. CameraError if the camera stops, hangs or is unplugged; VideoError if a
+        recording could not be written.
         """
         began = self._clock()
         self._chain.start()
@@ -125,7 +115,10 @@ class Session:
                     sink.send(stylized.pixels)
             elif self._chain.ended:
                 return
-            self._check_camera(now)
+            silence = max(_SILENCE, _MISSED / max(self._camera.rate, 1e-3))
+            if now - self._chain.heard > silence:
+                remedy = "plug it in anew, and start again"
+                raise CameraError(f"the camera has given no picture for {silence:.0f} s; {remedy}")
             self._report()
             if self._failure is not None and self._screen is None and not self._sinks:
                 return
@@ -142,11 +135,6 @@ class Session:
                 self._meter.shown(self._clock(), stylized.taken)
             if seconds is not None and first is not None and now - first >= seconds:
                 return
-
-    def _check_camera(self, now: float) -> None:
-        silence = max(_SILENCE, _MISSED / max(self._camera.rate, 1e-3))
-        if now - self._chain.heard > silence:
-            raise CameraError(f"the camera has given no picture for {silence:.0f} s; plug it in anew, and start again")
 
     def _act(self, action: Action) -> None:
         if action is Action.FREEZE:

@@ -12,21 +12,13 @@ _COLORS = {"none": "", "luminance": "colors kept by luminance", "histogram": "co
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of a meter over the last second.
+    """The figures of a meter over the last second."""
 
-    Attributes:
-        camera: frames from the camera.
-        network: frames from the network.
-        seconds: median time of the network for a frame, in seconds; None: there was no frame.
-        delay: median time from the camera's frame to the stylized one on the screen, in seconds; None: none was shown.
-        dropped: frames dropped since the start because the network was busy.
-    """
-
-    camera: int
-    network: int
-    seconds: float | None
-    delay: float | None
-    dropped: int
+    camera: int  # frames from the camera
+    network: int  # frames from the network
+    seconds: float | None  # median time of the network for a frame; None: there was no frame
+    delay: float | None  # median seconds from the camera to the screen; None: none was shown
+    dropped: int  # frames dropped since the start because the network was busy
 
 
 class Meter:
@@ -99,30 +91,19 @@ class _Recent:
 
 @dataclass(frozen=True)
 class Status:
-    """The information shown over the image.
-
-    Attributes:
-        style: name of the style.
-        place: position of the style, from 1 on.
-        styles: number of styles.
-        strength: see Controls.
-        preserve_color: see Controls.
-        recording: seconds recorded so far; None: no recording.
-        info: whether to show the figures.
-        help: whether to show the keys.
-    """
+    """The information shown over the image; `strength` and `preserve_color` as in Controls."""
 
     style: str
-    place: int
-    styles: int
+    place: int  # position of the style, from 1 on
+    styles: int  # number of styles
     strength: float
     preserve_color: str
     figures: Figures
     frozen: bool = False
-    recording: float | None = None
+    recording: float | None = None  # seconds recorded so far; None: no recording
     message: str | None = None
-    info: bool = True
-    help: bool = False
+    info: bool = True  # whether to show the figures
+    help: bool = False  # whether to show the keys
 
     def lines(self) -> list[str]:
         """Return the lines of text, without the help."""
@@ -134,7 +115,8 @@ class Status:
             network = f"network {figures.network} fps"
             if figures.seconds is not None:
                 network += f" ({1000 * figures.seconds:.0f} ms)"
-            delay = "frozen" if self.frozen else f"delay {_milliseconds(figures.delay)}"
+            delay = "delay -" if figures.delay is None else f"delay {1000 * figures.delay:.0f} ms"
+            delay = "frozen" if self.frozen else delay
             measured = [f"camera {figures.camera} fps", network, delay, f"dropped {figures.dropped}"]
             lines = ["   ".join(filter(None, look)), "   ".join(measured)]
         elif self.frozen:
@@ -147,7 +129,3 @@ class Status:
             return None
         minutes, seconds = divmod(int(self.recording), 60)
         return f"REC {minutes}:{seconds:02d}"
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{1000 * seconds:.0f} ms"

@@ -37,12 +37,7 @@ class Look:
     preserve_color: str = "none"
 
     def after(self, action: Action, styles: int) -> "Look":
-        """Return the look after a key press; unchanged for keys without effect on it.
-
-        Args:
-            action: the key's action.
-            styles: number of styles.
-        """
+        """Return the look after a key press, of so many styles; unchanged for keys without effect on it."""
         if action in (Action.NEXT, Action.PREVIOUS):
             return replace(self, style=(self.style + (1 if action is Action.NEXT else -1)) % styles)
         if action in (Action.STRONGER, Action.WEAKER):
@@ -67,18 +62,10 @@ class StylizesFrames(Protocol):
 
 
 class LiveStylizer:
-    """Stylizes frames with one of several networks, whose styles form one list.
+    """Stylizes frames with one of several networks, given by name, whose styles form one list.
 
-    Args:
-        stylizers: the networks, by name.
-        controls: settings that no key changes.
-        temporal: reduction of flicker, from 0 to 1. See `Smoother`.
-
-    Attributes:
-        styles: names of the styles; one that several networks have is followed by the network's name in parentheses.
-
-    Raises:
-        ConfigError: if `temporal` is out of range, or OpenCV is not installed.
+    Of `styles`, one that several networks have is followed by the network's name in parentheses. No key changes the
+    `controls`. ConfigError if `temporal` (see `Smoother`) is out of range, or OpenCV is not installed.
     """
 
     def __init__(
@@ -96,11 +83,7 @@ class LiveStylizer:
         self._count = 0
 
     def find(self, style: str | None) -> int:
-        """Return the index of a style by its name; None: the first.
-
-        Raises:
-            ConfigError: if no network has the style.
-        """
+        """Return the index of a style by its name; None: the first. ConfigError if no network has it."""
         if style is None:
             return 0
         plain = [name for _, name in self._choices]
@@ -135,14 +118,8 @@ def resized(pixels: Bytes, width: int, height: int) -> Bytes:
 class AdaptiveSize:
     """Lowers the size of the frames until the network is as fast as the camera.
 
-    The size never increases again: oscillation would be visible.
-
-    Args:
-        long_side: long side of the first frames in pixels.
-        rate: the frame rate to reach; 0: the size is fixed.
-
-    Attributes:
-        long_side: current long side in pixels.
+    The size never increases again: oscillation would be visible. `long_side` is the current one, in pixels; `rate` is
+    the frame rate to reach; 0: the size is fixed.
     """
 
     def __init__(self, long_side: int, rate: float = 0.0) -> None:

@@ -13,19 +13,9 @@ from fast_style.video.frames import Bytes
 
 
 class VirtualCamera:
-    """Sends frames to the virtual camera of OBS, or to v4l2loopback on Linux.
+    """Sends frames, resized if need be, to the virtual camera of OBS, or to v4l2loopback on Linux.
 
-    Args:
-        width: width of the frames in pixels; other frames are resized.
-        height: height of the frames in pixels.
-        rate: approximate frames per second.
-
-    Attributes:
-        device: name of the device for other programs.
-
-    Raises:
-        CameraError: if there is no virtual camera.
-        ConfigError: if pyvirtualcam is not installed.
+    Other programs see it as `device`. CameraError if there is none; ConfigError if pyvirtualcam is not installed.
     """
 
     def __init__(self, width: int, height: int, rate: float) -> None:
@@ -45,11 +35,7 @@ class VirtualCamera:
         self.device: str = self._camera.device
 
     def send(self, pixels: Bytes) -> None:
-        """Send a frame of shape (height, width, 3).
-
-        Raises:
-            CameraError: if the device is gone.
-        """
+        """Send a frame of shape (height, width, 3); CameraError if the device is gone."""
         try:
             self._camera.send(np.ascontiguousarray(resized(pixels, *self._size)))
         except RuntimeError as error:

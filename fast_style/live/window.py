@@ -28,15 +28,9 @@ _UNSEEN = ("offscreen", "dummy", "evdev")
 
 
 class Window:
-    """The window of a live session; a `Screen`. Must be used from the main thread only, as systems require.
+    """The window of a live session for frames of a size in pixels; a `Screen`. CameraError if there is no screen.
 
-    Args:
-        width: width of the frames in pixels.
-        height: height of the frames in pixels.
-        mirror: whether to mirror the frames.
-
-    Raises:
-        CameraError: if there is no screen.
+    Must be used from the main thread only, as systems require.
     """
 
     def __init__(self, width: int, height: int, mirror: bool = False) -> None:
@@ -77,7 +71,10 @@ class Window:
         if lines := status.lines():
             self._write(text, [[line] for line in lines], (margin, margin))
         if clock := status.clock():
-            self._record_sign(text, clock, margin)
+            line, wide = _line(text), self._screen.get_width()
+            left = wide - text.size(clock)[0] - 2 * line - margin
+            self._write(text, [["    ", clock]], (left, margin))
+            pygame.draw.circle(self._screen, _RED, (left + line, margin + 3 * line // 4), line // 3)
         if status.help:
             self._write(text, help_lines(), (margin, 5 * _line(text)))
         pygame.display.flip()
@@ -116,20 +113,9 @@ class Window:
                 left += width + gap
         self._screen.blit(ground, place)
 
-    def _record_sign(self, text: pygame.Font, clock: str, margin: int) -> None:
-        line = _line(text)
-        width = text.size(clock)[0] + 2 * line
-        left = self._screen.get_width() - width - margin
-        self._write(text, [["    ", clock]], (left, margin))
-        pygame.draw.circle(self._screen, _RED, (left + line, margin + 3 * line // 4), line // 3)
-
 
 def require_screen() -> None:
-    """Check that there is a screen for a window.
-
-    Raises:
-        CameraError: if there is none.
-    """
+    """Check that there is a screen for a window; CameraError if there is none."""
     wanted = os.environ.get("SDL_VIDEODRIVER")
     # Checked first: SDL would try other ways and print errors.
     if sys.platform.startswith("linux") and not any(map(os.environ.get, ("SDL_VIDEODRIVER", *_SCREENS))):

@@ -27,11 +27,9 @@ _PART = 1024
 
 
 def blend_by_contrast(images: Array, stylized: Array) -> Array:
-    """Blend each stylized image with its photograph, by the contrast of the photograph.
+    """Blend each stylized image, in place, with its photograph, by the contrast of the photograph.
 
-    Args:
-        images: the photographs, shape (batch, 3, height, width).
-        stylized: the results of the network, same shape; changed in place.
+    Both are of shape (batch, 3, height, width).
     """
     step = max(1, min(images.shape[2:]) // _SAMPLES)
     if _moments(images[:, :, ::step, ::step])[3].max(1).min() >= (1.5 * CONTENT) ** 4:
@@ -43,12 +41,9 @@ def blend_by_contrast(images: Array, stylized: Array) -> Array:
 
 
 def blend_parts_by_contrast(read: "Read", write: "Write", size: tuple[int, int]) -> "Write":
-    """Wrap `write` so that parts of one image are blended as `blend_by_contrast` blends a whole.
+    """Wrap `write`, which takes a part of the result, so that parts are blended as `blend_by_contrast` blends a whole.
 
-    Args:
-        read: returns a part of the photograph.
-        write: takes a part of the result.
-        size: width and height in pixels.
+    `read` returns a part of the photograph, whose `size` is width and height in pixels.
     """
     counts, parts = [], []
     for top in range(0, size[1], _PART):

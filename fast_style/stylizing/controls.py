@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: A style's name, or positive weights by name for a blend, normalized to sum 1.
-Style: TypeAlias = str | Mapping[str, float]
+StyleChoice: TypeAlias = str | Mapping[str, float]
 #: White selects, gray selects in part: an image or its file, of any size; or an array or a tensor of shape
 #: (height, width), of bools, bytes or floats in [0, 1].
 Mask: TypeAlias = Union[Image.Image, str, Path, NDArray[Any], "Tensor"]  # text cannot stand beside |
@@ -35,7 +35,7 @@ _RANGES = {"strength": (0, 1), "brush": (0.5, 2), "sharpen": (0, 1), "grain": (0
 class Settings(TypedDict, total=False):
     """Settings of `Controls`, as keyword arguments of `Stylizer`."""
 
-    styles: Style | None
+    styles: StyleChoice | None
     strength: float
     mask: Mask | None
     masks: Mapping[str, Mask] | None
@@ -74,7 +74,7 @@ class Controls:
         0.8
     """
 
-    style: Style | None = None
+    style: StyleChoice | None = None
     strength: float = 1.0
     mask: Mask | None = None
     masks: Mapping[str, Mask] | None = None
@@ -83,9 +83,9 @@ class Controls:
     sharpen: float = 0.0
     grain: float = 0.0
     seed: int = 0
-    styles: InitVar[Style | None] = None
+    styles: InitVar[StyleChoice | None] = None
 
-    def __post_init__(self, styles: Style | None) -> None:
+    def __post_init__(self, styles: StyleChoice | None) -> None:
         if styles is not None:
             object.__setattr__(self, "style", styles)
         for name, (least, most) in _RANGES.items():
@@ -118,8 +118,7 @@ class Controls:
     def rows(self, names: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return the style weights of each image that the network has to make of one photograph.
 
-        Raises:
-            ConfigError: if a style is unknown, a weight is negative, or all are 0.
+        ConfigError if a style is unknown, a weight is negative, or all are 0.
         """
         wanted = list(self.masks or ([self.style] if isinstance(self.style, str) else self.style or ()))
         if any(style not in names for style in wanted) and all(isinstance(style, str) for style in wanted):
@@ -152,13 +151,8 @@ class Controls:
         return np.asarray(cover, np.float32)
 
 
-def chosen_controls(style: Style | None, controls: Controls | None, settings: Settings) -> Controls:
-    """Return `controls` with a style and with settings by name in place of theirs.
-
-    Raises:
-        TypeError: if there is no such setting, or `controls` is something else.
-        FastStyleError: as for `Controls`.
-    """
+def chosen_controls(style: StyleChoice | None, controls: Controls | None, settings: Settings) -> Controls:
+    """Return `controls` with a style and with settings by name in place of theirs; TypeError if unknown."""
     if controls is not None and not isinstance(controls, Controls):
         raise TypeError(f"controls must be fast_style.Controls(...), not {controls!r}; or give settings by name")
     known = [field.name for field in fields(Controls)] + ["styles"]

@@ -27,16 +27,8 @@ _FREE_FRACTION = 0.8
 class MemoryBudget:
     """The memory that a backend may use for images.
 
-    Args:
-        backend: runs the network.
-        memory: limit for this process, or on a GPU for its memory there, in bytes or as text such as "2GB"; by default
-            most of the free memory.
-
-    Attributes:
-        limit: `memory` in bytes, or None.
-
-    Raises:
-        ConfigError: if `memory` is not a size, or the backend cannot obey it.
+    `memory` limits this process, or on a GPU its memory there, in bytes (`limit`) or as text such as "2GB"; None: most
+    of the free memory. ConfigError if it is not a size, or the backend cannot obey it.
     """
 
     def __init__(self, backend: Backend, memory: str | int | None = None) -> None:
@@ -56,7 +48,11 @@ class MemoryBudget:
 
     def fits_with(self, pixels: int, controls: Controls) -> bool:
         """Whether images of this many pixels in total can be stylized whole with these controls."""
-        return self.fits(pixels, _extra_bytes(controls, self._backend.bytes_per_pixel()))
+        per_pixel = self._backend.bytes_per_pixel()
+        # Two styles at a time, and two floats for each mask: its value and its share.
+        masks = 12 + 8 * len(controls.masks) if controls.masks else 0
+        network_bytes = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
+        return self.fits(pixels, max(network_bytes, 0 if controls.without_effects else _BYTES_OF_EFFECTS) - per_pixel)
 
     def fits_file(self, path: Path, long_side: int | None, controls: Controls) -> bool:
         """Whether the image in a file, resized to a long side in pixels, can be read and stylized whole.
@@ -76,11 +72,7 @@ class MemoryBudget:
         return (_FREE_FRACTION * free if self.limit is None else min(self.limit - used, free)) - _OVERHEAD
 
     def require(self, room: float, size: tuple[int, int]) -> None:
-        """Check that the limit leaves `room` bytes, the minimum for an image of this size.
-
-        Raises:
-            ImageError: if it does not.
-        """
+        """Check that the limit leaves `room` bytes, the minimum for an image of this size; ImageError if not."""
         needed = self._backend.used_and_free()[0] + _OVERHEAD + room
         if self.limit is not None and self.limit < needed:
             limit = f"{self.limit / 1e9:g} GB" if self.limit >= 1e6 else f"{self.limit:,} bytes"
@@ -92,11 +84,3 @@ class MemoryBudget:
 def can_be_tiled(size: tuple[int, int], controls: Controls) -> bool:
     """Whether an image is large enough for tiles at the size that the network sees."""
     return min(size) >= SMALLEST * max(1, controls.brush)
-
-
-def _extra_bytes(controls: Controls, per_pixel: float) -> float:
-    """Bytes per pixel of a whole image in addition to `per_pixel` of the network."""
-    # Two styles at a time, and two floats for each mask: its value and its share.
-    masks = 12 + 8 * len(controls.masks) if controls.masks else 0
-    network_bytes = (per_pixel + BYTES_OF_NUMBERS + masks) / min(1, controls.brush) ** 2
-    return max(network_bytes, 0 if controls.without_effects else _BYTES_OF_EFFECTS) - per_pixel

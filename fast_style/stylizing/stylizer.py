@@ -23,7 +23,7 @@ from fast_style.images.opening import Contents, contents_of, is_paged, size_in_h
 from fast_style.images.picture import Picture, open_picture, read_original, require_free, require_size
 from fast_style.images.upright import resized_to
 from fast_style.stylizing.contrast import blend_by_contrast
-from fast_style.stylizing.controls import Controls, Settings, Style, chosen_controls
+from fast_style.stylizing.controls import Controls, Settings, StyleChoice, chosen_controls
 from fast_style.stylizing.effects import apply_effects
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.stylizing.memory_budget import TILES, MemoryBudget, can_be_tiled
@@ -44,17 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class Stylizer:
-    """A trained network that stylizes images.
-
-    Args:
-        backend: the network, ready to run.
-        metadata: metadata of its file.
-        memory: as for `load`.
-        tiles: as for `load`.
-        progress: as for `load`.
-
-    Raises:
-        ConfigError: if `memory` or `tiles` is invalid.
+    """A trained network, ready to run on a backend, that stylizes images. `load` makes one, and explains the arguments.
 
     Example:
         >>> stylizer = load("starry_night", device="cpu")
@@ -85,7 +75,7 @@ class Stylizer:
     def __call__(
         self,
         image: Image.Image | str | Path,
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         controls: Controls | None = None,
@@ -95,7 +85,7 @@ class Stylizer:
     def __call__(
         self,
         image: Pixels,
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         controls: Controls | None = None,
@@ -104,7 +94,7 @@ class Stylizer:
     def __call__(
         self,
         image: "Image.Image | str | Path | Tensor | NDArray[Any]",
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         controls: Controls | None = None,
@@ -151,7 +141,7 @@ class Stylizer:
         self,
         source: str | Path,
         target: str | Path,
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         overwrite: bool = True,
@@ -203,9 +193,7 @@ class Stylizer:
     def stylize_pictures(self, pictures: Sequence[Picture], controls: Controls) -> list[Image.Image | Deep]:
         """Stylize pictures of one size, in one pass unless memory is short or one has 16 bits per channel.
 
-        Raises:
-            ImageError: if one does not fit into memory and the backend cannot tile.
-            ConfigError: if the network does not know the style.
+        ImageError if one does not fit into memory and the backend cannot tile.
         """
         first, (width, height) = pictures[0], pictures[0].size
         fits = self.budget.fits_with(len(pictures) * width * height, controls)
@@ -218,8 +206,10 @@ class Stylizer:
             return [self._stylize_deep(first.deep, first.size, controls)]
         if tiled:
             return [self.tiling.stylize_image(first.rgb, controls.rows(self.styles), controls)]
-        images = to_numbers([picture.rgb for picture in pictures], self.backend)
-        return [*to_images(self._stylize(images, controls), self.backend)]
+        images = self.backend.place(np.stack([np.asarray(picture.rgb) for picture in pictures]).transpose(0, 3, 1, 2))
+        images /= 255
+        levels = self.backend.fetch((self._stylize(images, controls) * 255).round()).transpose(0, 2, 3, 1)
+        return [Image.fromarray(np.ascontiguousarray(picture)) for picture in levels]
 
     def stylize_pages(
         self,
@@ -231,22 +221,10 @@ class Stylizer:
         name: str = "",
         stop: Callable[[], None] = lambda: None,
     ) -> list[str]:
-        """Stylize all pages of a file, each with its own size, depth and metadata.
+        """Stylize all pages of a file, each with its own size, depth and metadata; return notes on what was left out.
 
-        Args:
-            source: the file, or its content.
-            target: path of the copy, written atomically.
-            contents: the file's pages.
-            controls: as for a call.
-            size: long side of each page in pixels; None: unchanged.
-            name: name of the source in messages; by default its path.
-            stop: called before each page; an exception from it ends the work.
-
-        Returns:
-            Short notes on what was left out.
-
-        Raises:
-            ImageError: if no page can be read, or the copy cannot be written.
+        `name` is that of the source in messages, by default its path. `stop` is called before each page: an exception
+        from it ends the work. ImageError if no page can be read, or the copy, written atomically, cannot be written.
         """
         # Imported lazily: most files have one page.
         from fast_style.images.pages import stylized_pages
@@ -319,7 +297,7 @@ class Stylizer:
     def map(
         self,
         images: Iterable[Image.Image | str | Path],
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         batch: int = 1,
@@ -330,7 +308,7 @@ class Stylizer:
     def map(
         self,
         images: Iterable[Pixels],
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         batch: int = 1,
@@ -340,7 +318,7 @@ class Stylizer:
     def map(
         self,
         images: Iterable[Any],
-        style: Style | None = None,
+        style: StyleChoice | None = None,
         *,
         size: int | None = None,
         batch: int = 1,
@@ -397,19 +375,6 @@ class Stylizer:
         return given.like(
             self.backend.resize(given.in_range(self.backend.place(given.batch)), height, width).clip(0, 1)
         )
-
-
-def to_numbers(rgbs: Sequence[Image.Image], backend: Backend) -> Array:
-    """Convert RGB pictures of one size to the backend's array, shape (batch, 3, height, width), values in [0, 1]."""
-    images = backend.place(np.stack([np.asarray(rgb) for rgb in rgbs]).transpose(0, 3, 1, 2))
-    images /= 255
-    return images
-
-
-def to_images(images: Array, backend: Backend) -> list[Image.Image]:
-    """Convert an array of shape (batch, 3, height, width), values in [0, 1], to RGB pictures."""
-    levels = backend.fetch((images * 255).round()).transpose(0, 2, 3, 1)
-    return [Image.fromarray(np.ascontiguousarray(picture)) for picture in levels]
 
 
 def load(

@@ -39,35 +39,19 @@ _STRIP = 2**20
 _log = logging.getLogger(__name__)
 
 
-def _ignore_progress(number: int, done: int, total: int) -> None:
-    pass
-
-
 class Tiling:
-    """Applies a network to images of any size, in tiles.
-
-    Args:
-        backend: runs the network.
-        budget: the memory limit.
-        tiles: `exact`, in three to five passes, or `fast`, in two.
-        progress: called after each tile with the number of the pass, the tiles done and the tiles in total.
-    """
+    """Applies a network to images of any size, in tiles. The arguments are those of `Stylizer`."""
 
     def __init__(
-        self,
-        backend: Backend,
-        budget: MemoryBudget,
-        tiles: str = "exact",
-        progress: "Progress | None" = None,
+        self, backend: Backend, budget: MemoryBudget, tiles: str = "exact", progress: "Progress | None" = None
     ) -> None:
         self.backend, self.budget, self.tiles = backend, budget, tiles
-        self.progress: Callable[[int, int, int], None] = progress or _ignore_progress
+        self.progress: Callable[[int, int, int], None] = progress or (lambda number, done, total: None)
 
     def stylize_array(self, images: Array, style: NDArray[np.float32]) -> Array:
         """Stylize each image by its row of style weights, into a new array. See Backend.
 
-        Raises:
-            ImageError: if there is not enough memory even for tiles, or the backend does not support them.
+        ImageError, as for the other methods, if memory does not suffice even for tiles, or the backend has none.
         """
         height, width = images.shape[2:]
         result = images * 0
@@ -87,14 +71,7 @@ class Tiling:
     def stylize_image(self, rgb: Image.Image, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Image.Image:
         """Stylize a PIL image in mode RGB; only a tile or a strip is in floating point at a time.
 
-        Args:
-            rgb: the image.
-            rows: the style weights, from `controls.rows`.
-            controls: the settings.
-
-        Raises:
-            ImageError: if there is not enough memory even for tiles, the disk is full, or the backend does not support
-                tiles.
+        `rows` are the style weights, from `controls.rows`. ImageError also if the disk is full.
         """
         return self._stylized(DiskImage.of(rgb), rows, controls).image()
 
@@ -117,15 +94,7 @@ class Tiling:
     ) -> None:
         """Stylize a file from disk to disk; memory holds a tile or a strip, and the file while it is decoded.
 
-        Args:
-            source: the image to read.
-            target: the file to write; another suffix than that of `source` changes the format.
-            rows: as for `stylize_image`.
-            controls: as for `stylize_image`.
-            long_side: of the output in pixels; by default that of the input.
-
-        Raises:
-            ImageError: as for `stylize_image`, or if a file cannot be read or written.
+        Another suffix than that of `source` changes the format. `long_side` is that of the output in pixels.
         """
         require_folder(target)
         same = source.suffix.lower() == target.suffix.lower()
@@ -233,7 +202,12 @@ def _effects_in_strips(
 ) -> DiskImage:
     """Apply `apply_effects` to a photograph and to the result in each style, of any size, strip by strip."""
     result = DiskImage(photograph.size, dtype=photograph.dtype)
-    transfer = _transfer(photograph, painted, controls, backend) if controls.preserve_color == "histogram" else None
+    transfer: Transfer | None = None
+    if controls.preserve_color == "histogram":
+        transfer = transfer_of_parts(
+            (stylized, images, cover if cover.shape[2:] == images.shape[2:] else None)
+            for _, _, _, images, stylized, cover in _strips(photograph, painted, controls, backend, 0)
+        )
     for top, end, above, images, stylized, cover in _strips(photograph, painted, controls, backend, REACH):
         strip = apply_effects(images, stylized, cover, controls, backend.place, above, transfer)
         result.write(0, top, _to_levels(strip[:, :, top - above : end - above].clip(0, 1), result, backend))
@@ -251,23 +225,10 @@ def _strips(
         images, *styles = (
             _resized_part(each, photograph.size, box, backend).clip(0, 1) for each in (photograph, *painted)
         )
-        shares = controls.shares(height, width, above, below) if controls.masks else None
-        cover = backend.place(controls.cover(height, width, above, below))
-        yield top, end, above, images, _mixed(images, styles, shares, backend), cover
-
-
-def _transfer(photograph: DiskImage, painted: Sequence[DiskImage], controls: Controls, backend: Backend) -> Transfer:
-    return transfer_of_parts(
-        (stylized, images, cover if cover.shape[2:] == images.shape[2:] else None)
-        for _, _, _, images, stylized, cover in _strips(photograph, painted, controls, backend, 0)
-    )
-
-
-def _mixed(images: Array, styles: Sequence[Array], shares: Array | None, backend: Backend) -> Array:
-    """Mix styles by their shares (NumPy) at each pixel, over the photograph; without shares, return the first."""
-    if shares is None:
-        return styles[0]
-    mixture = images * backend.place(1 - shares.sum(0))
-    for style, share in zip(styles, shares, strict=True):
-        mixture += style * backend.place(share)
-    return mixture
+        mixture = styles[0]
+        if controls.masks:
+            shares = controls.shares(height, width, above, below)
+            mixture = images * backend.place(1 - shares.sum(0))
+            for style, share in zip(styles, shares, strict=True):
+                mixture += style * backend.place(share)
+        yield top, end, above, images, mixture, backend.place(controls.cover(height, width, above, below))

@@ -35,8 +35,7 @@ def lazy_names(
         return found
 
     def names() -> list[str]:
-        found = vars(sys.modules[package])
         # Not what the package itself imports.
-        return sorted({*found["__all__"], *(name for name in found if name.startswith("__"))})
+        return sorted({*home_of, *(name for name in vars(sys.modules[package]) if name.startswith("__"))})
 
     return get, names

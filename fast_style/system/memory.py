@@ -16,13 +16,15 @@ _UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2**10, "MI": 2**
 # Parts of out-of-memory messages of torch, the other runtimes and C++ allocators.
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate", "cannot allocate", "bad_alloc", "bad allocation")
 
+# Limit, use and cache of a control group, by its controller; version 2 has none.
+_GROUP_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
 
 def parse_memory(size: str | int) -> int:
-    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or of a number of bytes.
-
-    Raises:
-        ConfigError: if the size is malformed or 0.
-    """
+    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or of a number of bytes; ConfigError if malformed."""
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?I?)B?", str(size).strip().upper())
     if isinstance(size, bool) or match is None or match[2] not in _UNITS or not float(match[1]) > 0:
         raise ConfigError(f"memory must be a size such as 2GB or 800MB, not {size!r}")
@@ -37,8 +39,7 @@ def process_memory() -> int:
 def free_memory(root: Path = Path("/")) -> float:
     """Return how many more bytes this process may use, given the machine's memory and the control groups' limits.
 
-    Args:
-        root: where the kernel's file systems are mounted.
+    The kernel's file systems are mounted in `root`.
     """
     # psutil does not know the limits of control groups, by which containers and clusters share a machine.
     return max(0.0, min([float(psutil.virtual_memory().available), *_left_in_groups(root)]))
@@ -81,15 +82,10 @@ def _left_in_groups(root: Path) -> Iterator[float]:
     """Yield the bytes left in each control group of the process."""
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line[0].split(":", 2)
-        if controllers not in ("", "memory"):
+        if controllers not in _GROUP_FILES:
             continue
-        version_2 = controllers == ""
         mount = root / "sys/fs/cgroup" / controllers
-        limit, used, cached = (
-            ("memory.max", "memory.current", "inactive_file")
-            if version_2
-            else ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        )
+        limit, used, cached = _GROUP_FILES[controllers]
         group = mount / path.strip("/")
         # In a container, the path may be the one outside of it; the group is then the mount itself.
         for folder in dict.fromkeys((group, *group.parents, mount)):

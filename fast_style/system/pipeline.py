@@ -9,29 +9,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Inbox(Generic[T]):
-    """The queue between two stages. Iterating waits for the next item, and ends after the last.
-
-    Args:
-        room: maximum number of waiting items; 0: no limit.
-        senders: number of threads that put items in.
-        receivers: number of threads that take items out.
-
-    Attributes:
-        waited: seconds spent waiting for items, by thread ID.
-    """
+    """The queue between two stages, of at most `room` items; 0: no limit. Iterating waits, and ends after the last."""
 
     def __init__(self, room: int, senders: int, receivers: int) -> None:
         self._room, self._senders, self._receivers = room, senders, receivers
         self._waiting: deque[T] = deque()
         self._changed = threading.Condition()
-        self.waited: dict[int, float] = {}
+        self.waited: dict[int, float] = {}  # seconds spent waiting for items, by thread ID
 
     def __iter__(self) -> Iterator[T]:
         return self
@@ -72,6 +63,10 @@ class Inbox(Generic[T]):
             self._changed.notify_all()
 
 
+#: Maps the items that arrive to those that it hands on.
+Stage: TypeAlias = Callable[[Inbox[Any]], Iterable[Any]]
+
+
 class Pipeline(Generic[R]):
     """Stages of work, each with one or several threads; iterates over the results as they arrive.
 
@@ -97,21 +92,15 @@ class Pipeline(Generic[R]):
         self.stopped = threading.Event()
         self.busy: dict[str, float] = {}
         self._room, self._on_error = room, on_error
-        self._stages: list[tuple[str, Callable[[Inbox[Any]], Iterable[Any]], int]] = []
+        self._stages: list[tuple[str, Stage, int]] = []
         self._results: queue.SimpleQueue[tuple[R] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._left, self._ended = 0, threading.Event()
         self._error: BaseException | None = None
 
-    def stage(self, name: str, work: Callable[[Inbox[Any]], Iterable[Any]], workers: int = 1) -> None:
-        """Add a stage after the existing ones.
-
-        Args:
-            name: name of the stage.
-            work: run by each thread: maps the input items to output items. The first stage has no input.
-            workers: number of threads.
-        """
+    def stage(self, name: str, work: Stage, workers: int = 1) -> None:
+        """Add a stage, whose `workers` threads each run `work`; the first stage has no input."""
         self._stages.append((name, work, workers))
         self.busy[name] = 0.0
 
@@ -165,14 +154,7 @@ class Pipeline(Generic[R]):
             self.raise_error()
             raise StopIteration
 
-    def _run(
-        self,
-        name: str,
-        work: Callable[[Inbox[Any]], Iterable[Any]],
-        inbox: Inbox[Any],
-        output: Inbox[Any] | None,
-        first: bool,
-    ) -> None:
+    def _run(self, name: str, work: Stage, inbox: Inbox[Any], output: Inbox[Any] | None, first: bool) -> None:
         try:
             results: Iterable[Any] = ()
             try:

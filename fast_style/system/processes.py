@@ -12,8 +12,7 @@ _log = logging.getLogger(__name__)
 def end_with_parent(parent: int) -> None:
     """End this process when its parent ends; otherwise it might wait forever.
 
-    Args:
-        parent: process ID, passed by the parent, which may have ended by now.
+    The parent, which may have ended by now, has passed its process ID.
     """
 
     def watch() -> None:

@@ -20,7 +20,7 @@ from fast_style.errors import ConfigError
 from fast_style.losses import PerceptualLoss
 from fast_style.networks import TransformNet
 from fast_style.types import Features, Images
-from fast_style.zoo import find, networks
+from fast_style.zoo import find, shipped_networks
 from fast_style.zoo.saving import load_network
 
 #: Pictures, spread over the first epoch, to compare networks on; more do not change which is nearest.
@@ -64,7 +64,7 @@ def candidates(init: str, network: TransformNet) -> dict[str, Candidate]:
     """
     if init == "none":
         return {}
-    shipped = networks()
+    shipped = shipped_networks()
     if init == "auto":
         read = {name: _read(path, shipped=True) for name, path in shipped.items()}
         return {name: candidate for name, candidate in read.items() if _kind(candidate.network) == _kind(network)}

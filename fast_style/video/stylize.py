@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from fast_style.errors import ConfigError, VideoError
 from fast_style.images.formats import ANIMATIONS, PICTURE_SUFFIXES
-from fast_style.stylizing.controls import Controls, Settings, Style, chosen_controls
+from fast_style.stylizing.controls import Controls, Settings, StyleChoice, chosen_controls
 from fast_style.stylizing.jobs import Job, Report
 from fast_style.system.file_locks import locked_part_file
 from fast_style.system.files import append_to_name, replace_file
@@ -29,7 +29,7 @@ def stylize_video(
     stylizer: "Stylizer",
     source: str | Path | Sequence[str | Path],
     target: str | Path,
-    style: Style | None = None,
+    style: StyleChoice | None = None,
     *,
     size: int | None = None,
     temporal: float | None = None,

@@ -63,8 +63,8 @@ def list_networks() -> NetworkList:
     """
     found: dict[str, NetworkRecord] = {}
     damaged: list[str] = []
-    ships = names.networks()
-    for place in (names.own_networks(), names.user_networks(), ships):
+    ships = names.shipped_networks()
+    for place in (names.saved_networks(), names.user_networks(), ships):
         for name, path in place.items():
             try:
                 file = read_network_file(path)

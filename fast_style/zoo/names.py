@@ -14,7 +14,7 @@ from fast_style.system.files import explain_url, is_url
 from fast_style.zoo.network_file import read_network_file
 
 #: Where training saves networks, relative to the current folder.
-OWN = Path("checkpoints")
+CHECKPOINTS = Path("checkpoints")
 #: Prefix of a name that always means the shipped network.
 ZOO = Path("zoo")
 
@@ -22,19 +22,24 @@ _SUFFIX = ".safetensors"
 _log = logging.getLogger(__name__)
 
 
-def networks() -> dict[str, Path]:
+def shipped_networks() -> dict[str, Path]:
     """Return the files of the shipped networks, by name, sorted."""
     return _named(Path(__file__).parent)
 
 
-def own_networks() -> dict[str, Path]:
+def saved_networks() -> dict[str, Path]:
     """Return the files of the networks in `checkpoints/`, by name, sorted."""
-    return _named(OWN)
+    return _named(CHECKPOINTS)
 
 
 def user_networks() -> dict[str, Path]:
     """Return the files of the networks in `user_folder`, by name, sorted."""
     return _named(user_folder())
+
+
+def all_networks() -> dict[str, Path]:
+    """Return the files that `find` finds by bare names; who retrains a painting wants that network."""
+    return shipped_networks() | user_networks() | saved_networks()
 
 
 def user_folder() -> Path:
@@ -52,11 +57,8 @@ def find(path: Path) -> Path:
     A name is searched in `checkpoints/`, then in the user's folder (`user_folder`), then among the shipped networks;
     `zoo/NAME` always means the shipped one. If another network hides a shipped one, that is logged once.
 
-    Args:
-        path: a file, or a name with or without `.safetensors`.
-
-    Raises:
-        CheckpointError: if a name is unknown, or it is a URL. A missing file in a folder is returned unchanged.
+    A name may end in `.safetensors`. A missing file in a folder is returned unchanged; CheckpointError if a name is
+    unknown, or a URL.
 
     Example:
         >>> find(Path("zoo/starry_night")).name
@@ -67,15 +69,13 @@ def find(path: Path) -> Path:
     if path.is_file():
         return path
     name = path.name.removesuffix(_SUFFIX)
-    own, users, shipped = own_networks(), user_networks(), networks()
+    known, shipped = all_networks(), shipped_networks()
     if path.parent == ZOO:
         if name not in shipped:
             raise CheckpointError(f"{path}: no such file, and no such name in the zoo, which has {_listed(shipped)}")
         return shipped[name]
     if path.parent != Path():
         return path
-    # The user's networks first: who retrains a painting wants that network.
-    known = shipped | users | own
     if name not in known:
         if path.is_dir():  # reading it reports the error
             return path
@@ -85,8 +85,8 @@ def find(path: Path) -> Path:
         if len(parts) > 1 and (knowing := who_knows(parts)):
             meant = f" ({knowing})"
         raise CheckpointError(
-            f"{path}: no such file, and no such name{meant}; {OWN}/ has {_listed(own)}; "
-            f"the zoo has {_listed(shipped)}; {user_folder()} has {_listed(users)}"
+            f"{path}: no such file, and no such name{meant}; {CHECKPOINTS}/ has {_listed(saved_networks())}; "
+            f"the zoo has {_listed(shipped)}; {user_folder()} has {_listed(user_networks())}"
         )
     if name in shipped and known[name] != shipped[name]:
         _say_hidden(name, known[name])
@@ -96,7 +96,7 @@ def find(path: Path) -> Path:
 def who_knows(styles: Iterable[str]) -> str:
     """Return text that names the networks that know all of some styles; empty: none does."""
     wanted, found = list(dict.fromkeys(styles)), []
-    for name, path in (networks() | user_networks() | own_networks()).items():
+    for name, path in all_networks().items():
         # Damaged files are skipped.
         with contextlib.suppress(CheckpointError):
             if set(wanted) <= read_network_file(path).metadata.styles.keys():

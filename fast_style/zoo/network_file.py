@@ -29,47 +29,31 @@ _TYPES |= {f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata of a network file.
+    """The metadata of a network file."""
 
-    Attributes:
-        styles: credit (artist, work, year, note) of each style by name, in the order of the style weights.
-        config: the training configuration, plain values.
-        losses: losses on held-out images, by name.
-    """
-
+    #: Credit (artist, work, year, note) of each style by name, in the order of the style weights.
     styles: Mapping[str, Mapping[str, str | int | None]]
-    config: Mapping[str, Any] = field(default_factory=dict)
-    losses: Mapping[str, float] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)  # of the training, plain values
+    losses: Mapping[str, float] = field(default_factory=dict)  # on held-out images, by name
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """A verified network file: its weights are those that were saved.
+    """A verified network file: its weights are those that were saved."""
 
-    Attributes:
-        path: the path, for messages.
-        data: the bytes of the file.
-        network: name of the class and its arguments, neither checked yet.
-        sha256: hexadecimal digest of the weights.
-    """
-
-    path: Path
-    data: bytes
-    network: Mapping[str, Any]
-    sha256: str
+    path: Path  # for messages
+    data: bytes  # the whole file
+    network: Mapping[str, Any]  # name of the class and its arguments, neither checked yet
+    sha256: str  # hexadecimal digest of the weights
     metadata: Metadata
 
 
 def read_network_file(path: Path) -> NetworkFile:
-    """Read a network file and verify it.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged, changed since it was written, or not ours.
-    """
+    """Read and verify a network file; CheckpointError if missing, damaged, changed since it was written, or foreign."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
+        raise CheckpointError(f"{path}: no such file; check the path, or give a name of fast_style.list()") from None
     except OSError as error:
         if path.is_dir():
             inside = sorted(path.glob("*.safetensors"))
@@ -83,11 +67,7 @@ def read_network_file(path: Path) -> NetworkFile:
 
 
 def parse_network_file(path: Path, data: bytes) -> NetworkFile:
-    """Verify the bytes of a network file; `path` is its name in messages.
-
-    Raises:
-        CheckpointError: if they are damaged, changed since they were written, or not a network file of ours.
-    """
+    """Verify the bytes of a network file, for `read_network_file`; `path` is its name in messages."""
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy or train it again")
     if path.suffix.lower() == ".onnx":
@@ -120,11 +100,7 @@ def parse_network_file(path: Path, data: bytes) -> NetworkFile:
 
 
 def require_styles(file: NetworkFile, styles: object) -> None:
-    """Check that a file names as many styles as its network has.
-
-    Raises:
-        CheckpointError: if it does not.
-    """
+    """Check that a file names as many styles as its network has; CheckpointError if it does not."""
     named = len(file.metadata.styles)
     if named != styles:
         raise CheckpointError(f"{file.path}: its metadata names {named} styles, its network has {styles}")

@@ -25,16 +25,9 @@ def save_network(
 ) -> None:
     """Write a network atomically: an existing file stays until the new one is complete.
 
-    Args:
-        path: the file.
-        network: the network.
-        metadata: the metadata of the file.
-        dtype: dtype of the stored weights, such as float16 for half the size; by default that of the network.
-            A loaded network is in float32 in any case.
-        from_size: minimum number of elements of a tensor that is converted to `dtype`.
-
-    Raises:
-        CheckpointError: if the file cannot be written, or a weight is not finite in `dtype`.
+    Weights of at least `from_size` elements are stored in `dtype`, such as float16 for half the size; by default all as
+    they are. A loaded network is in float32 in any case. CheckpointError if the file cannot be written, or a weight is
+    not finite in `dtype`.
     """
     if len(metadata.styles) != network.styles:
         raise ValueError(f"{len(metadata.styles)} styles described, {network.styles} in the network")
@@ -60,10 +53,9 @@ def save_network(
 
 
 def load_network(path: Path) -> tuple[TransformNet, Metadata]:
-    """Load a network. No code in the file is ever run: its class must be one that `network_class` knows.
+    """Load a network; CheckpointError as for `read_network_file` and `build_network`.
 
-    Raises:
-        CheckpointError: if the file is missing, damaged, changed since it was written, or not ours.
+    No code in the file is ever run: its class must be one that `network_class` knows.
     """
     file = read_network_file(path)
     return build_network(file), file.metadata
@@ -72,9 +64,8 @@ def load_network(path: Path) -> tuple[TransformNet, Metadata]:
 def build_network(file: NetworkFile) -> TransformNet:
     """Build the network that a file describes.
 
-    Raises:
-        CheckpointError: if `network_class` does not know its class, or the weights do not fit.
-        ConfigError: if a package of the user cannot be imported.
+    CheckpointError if `network_class` does not know its class, or the weights do not fit; ConfigError if a package of
+    the user cannot be imported.
     """
     path = file.path
     try:
@@ -102,11 +93,7 @@ def build_network(file: NetworkFile) -> TransformNet:
 
 
 def require_loadable(network: object) -> None:
-    """Check, before a training, that the saved network can be loaded.
-
-    Raises:
-        ConfigError: if `build_network` does not know its class.
-    """
+    """Check, before a training, that `build_network` knows a network's class; ConfigError if it does not."""
     cls = type(network)
     if not isinstance(network, TransformNet) or network_class(cls.__name__) is not cls:
         place = f"{cls.__module__}:{cls.__qualname__}"

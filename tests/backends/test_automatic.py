@@ -15,7 +15,7 @@ from fast_style.backends import automatic, export, onnx_cache
 from fast_style.backends.automatic import BYTES_PER_PIXEL, RuntimeWithTiles, fastest, prepare_fastest
 from fast_style.backends.openvino import OpenVinoBackend
 from fast_style.backends.pytorch import TorchBackend
-from fast_style.cli import stylize
+from fast_style.cli import script
 from fast_style.errors import ConfigError
 from fast_style.networks import LightNet
 from fast_style.stylizing.memory_budget import MemoryBudget
@@ -148,7 +148,7 @@ def test_only_more_than_a_picture_is_converted_for(path: Path, tmp_path: Path, m
     file = read_network_file(path)
     for source, converted in (("one", False), ("two", True)):
         monkeypatch.setattr("sys.argv", ["stylize.py", f"ckpt={path}", f"input={source}", "styles=waves"])
-        stylize.entry_point()
+        script("stylize")
         assert onnx_cache.is_converted(file, "openvino") == converted
     assert not onnx_cache.is_converted(file, "onnx")
 

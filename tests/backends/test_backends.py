@@ -261,7 +261,7 @@ def test_a_conversion_is_done_once_elsewhere_and_torch_never_imported(
     picture(60, 40).save(tmp_path / "a.png")
     # A file of the name of a package, where one works, is not taken for it.
     (tmp_path / "torch.py").write_text("raise SystemExit('the wrong torch')")
-    program = "import fast_style.cli.stylize as s; s.entry_point()"
+    program = "import fast_style.cli as s; s.script('stylize')"
     overrides = ("ckpt=net.safetensors", "input=a.png", "output=b.png", "overwrite=true", "precision=fp32")
     results = []
     for said in (1, 0):

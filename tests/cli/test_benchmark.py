@@ -345,7 +345,7 @@ def test_a_start_up_is_that_of_the_script_itself(tmp_path: Path) -> None:
     assert list(jobs) == ["import torch", "light", "residual"]
     for name in settings["networks"]:
         program = jobs[name]["command"]
-        assert "fast_style.cli.stylize" in program[0]
+        assert "script('stylize')" in program[0]
         assert f"ckpt={tmp_path}/{name}_1.safetensors" in program
 
 

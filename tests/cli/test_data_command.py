@@ -66,7 +66,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
     before = signal.getsignal(signal.SIGTERM)
 
     def prepare(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scripts/prepare_data.py", *prepare_data.with_command(list(arguments))])
+        monkeypatch.setattr(sys, "argv", ["scripts/prepare_data.py", *arguments])
         code: Any = 0
         try:
             run(prepare_data.main, "prepare_data")

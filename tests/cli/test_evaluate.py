@@ -25,7 +25,7 @@ from fast_style.losses.styles import Style
 from fast_style.networks import LightNet
 from fast_style.optimize import optimize
 from fast_style.types import Images
-from fast_style.zoo import networks
+from fast_style.zoo import shipped_networks
 from fast_style.zoo.network_file import read_network_file
 from fast_style.zoo.saving import Metadata, save_network
 
@@ -314,9 +314,9 @@ def test_a_network_that_ships_is_judged_by_its_swatch(call: Call, capsys: pytest
 
 
 def test_every_network_that_ships_finds_a_picture_to_be_judged_by() -> None:
-    settings = {"ckpt": list(networks()), "outputs": None, "styles": None}
+    settings = {"ckpt": list(shipped_networks()), "outputs": None, "styles": None}
     columns = columns_of({**settings, "style": {"image": None, "size": None, "layers": None}}, [], torch.device("cpu"))
-    assert len(columns) > len(networks())
+    assert len(columns) > len(shipped_networks())
     assert all(column.style.image.is_file() for column in columns)
 
 

@@ -21,7 +21,7 @@ from fast_style.cli.configs import CONFIGS
 from fast_style.cli.overrides import with_paths
 from fast_style.cli.signatures import written_parameters
 from fast_style.errors import ConfigError
-from fast_style.zoo import networks
+from fast_style.zoo import shipped_networks
 
 CONFIGURED = [name for name, command in COMMANDS.items() if command.config]
 #: The program, which says in the end if it has imported one of some packages.
@@ -272,7 +272,7 @@ def test_a_photo_is_stylized_by_its_name(tmp_path: Path) -> None:
 def test_networks_are_listed(tmp_path: Path) -> None:
     done = fast_style_command("list", folder=tmp_path, without=("torch", "hydra", "omegaconf"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert set(networks()) <= {line.split()[0] for line in done.stdout.splitlines()}
+    assert set(shipped_networks()) <= {line.split()[0] for line in done.stdout.splitlines()}
     refused = fast_style_command("list", "all=1", folder=tmp_path).stderr
     assert refused == "fast-style list: all=1: list takes no settings, but a photograph if you like\n"
 
@@ -297,7 +297,7 @@ def test_checks_tell_what_there_is(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert told["version"] == fast_style.__version__
     assert set(told["devices"]) >= {"cpu"}
-    assert told["networks"]["shipped"] == [*networks()]
+    assert told["networks"]["shipped"] == [*shipped_networks()]
     assert told["cache"].startswith(f"{tmp_path}/cache: 0 bytes in 0 files")
     assert set(told["extras"]) == {"openvino", "onnx", "formats", "plot", "video", "ray", "camera", "virtual-camera"}
     assert set(told["extras"].values()) == {"installed"}

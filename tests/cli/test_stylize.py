@@ -293,7 +293,7 @@ def test_the_list_shows_ones_own_networks_and_those_that_ship(
 
 
 def test_the_list_is_of_files_and_needs_neither_a_picture_nor_torch(folder: Path) -> None:
-    program = "import sys, fast_style.cli.stylize as s; s.entry_point(); print('torch' in sys.modules)"
+    program = "import sys, fast_style.cli as s; s.script('stylize'); print('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, "-c", program, "ckpt=list"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -304,7 +304,7 @@ def test_the_list_is_of_files_and_needs_neither_a_picture_nor_torch(folder: Path
 
 def test_stylizing_starts_without_the_libraries_of_training(folder: Path) -> None:
     picture().save("a=b.png")
-    program = "import json, sys, fast_style.cli.stylize as s; s.entry_point(); print(json.dumps([*sys.modules]))"
+    program = "import json, sys, fast_style.cli as s; s.script('stylize'); print(json.dumps([*sys.modules]))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, "-c", program, "ckpt=two", "input=a=b.png"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -326,8 +326,8 @@ def noted(self):
     begun.append(self._target.__module__ if self._target else type(self).__module__)
     start(self)
 threading.Thread.start = noted
-import fast_style.cli.stylize as s
-s.entry_point()
+import fast_style.cli as s
+s.script('stylize')
 print(json.dumps([begun, [*sys.modules]]))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -14,7 +14,7 @@ from small_runs import SMALL, Run, Train, events, only
 
 import fast_style
 from fast_style.images.tensors import read_image
-from fast_style.zoo import networks
+from fast_style.zoo import shipped_networks
 
 
 @pytest.fixture
@@ -79,11 +79,11 @@ def test_tensorboard_shows_losses_rates_and_pictures(train: Train, tmp_path: Pat
 def test_a_second_run_leaves_the_first_ones_network_and_keeps_its_own_name(train: Train, tmp_path: Path) -> None:
     first = tmp_path / "checkpoints" / "starry_night.safetensors"
     first.parent.mkdir()
-    shutil.copy(networks()["starry_night"], first)
+    shutil.copy(shipped_networks()["starry_night"], first)
     made = train(*SMALL)
     assert f"{first.relative_to(tmp_path)} is there and stays" in made.stdout
     assert f"ckpt={Path('checkpoints/starry_night-2.safetensors')} input=" in made.stdout
-    assert first.read_bytes() == networks()["starry_night"].read_bytes()
+    assert first.read_bytes() == shipped_networks()["starry_night"].read_bytes()
     second = first.with_name("starry_night-2.safetensors")
     second.unlink()
     assert train("resume=last").returncode == 0
@@ -104,7 +104,7 @@ def test_one_network_learns_two_styles_and_blends_them(train: Train, run: Run, t
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_old_network(train: Train, tmp_path: Path) -> None:
     kept = tmp_path / "checkpoints" / "starry_night.safetensors"
     kept.parent.mkdir()
-    shutil.copy(networks()["starry_night"], kept)
+    shutil.copy(shipped_networks()["starry_night"], kept)
     before = kept.read_bytes()
     stopped = train(*SMALL, "optimizer=adamw", "optimizer.lr=1e38", "trainer.max_steps=30")
     assert stopped.returncode == 1

@@ -37,7 +37,7 @@ from fast_style.live.stylizer import Look
 from fast_style.live.virtual_camera import VirtualCamera
 from fast_style.video.frames import Frame
 from fast_style.video.writer import VideoWriter
-from fast_style.zoo import networks
+from fast_style.zoo import shipped_networks
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
@@ -179,7 +179,7 @@ def test_networks_of_one_name_are_all_loaded(tmp_path: Path) -> None:
     names = [tmp_path / folder / "my.v2.safetensors" for folder in ("a", "b")]
     for name, shipped in zip(names, ("starry_night", "great_wave"), strict=True):
         name.parent.mkdir()
-        shutil.copy(networks()[shipped], name)
+        shutil.copy(shipped_networks()[shipped], name)
     loaded = webcam._load({"backend": "torch", "precision": "fp32", "ckpt": [str(name) for name in names]})
     found = {name: stylizer.styles for name, stylizer in loaded.items()}
     assert found == {"my.v2": ["starry_night"], "my.v2 (2)": ["great_wave"]}

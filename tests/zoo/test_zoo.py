@@ -22,7 +22,7 @@ from fast_style.cli.overrides import CONFIGS
 from fast_style.errors import CheckpointError, ConfigError
 from fast_style.images.photographs import packaged_photographs
 from fast_style.networks import LightNet, TransformNet
-from fast_style.zoo import find, networks
+from fast_style.zoo import find, shipped_networks
 from fast_style.zoo.network_file import read_network_file
 from fast_style.zoo.saving import Metadata, load_network, require_loadable, save_network
 
@@ -170,7 +170,7 @@ def test_a_name_of_nothing_lists_both_and_says_what_may_be_meant(named: Path) ->
 
 
 def test_every_network_that_ships_is_small_whole_free_of_paths_and_has_its_card_and_sheet() -> None:
-    for name, path in networks().items():
+    for name, path in shipped_networks().items():
         assert path.stat().st_size <= zoo.LARGEST, name
         network, metadata = load_network(path)
         assert folders([metadata.config, metadata.styles]) == [], name
@@ -191,7 +191,7 @@ def test_every_network_that_ships_is_small_whole_free_of_paths_and_has_its_card_
 
 def test_the_page_shows_every_network_that_ships() -> None:
     page = (zoo.ROOT / "docs/zoo.md").read_text()
-    assert page == index([read_network_file(path) for path in networks().values()])
+    assert page == index([read_network_file(path) for path in shipped_networks().values()])
 
 
 def test_what_is_published_is_the_network_at_half_the_size_with_nothing_of_the_machine(published: Path) -> None:

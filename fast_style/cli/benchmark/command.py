@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from fast_style.cli.benchmark.jobs import PARTS, check, jobs_for, planned, prepare
+from fast_style.cli.benchmark.jobs import PARTS, check, jobs_for, planned, prepare, yardsticks
 from fast_style.cli.benchmark.report import plot, show
-from fast_style.cli.benchmark.rounds import Bench, Budget, Case, Worker, WorkerError, measure
+from fast_style.cli.benchmark.rounds import Bench, Budget, Case, Job, Worker, WorkerError, measure
 from fast_style.cli.benchmark.scale import scale, scale_jobs
-from fast_style.cli.hydra_app import duration, plain, run
+from fast_style.cli.hydra_app import duration, plain, require_new
 from fast_style.errors import ConfigError
 from fast_style.system.files import atomic_write
 from fast_style.system.optional_packages import how_to_install
@@ -39,12 +39,11 @@ def main(config: DictConfig) -> None:
         raise ConfigError(f"output must end in .json, such as benchmark.json, not {output}")
     outputs = [output, output.with_suffix(".png")] if plots and settings["plot"] is not False else [output]
     for path in outputs:
-        if path.exists() and not settings["overwrite"]:
-            raise ConfigError(f"{path}: exists already; add overwrite=true to replace it, or give another output")
-    device = device_of(settings["device"])
+        require_new(path, overwrite=settings["overwrite"])
+    device = _device(settings["device"])
     report: dict[str, Any] = {
         "format": FORMAT,
-        "machine": machine(device, settings["threads"]),
+        "machine": _machine(device, settings["threads"]),
         "settings": {key: value for key, value in settings.items() if key not in ("output", "plot", "overwrite")},
         **{"cases": [], "loader": None, "quality": None, "scale": None, "left_out": []},
     }
@@ -53,7 +52,7 @@ def main(config: DictConfig) -> None:
         bench = Bench(settings, device.partition(":")[0], Path(folder), environment)
         prepare(bench)
         output.parent.mkdir(parents=True, exist_ok=True)
-        for case, name, reason in measured(cases, bench, report):
+        for case, name, reason in _measured(cases, bench, report):
             report["left_out"] += [{"case": case, "candidate": name, "reason": reason}] if reason else []
             with atomic_write(output) as file:
                 file.write(json.dumps(report, indent=1, allow_nan=False).encode())
@@ -65,44 +64,38 @@ def main(config: DictConfig) -> None:
     print(*outputs, sep="\n")
 
 
-def measured(cases: list[Case], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+def _measured(cases: list[Case], bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str, str | None]]:
     """Fill in the report; yield the case, the candidate unless all have been measured, and why it was left out."""
-    size = bench.settings["matmul"] or (8192 if bench.device == "cuda" else 2048)
-    peak = {"kind": "worker.peak", "device": bench.device, "size": size}
-    yardsticks = {kind: {**peak, "type": kind} for kind in ("float32", "bfloat16")}
-    runs = bench.settings["rounds"] + bench.settings["warmup"] + 1
-    budgets = {part: Budget(bench.settings, runs) for part in PARTS}
+    budgets = {part: Budget(bench.settings, bench.settings["rounds"] + bench.settings["warmup"] + 1) for part in PARTS}
     for case in cases:
         if case.part == "scale":
-            yield from ((case.part, *each) for each in scale(scale_jobs(bench), bench, report))
-            continue
-        title, jobs = str(case), jobs_for(case, bench)
-        if case.part == "quality":
+            results = scale(scale_jobs(bench), bench, report)
+        elif case.part == "quality":
             # Here: Lightning takes seconds to import.
             from fast_style.cli.benchmark.quality import compare
 
-            yield from ((title, *each) for each in compare(jobs, bench, report))
+            results = compare(jobs_for(case, bench), bench, report)
         elif case.part == "loader":
-            reason = None
-            try:
-                with Worker(jobs["loader"], bench.environment) as worker:
-                    report["loader"] = next(worker.answers)
-            except WorkerError as error:
-                reason = str(error)
-            yield title, "loader", reason
+            results = _loader(jobs_for(case, bench)["loader"], bench, report)
         else:
-            result, reasons = measure(case, jobs, yardsticks, budgets[case.part], bench)
+            result, left_out = measure(case, jobs_for(case, bench), yardsticks(bench), budgets[case.part], bench)
             report["cases"] += [result] if result["candidates"] else []
-            yield from ((title, *each) for each in reasons.items())
-            yield title, "", None
+            results = iter([*left_out.items(), ("", None)])
+        title = case.part if case.part == "scale" else str(case)  # whose jobs have shapes of their own
+        yield from ((title, *each) for each in results)
 
 
-def device_of(name: str) -> str:
-    """Return where to measure, without putting anything there.
+def _loader(job: Job, bench: Bench, report: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    try:
+        with Worker(job, bench.environment) as worker:
+            report["loader"] = next(worker.answers)
+        yield "loader", None
+    except WorkerError as error:
+        yield "loader", str(error)
 
-    Raises:
-        ConfigError: if there is no such device here.
-    """
+
+def _device(name: str) -> str:
+    """Return where to measure, without putting anything there; ConfigError if there is no such device here."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:1, not {name!r}")
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -121,7 +114,7 @@ def environment_for(device: str, threads: int | None, folder: Path) -> dict[str,
     return environment | (dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)) if threads else {})
 
 
-def machine(device: str, threads: int | None) -> dict[str, Any]:
+def _machine(device: str, threads: int | None) -> dict[str, Any]:
     """Return what the figures depend on."""
     cpuinfo, on_cuda = Path("/proc/cpuinfo"), device.startswith("cuda")
     found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
@@ -135,8 +128,3 @@ def machine(device: str, threads: int | None) -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda if on_cuda else None,
     }
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="benchmark")

@@ -33,36 +33,31 @@ from fast_style.zoo.saving import Metadata, load_network, save_network
 PARTS = ("step", "stylize", "startup", "loader", "quality", "scale")
 #: Style layers of a training, from the shallowest: three are the first three.
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-#: The least that numbers may be, alone or in a list: patterns of keys, and whether they are whole numbers.
-LEAST = (
-    ("*.size *.sizes", 32, True),
-    ("*batch *batches rounds matmul threads quality.points scale.styles scale.step.layers", 1, True),
-    ("warmup", 0, True),
-    ("min_seconds", 0, False),
-    ("max_* *minutes *.seconds scale.memory scale.tried", sys.float_info.min, False),
+#: Patterns of keys, the least that their numbers may be, alone or in a list, and the types of these.
+LEAST: tuple[tuple[str, float, tuple[type, ...]], ...] = (
+    ("*.size *.sizes", 32, (int,)),
+    ("*batch *batches rounds matmul threads quality.points scale.styles scale.step.layers", 1, (int,)),
+    ("warmup", 0, (int,)),
+    ("min_seconds", 0, (int, float)),
+    ("max_* *minutes *.seconds scale.memory scale.tried", sys.float_info.min, (int, float)),
 )
-_STYLIZE = "from fast_style.cli.stylize import entry_point; entry_point()"
+_STYLIZE = "from fast_style.cli import script; script('stylize')"
 
 
 def check(settings: Mapping[str, Any]) -> None:
-    """Check choices and numbers.
-
-    Raises:
-        ConfigError: naming the setting that does not fit.
-    """
-    networks, scale = [file.stem for file in CONFIGS.glob("network/*.yaml")], settings["scale"]
-    choices = {"parts": PARTS, "networks": networks, "backends": BACKENDS, "precisions": PRECISIONS}
-    for key, known in choices.items():
+    """Check choices and numbers; ConfigError names the setting that does not fit."""
+    networks, scale = sorted(file.stem for file in CONFIGS.glob("network/*.yaml")), settings["scale"]
+    for key, known in (("parts", PARTS), ("networks", networks), ("backends", BACKENDS), ("precisions", PRECISIONS)):
         if not settings[key]:
             raise ConfigError(f"{key} must name at least one of {', '.join(sorted(known))}")
         for value in settings[key]:
             require_choice(key, value, sorted(known))
-    require_choice("scale.step.network", scale["step"]["network"], sorted(networks))
+    require_choice("scale.step.network", scale["step"]["network"], networks)
     for key, value in flat(settings).items():
-        rules = (rule for rule in LEAST if any(fnmatchcase(key, pattern) for pattern in rule[0].split()))
-        for _, least, whole in rules if value is not None else ():
+        for patterns, least, kinds in LEAST if value is not None else ():
             for each in value if isinstance(value, list) else [value]:
-                if type(each) not in ((int,) if whole else (int, float)) or not each >= least:
+                fits = type(each) in kinds and each >= least
+                if not fits and any(fnmatchcase(key, pattern) for pattern in patterns.split()):
                     words = "above 0" if 0 < least < 1 else f"at least {least}"
                     raise ConfigError(f"{key} must be {words}, not {each}")
     if len(set(scale["sizes"])) < 3:
@@ -81,7 +76,7 @@ def planned(settings: Mapping[str, Any]) -> list[Case]:
         Case("startup", 512, 512, 1),
         Case("loader", loader["size"], loader["size"], loader["batch"]),
         Case("quality", step["size"], step["size"], step["batch"]),
-        Case("scale", step["size"], step["size"], 1),  # whose jobs have shapes of their own
+        Case("scale", step["size"], step["size"], 1),
     ]
     if not any(wanted := [case for case in cases if case.part in settings["parts"]]):
         raise ConfigError("sizes and batches must not be empty: there is nothing to measure")
@@ -122,6 +117,13 @@ def stylizers(bench: Bench, styles: int = 1) -> Iterator[tuple[str, Job]]:
         job: Job = {"kind": "worker.ours_stylize", "file": f"{bench.folder}/{words[0]}_{styles}.safetensors"}
         job |= {"styles": styles, "backend": words[1], "precision": words[2], "device": bench.device}
         yield " ".join(word for word in words if word not in ("torch", "auto")), job
+
+
+def yardsticks(bench: Bench) -> dict[str, Job]:
+    """Return the jobs that measure the peak of the machine, by the type of the numbers."""
+    size = bench.settings["matmul"] or (8192 if bench.device == "cuda" else 2048)
+    job = {"kind": "worker.peak", "device": bench.device, "size": size}
+    return {kind: {**job, "type": kind} for kind in ("float32", "bfloat16")}
 
 
 def prepare(bench: Bench) -> None:

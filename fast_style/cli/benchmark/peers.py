@@ -16,7 +16,7 @@ def johnson() -> nn.Sequential:
     """Return the network of Johnson, Alahi & Fei-Fei 2016, supplementary material, table 1, as peers build it.
 
     https://arxiv.org/abs/1603.08155, with affine instance normalization, reflection padding and nearest upsampling.
-    Takes and gives images of shape (batch, 3, height, width) in 0 to 255.
+    Images are in 0 to 255.
     """
     return nn.Sequential(
         *(*_convolution(3, 32, 9), nn.ReLU()),

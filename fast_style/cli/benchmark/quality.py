@@ -75,10 +75,9 @@ def passed(curve: Sequence[Mapping[str, float]], loss: float) -> float | None:
 
 
 def comparison(curves: Mapping[str, Curve]) -> dict[str, Any]:
-    """Return the curves, the reference first, and what they show.
+    """Return the curves, the reference first, and for each the seconds until it `reached` the reference's final loss.
 
-    `reached`: the seconds after which a training had the reference's final loss, or None; `speed`: how many times as
-    soon as the reference that was.
+    Its `speed` is how many times as soon as the reference that was.
     """
     reference = next(iter(curves))
     last = curves[reference][-1] if curves[reference] else None
@@ -90,7 +89,7 @@ def comparison(curves: Mapping[str, Curve]) -> dict[str, Any]:
     return {"loss": f"content + {STYLE_WEIGHT:g} style", "reference": reference, "candidates": candidates}
 
 
-class Clock(Timer):
+class _Clock(Timer):
     """Lightning's timer, but the time of measurements does not count. It starts and stops when a GPU is done."""
 
     def __init__(self, seconds: float, device: str) -> None:
@@ -99,17 +98,14 @@ class Clock(Timer):
         self._passed, self._since = 0.0, math.inf
 
     def start(self, *_: object) -> None:
-        """Go on."""
         self._synchronize()
         self._since = time.perf_counter()
 
     def stop(self, *_: object) -> None:
-        """Stop."""
         self._synchronize()
         self._passed, self._since = self.time_elapsed(), math.inf
 
     def time_elapsed(self, stage: str = "train") -> float:
-        """Return the seconds so far."""
         return self._passed + max(0.0, time.perf_counter() - self._since)
 
     on_train_start = on_validation_end = start  # type: ignore[assignment]
@@ -117,13 +113,12 @@ class Clock(Timer):
 
 
 @dataclass(frozen=True)
-class WatchedRun(Run):
+class _WatchedRun(Run):
     """A training with more callbacks."""
 
     callbacks: Sequence[Callback] = ()
 
     def watch(self, trainer: Trainer) -> None:
-        """Add the callbacks."""
         super().watch(trainer)
         trainer.callbacks += self.callbacks  # type: ignore[attr-defined]
 
@@ -136,12 +131,12 @@ def train(overrides: list[str], folder: str, device: str, *callbacks: Callback) 
         *("trainer.devices=1", "init=none"),
     ]
     with keep_freed_memory():
-        train_network(composed([*overrides, *settings]), WatchedRun(Path(folder), callbacks=callbacks), print)
+        train_network(composed([*overrides, *settings]), _WatchedRun(Path(folder), callbacks=callbacks), print)
 
 
 def ours(job: Job, answer: Callable[..., object]) -> None:
     """Train as train.py does with a limit of time, which the schedule follows, and measure some times on the way."""
-    clock, measured = Clock(job["seconds"], job["device"]), [0]
+    clock, measured = _Clock(job["seconds"], job["device"]), [0]
     config = composed(job["overrides"])
     losses = judge(config, data(config).heldout, job["device"])
 
@@ -164,7 +159,7 @@ def peers(job: Job, answer: Callable[..., object]) -> None:
     With their network, optimizer, rate, batch and size, on our images, and with our loss and its VGG19: the package has
     no weights of VGG16, which they would use.
     """
-    device, clock, measured = job["device"], Clock(job["seconds"], job["device"]), 0
+    device, clock, measured = job["device"], _Clock(job["seconds"], job["device"]), 0
     config = composed([*job["overrides"], f"data.size={job['width']}", f"batch_size={job['batch']}"])
     if len(config.style) != 1:
         raise ConfigError(f"train: the peers' network learns one style, not {len(config.style)}")

@@ -1,6 +1,7 @@
 """The results of a benchmark, as tables for a terminal of 140 columns and as charts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,6 @@ from fast_style.cli.benchmark.rounds import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
 
 #: A table: the headings, then the cells of each row.
 Rows = list[list[str]]
@@ -47,10 +47,7 @@ def show(report: dict[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
-
+    say = partial(console.print, markup=False, highlight=False)
     machine = report["machine"]
     say(f"{machine['processor']}, {machine['device']}, {machine['threads']} threads, torch {machine['torch']}")
     for part, make in (("cases", _speeds), ("loader", _loader), ("quality", _quality), ("scale", tables)):
@@ -72,21 +69,25 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _speeds(cases: list[dict[str, Any]]) -> Iterator[tuple[str, Rows]]:
-    headings = ("", "pictures", "candidate", "time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16", "memory")
-    rows = [[*headings, "of it"]]
+    headings = ["", "pictures", "candidate", "time", "speed", "pictures/s", "floor\nfp32", "floor\nbf16"]
+    rows = [[*headings, "memory", "of it"]]
     for case in cases:
-        rows.append([])  # begins a section
         head = [case["part"], _shape(case)]
         for name, row in case["candidates"].items():
             seconds, is_reference = row["seconds"]["median"], name == case["reference"]
             rate, floors = case["batch"] / seconds, [row["over_floor"].get(kind) for kind in ("float32", "bfloat16")]
-            rows.append([*head, name, time(seconds), "1" if is_reference else _ratio(row["speed"])])
             digits = 0 if rate >= 100 else 1 if rate >= 1 else 2
-            rows[-1] += [f"{rate:.{digits}f}" if case["part"] != "startup" else ""]
-            rows[-1] += [f"{floor['median']:.2f}" if floor else "" for floor in floors]
-            rows[-1] += [f"{_megabytes(row['device_memory'] or row['memory'])} MB"]
-            rows[-1] += [f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else ""]
+            rows.append(
+                [
+                    *(*head, name, time(seconds), "1" if is_reference else _ratio(row["speed"])),
+                    f"{rate:.{digits}f}" if case["part"] != "startup" else "",
+                    *(f"{floor['median']:.2f}" if floor else "" for floor in floors),
+                    f"{_megabytes(row['device_memory'] or row['memory'])} MB",
+                    f"{row['memory_ratio']:.2f}" if row["memory_ratio"] and not is_reference else "",
+                ]
+            )
             head = ["", ""]
+        rows.append([])  # ends a section
     yield "speeds", rows
 
 
@@ -125,7 +126,7 @@ def tables(scale: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
         worst = max((check["error"] for check in model["checks"]), key=abs)
         numbers = _megabytes(model["fixed"]), f"{model['per_pixel']:.0f}", f"{max(model['fitted']) / 1e6:.2f} MP"
         largest = (f"{side}x{side}" if (side := model["largest"].get(memory)) else "-" for memory in memories)
-        rows.append([name, *numbers, _percent(worst), *largest])
+        rows.append([name, *numbers, f"{100 * worst:+.1f} %", *largest])
         checks += [[name, _shape(check), *_compared(check)] for check in model["checks"]]
         for check in model["tried"]:
             side = f"{check['side']}x{check['side']}"
@@ -145,15 +146,11 @@ def _shape(row: dict[str, Any]) -> str:
 
 
 def _compared(check: dict[str, Any]) -> tuple[str, ...]:
-    return _megabytes(check["predicted"]), _megabytes(check["measured"]), _percent(check["error"])
+    return _megabytes(check["predicted"]), _megabytes(check["measured"]), f"{100 * check['error']:+.1f} %"
 
 
 def _megabytes(size: float) -> str:
     return f"{size / 1e6:.0f}"
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:+.1f} %"
 
 
 def time(seconds: float) -> str:
@@ -167,29 +164,29 @@ def _ratio(spread: dict[str, float] | None, digits: int = 2) -> str:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw bars of speed, losses over time, and time and memory over megapixels, one panel below the other."""
+    """Draw bars of speed, losses over time, and time and memory over megapixels, one row below the other."""
     # Here: matplotlib takes a second to import, and a mistake in the settings is told before that.
     from matplotlib.figure import Figure
 
     trained = report["quality"]["candidates"] if report["quality"] else {}
     curves = {name: row["curve"] for name, row in trained.items() if row["curve"]}
-    lines = scaling_lines(report["scale"]["points"]) if report["scale"] else {}
-    draw: list[tuple[float, Callable[[SubFigure], None]]] = []
-    if bars := sum(1 + len(case["candidates"]) for case in report["cases"]):
-        draw.append((0.3 * bars + 1, lambda panel: _draw_bars(panel.subplots(), report["cases"])))
+    lines = _scaling_lines(report["scale"]["points"]) if report["scale"] else {}
+    bars = sum(1 + len(case["candidates"]) for case in report["cases"])
+    rows = {("speed", "speed"): 0.3 * bars + 1, ("loss", "loss"): 4.2, ("time", "memory"): 4.6}
+    there = {"speed": bars, "loss": curves, "time": lines}
+    rows = {row: height for row, height in rows.items() if there[row[0]]}
+    figure = Figure(figsize=(12, sum(rows.values()) or 1), layout="constrained")
+    axes = figure.subplot_mosaic([[*row] for row in rows], height_ratios=[*rows.values()]) if rows else {}
+    if bars:
+        _draw_bars(axes["speed"], report["cases"])
     if curves:
-        draw.append((4.2, lambda panel: _draw_curves(panel.subplots(), curves, report["quality"]["loss"])))
+        _draw_curves(axes["loss"], curves, report["quality"]["loss"])
     if lines:
-        draw.append((4.6, lambda panel: _draw_scale(panel, lines, report["scale"]["models"])))
-    heights = [height for height, _ in draw] or [1]
-    figure = Figure(figsize=(12, sum(heights)), layout="constrained")
-    panels = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for (_, draw_one), panel in zip(draw, panels, strict=False):
-        draw_one(panel)
+        _draw_scale(axes["time"], axes["memory"], lines, report["scale"]["models"])
     figure.savefig(path, dpi=100)
 
 
-def scaling_lines(points: list[dict[str, Any]]) -> dict[str, list[tuple[float, float, float]]]:
+def _scaling_lines(points: list[dict[str, Any]]) -> dict[str, list[tuple[float, float, float]]]:
     """Return for each candidate megapixels of the batch, seconds and gigabytes, by size."""
     found: dict[str, list[tuple[float, float, float]]] = {}
     for point in (point for point in points if "size" in point["varies"]):
@@ -227,8 +224,7 @@ def _draw_curves(axes: "Axes", curves: dict[str, list[dict[str, float]]], loss: 
     axes.legend()
 
 
-def _draw_scale(panel: "SubFigure", lines: dict[str, Any], models: dict[str, Any]) -> None:
-    left, right = panel.subplots(1, 2)
+def _draw_scale(left: "Axes", right: "Axes", lines: dict[str, Any], models: dict[str, Any]) -> None:
     for (name, line), color in zip(lines.items(), cycle(COLORS), strict=False):
         megapixels, seconds, gigabytes = zip(*line, strict=True)
         left.loglog(megapixels, seconds, "o-", color=color, label=name)
@@ -240,4 +236,4 @@ def _draw_scale(panel: "SubFigure", lines: dict[str, Any], models: dict[str, Any
     right.set(title="peak memory: measured, and the line of the model", xlabel="megapixels", ylabel="GB")
     for axes in (left, right):
         axes.grid(which="both", alpha=0.3)
-    panel.legend(loc="outside lower center", ncols=4)
+    left.legend()

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median, quantiles
@@ -108,12 +108,7 @@ class Worker:
 
 
 class Budget:
-    """How often candidates run in a turn, and which of them would take too much.
-
-    Args:
-        settings: of the benchmark.
-        runs: how often each runs at the least.
-    """
+    """How often candidates, of which each runs at least `runs` times, run in a turn, and which would take too much."""
 
     def __init__(self, settings: Mapping[str, Any], runs: int) -> None:
         self._runs = runs
@@ -143,17 +138,16 @@ def measure(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Measure the candidates of a case, the reference first, in rounds with the yardsticks of the machine.
 
-    Returns:
-        The `result`, and the candidates that were left out with the reasons.
+    Returns the `result`, and why candidates were left out.
     """
     workers: dict[str, Worker] = {}
     repeats: dict[str, int] = {}
     reasons: dict[str, str] = {}
 
-    def each(names: Sequence[str], action: Callable[[str], Any]) -> dict[str, Any]:
+    def each(names: Iterable[str], action: Callable[[str], Any]) -> dict[str, Any]:
         """Return the results of an action; a candidate for which it fails is left out."""
         results = {}
-        for name in names:
+        for name in [*names]:
             try:
                 results[name] = action(name)
             except WorkerError as error:
@@ -178,14 +172,14 @@ def measure(
     with ExitStack() as stack:
         each([*jobs, *yardsticks], start)
         # All start side by side, and none is measured before all have.
-        each([*workers], lambda name: workers[name].begin())
-        each([*workers], warm_up)
+        each(workers, lambda name: workers[name].begin())
+        each(workers, warm_up)
         rounds = []
         for number in range(bench.settings["rounds"]):
             if workers.keys() & jobs.keys():
                 order = rotated([*workers], number)
                 rounds.append(each(order, lambda name: workers[name].run(repeats[name])))
-    return result(case, next(iter(jobs)), workers, [*yardsticks], rounds), reasons
+    return _result(case, [*jobs], workers, rounds), reasons
 
 
 def rotated(names: Sequence[str], number: int) -> list[str]:
@@ -205,8 +199,8 @@ def ratios(rounds: Sequence[Mapping[str, float]], above: str, below: str) -> lis
     return [seconds[above] / seconds[below] for seconds in rounds if above in seconds and below in seconds]
 
 
-def result(
-    case: Case, reference: str, workers: Mapping[str, Worker], yardsticks: Sequence[str], rounds: list[dict[str, float]]
+def _result(
+    case: Case, jobs: list[str], workers: Mapping[str, Worker], rounds: list[dict[str, float]]
 ) -> dict[str, Any]:
     """Return the measurements of a case as plain values; memory is in bytes.
 
@@ -214,17 +208,20 @@ def result(
     rounds: `seconds`; `speed`, how many times as fast as the reference it is; `over_floor`, its time over that of as
     many multiply-adds at the machine's peak, for each type.
     """
-    candidates: dict[str, Any] = {}
-    for name in (name for name in workers if name not in yardsticks):
-        facts, speed, floors = workers[name].facts, ratios(rounds, reference, name), {}
-        for kind in (kind for kind in yardsticks if kind in workers and facts["multiply_adds"]):
-            scale = workers[kind].facts["multiply_adds"] / facts["multiply_adds"]
-            floors[kind] = spread([scale * each for each in ratios(rounds, name, kind)])
+    reference, candidates = jobs[0], dict[str, Any]()
+    for name in (name for name in jobs if name in workers):
+        facts, speed = workers[name].facts, ratios(rounds, reference, name)
+        floors = {kind: worker.facts["multiply_adds"] for kind, worker in workers.items() if kind not in jobs}
+        adds = facts["multiply_adds"]
         candidates[name] = {
             "seconds": spread([seconds[name] for seconds in rounds]),
             "speed": spread(speed) if speed else None,
-            "over_floor": floors,
-            "multiply_adds": facts["multiply_adds"],
+            "over_floor": {
+                kind: spread([floor / adds * each for each in ratios(rounds, name, kind)])
+                for kind, floor in floors.items()
+                if adds
+            },
+            "multiply_adds": adds,
             "memory": facts["memory"],
             "memory_ratio": workers[name].memory / workers[reference].memory if reference in workers else None,
             "device_memory": facts["device_memory"],

@@ -54,10 +54,10 @@ def scale_jobs(bench: Bench) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
 
     def add(candidate: str, shape: dict[str, int], job: Job) -> None:
-        size = shape["size"]
-        words = (f"{shape[key]} {key.rstrip('s')}{'s' if shape[key] > 1 else ''}" for key in [*shape][2:])
-        name = ", ".join((candidate, f"{shape['batch']} x {size}x{size}", *words))
-        sizes = {"width": size, "height": size, **{key: shape[key] for key in [*shape][1:]}}
+        (_, size), (_, batch), *others = shape.items()
+        words = (f"{number} {key.rstrip('s')}{'s' if number > 1 else ''}" for key, number in others)
+        name = ", ".join((candidate, f"{batch} x {size}x{size}", *words))
+        sizes = {"width": size, "height": size, "batch": batch, **dict(others)}
         jobs[name] = {"device": bench.device, "candidate": candidate, **sizes, **job}
 
     usual = {"size": scale["size"], "batch": 1, "styles": 1}
@@ -104,11 +104,11 @@ def scale(jobs: Mapping[str, Job], bench: Bench, report: dict[str, Any]) -> Iter
     settings, budget = bench.settings["scale"], Budget(bench.settings, runs=3)  # the first, one that counts, one more
     for candidate in dict.fromkeys(job["candidate"] for job in jobs.values()):
         own = {name: job for name, job in jobs.items() if job["candidate"] == candidate}
-        sizes = sorted({pixels(job) for job in own.values() if "size" in job["varies"]})
+        sizes = sorted({_pixels(job) for job in own.values() if "size" in job["varies"]})
         fitted, first = set(sizes[: (len(sizes) + 1) // 2]), next(iter(own.values()))  # with the one in the middle
         points: list[Point] = []
         for name, job in own.items():
-            is_fitted = "layers" not in job and "size" in job["varies"] and pixels(job) in fitted
+            is_fitted = "layers" not in job and "size" in job["varies"] and _pixels(job) in fitted
             try:
                 points.append(measured(job, budget, bench, with_working=is_fitted))
                 found["points"].append(points[-1])
@@ -129,7 +129,7 @@ def scale(jobs: Mapping[str, Job], bench: Bench, report: dict[str, Any]) -> Iter
                 if side < 32:
                     raise WorkerError("no picture fits")
                 point = measured({**first, "width": side, "height": side, "batch": 1, "varies": []}, budget, bench)
-                tried = {"memory": 1e9 * memory, "side": side, **compared(model, point)}
+                tried = {"memory": 1e9 * memory, "side": side, **_compared(model, point)}
                 found["models"][candidate]["tried"].append(tried)
             except WorkerError as error:
                 reason = str(error)
@@ -137,15 +137,12 @@ def scale(jobs: Mapping[str, Job], bench: Bench, report: dict[str, Any]) -> Iter
 
 
 def measured(job: Job, budget: Budget, bench: Bench, with_working: bool = False) -> Point:
-    """Return the time and the memory of a job.
+    """Return the time and the memory of a job; WorkerError if it failed, or would take too much.
 
     `seconds` of a run (the median), `runs`, `memory` (the peak, in bytes), `base` (the peak before the first run) and
     `working` (the peak where nothing is kept of freed memory; None: not measured).
-
-    Raises:
-        WorkerError: if it failed, or would take too much.
     """
-    budget.check(job["candidate"], pixels(job))
+    budget.check(job["candidate"], _pixels(job))
     with Worker(job, bench.environment) as worker:
         worker.begin()
         first = worker.run()
@@ -153,7 +150,7 @@ def measured(job: Job, budget: Budget, bench: Bench, with_working: bool = False)
         runs = min(bench.settings["rounds"], int(bench.settings["scale"]["seconds"] / (first * repeats)))
         times = [worker.run(repeats) for _ in range(runs)] or [first]
         memory, base, working = worker.memory, worker.facts["base"], None
-    budget.note(job["candidate"], pixels(job), median(times), 0 if job["device"] == "cuda" else base, memory)
+    budget.note(job["candidate"], _pixels(job), median(times), 0 if job["device"] == "cuda" else base, memory)
     if with_working and job["device"] == "cpu":
         with Worker(job, {**bench.environment, **NOTHING_KEPT}) as worker:
             worker.begin()
@@ -166,40 +163,37 @@ def measured(job: Job, budget: Budget, bench: Bench, with_working: bool = False)
 def judged(points: Sequence[Point], fitted: set[int], memories: Sequence[float]) -> tuple[MemoryModel, dict[str, Any]]:
     """Fit a model of memory to the smaller images, and check it on the others of one style.
 
-    Returns:
-        The model, and as plain values `fixed` and `per_pixel`, the pixels that it was `fitted` to, the `checks` (see
-        `compared`), `largest`, the side of the largest square image for each memory in GB, and `tried`, still empty.
-
-    Raises:
-        ConfigError: if too little has been measured, or memory does not grow with the pixels.
+    Returns the model, and as plain values `fixed` and `per_pixel`, the pixels that it was `fitted` to, the `checks`
+    (see `_compared`), `largest`, the side of the largest square image for each memory in GB, and `tried`, still empty.
+    ConfigError: too little has been measured, or memory does not grow with the pixels.
     """
-    small = [point for point in points if "size" in point["varies"] and pixels(point) in fitted]
-    in_use = {pixels(point): point["working"] or point["memory"] for point in small}
+    small = [point for point in points if "size" in point["varies"] and _pixels(point) in fitted]
+    in_use = {_pixels(point): point["working"] or point["memory"] for point in small}
     # Below, a peak is that of starting: of imports, and of weights read and laid out.
-    telling = {pixels(point) for point in small if in_use[pixels(point)] > TELLING * point["base"]}
+    telling = {_pixels(point) for point in small if in_use[_pixels(point)] > TELLING * point["base"]}
     if len(telling) < 2:
         words = " are so small that starting takes more memory; give larger ones"
         raise ConfigError(f"scale.sizes{words if len(small) > 1 else ': too few could be measured'}")
     slope, _ = linear_regression([*telling], [in_use[number] for number in telling])
     if slope <= 0:
         raise ConfigError(f"scale.sizes: memory does not grow with them ({slope:.1f} bytes a pixel); give larger ones")
-    model = MemoryModel(max(point["memory"] - slope * pixels(point) for point in small), slope)
+    model = MemoryModel(max(point["memory"] - slope * _pixels(point) for point in small), slope)
     others = [point for point in points if {"size", "batch"}.intersection(point["varies"]) and point not in small]
     return model, {
         **model._asdict(),
         "fitted": [*in_use],
-        "checks": [{**{key: point[key] for key in KEYS[2:5]}, **compared(model, point)} for point in others],
+        "checks": [{**{key: point[key] for key in KEYS[2:5]}, **_compared(model, point)} for point in others],
         "largest": {f"{memory:g}": isqrt(model.largest(1e9 * memory)) for memory in memories},
         "tried": [],
     }
 
 
-def compared(model: MemoryModel, point: Point) -> dict[str, float]:
+def _compared(model: MemoryModel, point: Point) -> dict[str, float]:
     """Return the `predicted` and the `measured` peak in bytes, and the `error` of the prediction, relative."""
-    predicted, measured = model.predict(pixels(point)), point["memory"]
+    predicted, measured = model.predict(_pixels(point)), point["memory"]
     return {"predicted": predicted, "measured": measured, "error": predicted / measured - 1}
 
 
-def pixels(point: Mapping[str, Any]) -> int:
+def _pixels(point: Mapping[str, Any]) -> int:
     """Return the pixels of all images of a batch."""
     return int(point["batch"] * point["width"] * point["height"])

@@ -34,10 +34,7 @@ NEVER = 1_000_000_000
 def turns(
     job: Job, answer: Answer, multiply_adds: Callable[[], int | None], warmups: int, memory: Callable[[], int]
 ) -> Iterator[None]:
-    """Yield before each run, warm-ups first; answer after each turn with the seconds of a run and the peak of memory.
-
-    The process ends with the last turn.
-    """
+    """Yield before each run, warm-ups first; answer after each turn, with the last of which the process ends."""
     on_cuda, base = job.get("device") == "cuda", memory()
 
     def now() -> float:
@@ -158,12 +155,11 @@ def peak(job: Job, answer: Answer) -> None:
     a, b = (torch.rand(size, size, device=job["device"]).to(**kind) for _ in range(2))
     works: list[tuple[Callable[[], object], int]] = [(lambda: torch.mm(a, b), size**3)]
     if job["device"] == "cpu":
-        channels, side, kernel = 128, 128, 3
-        adds = (channels * side * kernel) ** 2
+        adds = (128 * 128 * 3) ** 2  # of 128 channels of 128 x 128 pixels
         batch = max(1, size**3 // adds)
-        images = torch.rand(batch, channels, side, side).to(**kind, memory_format=torch.channels_last)
-        weights = torch.rand(channels, channels, kernel, kernel).to(**kind, memory_format=torch.channels_last)
-        works.append((lambda: F.conv2d(images, weights, padding=kernel // 2), batch * adds))
+        images = torch.rand(batch, 128, 128, 128).to(**kind, memory_format=torch.channels_last)
+        weights = torch.rand(128, 128, 3, 3).to(**kind, memory_format=torch.channels_last)
+        works.append((lambda: F.conv2d(images, weights, padding=1), batch * adds))
     else:
         # TF32, which torch allows convolutions of float32 by default.
         torch.set_float32_matmul_precision("high")
@@ -259,8 +255,9 @@ def measure_loader(
         for kind in ("zip", "npz"):
             archive = sources[f"packed .{kind}"] = Path(folder, f"packed.{kind}")
             pack(sources["source"], archive, 2 * size, workers=len(cores), size=size)
-        cases: dict[str, Callable[[], float]] = {"memory map": partial(copied, sources["packed .npz"])}
-        for name, images in {name: Photographs(path, size) for name, path in sources.items()}.items():
+        cases: dict[str, Callable[[], float]] = {"memory map": partial(copied, archive)}
+        for name, path in sources.items():
+            images = Photographs(path, size)
             cases |= {name: partial(made, images), f"{name} by worker": partial(received, images)}
         cases["procedural"] = partial(made, ProceduralPictures(size))
         rates: dict[str, list[float]] = {name: [] for name in cases}
