@@ -16,7 +16,7 @@ from rich.progress import Progress
 from fast_style.cli.evaluation.columns import Column, columns_of
 from fast_style.cli.evaluation.judge import Judge, finite, summary
 from fast_style.cli.evaluation.page import Sheet, page
-from fast_style.cli.hydra_app import build, duration, find_pictures, plain, require_writable, run
+from fast_style.cli.hydra_app import build, duration, find_pictures, plain, require_writable
 from fast_style.cli.loss_network import loss_network
 from fast_style.errors import ConfigError, ImageError
 from fast_style.evaluation.visible_faults import VISIBLE
@@ -160,8 +160,3 @@ def _progress(files: int, steps: int) -> Iterator[Callable[[int, str], Callable[
             return on_step
 
         yield show
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="evaluate")

@@ -33,6 +33,7 @@ from fast_style.backends import AUTO, BACKENDS
 from fast_style.cli import command_name, program
 from fast_style.cli.configs import CONFIGS as CONFIGS  # for those that import it from here
 from fast_style.cli.help import all_settings
+from fast_style.cli.moved_names import require_present_name
 from fast_style.cli.signatures import written_parameters
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
 from fast_style.images.formats import PICTURE_SUFFIXES
@@ -444,6 +445,7 @@ def check_names(node: Any) -> None:
     """Refuse unknown parameters, which instantiate reports as a TypeError, and for a partial only when called."""
     if not isinstance(node, DictConfig):
         return
+    require_present_name(node._get_full_key("_target_"), node.get("_target_"))
     allowed = _parameters(node)
     for key, child in node.items():
         if allowed is not None and key not in allowed and not str(key).startswith("_"):

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from fast_style.cli.hydra_app import build, command, duration, find_pictures, plain, run
-from fast_style.cli.overrides import own_painting
-from fast_style.cli.resume import flat, resume_arguments
+from fast_style.cli.hydra_app import build, command, duration, find_pictures, plain
+from fast_style.cli.resume import flat
 from fast_style.cli.run_folder import note_progress
 from fast_style.cli.train_settings import check_settings, telling_settings, time_limit
 
@@ -138,8 +137,3 @@ def report(config: DictConfig, run: Run, trained: Trained) -> None:
     if see := how_to_view(run.trainers[0].logger, folder):
         print(f"see it    {shlex.join(see)}")
     print(f"use it    {command('stylize.py', f'ckpt={trained.path}', 'input=photo.jpg')}")
-
-
-def entry_point() -> None:
-    """Run the command."""
-    run(main, config_name="train", rewrite=lambda arguments: resume_arguments(own_painting(arguments)))
