@@ -35,7 +35,7 @@ Shapes: TypeAlias = NDArray[np.void]
 SHAPE = np.dtype(
     [(name, np.float32) for name in ("x", "y", "radius", "aspect", "angle", "sides", "roundness", "bend", "ragged")]
     + [(name, np.float32) for name in ("lit", "bulge", "shine", "grain", "tint", "zoom", "stretch", "texture")]
-    + [("color", np.float32, 3)]
+    + [("color", np.float32, 3), ("group", np.int32)]  # what moves together in a film; 0: the backdrop
 )
 TEXTURES = 12  # number of surface textures
 CORNERS = 24  # a multiple of 3, 4 and 6, so that triangles, quadrilaterals and hexagons keep their corners
@@ -101,10 +101,13 @@ def draw_group(rng: np.random.Generator, palette: Floats, count: int | np.intege
 
 
 def draw_scene(rng: np.random.Generator, palette: Floats) -> Shapes:
-    """Draw 2 to 5 groups of shapes, the nearest last."""
+    """Draw 2 to 5 groups of shapes, the nearest last, numbered in `group` from 1 on."""
     kinds = (_leaves, _objects, _swarm, _rows, _strands)
     chosen = rng.choice(len(kinds), rng.integers(2, 6), p=[0.18, 0.42, 0.07, 0.1, 0.23])
-    return np.concatenate([kinds[kind](rng, palette) for kind in chosen])
+    groups = [kinds[kind](rng, palette) for kind in chosen]
+    for number, shapes in enumerate(groups, 1):
+        shapes["group"] = number
+    return np.concatenate(groups)
 
 
 def draw_backdrop(rng: np.random.Generator, palette: Floats) -> Shapes:
@@ -204,17 +207,18 @@ class ProceduralPictures(Dataset[UInt8[Tensor, "3 size size"]]):
     def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
         """Return the picture of the key (epoch, index), of shape (3, size, size)."""
         rng = np.random.default_rng([self.seed, *key])
-        textures = _textures(self.seed)
+        textures = make_textures(self.seed)
         palette = draw_palette(rng)
         light = rng.uniform(0, 2 * np.pi)
         out_of_focus = rng.random() < 0.65
         side = (self.size + 1) // 2 if out_of_focus else self.size  # blur hides the lower resolution
         far = np.concatenate([draw_backdrop(rng, palette), draw_scene(rng, palette)])
-        picture = _paint(rng, np.ones((3, side * side), np.float32), far, light, textures)
+        picture, _ = paint(rng, np.ones((3, side * side), np.float32), far, light, textures)
         if out_of_focus:
             picture = _blur(picture, rng.uniform(0.005, 0.04) * side, self.size)
-            picture = _paint(rng, picture, draw_scene(rng, palette), light, textures)
-        return torch.from_numpy(_develop(rng, picture, self.size))
+            picture, _ = paint(rng, picture, draw_scene(rng, palette), light, textures)
+        picture = develop(rng, picture, self.size)
+        return torch.from_numpy(expose(rng, picture, self.size, rng.exponential(0.006)))
 
 
 def _outlines(rng: np.random.Generator, shapes: Shapes) -> Doubles:
@@ -245,8 +249,14 @@ def _visible(outlines: Doubles, size: int) -> Indices:
     return np.asarray(labels)
 
 
-def _paint(rng: np.random.Generator, behind: Floats, shapes: Shapes, light: float, textures: Floats) -> Floats:
-    """Paint shapes over the picture `behind`, (3, pixels), with four samples per pixel at edges and one elsewhere."""
+def paint(
+    rng: np.random.Generator, behind: Floats, shapes: Shapes, light: float, textures: Floats
+) -> tuple[Floats, Indices]:
+    """Paint shapes over the picture `behind`, with four samples per pixel at edges and one elsewhere.
+
+    Returns:
+        The picture, (3, pixels), and the topmost shape in each pixel, numbered from 1 on; 0: none, -1: several.
+    """
     size = round(behind.shape[1] ** 0.5)
     labels = _visible(_outlines(rng, shapes), 2 * size)
     quads = labels.reshape(size, 2, size, 2).transpose(1, 3, 0, 2).reshape(4, -1)
@@ -262,7 +272,9 @@ def _paint(rng: np.random.Generator, behind: Floats, shapes: Shapes, light: floa
         )
     picture = samples[:, : size * size].copy()
     picture[:, edges] = (picture[:, edges] + samples[:, size * size :].reshape(3, 3, -1).sum(1)) / 4
-    return picture
+    topmost = quads[0].copy()
+    topmost[edges] = -1
+    return picture, topmost
 
 
 def _surfaces(rng: np.random.Generator, shapes: Shapes, light: float, size: int) -> Floats:
@@ -311,7 +323,7 @@ def _shade(label: Indices, pixel: Indices, size: int, surfaces: Floats, textures
 
 
 @lru_cache(maxsize=2)
-def _textures(seed: int) -> Floats:
+def make_textures(seed: int) -> Floats:
     """Concatenated flat textures: TEXTURES periodic tiles of TILE x TILE pixels, with mean 0 and variance 1."""
     rng = np.random.default_rng(seed)
     vertical, horizontal = np.fft.fftfreq(TILE)[:, None] * TILE, np.fft.rfftfreq(TILE) * TILE  # cycles per tile
@@ -345,8 +357,8 @@ def _blur(picture: Floats, radius: float, size: int) -> Floats:
     return (np.asarray(blurred).reshape(-1, 3).T / np.float32(255)).astype(np.float32)
 
 
-def _develop(rng: np.random.Generator, picture: Floats, size: int) -> NDArray[np.uint8]:
-    """Apply a camera's exposure, contrast, vignette, softness and noise."""
+def develop(rng: np.random.Generator, picture: Floats, size: int) -> Floats:
+    """Apply a camera's exposure, contrast, vignette and softness."""
     sample = picture[1, ::7]  # one green pixel in seven: a quick estimate
     black, white = np.quantile(sample, [0.01, 0.99])
     picture = ((picture - np.float32(black)) / np.float32(white - black + 0.05)).clip(0, 1.1)
@@ -358,5 +370,10 @@ def _develop(rng: np.random.Generator, picture: Floats, size: int) -> NDArray[np
     picture *= 1 - np.float32(max(0, rng.normal(0, 0.1))) * (axis[:, None] + axis).ravel()
     if rng.random() < 0.4:
         picture = _blur(picture, rng.uniform(0.2, 0.8), size)
-    picture += np.float32(rng.exponential(0.006)) * rng.standard_normal(size * size, np.float32)
+    return picture
+
+
+def expose(rng: np.random.Generator, picture: Floats, size: int, noise: float) -> NDArray[np.uint8]:
+    """Add noise of this standard deviation, and round to 8 bits."""
+    picture = picture + np.float32(noise) * rng.standard_normal(size * size, np.float32)
     return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8).reshape(3, size, size)
