@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         PerceptualLoss,
         StyleLoss,
         Stylization,
+        TemporalLoss,
         TotalVariationLoss,
     )
     from fast_style.losses.styles import Style
@@ -51,7 +52,8 @@ else:
             "encoders": "VGGEncoder",
             "errors": "ArrayError CameraError CheckpointError ConfigError DataError FastStyleError ImageError "
             "TrainingError VideoError WeightsError",
-            "losses": "ContentLoss GridLoss HatchLoss Loss PerceptualLoss StyleLoss Stylization TotalVariationLoss",
+            "losses": "ContentLoss GridLoss HatchLoss Loss PerceptualLoss StyleLoss Stylization TemporalLoss "
+            "TotalVariationLoss",
             "losses.styles": "Style",
             "networks": "BalancedNet LightNet ResidualNet TransformNet",
             "stylizing.controls": "Controls",
@@ -84,6 +86,7 @@ __all__ = [
     "StyleLoss",
     "Stylization",
     "Stylizer",
+    "TemporalLoss",
     "TotalVariationLoss",
     "TrainingError",
     "TransformNet",

@@ -69,6 +69,8 @@ def train_network(config: DictConfig, run: Run, say: Callable[[str], None]) -> T
 
     for line in plans(config, run, before) if trainer.is_global_zero else ():
         say(line)
+    for line in flicker(config, styles) if trainer.is_global_zero else ():
+        say(line)
     start = begin(task, data, trainer, before, str(config.init))
     if start.text and trainer.is_global_zero:
         say(f"starts    {start.text}")
@@ -121,6 +123,17 @@ def plans(config: DictConfig, run: Run, before: dict[str, Any] | None) -> Iterat
         yield f"network   {wanted} is there and stays; this one will be {free} (overwrite=true replaces it)"
     if before:
         yield f"resumes   {run.folder} at step {before['global_step']}"
+
+
+def flicker(config: DictConfig, styles: list[Style]) -> Iterator[str]:
+    """Yield a line for each painting whose network will flicker in films."""
+    from fast_style.losses.temporal import FLICKERS, stroke_energy
+
+    loss = config.loss.get("temporal")
+    remedy = f"loss.temporal.weight={2 * loss.weight or 0.3:g}" if loss else f"loss=[{','.join(config.loss)},temporal]"
+    for style in styles:
+        if stroke_energy(style.read()) > FLICKERS:
+            yield f"flicker   {style.name} has fine, strong strokes, which flicker in films; less so with {remedy}"
 
 
 def report(config: DictConfig, run: Run, trained: Trained) -> None:

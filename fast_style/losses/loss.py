@@ -1,16 +1,34 @@
-"""Loss, the base class of all losses, and Stylization, their argument."""
+"""Loss, the base class of all losses, and Stylization and Moved, their argument."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError
+from fast_style.losses.motion import Motion
 from fast_style.losses.styles import Style
 from fast_style.types import Features, Images, StyleWeights
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The photographs a moment later, as in the next frame of a film.
+
+    Attributes:
+        content: the moved photographs, shape (batch, 3, rows, columns), in [0, 1].
+        output: the moved photographs, stylized.
+        origins: where each of their pixels was, shape (batch, rows, columns, 2), in the coordinates of `grid_sample`.
+        visible: whether the two can be compared there, shape (batch, rows, columns).
+    """
+
+    content: Images
+    output: Images
+    origins: Float[Tensor, "batch rows columns 2"]
+    visible: Bool[Tensor, "batch rows columns"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +41,7 @@ class Stylization:
         style: the style weights, shape (batch, styles), rows that sum to 1.
         content_features: activations of `content` for all layers that a loss needs, by layer. Without gradient.
         output_features: likewise for `output`, with gradient.
+        moved: the photographs a moment later; None where no loss compares the two.
 
     Example:
         >>> images = torch.rand(2, 3, 32, 32)
@@ -35,6 +54,7 @@ class Stylization:
     style: StyleWeights
     content_features: Features
     output_features: Features
+    moved: Moved | None = None
 
 
 class Loss(nn.Module, ABC):
@@ -44,6 +64,7 @@ class Loss(nn.Module, ABC):
         weight: weight of the loss in the total.
         content_layers: layers of the photographs that it needs.
         output_layers: layers of the stylized images that it needs.
+        motion: how photographs move to `Stylization.moved`, which the loss compares; None: it compares none.
 
     Example:
         >>> class Darker(Loss):
@@ -56,6 +77,7 @@ class Loss(nn.Module, ABC):
 
     content_layers: tuple[str, ...] = ()
     output_layers: tuple[str, ...] = ()
+    motion: Motion | None = None
 
     def __init__(self, weight: float) -> None:
         super().__init__()

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fast_style.encoders.encoder import Encoder
 from fast_style.errors import ConfigError
-from fast_style.losses.loss import Loss, Stylization
+from fast_style.losses.loss import Loss, Moved, Stylization
+from fast_style.losses.motion import Motion
 from fast_style.losses.styles import Style
 from fast_style.types import Features, Images, StyleWeights
 
@@ -57,23 +58,38 @@ class PerceptualLoss(nn.Module):
         """The active losses, by name."""
         return {name: loss for name, loss in self.losses.items() if isinstance(loss, Loss)}
 
+    @property
+    def motion(self) -> Motion | None:
+        """How the photographs move whose outputs a term compares; None: no term does."""
+        return next((loss.motion for loss in self.terms.values() if loss.motion is not None), None)
+
     def forward(
-        self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
+        self,
+        content: Images,
+        output: Images,
+        style: StyleWeights,
+        content_features: Features | None = None,
+        moved: Moved | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return every term, unweighted. Features of an unchanged content can be passed in, to save time."""
         # Autocast would round the Gram matrices to half precision; the encoder has its own dtype.
         with torch.autocast(content.device.type, enabled=False):
-            stylization = self.stylization(content, output, style, content_features)
+            stylization = self.stylization(content, output, style, content_features, moved)
             return {name: loss(stylization) for name, loss in self.terms.items()}
 
     def stylization(
-        self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
+        self,
+        content: Images,
+        output: Images,
+        style: StyleWeights,
+        content_features: Features | None = None,
+        moved: Moved | None = None,
     ) -> Stylization:
         """Return the input of the terms. Must be called without autocast."""
         if content_features is None:
             content_features = self.content_features(content)
         output_features = self.encoder(output.float(), self.output_layers)
-        return Stylization(content, output, style, content_features, output_features)
+        return Stylization(content, output, style, content_features, output_features, moved)
 
     @torch.no_grad()
     def content_features(self, content: Images) -> Features:

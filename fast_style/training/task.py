@@ -1,6 +1,7 @@
 """Training as a Lightning module: training step, validation step, optimizer and schedule."""
 
 from collections.abc import Callable, Mapping
+from statistics import mean
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fast_style.data.films import short_film
 from fast_style.errors import ConfigError, FastStyleError, TrainingError
-from fast_style.losses import PerceptualLoss
+from fast_style.losses import Moved, PerceptualLoss
 from fast_style.networks import TransformNet
 from fast_style.training.health import LOOK_EVERY, Batch, Health, explain, explain_weights, spread
-from fast_style.types import Images
+from fast_style.types import Images, StyleWeights
 
 
 class StyleTransferTask(LightningModule):
@@ -127,7 +129,7 @@ class StyleTransferTask(LightningModule):
         content, turn = batch
         style = F.one_hot(turn % self.network.styles, self.network.styles).to(content.dtype)
         output = self.network(content, style)
-        terms = self.loss(content, output, style)
+        terms = self.loss(content, output, style, moved=self._moved(content, style, turn.tolist()))
         total = self.loss.total(terms)
         names = [*terms, "total"]
         values = torch.stack([*terms.values(), total, spread(content), spread(output)]).detach()
@@ -191,10 +193,30 @@ class StyleTransferTask(LightningModule):
         """Log the losses of one picture in every style."""
         style = torch.eye(self.network.styles, device=content.device)
         content = content.expand(len(style), -1, -1, -1)
-        terms = self.loss(content, self.network(content, style).float().clamp(0, 1), style)
+        # The same motion at each measurement.
+        moved = self._moved(content, style, [batch_idx] * len(style))
+        terms = self.loss(content, self.network(content, style).float().clamp(0, 1), style, moved=moved)
         self._log_step()
         for name, term in {**terms, "total": self.loss.total(terms)}.items():
             self.log(f"heldout/{name}", term, batch_size=1, sync_dist=True)
+        if batch_idx == 0:
+            self.log("heldout/stillness", self._stillness(), batch_size=1, sync_dist=True)
+
+    @torch.no_grad()
+    def _stillness(self) -> float:
+        """Return how still the strokes hold on a short procedural film, in dB: the mean over the styles."""
+        film = short_film()
+        frames = (film.frames / 255).to(self.device)
+        styles = torch.eye(self.network.styles, device=self.device)
+        outputs = (self.network(frames, style.expand(len(frames), -1)).float().clamp(0, 1) for style in styles)
+        return mean(film.stillness(output) for output in outputs)
+
+    def _moved(self, content: Images, style: StyleWeights, seeds: list[int]) -> Moved | None:
+        """Stylize the pictures a moment later, if a loss compares the two."""
+        if self.loss.motion is None:
+            return None
+        moved, origins, visible = self.loss.motion(content, seeds)
+        return Moved(moved, self.network(moved.to(content.dtype), style), origins, visible)
 
     def _log_step(self) -> None:
         # A logged step keeps Lightning from adding a chart of epochs, which are meaningless here.

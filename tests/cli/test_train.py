@@ -40,7 +40,7 @@ def test_one_command_trains_and_the_next_stylizes(run: Run, tmp_path: Path, phot
     stylizer = fast_style.load(network)
     assert stylizer.metadata.styles["starry_night"]["artist"] == "Vincent van Gogh"
     assert set(stylizer.metadata.losses) == {
-        f"heldout/{name}" for name in ("content", "style", "total_variation", "grid", "total")
+        f"heldout/{name}" for name in ("content", "style", "total_variation", "grid", "total", "stillness")
     }
 
     (command,) = [line for line in trained.stdout.splitlines() if "stylize.py" in line]
@@ -57,7 +57,13 @@ def test_tensorboard_shows_losses_rates_and_pictures(train: Train, tmp_path: Pat
     shown = events(folder).Tags()
     terms = ("content", "style", "total_variation", "grid")
     expected = {f"{kind}/{name}" for kind in ("train", "train_weighted", "heldout") for name in terms}
-    expected |= {"train/total", "heldout/total", "speed/pictures_per_second", "speed/learning_rate"}
+    expected |= {
+        "train/total",
+        "heldout/total",
+        "heldout/stillness",
+        "speed/pictures_per_second",
+        "speed/learning_rate",
+    }
     assert expected <= set(shown["scalars"])
     assert {"style/starry_night", "preview"} <= set(shown["images"])
     # It opens on the losses and the preview: what comes first by name, and nothing stands alone but the preview.

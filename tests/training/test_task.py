@@ -21,7 +21,7 @@ from fast_style.data.datamodule import ContentData
 from fast_style.data.procedural import ProceduralPictures
 from fast_style.encoders.vgg import VGGEncoder
 from fast_style.errors import ConfigError, TrainingError
-from fast_style.losses import ContentLoss, PerceptualLoss, StyleLoss
+from fast_style.losses import ContentLoss, Moved, PerceptualLoss, StyleLoss, TemporalLoss
 from fast_style.losses.styles import Style
 from fast_style.networks import LightNet
 from fast_style.training.callbacks import Preview, StepProgress, Throughput
@@ -518,3 +518,37 @@ def test_a_scaler_may_try_for_a_while(task: StyleTransferTask, data: ContentData
     with pytest.raises(TrainingError, match=r"blocks\.0\.second\.conv\.weight is not finite at step 15, "):
         fit(task, data, tmp_path, max_steps=20, plugins=[scaler], callbacks=[harm])
     task.check_weights()
+
+
+def temporal_task(encoder: VGGEncoder, style: Style) -> StyleTransferTask:
+    torch.manual_seed(0)
+    losses = {"content": ContentLoss(layers=["relu2_1"]), "temporal": TemporalLoss(weight=5, distance=4)}
+    network = LightNet(styles=1, width=8, blocks=1)
+    return StyleTransferTask(network, PerceptualLoss(encoder, losses, [style]), partial(torch.optim.Adam, lr=0.02))
+
+
+def test_the_temporal_loss_falls_and_the_stillness_rises(encoder: VGGEncoder, style: Style, tmp_path: Path) -> None:
+    task = temporal_task(encoder, style)
+    data = ContentData(ProceduralPictures(64), [style.image], 64, batch_size=2, workers=0)
+    before = task._stillness()
+    trainer = fit(
+        task, data, tmp_path, max_steps=40, limit_val_batches=1, val_check_interval=40, check_val_every_n_epoch=None
+    )
+    assert trainer.callback_metrics["heldout/temporal"] < 0.5
+    assert task._stillness() > before + 3
+    assert trainer.callback_metrics["heldout/stillness"].item() == pytest.approx(task._stillness(), abs=0.01)
+
+
+def test_pictures_move_alike_in_a_run_and_in_one_that_resumes_it(
+    encoder: VGGEncoder, style: Style, tmp_path: Path
+) -> None:
+    moved: list[Moved] = []
+    for _ in range(2):
+        task = temporal_task(encoder, style)
+        content = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+        torch.rand(len(moved))  # another state of the global random numbers
+        made = task._moved(content, torch.ones(2, 1), [7, 8])
+        assert made is not None
+        moved.append(made)
+    assert torch.equal(moved[0].content, moved[1].content)
+    assert torch.equal(moved[0].origins, moved[1].origins)
