@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from zoo_card import card, index
 from zoo_command import command, folders, portable
 
 import fast_style
+from fast_style.data.films import measure_stillness
 from fast_style.errors import CheckpointError, ConfigError, FastStyleError
 from fast_style.images.photographs import packaged_photographs
 from fast_style.images.picture import contact_sheet
@@ -74,7 +76,8 @@ def publish(path: Path, root: Path, reports: Sequence[Mapping[str, Any]] = ()) -
             data = small.read_bytes()
             if len(data) > LARGEST:
                 raise CheckpointError(f"{path}: {len(data):,} bytes in half precision, and the zoo takes {LARGEST:,}")
-            shown = stylized(fast_style.load(small, device="cpu", precision="fp32"), photographs)
+            stylizer = fast_style.load(small, device="cpu", precision="fp32")
+            shown = stylized(stylizer, photographs)
             apart = distance(shown, whole)
             if apart <= 1:
                 break
@@ -90,8 +93,9 @@ def publish(path: Path, root: Path, reports: Sequence[Mapping[str, Any]] = ()) -
     }
     page = Path(f"docs/zoo/{name}.md")
     before = (root / page).read_text() if (root / page).exists() else ""
+    still = {style: measure_stillness(partial(painted, stylizer, style)) for style in stylizer.styles}
     parameters = sum(weight.numel() for weight in network.parameters())
-    files[page] = card(published, parameters, trained, reports, before).encode()
+    files[page] = card(published, parameters, trained, still, reports, before).encode()
     for target, content in files.items():
         write(root / target, content)
     return root / published.path
@@ -120,6 +124,11 @@ def shareable(path: Path, metadata: Metadata) -> Metadata:
     if left := folders([config, metadata.styles]):
         raise ConfigError(f"{path}: names a folder of the machine it was trained on: {left[0]}")
     return replace(metadata, config=config)
+
+
+def painted(stylizer: Stylizer, style: str, frames: Images) -> Images:
+    """Return frames in one style, in [0, 1]."""
+    return stylizer(frames, style=style).clamp(0, 1)
 
 
 def stylized(stylizer: Stylizer, photographs: Sequence[Images]) -> list[list[Images]]:

@@ -18,7 +18,12 @@ FAULTS = {
 
 
 def card(
-    file: NetworkFile, parameters: int, trained: str, reports: Sequence[Mapping[str, Any]] = (), before: str = ""
+    file: NetworkFile,
+    parameters: int,
+    trained: str,
+    stillness: Mapping[str, Mapping[str, float]],
+    reports: Sequence[Mapping[str, Any]] = (),
+    before: str = "",
 ) -> str:
     """Return the card of a network.
 
@@ -26,6 +31,7 @@ def card(
         file: as it ships; its path from the root of the repository.
         parameters: how many it has.
         trained: the command that makes it anew.
+        stillness: of each style, by `measure_stillness`.
         reports: of scripts/evaluate.py.
         before: the card that there is; what it says of limits stays.
     """
@@ -45,6 +51,10 @@ def card(
         _table(_losses(config, metadata.losses)),
         "Measured on pictures that the network was never trained on: "
         f"{_heldout(config)}. The total is the sum of weight x loss.",
+        "## Stillness",
+        "How well strokes move along with what they depict, in generated films of known motion: PSNR in dB against the "
+        "frame before, and the tenth before. Higher is stiller.",
+        _table(_stillness(stillness)),
         *(block for report in reports for block in _judged(name, report)),
     ]
     _, marked, limits = before.partition(LIMITS)
@@ -143,6 +153,13 @@ def _losses(config: Mapping[str, Any], measured: Mapping[str, float]) -> Iterato
             layers = "; ".join(dict.fromkeys(asked))
         yield [name, f"{loss.get('weight'):g}", _layers(layers), _number(measured.get(f"heldout/{name}"))]
     yield ["total", "", "", _number(measured.get("heldout/total"))]
+
+
+def _stillness(stillness: Mapping[str, Mapping[str, float]]) -> Iterator[list[str]]:
+    yield ["style", "camera stands still", "ten frames apart", "camera moves", "ten frames apart"]
+    for style, found in stillness.items():
+        keys = ("still_camera", "still_camera_10", "moving_camera", "moving_camera_10")
+        yield [style, *(f"{found[key]:.1f}" for key in keys)]
 
 
 def _judged(name: str, report: Mapping[str, Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from fast_style.errors import ConfigError
 #: Settings that are files or folders of whoever trained.
 _PATHS = {"image", "images", "source"}
 #: Settings without a part in what the network becomes.
-_APART = {"checkpoint", "overwrite", "resume", "preview", "started_from", "steps"} | {
+_APART = {"checkpoint", "logger", "overwrite", "resume", "preview", "started_from", "steps"} | {
     f"callback.{name}" for name in ("checkpoint", "learning_rate", "throughput", "progress")
 }
 _NOTE = re.compile(r"style\.\w+\.note")
@@ -102,7 +102,8 @@ def _choices(config: Mapping[str, Any]) -> Iterator[str]:
     defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
     for group, default in (next(iter(entry.items())) for entry in defaults["defaults"] if isinstance(entry, dict)):
         node = config.get(group)
-        if group.startswith("override "):  # of Hydra's own
+        # Hydra's own, and what older networks do not name and no network depends on.
+        if group.startswith("override ") or group == "logger":
             continue
         if isinstance(default, list):
             names = list(node or ())

@@ -77,7 +77,12 @@ def main(config: DictConfig) -> None:
         "yardstick": settings["yardstick"],
         "visible_above": VISIBLE,
         "columns": [
-            {**_described(column, judges[_aim(column)]), "pictures": pictures, "summary": summary([*pictures.values()])}
+            {
+                **_described(column, judges[_aim(column)]),
+                "stillness": column.stillness(),
+                "pictures": pictures,
+                "summary": summary([*pictures.values()]),
+            }
             for column, pictures in zip(columns, found, strict=True)
         ],
         "left_out": failed,

@@ -217,6 +217,10 @@ def test_a_network_is_judged_on_every_photograph_at_every_size(call: Call, encod
     assert (numbers["format"], numbers["left_out"]) == (1, {})
     assert column["style"]["image"] == style.image.name
     assert column["sha256"] == read_network_file(Path("checkpoints/waves.safetensors")).sha256
+    assert set(column["stillness"]) == {
+        *("still_camera", "still_camera_10", "moving_camera", "moving_camera_10", "stillness")
+    }
+    assert "Stillness" in Path("evaluation.html").read_text()
     assert list(column["pictures"]) == ["a<b>.png", "c.png"]
     for picture in column["pictures"].values():
         assert picture["ratio"] == picture["loss"] / picture["plateau"]
@@ -285,6 +289,7 @@ def test_ready_made_pictures_are_judged_as_the_network_that_made_them(call: Call
         )
     ours, theirs = call("ckpt=waves", "outputs=theirs", "data.source=photos")["columns"]
     assert (ours["name"], theirs["name"], theirs["kind"]) == ("waves", "theirs", "pictures")
+    assert theirs["stillness"] is None
     for name, picture in theirs["pictures"].items():
         # Above their own size they are not judged.
         assert list(picture["sizes"]) == ["32"]

@@ -224,6 +224,8 @@ def test_the_card_says_what_the_network_is_and_how_to_make_it_again(published: P
         hashlib.sha256(file.read_bytes()).hexdigest(),
     ):
         assert text in card
+    (row,) = re.findall(r"^\| starry_night \|(.*)\|$", card.partition("## Stillness")[2], re.MULTILINE)
+    assert all(0 < float(decibels) < 60 for decibels in row.split("|"))
     page = (published / "docs/zoo.md").read_text()
     assert "[starry_night](zoo/starry_night.md)" in page
     assert "](zoo/starry_night.jpg)" in page

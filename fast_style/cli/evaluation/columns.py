@@ -12,6 +12,7 @@ from PIL import Image
 
 import fast_style
 from fast_style.cli.overrides import CONFIGS
+from fast_style.data.films import measure_stillness
 from fast_style.errors import CheckpointError, ConfigError, ImageError
 from fast_style.images.picture import PICTURE_SUFFIXES, flatten, open_picture
 from fast_style.images.tensors import to_pil, to_tensor
@@ -37,6 +38,10 @@ class Column(ABC):
     def stylize(self, file: Path, photograph: Images) -> Images | None:
         """Return the photograph stylized: same shape, 256 levels; None: not at this size; ImageError: unreadable."""
 
+    def stillness(self) -> dict[str, float] | None:
+        """Return how still the strokes hold in films, in dB; None: pictures, not a network."""
+        return None
+
 
 class Network(Column):
     """A trained network in one of its styles."""
@@ -51,6 +56,14 @@ class Network(Column):
     def stylize(self, file: Path, photograph: Images) -> Images:
         """See Column."""
         return to_tensor(to_pil(self._stylizer(photograph, style=self._known_as))[0])
+
+    def stillness(self) -> dict[str, float]:
+        """See Column."""
+
+        def stylize(frames: Images) -> Images:
+            return self._stylizer(frames, style=self._known_as).clamp(0, 1)
+
+        return measure_stillness(stylize)
 
 
 class Pictures(Column):

@@ -113,6 +113,7 @@ def page(report: Mapping[str, Any], sheet: Sheet, paintings: Iterable[Path]) -> 
         large=sheet.large(),
         overview=_overview(report),
         pictures=_pictures(report),
+        stillness=_stillness(report),
         details=[(size, _details(report, str(size))) for size in report["sizes"]],
         sheet=sheet,
         whole=whole,
@@ -176,6 +177,17 @@ def _pictures(report: Mapping[str, Any]) -> list[Row]:
         ]
         rows.append({"name": name, "text": "", "cells": cells})
     return rows
+
+
+def _stillness(report: Mapping[str, Any]) -> list[Row]:
+    """Return the rows about films; none if all columns are pictures."""
+    rows = []
+    for camera, name in (("still_camera", "camera stands still"), ("moving_camera", "camera moves")):
+        for suffix, apart in (("", "from frame to frame"), ("_10", "over ten frames")):
+            found = [(column.get("stillness") or {}).get(f"{camera}{suffix}") for column in report["columns"]]
+            cells = [("" if value is None else f"{value:.1f} dB", "", False) for value in found]
+            rows.append({"name": f"{name}, {apart}", "text": "", "cells": cells})
+    return [row for row in rows if any(text for text, *_ in row["cells"])]
 
 
 def _details(report: Mapping[str, Any], size: str) -> list[Row]:
