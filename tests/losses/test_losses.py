@@ -383,7 +383,7 @@ def test_a_picture_smaller_than_what_is_blurred_has_a_loss() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"period": 3.0}, "period 4 3"), ({"detail": 0.0}, "detail 0")],
+    [({"period": 3.0}, "period 4 3.0"), ({"detail": 0.0}, "detail 0")],
 )
 def test_a_hatching_that_cannot_be_is_refused(arguments: dict[str, float], message: str) -> None:
     with raises(ConfigError, message):
