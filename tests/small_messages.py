@@ -5,9 +5,8 @@ So a message can be reworded without mending every test that leads to it. How a 
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -55,9 +54,22 @@ def assert_each(messages: Iterable[object], *words: str) -> None:
         assert_names(message, wanted)
 
 
-@contextmanager
-def raises(kind: type[Error] | tuple[type[Error], ...], words: str) -> Iterator[pytest.ExceptionInfo[Error]]:
+def raises(kind: type[Error] | tuple[type[Error], ...], words: str) -> "_Raises[Error]":
     """Expect an error of a kind whose message is one line that has all of the words."""
-    with pytest.raises(kind) as caught:
-        yield caught
-    assert_names(caught.value, words)
+    return _Raises(kind, words)
+
+
+class _Raises(Generic[Error]):
+    """No generator, whose frame the error would hold, and with it what the failed call held, such as a lock."""
+
+    def __init__(self, kind: type[Error] | tuple[type[Error], ...], words: str) -> None:
+        self._raises, self._words = pytest.raises(kind), words
+
+    def __enter__(self) -> pytest.ExceptionInfo[Error]:
+        return self._raises.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        caught = self._raises.__exit__(kind, error, trace)
+        if caught:
+            assert_names(error, self._words)
+        return caught
