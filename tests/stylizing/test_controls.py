@@ -397,7 +397,7 @@ def test_what_can_be_named_is_what_controls_have() -> None:
         ({"masks": {"moon": WHITE}}, "style moon waves stars"),
         (
             {"masks": {"waves": WHITE}, "style": "stars"},
-            "masks style b",
+            "masks style both",
         ),
     ],
 )
