@@ -24,7 +24,7 @@ import pytest
 from beartype import beartype
 from jaxtyping import AbstractArray, install_import_hook
 from PIL import Image
-from small_runs import Run, Train, command, environment
+from small_runs import Run, Train, run_script
 
 # When Hydra sets up logging, absl, which comes with TensorBoard, closes the stream that it logs to unless that is the
 # standard error of the moment: here it would be the one in which pytest catches what tests print.
@@ -156,18 +156,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run a script in an empty folder, in a process that begins with nothing, as a user's does."""
-
-    def run(script: str, *overrides: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            command(script, *overrides),
-            cwd=tmp_path,
-            env=environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-
-    return run
+    return functools.partial(run_script, tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Processes of train.py and of the benchmark that need not import PyTorch and Lightning first, which takes seconds.
+"""Processes of the scripts that need not import PyTorch and Lightning first, which takes seconds.
 
 A process that has imported them (the fork server of multiprocessing) is forked for each run. From there on it is a
 process like any other: with a folder, an environment, an output and signals of its own, and the script as its
@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from small_runs import ROOT, environment
 
-TRAIN = str(ROOT / "scripts" / "train.py")
+TRAIN, STYLIZE = (str(ROOT / "scripts" / name) for name in ("train.py", "stylize.py"))
 
 _context = multiprocessing.get_context("forkserver")
 # The last is what the first optimizer imports.
@@ -48,14 +48,14 @@ def start(
     return process
 
 
-def run(folder: Path, *overrides: str, program: str = TRAIN) -> "subprocess.CompletedProcess[str]":
-    """Run train.py, or another program, in a folder.
+def run(folder: Path, *overrides: str, program: str = TRAIN, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run train.py, or another program, in a folder, with more variables.
 
     Raises:
         TimeoutExpired: after four minutes.
     """
     output, errors = folder / ".output", folder / ".errors"
-    process = start(folder, *overrides, output=output, errors=errors, program=program)
+    process = start(folder, *overrides, output=output, errors=errors, program=program, **variables)
     process.join(240)
     if process.exitcode is None:
         process.kill()
@@ -76,6 +76,8 @@ def _run(arguments: list[str], folder: Path, variables: dict[str, str], output: 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
+    # As for an interpreter that starts.
+    sys.path[:0] = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")
 

@@ -40,6 +40,18 @@ def command(script: str, *overrides: str) -> list[str]:
     return [sys.executable, str(ROOT / "scripts" / script), *overrides]
 
 
+def run_script(folder: Path, script: str, *overrides: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script in a folder, in a process that begins with nothing, as a user's does."""
+    return subprocess.run(
+        command(script, *overrides),
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
 def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **more}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from permissions import without_privileges
+from small_messages import assert_names, raises
 
 from fast_style.archives import Archive, open_archive
 from fast_style.errors import DataError, ImageError
@@ -61,22 +62,22 @@ def tar_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> Call
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
-        (zip_member("../a.jpg"), "its name leads out of the archive"),
-        (zip_member("x/../../a.jpg"), "its name leads out of the archive"),
-        (zip_member("..\\a.jpg"), "its name leads out of the archive"),
-        (zip_member("/etc/a.jpg"), "its name is an absolute path"),
-        (zip_member("\\\\server\\a.jpg"), "its name is an absolute path"),
-        (zip_member("C:\\a.jpg"), "its name is an absolute path"),
-        (zip_member("c:a.jpg"), "its name is an absolute path"),
-        (zip_member("a.jpg", stat.S_IFLNK | 0o777), "a link"),
-        (zip_member("a.jpg", stat.S_IFIFO | 0o666), "no regular file"),
-        (zip_member("a.jpg", stat.S_IFBLK | 0o666), "no regular file"),
+        (zip_member("../a.jpg"), "leads out"),
+        (zip_member("x/../../a.jpg"), "leads out"),
+        (zip_member("..\\a.jpg"), "leads out"),
+        (zip_member("/etc/a.jpg"), "absolute path"),
+        (zip_member("\\\\server\\a.jpg"), "absolute path"),
+        (zip_member("C:\\a.jpg"), "absolute path"),
+        (zip_member("c:a.jpg"), "absolute path"),
+        (zip_member("a.jpg", stat.S_IFLNK | 0o777), "link"),
+        (zip_member("a.jpg", stat.S_IFIFO | 0o666), "regular"),
+        (zip_member("a.jpg", stat.S_IFBLK | 0o666), "regular"),
         (zip_member("a.jpg", flag_bits=1), "encrypted"),
         (
             zip_member("a.jpg", file_size=MAX_BYTES + 1),
-            "it claims 600,000,001 bytes, and a picture has at most 600,000",
+            "600,000,001 600,000,000",
         ),
-        (zip_member("a.jpg", compress_type=zipfile.ZIP_BZIP2), "neither stored nor deflated"),
+        (zip_member("a.jpg", compress_type=zipfile.ZIP_BZIP2), "stored deflated"),
     ],
 )
 def test_an_unsafe_member_of_a_zip_is_never_read(tmp_path: Path, member: Callable[[Zip], None], reason: str) -> None:
@@ -86,8 +87,8 @@ def test_an_unsafe_member_of_a_zip_is_never_read(tmp_path: Path, member: Callabl
     source = open_archive(tmp_path / "some.zip")
     assert list(source.names()) == ["good.jpg"]
     ((name, told),) = source.refused.items()
-    assert told.startswith(reason)
-    with pytest.raises(ImageError, match="cannot be unpacked"):
+    assert_names(told, reason)
+    with raises(ImageError, "unpacked"):
         source.open(name)
     assert content(source, "good.jpg") == b"good"
 
@@ -95,15 +96,15 @@ def test_an_unsafe_member_of_a_zip_is_never_read(tmp_path: Path, member: Callabl
 @pytest.mark.parametrize(
     ("member", "reason"),
     [
-        (tar_member("../a.jpg"), "its name leads out of the archive"),
-        (tar_member("/etc/a.jpg"), "its name is an absolute path"),
-        (tar_member("C:\\a.jpg"), "its name is an absolute path"),
-        (tar_member("a.jpg", tarfile.SYMTYPE, "/etc/passwd"), "a link"),
-        (tar_member("a.jpg", tarfile.LNKTYPE, "good.jpg"), "a link"),
-        (tar_member("a.jpg", tarfile.CHRTYPE), "no regular file"),
-        (tar_member("a.jpg", tarfile.BLKTYPE), "no regular file"),
-        (tar_member("a.jpg", tarfile.FIFOTYPE), "no regular file"),
-        (tar_member("a.jpg", b"Z"), "no regular file"),
+        (tar_member("../a.jpg"), "leads out"),
+        (tar_member("/etc/a.jpg"), "absolute path"),
+        (tar_member("C:\\a.jpg"), "absolute"),
+        (tar_member("a.jpg", tarfile.SYMTYPE, "/etc/passwd"), "link"),
+        (tar_member("a.jpg", tarfile.LNKTYPE, "good.jpg"), "link"),
+        (tar_member("a.jpg", tarfile.CHRTYPE), "regular"),
+        (tar_member("a.jpg", tarfile.BLKTYPE), "regular"),
+        (tar_member("a.jpg", tarfile.FIFOTYPE), "regular"),
+        (tar_member("a.jpg", b"Z"), "regular"),
     ],
 )
 def test_an_unsafe_member_of_a_tar_is_never_read(tmp_path: Path, member: Callable[[Tar], None], reason: str) -> None:
@@ -113,8 +114,8 @@ def test_an_unsafe_member_of_a_tar_is_never_read(tmp_path: Path, member: Callabl
     source = open_archive(tmp_path / "some.tar")
     assert list(source.names()) == ["good.jpg"]
     ((name, told),) = source.refused.items()
-    assert told == reason
-    with pytest.raises(ImageError, match="cannot be unpacked"):
+    assert_names(told, reason)
+    with raises(ImageError, "unpacked"):
         source.open(name)
     assert content(source, "good.jpg") == b"abc"
 
@@ -126,7 +127,7 @@ def test_a_huge_member_of_a_tar_is_never_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "huge.tar", MAX_BYTES + 10_240)  # nothing but a hole
     source = open_archive(tmp_path / "huge.tar")
     assert list(source.names()) == []
-    assert source.refused["a.jpg"].startswith("it claims 600,000,001 bytes")
+    assert_names(source.refused["a.jpg"], "600,000,001")
 
 
 def test_folders_in_archives_are_no_files(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def tar_header(name: str, size: int) -> bytes:
 def test_a_tar_that_leads_backwards_ends(tmp_path: Path, size: int) -> None:
     path = tmp_path / "loop.tar"
     path.write_bytes(tar_header("a.jpg", 0) + tar_header("b.jpg", size) + bytes(10_240))
-    with pytest.raises(DataError, match="neither a folder nor a whole"):
+    with raises(DataError, "folder whole"):
         open_archive(path)
 
 
@@ -212,7 +213,7 @@ def test_a_tar_with_an_endless_name_takes_no_memory(tmp_path: Path) -> None:
     header[148:156] = b"%06o\0 " % (256 + sum(header[:148]) + sum(header[156:]))
     (tmp_path / "long.tar").write_bytes(header)
     os.truncate(tmp_path / "long.tar", 2 * 10**9)
-    with pytest.raises(DataError, match="a header of absurd length"):
+    with raises(DataError, "header length"):
         open_archive(tmp_path / "long.tar")
 
 
@@ -224,7 +225,7 @@ def test_damage_between_two_members_of_a_tar_is_no_end(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[1024:1100] = b"?" * 76
     path.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"\(damaged at byte 1024\); download it again"):
+    with raises(DataError, "damaged 1024"):
         open_archive(path)
 
 
@@ -249,7 +250,7 @@ def test_a_source_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) 
             path = Path("/dev/zero")
         case "loop":
             path.symlink_to(path)
-    with pytest.raises(DataError, match="cannot be read") as caught:
+    with raises(DataError, "read") as caught:
         open_archive(path)
     assert "\n" not in str(caught.value)
 
@@ -270,14 +271,17 @@ def test_what_is_no_regular_file_in_a_folder_is_not_waited_for(tmp_path: Path) -
         with pytest.raises(ImageError) as caught:
             source.open(name)
         reasons[name] = str(caught.value)
-    assert reasons == {
-        "pipe.jpg": "pipe.jpg: cannot be opened (no regular file)",
-        "device.jpg": "device.jpg: cannot be opened (no regular file)",
-        "gone.jpg": "gone.jpg: cannot be opened (a folder)",
-        "itself.jpg": f"itself.jpg: cannot be opened ({os.strerror(40)})",
-        "nowhere.jpg": "nowhere.jpg: cannot be opened (No such file or directory)",
-        "huge.jpg": "huge.jpg: cannot be opened (600,000,001 bytes, and a picture has at most 600,000,000)",
+    expected = {
+        "pipe.jpg": "regular",
+        "device.jpg": "regular",
+        "gone.jpg": "folder",
+        "itself.jpg": os.strerror(40),
+        "nowhere.jpg": "No such file or directory",
+        "huge.jpg": "600,000,001 600,000,000",
     }
+    assert reasons.keys() == expected.keys()
+    for name, words in expected.items():
+        assert_names(reasons[name], f"{name} opened {words}")
 
 
 def test_folders_and_files_without_permission_are_told(public: Path) -> None:
@@ -289,10 +293,11 @@ def test_folders_and_files_without_permission_are_told(public: Path) -> None:
     with without_privileges():
         source = open_archive(public)
         assert sorted(source.names()) == ["open.jpg", "secret.jpg"]
-        assert source.refused == {"closed/": "the folder cannot be listed (Permission denied)"}
-        with pytest.raises(ImageError, match=r"secret\.jpg: cannot be opened \(Permission denied\)"):
+        assert list(source.refused) == ["closed/"]
+        assert_names(source.refused["closed/"], "listed Permission denied")
+        with raises(ImageError, "secret.jpg opened Permission denied"):
             source.open("secret.jpg")
-        with pytest.raises(DataError, match=r"closed: cannot be read \(Permission denied\); check its permissions"):
+        with raises(DataError, "closed read Permission denied"):
             open_archive(public / "closed")
     (public / "closed").chmod(0o700)
 

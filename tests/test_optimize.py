@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_messages import raises
 from torch import Tensor
 
 from fast_style.encoders.vgg import VGGEncoder
@@ -172,7 +173,7 @@ def test_a_loss_that_falls_goes_on(encoder: VGGEncoder, style: Style, content: T
 def test_a_loss_that_is_not_finite_ends_it(encoder: VGGEncoder, style: Style, content: Tensor) -> None:
     # At first the pictures are their content: 0 times infinity.
     broken: dict[str, Loss] = {"content": ContentLoss(weight=float("inf"))}
-    with pytest.raises(TrainingError, match=r"^the loss is nan at step 0: lower lr$"):
+    with raises(TrainingError, "loss nan 0 lr"):
         optimize(content[:1], broken, encoder, [style], ONE, steps=3)
 
 
@@ -184,28 +185,27 @@ def test_bytes_and_arrays_are_answered_with_their_like(encoder: VGGEncoder, styl
     assert torch.equal(optimize(levels, both(), encoder, [style], ONE, steps=2), expected)
     array = optimize(levels[0].permute(1, 2, 0).numpy(), both(), encoder, [style], ONE, steps=2)
     assert np.array_equal(array, expected[0].permute(1, 2, 0).numpy())
-    with pytest.raises(ImageError, match="divide levels by 255"):
+    with raises(ImageError, "255"):
         optimize(levels.float(), both(), encoder, [style], ONE, steps=2)
 
 
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"init": "style"}, "init must be one of content, noise, not 'style'"),
-        ({"algorithm": "sgd"}, "algorithm must be one of adam, lbfgs, not 'sgd'"),
-        ({"scales": []}, "scales must be above 0, ascend and end with 1, not []"),
-        ({"scales": [0.5]}, "scales must be above 0, ascend and end with 1, not [0.5]"),
-        ({"scales": [0.5, 0.25, 1.0]}, "scales must be above 0, ascend and end with 1, not [0.5, 0.25, 1.0]"),
-        ({"scales": [0.0, 1.0]}, "scales must be above 0, ascend and end with 1, not [0.0, 1.0]"),
-        ({"steps": [1, 2]}, "steps must be one number, or one for each of the 1 scales, not [1, 2]"),
-        ({"steps": -1}, "steps must not be negative, not -1"),
-        ({"lr": 0.0}, "lr must be above 0, not 0.0"),
-        ({"lr": float("nan")}, "lr must be above 0, not nan"),
+        ({"init": "style"}, "init content noise 'style'"),
+        ({"algorithm": "sgd"}, "algorithm adam lbfgs 'sgd'"),
+        ({"scales": []}, "scales 0 1 []"),
+        ({"scales": [0.5]}, "scales 0 1 [0.5]"),
+        ({"scales": [0.5, 0.25, 1.0]}, "scales 0 1 [0.5, 0.25, 1.0]"),
+        ({"scales": [0.0, 1.0]}, "scales 0 1 [0.0, 1.0]"),
+        ({"steps": [1, 2]}, "steps 1 scales [1, 2]"),
+        ({"steps": -1}, "steps negative -1"),
+        ({"lr": 0.0}, "lr 0 0.0"),
+        ({"lr": float("nan")}, "lr 0 nan"),
     ],
 )
 def test_a_setting_out_of_range_is_named(
     encoder: VGGEncoder, style: Style, content: Tensor, settings: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(ConfigError) as error:
+    with raises(ConfigError, text):
         optimize(content[:1], both(), encoder, [style], ONE, **settings)
-    assert str(error.value) == text

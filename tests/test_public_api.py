@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_messages import assert_names
 
 import fast_style
 from fast_style import errors
@@ -133,16 +134,16 @@ def test_nothing_prints_but_the_command_line() -> None:
     [
         (
             "a.zip: exists already; add overwrite=True to replace it",
-            "a.zip: exists already; add overwrite=true to repl",
+            "a.zip exists overwrite=true",
         ),
-        ("max_steps must be given", "trainer.max_steps must be given"),
-        ("lower lr, or use precision=32-true", "lower optimizer.lr, or use trainer.precision=32-true"),
-        ("network must be of a class that", "network._target_ must be of a class that"),
-        ("trainer.max_steps must be 1", "trainer.max_steps must be 1"),
+        ("max_steps must be given", "trainer.max_steps given"),
+        ("lower lr, or use precision=32-true", "optimizer.lr trainer.precision=32-true"),
+        ("network must be of a class that", "network._target_"),
+        ("trainer.max_steps must be 1", "trainer.max_steps 1"),
     ],
 )
 def test_the_command_line_says_in_settings_what_the_library_says_in_parameters(text: str, told: str) -> None:
-    assert explain(errors.ConfigError(text), "train").startswith(told)
+    assert_names(explain(errors.ConfigError(text), "train"), told)
 
 
 def test_importing_the_package_costs_nothing() -> None:

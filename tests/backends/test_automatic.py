@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_messages import assert_each, raises
 from small_networks import varied
 
 import fast_style
@@ -85,10 +86,10 @@ def test_which_one_and_why_is_told_once(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(automatic._log, "info", lambda text, *values: said.append(text % values))
     for _ in range(2):
         fastest(convert(path))
-    assert said == ["backend=torch; backend=openvino is faster, and the default once it has converted this network"]
+    assert_each(said, "backend=torch backend=openvino faster")
     for _ in range(2):
         fastest(convert(path, "openvino"))
-    assert said[1:] == ["backend=openvino, the fastest on this processor; backend=torch is another"]
+    assert_each(said[1:], "backend=openvino fastest backend=torch")
 
 
 def test_the_environment_may_name_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_the_environment_may_name_another(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("FAST_STYLE_BACKEND", "torch")
     assert isinstance(fast_style.load(path).backend, TorchBackend)
     monkeypatch.setenv("FAST_STYLE_BACKEND", "fast")
-    with pytest.raises(ConfigError, match=r"^FAST_STYLE_BACKEND must be one of torch, "):
+    with raises(ConfigError, "FAST_STYLE_BACKEND torch"):
         fast_style.load(path)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_messages import assert_names, missing_from, raises
 from small_networks import dilated, varied
 
 import fast_style
@@ -171,16 +172,16 @@ def test_the_number_of_threads_is_that_of_openmp(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        ({"backend": "tensorflow"}, "backend must be one of auto, torch, compile, onnx, openvino, not 'tensorflow'"),
-        ({"precision": "int8"}, "precision must be one of auto, fp32, bf16, not 'int8'"),
-        ({"backend": "openvino", "device": "cuda"}, "device must be cpu with backend=openvino, not cuda; "),
-        ({"backend": "onnx", "precision": "bf16"}, "precision must be auto or fp32 with backend=onnx, "),
+        ({"backend": "tensorflow"}, "backend auto torch compile onnx openvino 'tensorflow'"),
+        ({"precision": "int8"}, "precision auto fp32 bf16 'int8'"),
+        ({"backend": "openvino", "device": "cuda"}, "device cpu backend=openvino cuda"),
+        ({"backend": "onnx", "precision": "bf16"}, "precision fp32 backend=onnx"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(path: Path, arguments: dict[str, Any], answer: str) -> None:
     with pytest.raises(ConfigError) as error:
         fast_style.load(path, **arguments)
-    assert str(error.value).startswith(answer)
+    assert_names(error.value, answer)
     assert "\n" not in str(error.value)
 
 
@@ -189,7 +190,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(
     path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, package: str
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=rf"^backend={backend} needs {package}: uv pip install -e '.*\[{backend}\]'"):
+    with raises(ConfigError, f"backend={backend} {package} [{backend}]'"):
         fast_style.load(path, backend=backend)
 
 
@@ -211,7 +212,7 @@ def test_without_a_compiler_one_line_says_so(monkeypatch: pytest.MonkeyPatch) ->
 
     fake = SimpleNamespace(get_cpp_compiler=get_cpp_compiler)
     monkeypatch.setitem(sys.modules, "torch._inductor.cpp_builder", fake)
-    with pytest.raises(ConfigError, match=r"^backend=compile needs a C\+\+ compiler, and finds none; install one"):
+    with raises(ConfigError, "backend=compile C++ compiler"):
         require_compiler(torch.device("cpu"))
 
 
@@ -268,7 +269,7 @@ def test_a_conversion_is_done_once_elsewhere_and_torch_never_imported(
         lines, modules = modules_after(program, tmp_path, *overrides, "backend=openvino")
         assert lines[-1] == "b.png"
         assert len(lines) == 1 + said
-        assert not said or lines[0].startswith("net.safetensors: converting it for the backend openvino, once")
+        assert not said or not missing_from(lines[0], "net.safetensors converting openvino")
         assert "openvino" in modules
         assert {"torch", "onnx", "onnxscript"}.intersection(modules) == set()
         with Image.open(tmp_path / "b.png") as image:

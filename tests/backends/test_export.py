@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from small_messages import raises
 from small_networks import varied
 
 from fast_style.backends import export
@@ -42,6 +43,6 @@ def test_what_gives_another_picture_is_refused(
     save_network(tmp_path / "net.safetensors", LightNet(styles=1, width=4, blocks=1), Metadata({"waves": {}}))
     monkeypatch.setattr(export, "to_onnx", lambda network, metadata: b"model")
     monkeypatch.setattr(export, "distance", lambda network, model, backend: difference)
-    with pytest.raises(CheckpointError, match=r"net\.safetensors: backend=onnx gives another picture") as error:
+    with raises(CheckpointError, "net.safetensors backend=onnx picture") as error:
         export.export(read_network_file(tmp_path / "net.safetensors"), "onnx")
     assert "\n" not in str(error.value)

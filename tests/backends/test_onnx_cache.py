@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_messages import assert_names, raises
 from small_runs import ROOT
 
 import fast_style
@@ -55,7 +56,8 @@ def test_a_network_is_converted_once_and_that_is_said(
     file = network_file(tmp_path)
     first = converted_to_onnx(file, "onnx")
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", f"{file.path}: converting it for the backend onnx, once\n")
+    assert said.out == ""
+    assert_names(said.err, f"{file.path} converting onnx")
     assert converted_to_onnx(file, "onnx") == first == b"onnx 1"
     assert capsys.readouterr() == ("", "")
     assert count() == 1
@@ -101,8 +103,8 @@ def test_a_cache_that_cannot_be_written_is_said_and_does_without(
     assert converted_to_onnx(network_file(tmp_path), "onnx") == b"onnx 1"
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith(f"{cache}: cannot be written (")
-    assert lines[1].endswith("FAST_STYLE_CACHE names another folder")
+    assert_names(lines[1], f"{cache} written")
+    assert_names(lines[1], "FAST_STYLE_CACHE")
 
 
 def test_a_full_disk_leaves_nothing_half_written(
@@ -128,10 +130,10 @@ def test_the_cache_is_where_the_system_keeps_such_things(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("status", "errors", "answer"),
     [
-        (onnx_cache.REFUSED, "a warning\nnet: its network, 'X', is unknown here\n", "^net: its network, 'X', is unkn"),
-        (1, "Traceback\nImportError: no such thing\n", r"cannot be converted \(ImportError: no such thing\); use b"),
-        (-9, "", r"cannot be converted \(the process ended with status -9\); use backend=torch$"),
-        (0, "", r"cannot be converted \(the process ended with status 0\); use backend=torch$"),
+        (onnx_cache.REFUSED, "a warning\nnet: its network, 'X', is unknown here\n", "net network 'X'"),
+        (1, "Traceback\nImportError: no such thing\n", "converted ImportError: no such thing backend=torch"),
+        (-9, "", "converted -9 backend=torch"),
+        (0, "", "converted 0 backend=torch"),
     ],
 )
 def test_a_conversion_that_fails_gets_one_line(
@@ -141,7 +143,7 @@ def test_a_conversion_that_fails_gets_one_line(
         return subprocess.CompletedProcess(command, status, b"", errors.encode())
 
     monkeypatch.setattr(subprocess, "run", ended)
-    with pytest.raises(CheckpointError, match=answer):
+    with raises(CheckpointError, answer):
         converted_to_onnx(network_file(tmp_path), "openvino")
     assert not cache.exists()
 
@@ -151,7 +153,7 @@ def test_what_is_not_installed_is_named_with_the_remedy(tmp_path: Path, monkeypa
     with pytest.raises(ConfigError) as error:
         require_packages("openvino", "sys", "no_such_package")
     root = Path(fast_style.__file__).resolve().parent.parent
-    assert str(error.value) == f"backend=openvino needs no_such_package: uv pip install -e '{root}[openvino]'"
+    assert_names(error.value, f"backend=openvino no_such_package '{root}[openvino]'")
 
 
 def test_without_a_checkout_the_packages_themselves_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

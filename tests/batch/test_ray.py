@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from small_messages import assert_names, assert_says, raises
 from small_networks import varied
 from small_runs import ROOT, Run
 
@@ -158,14 +158,13 @@ def test_a_cluster_that_is_not_there_is_named_in_one_line(monkeypatch: pytest.Mo
         # As a cluster leaves it behind that was killed.
         monkeypatch.setenv("RAY_ADDRESS", closed)
         for address in (closed, "auto", f"ray://{closed}", "somewhere"):
-            one_line = rf"^address={address}: no Ray cluster to join \([^\n]*$"
-            with pytest.raises(ConfigError, match=one_line), cluster(address):
+            with raises(ConfigError, f"address={address} Ray cluster"), cluster(address):
                 pass
 
 
 def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"uv pip install -e '.*\[ray\]'"), cluster("local"):
+    with raises(ConfigError, "[ray]'"), cluster("local"):
         pass
 
 
@@ -188,7 +187,7 @@ def test_a_process_killed_in_the_middle_costs_no_picture_and_has_none_made_twice
     assert ended == Counter(file.name for file in files)
     assert Counter(outcome.job for outcome in outcomes) == Counter(jobs)
     (error,) = [outcome.error for outcome in outcomes if outcome.error]
-    assert error.startswith(f"{broken}: not a readable picture (")
+    assert_names(error, f"{broken} readable")
     assert len({outcome.worker for outcome in outcomes}) == len(list(ledger.iterdir())) == 3
     # What the killed one may have been writing is known for what it is.
     remove_leftovers(out)
@@ -203,26 +202,28 @@ def test_a_picture_that_fails_is_named_and_what_is_there_is_left_alone(call: Cal
     files = save_pictures(Path("photos"), 3)
     Path("photos/broken.jpg").write_bytes(b"no picture")
     status, out, err = call()
-    assert status == "stylize_distributed.py: 1 of 4 pictures failed; the others are done"
-    assert re.fullmatch(r"photos/broken.jpg: not a readable picture \(.*\)\n", err)
-    assert out.splitlines()[0] == "4 pictures, 2 workers, 1 machines"
-    assert re.fullmatch(r"3 pictures in .*, .*/s, by 1 processes", out.splitlines()[-1])
+    assert_names(status, "stylize_distributed.py 1 4 failed")
+    assert_names(err, "photos/broken.jpg readable")
+    assert_names(out.splitlines()[0], "4 pictures 2 workers 1 machines")
+    assert_names(out.splitlines()[-1], "3 pictures 1 processes")
     made = [Path("new") / file.name for file in files]
     assert sorted(Path("new").iterdir()) == made
     assert "exists already" in str(call()[0])
     Path("photos/broken.jpg").unlink()
     made[1].unlink()
     times = [path.stat().st_mtime_ns for path in (made[0], made[2])]
-    assert call("resume=true")[1].startswith("1 pictures, ")
-    assert call("resume=true") == (0, "all pictures are there already\n", "")
+    assert_says(call("resume=true")[1], "1 pictures")
+    status, out, err = call("resume=true")
+    assert (status, err) == (0, "")
+    assert_names(out, "all pictures there")
     assert [path.stat().st_mtime_ns for path in (made[0], made[2])] == times
 
 
 def test_what_cannot_be_is_said_in_one_line_before_anything_begins(call: Call) -> None:
     save_pictures(Path("photos"), 1)
-    for argument, reason in (("overwrite=true", "give one of the two"), ("styles=dusk", "dusk"), ("size=big", "size")):
+    for argument, words in (("overwrite=true", "resume overwrite"), ("styles=dusk", "dusk"), ("size=big", "size")):
         status, out, err = call("resume=true", argument)
-        assert reason in str(status)
+        assert_names(status, words)
         assert "\n" not in str(status)
         assert out + err == ""
 
@@ -252,7 +253,7 @@ def test_a_picture_that_kills_its_processes_is_named_and_the_others_are_made(fol
     network = folder / "checkpoints/two.safetensors"
     outcomes = list(stylize_on_ray(jobs, recording(Fragile, network, ledger), TWO, batch=4))
     (failed,) = [outcome for outcome in outcomes if outcome.error]
-    assert failed.error == f"{files[3]}: {RETRIES + 1} processes that began it died, perhaps for want of memory"
+    assert_names(failed.error, f"{files[3]} {RETRIES + 1} died memory")
     assert Counter(name for what, name in noted(ledger) if what == "begun")["03.png"] == RETRIES + 1
     assert sorted((folder / "out").iterdir()) == [job.target for job in jobs if job.source != files[3]]
 
@@ -274,9 +275,9 @@ def test_the_script_says_no_more_than_what_concerns_the_pictures(run: Run, folde
     done = run("stylize_distributed.py", *settings)
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
-    assert re.fullmatch(r".*/photos/broken.jpg: not a readable picture \(.*\)", first)
-    assert last == "stylize_distributed.py: 1 of 6 pictures failed; the others are done"
+    assert_names(first, "photos/broken.jpg readable")
+    assert_names(last, "stylize_distributed.py 1 6 failed")
     first, last = [line for line in done.stdout.splitlines() if not line.endswith(" left")]
-    assert first == "6 pictures, 2 workers, 1 machines"
-    assert re.fullmatch(r"5 pictures in .*/s, by \d processes", last)
+    assert_names(first, "6 pictures 2 workers 1 machines")
+    assert_names(last, "5 pictures processes")
     assert len(list((folder / "new").iterdir())) == 5

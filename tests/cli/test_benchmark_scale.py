@@ -8,6 +8,7 @@ from typing import Any
 import performance
 import pytest
 from PIL import Image
+from small_messages import raises
 from small_runs import ROOT
 
 from fast_style.cli.benchmark import command as benchmark
@@ -134,14 +135,14 @@ def test_the_largest_is_the_last_that_fits() -> None:
 @pytest.mark.parametrize(
     ("memory", "reason"),
     [
-        ([2e9], "scale.sizes: too few could be measured"),
-        ([1.001e6, 1.002e6], "scale.sizes are so small that starting takes more memory"),
-        ([2e9, 1e9], "scale.sizes: memory does not grow with them"),
+        ([2e9], "scale.sizes few"),
+        ([1.001e6, 1.002e6], "scale.sizes small memory"),
+        ([2e9, 1e9], "scale.sizes memory grow"),
     ],
 )
 def test_what_tells_nothing_of_growth_is_no_model(memory: list[float], reason: str) -> None:
     points = [point(side, memory=each) for side, each in zip((64, 128), memory, strict=False)]
-    with pytest.raises(ConfigError, match=f"^{reason}"):
+    with raises(ConfigError, reason):
         judged(points, {64**2, 128**2}, [])
 
 
@@ -177,7 +178,7 @@ def test_what_would_take_too_much_is_not_begun(monkeypatch: pytest.MonkeyPatch, 
     job = next(iter(scale_jobs(Bench(SETTINGS, folder=tmp_path)).values()))
     measured(job, budget, Bench(SETTINGS))
     measured({**job, "width": 64, "height": 64}, budget, Bench(SETTINGS))
-    with pytest.raises(WorkerError, match=r"would take 0\.\d GB \(max_memory=0\.0005\)"):
+    with raises(WorkerError, "GB max_memory=0.0005"):
         measured({**job, "width": 640, "height": 640}, budget, Bench(SETTINGS))
 
 

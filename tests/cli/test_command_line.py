@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 from PIL import Image
+from small_messages import assert_each, assert_names, assert_says, raises
 
 from fast_style.cli import train
 from fast_style.cli.hydra_app import find_pictures, output_paths, run
@@ -117,14 +118,12 @@ def test_a_painting_of_ones_own_may_have_another_name() -> None:
 
 
 def test_a_painting_of_ones_own_takes_no_other_style() -> None:
-    with pytest.raises(ConfigError, match=r"^style\.image is a painting of your own: leave out style, or replace the"):
+    with raises(ConfigError, "style.image style"):
         own_painting(["style.image=a.jpg", "style=great_wave"])
 
 
 def test_how_long_a_run_takes_is_said_in_one_way(mistake: Callable[..., str]) -> None:
-    assert mistake("minutes=2", "trainer.max_time=1h").startswith(
-        "minutes and trainer.max_time are two ways to say how"
-    )
+    assert_names(mistake("minutes=2", "trainer.max_time=1h"), "minutes trainer.max_time")
 
 
 @pytest.mark.parametrize(
@@ -145,86 +144,86 @@ def test_the_home_folder_can_be_written_as_a_tilde(monkeypatch: pytest.MonkeyPat
     ("argument", "answer"),
     [
         # names: what there is, and what was probably meant
-        ("style=starry_nigt", "there is no style 'starry_nigt'; did you mean starry_night? Choose from "),
-        ("style=[starry_night,grate_wave]", "there is no style 'grate_wave'; did you mean great_wave? Choose from "),
-        ("network=lite", "there is no network 'lite'; did you mean light? Choose from balanced, light, residual"),
-        ("loss=[content,stil]", "there is no loss 'stil'; did you mean style? Choose from content, grid, hatch, sty"),
-        ("experiment=foo", "there is no experiment 'foo'; choose from dumoulin2017, gatys2015, johnson2016, swatch"),
-        ("style=[starry_night", "there is no style '[starry_night'; did you mean starry_night?"),
-        ("nam=1", "there is no setting 'nam'; did you mean name? Choose from batch_size, "),
-        ("trainer.max_step=3", "there is no setting 'trainer.max_step'; did you mean trainer.max_steps? Choose from "),
-        ("loss.contnt.weight=1", "there is no setting 'loss.contnt'; did you mean loss.content? Choose from content, "),
-        ("style.great_wave.size=256", "there is no setting 'style.great_wave'; choose from starry_night"),
-        ("style.starry_night.layers.relu5_2=1", "there is no setting 'style.starry_night.layers.relu5_2'; did you"),
-        ("trainer.limit_val_batches=2", "there is no setting 'trainer.limit_val_batches'; did you mean +trainer.lim"),
-        ("+network.depth=3", "there is no setting 'network.depth'; did you mean network.width? Choose from blocks, d"),
-        ("+optimizer.weigt_decay=0.1", "there is no setting 'optimizer.weigt_decay'; did you mean +optimizer.weight"),
-        ("+style.starry_night.layers.relu9_9=1", "VGGEncoder has no layer relu9_9; it has conv1_1, "),
-        ("network._target_=nowhere.Network", "network: Error loading 'nowhere.Network': ModuleNotFoundError("),
+        ("style=starry_nigt", "style 'starry_nigt' starry_night"),
+        ("style=[starry_night,grate_wave]", "style 'grate_wave' great_wave"),
+        ("network=lite", "network 'lite' light balanced residual"),
+        ("loss=[content,stil]", "loss 'stil' style content grid hatch"),
+        ("experiment=foo", "experiment 'foo' dumoulin2017 gatys2015 johnson2016 swatch"),
+        ("style=[starry_night", "style '[starry_night' starry_night"),
+        ("nam=1", "setting 'nam' name batch_size"),
+        ("trainer.max_step=3", "setting 'trainer.max_step' trainer.max_steps"),
+        ("loss.contnt.weight=1", "setting 'loss.contnt' loss.content content"),
+        ("style.great_wave.size=256", "setting 'style.great_wave' starry_night"),
+        ("style.starry_night.layers.relu5_2=1", "setting 'style.starry_night.layers.relu5_2'"),
+        ("trainer.limit_val_batches=2", "setting 'trainer.limit_val_batches' +trainer.limit_val_batches"),
+        ("+network.depth=3", "setting 'network.depth' network.width blocks"),
+        ("+optimizer.weigt_decay=0.1", "setting 'optimizer.weigt_decay' +optimizer.weight_decay"),
+        ("+style.starry_night.layers.relu9_9=1", "VGGEncoder layer relu9_9 conv1_1"),
+        ("network._target_=nowhere.Network", "network 'nowhere.Network' ModuleNotFoundError("),
         # choices
-        ("style=[]", "style=[] chooses nothing; choose from "),
-        ("style=painting", "style.painting.image must be given: add style.painting.image=..."),
-        ("style=5", "style=5 chooses nothing; choose from "),
-        ("network=null", "network=null chooses nothing; choose from balanced, light, residual"),
-        ("style=a,b", "style=a,b: add -m for one run each, or write style=[a,b] for one run with all"),
-        ("network=light,residual", "network=light,residual: only one; add -m and write network=a,b for one run each"),
-        ("network=[light,residual]", "network=[light,residual]: only one; add -m "),
-        ("~network", "network must be given"),
-        ("experiment=swatch", "experiment=swatch is for another command: train.py has no setting 'output'"),
+        ("style=[]", "style=[] nothing"),
+        ("style=painting", "style.painting.image style.painting.image="),
+        ("style=5", "style=5 nothing"),
+        ("network=null", "network=null nothing balanced light residual"),
+        ("style=a,b", "style=a,b -m style=[a,b]"),
+        ("network=light,residual", "network=light,residual -m network=a,b"),
+        ("network=[light,residual]", "network=[light,residual] -m"),
+        ("~network", "network given"),
+        ("experiment=swatch", "experiment=swatch train.py 'output'"),
         (
             "checkpoint=a.jpg",
-            "checkpoint must be a .safetensors file, such as checkpoints/my_painting.safetensors; a",
+            "checkpoint .safetensors checkpoints/my_painting.safetensors",
         ),
-        ("checkpoint=/proc/a.safetensors", "checkpoint: nothing can be written in /proc/ ("),
-        ("trainer.max_time=abc", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
-        ("checkpoint=[a,b]", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not ['a', 'b']"),
-        ("checkpoint=true", "checkpoint must be text, such as checkpoints/starry_night.safetensors, not True"),
-        ("data.source=", "data.source= is empty; give it a value, or leave it out"),
+        ("checkpoint=/proc/a.safetensors", "checkpoint nothing written /proc/"),
+        ("trainer.max_time=abc", "trainer.max_time 0 30min 1h30m 01:30:00"),
+        ("checkpoint=[a,b]", "checkpoint checkpoints/starry_night.safetensors ['a', 'b']"),
+        ("checkpoint=true", "checkpoint checkpoints/starry_night.safetensors True"),
+        ("data.source=", "data.source= empty"),
         # types
-        ("network.width=abc", "network.width must be a whole number, such as 64, not 'abc'"),
-        ("network.width=[64", "network.width must be a whole number, such as 64, not '[64'"),
-        ("batch_size=2.5", "batch_size must be a whole number, such as 2, not 2.5"),
-        ("batch_size=null", "batch_size must be a whole number, such as 2, not None"),
-        ("trainer.max_steps=many", "trainer.max_steps must be a whole number, such as 3000, not 'many'"),
-        ("trainer.max_steps=true", "trainer.max_steps must be a whole number, such as 3000, not True"),
-        ("optimizer.lr=fast", "optimizer.lr must be a number, such as 0.003, not 'fast'"),
-        ("optimizer.lr=0.1,0.2", "optimizer.lr must be a number, such as 0.003, not '0.1,0.2'"),
-        ("trainer.enable_model_summary=1", "trainer.enable_model_summary must be true or false, such as False, not 1"),
-        ("loss.content.layers=relu4_1", "loss.content.layers must be a list, such as ['relu4_1'], not 'relu4_1'"),
-        ("preview=3", "preview must be a mapping, such as {"),
-        ("name=${nam}", "hydra.run.dir: Interpolation key 'nam' not found"),
+        ("network.width=abc", "network.width 64 'abc'"),
+        ("network.width=[64", "network.width 64 '[64'"),
+        ("batch_size=2.5", "batch_size 2 2.5"),
+        ("batch_size=null", "batch_size 2 None"),
+        ("trainer.max_steps=many", "trainer.max_steps 3000 'many'"),
+        ("trainer.max_steps=true", "trainer.max_steps 3000 True"),
+        ("optimizer.lr=fast", "optimizer.lr 0.003 'fast'"),
+        ("optimizer.lr=0.1,0.2", "optimizer.lr 0.003 '0.1,0.2'"),
+        ("trainer.enable_model_summary=1", "trainer.enable_model_summary true false 1"),
+        ("loss.content.layers=relu4_1", "loss.content.layers list ['relu4_1'] 'relu4_1'"),
+        ("preview=3", "preview mapping {"),
+        ("name=${nam}", "hydra.run.dir 'nam'"),
         # ranges
-        ("network.width=-3", "network.width must be at least 1, not -3"),
-        ("style.starry_night.size=-3", "style.starry_night.size must be at least 16 pixels, not -3"),
-        ("loss.style.weight=-1", "loss.style.weight must be at least 0, not -1"),
-        ("optimizer.lr=-1", "optimizer.lr must be at least 0, not -1"),
-        ("trainer.max_steps=0", "trainer.max_steps must be at least 1, or -1 for no limit, not 0"),
-        ("trainer.val_check_interval=0", "trainer.val_check_interval must be above 0, not 0"),
-        ("batch_size=0", "batch_size must be at least 1, not 0"),
-        ("network.dilation=8", "network.dilation must be a whole number from 1 to 7, not 8"),
-        ("data.seed=-1", "data.seed must not be negative, not -1"),
-        ("minutes=0", "minutes must be a number above 0, such as 2 or 0.5, not 0"),
-        ("minutes=soon", "minutes must be a number above 0, such as 2 or 0.5, not 'soon'"),
-        ("logger=wandb", "logger=wandb needs the package wandb: uv pip install wandb, or choose another logger"),
-        ("trainer.max_time=-10", "trainer.max_time must be a length of time above 0, such as 30min, 1h30m, 01:30:00 ("),
-        ("trainer.precision=foo", "trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, "),
-        ("init=starry_nigth", "starry_nigth: no such file, and no such name (did you mean starry_night?); chec"),
-        ("encoder.weights=nowhere.pth", "nowhere.pth: no such file; encoder.weights is oxford, torchvision or a path"),
-        ("seed=-1", "seed must be from 0 to 4294967295, not -1"),
-        ("workers=-1", "workers must be at least 0, not -1"),
+        ("network.width=-3", "network.width 1 -3"),
+        ("style.starry_night.size=-3", "style.starry_night.size 16 -3"),
+        ("loss.style.weight=-1", "loss.style.weight 0 -1"),
+        ("optimizer.lr=-1", "optimizer.lr 0 -1"),
+        ("trainer.max_steps=0", "trainer.max_steps 1 -1 0"),
+        ("trainer.val_check_interval=0", "trainer.val_check_interval 0"),
+        ("batch_size=0", "batch_size 1 0"),
+        ("network.dilation=8", "network.dilation 1 7 8"),
+        ("data.seed=-1", "data.seed negative -1"),
+        ("minutes=0", "minutes 0 2 0.5"),
+        ("minutes=soon", "minutes 0 2 0.5 'soon'"),
+        ("logger=wandb", "logger=wandb wandb logger"),
+        ("trainer.max_time=-10", "trainer.max_time 0 30min 1h30m 01:30:00"),
+        ("trainer.precision=foo", "trainer.precision 32-true bf16-mixed 16-mixed"),
+        ("init=starry_nigth", "starry_nigth starry_night"),
+        ("encoder.weights=nowhere.pth", "nowhere.pth encoder.weights oxford torchvision"),
+        ("seed=-1", "seed 0 4294967295 -1"),
+        ("workers=-1", "workers 0 -1"),
         # files
-        ("data=photos", "data.source must be given: add data.source=..."),
-        ("style.starry_night.image=/nowhere (1).jpg", "/nowhere (1).jpg: not a readable picture (No such file or dir"),
-        ("heldout.images=nowhere", "nowhere: no such picture; give a file, a folder or a quoted glob"),
+        ("data=photos", "data.source data.source="),
+        ("style.starry_night.image=/nowhere (1).jpg", "/nowhere (1).jpg readable No such file or directory"),
+        ("heldout.images=nowhere", "nowhere picture folder glob"),
         # form
-        ("foo", "'foo': settings are written key=value, such as seed=1"),
-        ("=3", "'=3': settings are written key=value, such as seed=1"),
-        ("style..size=3", "'style..size': settings are written key=value, such as seed=1"),
-        ("--batch_size=3", "there is no option --batch_size=3; settings have no dashes: key=value, such as seed=1"),
+        ("foo", "'foo' key=value seed=1"),
+        ("=3", "'=3' key=value seed=1"),
+        ("style..size=3", "'style..size' key=value seed=1"),
+        ("--batch_size=3", "option --batch_size=3 key=value seed=1"),
     ],
 )
 def test_a_mistake_gets_one_line(mistake: Callable[..., str], argument: str, answer: str) -> None:
-    assert mistake(argument)[: len(answer)] == answer
+    assert_names(mistake(argument), answer)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +241,7 @@ def test_the_time_of_a_training_can_be_written_in_many_ways(length: object, seco
 
 @pytest.mark.parametrize("length", ["abc", "", "2x", "1m1h", "1h1h", "1:2", "::", "-5", 0, "0s", "inf", True, [1]])
 def test_what_is_no_length_of_time_is_refused(length: object) -> None:
-    with pytest.raises(ConfigError, match=r"^trainer\.max_time must be a length of time above 0, such as 30min, "):
+    with raises(ConfigError, "trainer.max_time 0 30min"):
         seconds_of(length)
 
 
@@ -253,21 +252,20 @@ def test_a_schedule_may_be_left_out(call: Call) -> None:
 
 
 def test_two_styles_of_one_name_are_refused(mistake: Callable[..., str]) -> None:
-    answer = "two styles are called great_wave; give each a name of its own: style.KEY.name=..."
-    assert mistake("style=[great_wave,starry_night]", "style.starry_night.name=great_wave") == answer
+    line = mistake("style=[great_wave,starry_night]", "style.starry_night.name=great_wave")
+    assert_names(line, "two great_wave style.KEY.name=")
 
 
 def test_a_painting_that_is_no_style_yet_is_shown_the_way(mistake: Callable[..., str], tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "my_painting.png")
     for asked in ("my_painting", "[my_painting,great_wave]", "my_painting.png"):
-        assert "write style.image=my_painting.png, or" in mistake(f"style={asked}")
+        assert_names(mistake(f"style={asked}"), "style.image=my_painting.png")
     Path("checkpoints").mkdir()
     trained = Metadata({"mine": {}}, {"style": {"painting": {"image": "art/my picture.jpg"}}})
     save_network(Path("checkpoints/mine.safetensors"), LightNet(1, width=4, blocks=1), trained)
     answer = mistake("style=mine")
-    assert "checkpoints/mine.safetensors is a network of your own" in answer
-    assert "write 'style.image=art/my picture.jpg', or" in answer
-    assert "make configs/style/mine.yaml" in answer
+    assert_names(answer, "checkpoints/mine.safetensors network")
+    assert_names(answer, "'style.image=art/my picture.jpg' configs/style/mine.yaml")
     # It cannot be chosen without a picture, so nobody means it.
     assert "painting" not in mistake("style=paintin")
 
@@ -293,12 +291,12 @@ def test_a_start_that_fails_leaves_nothing_behind(mistake: Callable[..., str], t
 def test_a_sweep_whose_starts_all_fail_leaves_nothing_behind(
     call: Call, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    with pytest.raises(SystemExit, match=r"^train\.py: 2 of the sweep's runs failed"):
+    with raises(SystemExit, "train.py 2 failed"):
         call(train.main, "train", "-m", "network.width=5000,6000", *QUIET)
     table, errors = capfd.readouterr()
-    expected = [f"network.width must be a whole number from 1 to 4096, not {width}" for width in (5000, 6000)]
-    assert errors.splitlines() == [f"train.py: {reason}" for reason in expected]
-    assert [line.partition("failed: ")[2] for line in table.strip().splitlines()] == ["", *expected]
+    assert_each(errors.splitlines(), *(f"train.py network.width 1 4096 {width}" for width in (5000, 6000)))
+    reasons = [line.removeprefix("train.py: ") for line in errors.splitlines()]
+    assert [line.partition("failed: ")[2] for line in table.strip().splitlines()] == ["", *reasons]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -312,8 +310,7 @@ def test_a_start_that_fails_leaves_what_was_there(mistake: Callable[..., str], t
 
 
 def test_a_missing_source_of_pictures_is_named(mistake: Callable[..., str]) -> None:
-    answer = "/nowhere (1): there is no such folder or archive; check the path"
-    assert mistake("data=photos", "data.source=/nowhere (1)") == answer
+    assert_names(mistake("data=photos", "data.source=/nowhere (1)"), "/nowhere (1) folder archive")
 
 
 def test_a_file_in_the_way_of_the_run_is_named(mistake: Callable[..., str], tmp_path: Path) -> None:
@@ -323,11 +320,11 @@ def test_a_file_in_the_way_of_the_run_is_named(mistake: Callable[..., str], tmp_
 
 def test_a_sweep_goes_on_after_a_mistake(call: Call, capfd: pytest.CaptureFixture[str]) -> None:
     widths: list[int] = []
-    with pytest.raises(SystemExit, match=r"train\.py: 1 of the sweep's runs failed"):
+    with raises(SystemExit, "train.py 1 failed"):
         call(lambda config: widths.append(config.network.width), "train", "network.width=8,16,abc,32", "-m", *QUIET)
-    assert "network.width must be a whole number, such as 64, not 'abc'" in capfd.readouterr().err
+    assert_says(capfd.readouterr().err, "network.width 64 'abc'")
     assert widths == [8, 16, 32]
-    with pytest.raises(SystemExit, match="there is no network 'lite'; did you mean light"):
+    with raises(SystemExit, "network 'lite' light"):
         call(lambda config: widths.append(config.network.width), "train", "-m", "network=light,lite", *QUIET)
     assert widths == [8, 16, 32]  # what does not exist shows before the first run
 
@@ -341,7 +338,7 @@ def test_a_run_has_a_folder_of_its_own_with_its_configuration(call: Call, tmp_pa
 
 def test_the_traceback_is_there_for_who_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(ConfigError, match="batch_size must be"):
+    with raises(ConfigError, "batch_size"):
         call(train.main, "train", "batch_size=abc", *QUIET)
 
 
@@ -364,8 +361,8 @@ def test_an_interrupted_run_says_so(call: Call, capfd: pytest.CaptureFixture[str
 def test_the_shell_sees_status_1_and_one_line(tmp_path: Path) -> None:
     arguments = [sys.executable, str(ROOT / "scripts/stylize.py"), "ckpt=nowhere", "input=my photo (1).jpg"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    line = "stylize.py: nowhere: no such file, and no such name; checkpoints/ has nothing yet; the zoo has "
-    assert (done.returncode, done.stdout, done.stderr[: len(line)], done.stderr.count("\n")) == (1, "", line, 1)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert_names(done.stderr, "stylize.py nowhere checkpoints/ zoo")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -381,10 +378,10 @@ def test_pictures_are_found_by_file_folder_and_glob(tmp_path: Path, monkeypatch:
     assert find_pictures("*/*") == [a, b]
     assert find_pictures("**/*.png") == [a]
     assert find_pictures("[2024]/notes.txt") == [folder / "notes.txt"]  # named, so that its fault is told
-    with pytest.raises(ConfigError, match=r"\*\.gif: no such picture; give a file, a folder or a quoted glob"):
+    with raises(ConfigError, "*.gif picture folder glob"):
         find_pictures("*.gif")
     Path("empty").mkdir()
-    with pytest.raises(ConfigError, match=r"empty: no picture in this folder \(\.jpg, "):
+    with raises(ConfigError, "empty picture folder .jpg"):
         find_pictures("empty")
 
 
@@ -395,9 +392,9 @@ def test_a_result_goes_beside_its_picture_or_where_one_says(tmp_path: Path) -> N
     assert output_paths(files, new, "x", overwrite=False) == [tmp_path / "new/a.jpg", tmp_path / "new/b.png"]
     assert output_paths(files[:1], f"{new}.v2/", "x", overwrite=False) == [tmp_path / "new.v2/a.jpg"]
     assert output_paths(files[:1], one, "x", overwrite=False) == [tmp_path / "one.webp"]
-    with pytest.raises(ConfigError, match="one file cannot take 2 pictures; give a folder as output"):
+    with raises(ConfigError, "2 folder output"):
         output_paths(files, one, "x", overwrite=False)
-    with pytest.raises(ConfigError, match=r"a\.jgp: unknown picture format; end it in one of \.jpg, "):
+    with raises(ConfigError, "a.jgp unknown .jpg"):
         output_paths(files[:1], f"{tmp_path}/a.jgp", "x", overwrite=False)
 
 
@@ -411,10 +408,10 @@ def test_no_result_replaces_its_own_picture_or_another_result(tmp_path: Path) ->
     files = [tmp_path / "a.png", tmp_path / "other" / "a.png"]
     for file in files:
         Image.new("RGB", (4, 4)).save(file)
-    with pytest.raises(ConfigError, match="is the input itself"):
+    with raises(ConfigError, "input itself"):
         output_paths(files[:1], str(tmp_path), "x", overwrite=True)
     names = [path.name for path in output_paths(files, str(tmp_path / "new"), "x", overwrite=True)]
     assert names == ["a.png", "a.other.png"]
-    with pytest.raises(ConfigError, match="exists already; add overwrite=true to replace it"):
+    with raises(ConfigError, "exists overwrite=true"):
         output_paths(files[:1], str(tmp_path / "other"), "x", overwrite=False)
     assert list((tmp_path / "new").iterdir()) == []

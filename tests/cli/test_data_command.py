@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from small_messages import assert_names, assert_says, missing_from, raises
 
 from fast_style import cli
 from fast_style.cli import data as prepare_data
@@ -106,7 +107,7 @@ def test_a_survey_tells_the_good_from_the_bad(photos: Path, kind: str) -> None:
     assert sizes == {"a.jpg": jpeg, "b.png": (800, 600, "PNG"), "more/a.jpg": jpeg, "small.webp": (90, 64, "WEBP")}
     assert list(found.bad) == ["cut.jpg", "page.jpg"]
     assert "truncated" in found.bad["cut.jpg"]
-    assert found.bad["page.jpg"] == "not a readable picture (it holds a web page or other markup)"
+    assert_names(found.bad["page.jpg"], "readable markup")
     assert found.formats == {"JPEG": 2, "PNG": 1, "WEBP": 1}
     assert found.duplicates == [["a.jpg", "more/a.jpg"]]
     assert found.small(100) == ["small.webp"]
@@ -133,7 +134,9 @@ def test_what_an_archive_should_not_hold_is_told(photos: Path) -> None:
     archive = archived(photos, "zip")
     with zipfile.ZipFile(archive, "a") as opened:
         opened.writestr("../outside.jpg", b"")
-    assert check_images(archive).refused == {"../outside.jpg": "its name leads out of the archive"}
+    refused = check_images(archive).refused
+    assert list(refused) == ["../outside.jpg"]
+    assert_names(refused["../outside.jpg"], "leads out")
 
 
 def test_processes_find_what_one_finds(photos: Path) -> None:
@@ -144,9 +147,9 @@ def test_processes_find_what_one_finds(photos: Path) -> None:
 
 def test_a_process_that_is_killed_is_one_line(photos: Path) -> None:
     names, files = list_images(photos)
-    with pytest.raises(DataError, match="a worker process was killed, mostly for want of memory; set workers to fewer"):
+    with raises(DataError, "killed memory workers"):
         list(map_images(files, names, lambda name, content: os.kill(os.getpid(), signal.SIGKILL), workers=1))
-    with pytest.raises(ConfigError, match="workers must not be negative, not -1"):
+    with raises(ConfigError, "workers negative -1"):
         check_images(photos, workers=-1)
 
 
@@ -241,19 +244,19 @@ def test_a_strip_that_would_be_too_large_at_the_size_of_a_crop_is_left_out(photo
     packed = pack(photos, tmp_path / "packed.npz", 256, size=128)
     assert packed.pictures <= before
     (reason,) = [why for name, why in packed.bad.items() if name.endswith("strip.png")]
-    assert "pixels at the size of a crop; cut it in pieces" in reason
+    assert_names(reason, "size crop")
 
 
 def test_nothing_is_replaced_unasked(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "packed.zip"
     output.write_text("mine")
-    with pytest.raises(ConfigError, match=r"packed\.zip: exists already; add overwrite=True to replace it, or give an"):
+    with raises(ConfigError, "packed.zip exists overwrite=True"):
         pack(photos, output, 64)
     assert output.read_text() == "mine"
     assert pack(photos, output, 64, overwrite=True).pictures == 4
-    with pytest.raises(ConfigError, match="output must not be the source itself, "):
+    with raises(ConfigError, "output source itself"):
         pack(output, photos / ".." / "packed.zip", 64, overwrite=True)
-    with pytest.raises(ConfigError, match=r"output must be a file ending in \.zip or \.npz, not "):
+    with raises(ConfigError, "output .zip .npz"):
         pack(photos, tmp_path / "packed.tar", 64)
 
 
@@ -303,9 +306,7 @@ def test_a_disk_that_is_full_is_one_line(photos: Path, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
-        with pytest.raises(
-            DataError, match=r"packed\.zip: cannot be written \(File too large\); make room, or give an"
-        ):
+        with raises(DataError, "packed.zip written File too large"):
             pack(photos, tmp_path / "packed.zip", 150)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -351,12 +352,12 @@ def test_what_is_fetched_can_be_trained_on_as_it_says(prepare: Prepare, mirror: 
     status, out, err = prepare("coco=val2017", "root=my photos", f"mirror={mirror}/")
     assert (status, err) == (0, "")
     first, _, last = out.splitlines()
-    assert first.startswith("fetched     my photos/val2017.zip (")
+    assert_names(first, "fetched my photos/val2017.zip")
     assert last.startswith("train on it ")
     assert last.endswith("python scripts/train.py data=photos 'data.source=my photos/val2017.zip'")
     assert len(Photographs("my photos/val2017.zip", 32)) == 6
     again = prepare("coco=val2017", "root=my photos", f"mirror={mirror}")[1]
-    assert again.startswith("unchanged   my photos/val2017.zip (")
+    assert_names(again.splitlines()[0], "unchanged my photos/val2017.zip")
 
 
 def test_an_interrupted_download_says_how_to_go_on(
@@ -369,7 +370,7 @@ def test_an_interrupted_download_says_how_to_go_on(
         patched.setattr(ProgressBar, "update", interrupt)
         status, out, err = prepare("coco=val2017", "root=.", f"mirror={mirror}")
     assert (status, err) == (130, "prepare_data.py: interrupted\n")
-    assert out == "val2017.zip.part is kept: the same command goes on from there\n"
+    assert_names(out, "val2017.zip.part kept")
     assert not Path("val2017.zip").exists()
     assert prepare("coco=val2017", "root=.", f"mirror={mirror}")[0] == 0
 
@@ -378,25 +379,22 @@ def test_a_check_says_what_there_is(prepare: Prepare, photos: Path) -> None:
     status, out, err = prepare("check", f"source={photos}", "max_bad=0.4", "workers=0")
     assert (status, err) == (0, "")
     said = {line[:12].strip(): line[12:] for line in out.splitlines()}
-    assert said["pictures"].startswith("6, of which 4 are good (")
+    assert_names(said["pictures"], "6 4 good")
     assert said["formats"] == "JPEG 2, PNG 1, WEBP 1"
     assert (said["smallest"], said["largest"]) == ("90x64, small.webp", "800x600, b.png")
     assert said["median"] == "300x200, more/a.jpg"
-    assert said["small"] == "3 have a short side below 256, and will be enlarged: a.jpg, more/a.jpg, small.webp"
+    assert_names(said["small"], "3 256 enlarged a.jpg more/a.jpg small.webp")
     assert said["duplicates"] == "a.jpg is the same file as more/a.jpg"
-    assert out.count("\nbad         1 (not a readable picture (") == 2
-    assert said["report"] == "report=FILE writes down all that is not as it should be, a line each"
+    assert [missing_from(line, "bad 1 readable") for line in out.splitlines()].count([]) == 2
+    assert_names(said["report"], "report=FILE")
 
 
 def test_too_many_bad_pictures_are_status_1_and_a_report_names_them(prepare: Prepare, photos: Path) -> None:
-    line = (
-        f"prepare_data.py: {photos}: 2 of 6 pictures cannot be read, and max_bad=0.3 allows 1; "
-        "mend or remove them, or leave them out: prepare_data.py pack"
-    )
     status, out, err = prepare(
         "check", f"source={photos}", "max_bad=0.3", "report=new/bad.txt", "workers=0", "size=100"
     )
-    assert (status, err) == (1, line)
+    assert status == 1
+    assert_names(err, f"prepare_data.py {photos} 2 6 max_bad=0.3 1 pack")
     assert "report      new/bad.txt\n" in out
     lines = [line.split("\t") for line in Path("new/bad.txt").read_text().splitlines()]
     assert [(what, name) for what, name, _ in lines] == [
@@ -405,11 +403,9 @@ def test_too_many_bad_pictures_are_status_1_and_a_report_names_them(prepare: Pre
         ("small", "small.webp"),
         ("duplicate", "more/a.jpg"),
     ]
-    again = prepare("check", f"source={photos}", "report=new/bad.txt")
-    assert again[0::2] == (
-        1,
-        "prepare_data.py: new/bad.txt: exists already; add overwrite=true to replace it, or give another report",
-    )
+    status, _, err = prepare("check", f"source={photos}", "report=new/bad.txt")
+    assert status == 1
+    assert_names(err, "prepare_data.py new/bad.txt exists overwrite=true report")
 
 
 def test_a_pack_says_what_it_is_worth(prepare: Prepare, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,10 +413,10 @@ def test_a_pack_says_what_it_is_worth(prepare: Prepare, photos: Path, monkeypatc
     status, out, err = prepare("pack", f"source={photos}", "output=new/packed.zip", "size=64", "workers=0")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("packed      4 pictures, 0 of them as they were, into new/packed.zip: ")
-    assert lines[0].endswith(" a picture, short side at most 128")
-    assert out.count("\nleft out    1 (not a readable picture (") == 2
-    assert "loading     4.0 times as fast: 40 crops/s in one process, 10 before" in lines
+    assert_names(lines[0], "packed 4 0 new/packed.zip")
+    assert_names(lines[0], "128")
+    assert [missing_from(line, "left out 1 readable") for line in lines].count([]) == 2
+    assert_says(lines, "loading 4.0 40 crops/s 10")
     assert lines[-1].endswith("python scripts/train.py data=photos data.source=new/packed.zip data.size=64")
 
 
@@ -431,9 +427,9 @@ def test_a_pack_of_pixels_can_be_trained_on_as_it_says_and_checked(
     status, out, err = prepare("pack", f"source={photos}", "output=new/packed.npz", "size=64", "workers=0")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("packed      4 pictures, as plain pixels, into new/packed.npz: ")
-    assert lines[0].endswith(" a picture, short sides from 64 to 128, each picture at one scale for good")
-    assert "loading     40.0 times as fast: 400 crops/s in one process, 10 before" in lines
+    assert_names(lines[0], "packed 4 pixels new/packed.npz")
+    assert_names(lines[0], "64 128")
+    assert_says(lines, "loading 40.0 400 crops/s 10")
     assert lines[-1].endswith("python scripts/train.py data=photos data.source=new/packed.npz data.size=64")
     assert Photographs("new/packed.npz", 64)[0, 0].shape == (3, 64, 64)
     status, out, err = prepare("check", "source=new/packed.npz", "size=64", "workers=0")
@@ -444,35 +440,35 @@ def test_a_pack_of_pixels_can_be_trained_on_as_it_says_and_checked(
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        ([], "nothing to do: write coco=val2017 root=FOLDER, check source=PATH, or pack source=PATH"),
-        (["chek"], "the first word must be one of coco, check, pack, not 'chek'"),
-        (["check"], "source must be given: add source=..."),
-        (["pack", "source=."], "output must be given: add output=..."),
-        (["coco", "root=."], "coco must be given: add coco=..."),
-        (["coco=val2017"], "root must be given: add root=..."),
-        (["coco=val2018", "root=."], "coco must be one of val2017, train2017, not 'val2018'"),
-        (["coco=val2017", "root=.", "mirror=here"], "mirror must be an address such as http://localhost:8000/zips, n"),
-        (["coco=val2017", "root=/dev/null/x"], "/dev/null/x: Not a directory"),
-        (["check", "source=nowhere"], "nowhere: there is no such folder or archive; check the path"),
-        (["check", "source=.", "root=x"], "root has no meaning for check; it takes source, size, workers, max_bad, "),
-        (["check", "source=.", "workers=many"], "workers must be a whole number from 0, not 'many'"),
-        (["check", "source=.", "max_bad=2"], "max_bad must be from 0 to 1, not 2"),
-        (["check", "sorce=."], "there is no setting 'sorce'; did you mean source? Choose from coco, command, max_bad,"),
-        (["pack", "source=.", "output=a.zip", "short_side=0"], "short_side must be a whole number from 32, not 0"),
-        (["pack", "source=.", "output=a.zip", "size=8"], "size must be a whole number from 32, not 8"),
-        (["pack", "source=.", "output=a.zip"], ".: no pictures in it; they are files ending in .jpg, "),
+        ([], "coco=val2017 root=FOLDER check source=PATH pack"),
+        (["chek"], "coco check pack 'chek'"),
+        (["check"], "source given source="),
+        (["pack", "source=."], "output given output="),
+        (["coco", "root=."], "coco given coco="),
+        (["coco=val2017"], "root given root="),
+        (["coco=val2018", "root=."], "coco val2017 train2017 'val2018'"),
+        (["coco=val2017", "root=.", "mirror=here"], "mirror address http://localhost:8000/zips"),
+        (["coco=val2017", "root=/dev/null/x"], "/dev/null/x Not a directory"),
+        (["check", "source=nowhere"], "nowhere folder archive"),
+        (["check", "source=.", "root=x"], "root check source size workers max_bad"),
+        (["check", "source=.", "workers=many"], "workers 0 'many'"),
+        (["check", "source=.", "max_bad=2"], "max_bad 0 1 2"),
+        (["check", "sorce=."], "setting 'sorce' source coco command max_bad"),
+        (["pack", "source=.", "output=a.zip", "short_side=0"], "short_side 32 0"),
+        (["pack", "source=.", "output=a.zip", "size=8"], "size 32 8"),
+        (["pack", "source=.", "output=a.zip"], "pictures .jpg"),
         (
             ["pack", "source=a.npz", "output=a.zip"],
-            "source must not be pixels already, as a.npz is; give the pictures ",
+            "source pixels a.npz",
         ),
-        (["pack", "source=.", "output=a.npz", "short_side=64"], "size must be from 32 to the short_side, 64, not 256"),
-        (["pack", "source=a.zip", "output=a.zip"], "output must not be the source itself, a.zip; give another name"),
+        (["pack", "source=.", "output=a.npz", "short_side=64"], "size 32 short_side 64 256"),
+        (["pack", "source=a.zip", "output=a.zip"], "output source itself a.zip"),
     ],
 )
 def test_a_mistake_gets_one_line(prepare: Prepare, arguments: list[str], answer: str) -> None:
     status, out, err = prepare(*arguments)
     assert (status, out) == (1, "")
-    assert err.removeprefix("prepare_data.py: ")[: len(answer)] == answer
+    assert_names(err.removeprefix("prepare_data.py: "), answer)
     assert "\n" not in err
     assert list(Path().iterdir()) == []
 

@@ -172,6 +172,6 @@ def test_a_repetition_is_seen() -> None:
     assert repetitions("batch_size: 2\nseed: 1\n", {"batch_size": 2, "seed": 0}) == ["batch_size"]
 
 
-def test_files_are_looked_at() -> None:
+def test_the_files_of_configs_are_looked_at() -> None:
     looked_at = {file for file in FILES if list(makers(OmegaConf.to_container(OmegaConf.load(CONFIGS / file))))}
     assert {Path(file).parts[0] for file in looked_at} >= {"style", "loss", "network", "encoder", "data", "callback"}

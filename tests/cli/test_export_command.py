@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from small_messages import raises
 from small_networks import varied
 
 import fast_style
@@ -60,10 +61,10 @@ def test_another_program_gets_the_same_pictures_and_the_names(
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        (("output=there.onnx",), r"there\.onnx: exists already; add overwrite=true to replace it"),
-        (("output=net.pb",), r"output must end in \.onnx, such as net\.onnx, not net\.pb"),
-        (("output=/proc/net.onnx",), r"output: nothing can be written in /proc/"),
-        (("format=coreml",), r"format must be one of onnx, not 'coreml'"),
+        (("output=there.onnx",), "there.onnx exists overwrite=true"),
+        (("output=net.pb",), "output .onnx net.onnx net.pb"),
+        (("output=/proc/net.onnx",), "output written /proc/"),
+        (("format=coreml",), "format onnx 'coreml'"),
     ],
 )
 def test_what_cannot_be_written_is_told_first(
@@ -71,7 +72,7 @@ def test_what_cannot_be_written_is_told_first(
 ) -> None:
     (folder / "there.onnx").write_text("mine")
     monkeypatch.setattr(converter, "export", lambda *_: pytest.fail("too late"))
-    with pytest.raises(SystemExit, match=rf"^fast-style export: {answer}"):
+    with raises(SystemExit, f"fast-style export {answer}"):
         export(monkeypatch, "net.safetensors", *arguments)
     assert (folder / "there.onnx").read_text() == "mine"
 
@@ -82,7 +83,7 @@ def test_a_failure_leaves_what_was_there(folder: Path, monkeypatch: pytest.Monke
 
     (folder / "there.onnx").write_text("mine")
     monkeypatch.setattr(converter, "export", fail)
-    with pytest.raises(SystemExit, match=r"^fast-style export: net: cannot be converted$"):
+    with raises(SystemExit, "fast-style export net converted"):
         export(monkeypatch, "net.safetensors", "output=there.onnx", "overwrite=true")
     assert {path.name for path in folder.iterdir()} == {"net.safetensors", "there.onnx"}
     assert (folder / "there.onnx").read_text() == "mine"

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_messages import assert_names, assert_says, raises
 from small_runs import SMALL, environment
 
 import fast_style
@@ -79,7 +80,7 @@ def test_a_mistyped_command_is_told_with_what_was_meant(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["fast-style", "stylise"])
-    with pytest.raises(SystemExit, match=r"^fast-style: there is no command 'stylise'; did you mean stylize\? Choose "):
+    with raises(SystemExit, "fast-style command 'stylise' stylize"):
         cli.main()
 
 
@@ -113,7 +114,7 @@ def test_messages_and_commands_are_those_of_who_calls(monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("called")
 def test_a_mistake_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/fast-style", "stylize", "ckpt=twelve", "input=-", "streng=1"])
-    with pytest.raises(SystemExit, match=r"^fast-style stylize: there is no setting 'streng'; did you mean strength\?"):
+    with raises(SystemExit, "fast-style stylize setting 'streng' strength"):
         cli.main()
 
 
@@ -198,7 +199,7 @@ def test_a_mistyped_setting_is_told_without_pytorch(tmp_path: Path) -> None:
     ):  # fmt: skip
         done = fast_style_command(*arguments, folder=tmp_path, without=("torch", "lightning", "pytorch_optimizer"))
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-        assert done.stderr.startswith(f"fast-style {arguments[0]}: there is no setting '")
+        assert_names(done.stderr, f"fast-style {arguments[0]} {arguments[-1].lstrip('+').partition('=')[0]}")
 
 
 @pytest.mark.parametrize("target", ["lightning.pytorch.Trainer", "torch.optim.Adam", "pytorch_optimizer.SOAP",
@@ -252,9 +253,9 @@ def test_a_path_without_a_key_is_the_input(
 
 
 def test_what_is_given_twice_or_too_often_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^a\.jpg stands for input=a\.jpg, and there is input=b\.jpg: give one"):
+    with raises(ConfigError, "a.jpg input=a.jpg input=b.jpg"):
         with_paths(["a.jpg", "input=b.jpg"], "stylize")
-    with pytest.raises(ConfigError, match=r"^a\.jpg and b\.jpg: there can be one style\.image"):
+    with raises(ConfigError, "a.jpg b.jpg style.image"):
         with_paths(["a.jpg", "b.jpg"], "train")
 
 
@@ -274,7 +275,7 @@ def test_networks_are_listed(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert set(shipped_networks()) <= {line.split()[0] for line in done.stdout.splitlines()}
     refused = fast_style_command("list", "all=1", folder=tmp_path).stderr
-    assert refused == "fast-style list: all=1: list takes no settings, but a photograph if you like\n"
+    assert_names(refused, "fast-style list all=1 settings")
 
 
 def test_a_photograph_is_shown_in_every_style(tmp_path: Path) -> None:
@@ -284,10 +285,8 @@ def test_a_photograph_is_shown_in_every_style(tmp_path: Path) -> None:
         # The photograph and the twelve, five a row, each 160 wide or more below a label of 20 pixels.
         assert (sheet.width, sheet.height) == (5 * 160 + 4 * 8, 3 * (64 + 20) + 2 * 8)
     again = fast_style_command("list", "photo.jpg", folder=tmp_path)
-    assert (again.returncode, again.stderr) == (
-        1,
-        "fast-style list: photo_networks.jpg: exists already; move it away\n",
-    )
+    assert again.returncode == 1
+    assert_names(again.stderr, "fast-style list photo_networks.jpg exists")
     assert fast_style_command("list", "nowhere.jpg", folder=tmp_path).stderr.count("\n") == 1
 
 
@@ -298,7 +297,7 @@ def test_checks_tell_what_there_is(tmp_path: Path) -> None:
     assert told["version"] == fast_style.__version__
     assert set(told["devices"]) >= {"cpu"}
     assert told["networks"]["shipped"] == [*shipped_networks()]
-    assert told["cache"].startswith(f"{tmp_path}/cache: 0 bytes in 0 files")
+    assert_names(told["cache"], f"{tmp_path}/cache 0")
     assert set(told["extras"]) == {"openvino", "onnx", "formats", "plot", "video", "ray", "camera", "virtual-camera"}
     assert set(told["extras"].values()) == {"installed"}
 
@@ -315,7 +314,7 @@ def test_checks_go_on_where_something_is_broken(
     monkeypatch.setattr(sys, "argv", ["fast-style"])
     checks.entry_point()
     text = capsys.readouterr().out
-    assert "devices     cannot be told (RuntimeError: the driver is too old)\n" in text
+    assert_says(text, "devices RuntimeError: the driver is too old")
     assert len(text.splitlines()) <= 40
 
 
@@ -360,7 +359,7 @@ def test_other_shells_get_the_same_words(
 
 def test_no_other_shell_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["fast-style", "completion", "csh"])
-    with pytest.raises(SystemExit, match=r"^fast-style completion: 'csh' is none of the shells: "):
+    with raises(SystemExit, "fast-style completion 'csh' shells"):
         cli.main()
 
 

@@ -1,7 +1,10 @@
+"""Classes that have moved: a configuration with an old path is told the new one."""
+
 import pkgutil
 
 import pytest
 from omegaconf import OmegaConf
+from small_messages import raises
 
 from fast_style.cli.hydra_app import build
 from fast_style.cli.moved_names import MOVED
@@ -21,5 +24,5 @@ def test_the_old_path_of_a_class_leads_nowhere(path: str) -> None:
 
 def test_a_configuration_that_names_an_old_path_is_told_the_new_one() -> None:
     config = OmegaConf.create({"style": {"mine": {"_target_": "fast_style.styles.Style", "name": "mine"}}})
-    with pytest.raises(ConfigError, match=r"^style\.mine\._target_: .* write fast_style\.losses\.styles\.Style$"):
+    with raises(ConfigError, "style.mine._target_ fast_style.losses.styles.Style"):
         build(config.style)

@@ -1,6 +1,5 @@
 """The slow way, from the command line."""
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_messages import assert_names, assert_says
 
 from fast_style.cli import optimize
 from fast_style.cli.hydra_app import run
@@ -50,22 +50,21 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("setting", "answer"),
     [
-        ("device=cuda:99", r"device=cuda:99 cannot be used here \(.*\); use cpu, or auto"),
-        ("device=gpu", r"device=gpu cannot be used here \(.*\); use cpu, or auto"),
-        ("output=/proc/x/", r"output: nothing can be written in /proc/x/ \(.*\); give another$"),
-        ("precision=fp16", "precision must be one of bf16-mixed, 32-true, not 'fp16'"),
-        ("precision=32", "precision must be one of bf16-mixed, 32-true, not 32"),
-        ("preview_every_n_steps=-1", "preview_every_n_steps must be 0, for none, or more, not -1"),
-        ("patience=0", "patience must be at least 1, not 0; min_delta=0 never stops early"),
-        ("experiment=johnson2016", "experiment=johnson2016 is for another command: optimize.py has no setting 'netw"),
+        ("device=cuda:99", "device=cuda:99 cpu auto"),
+        ("device=gpu", "device=gpu cpu auto"),
+        ("output=/proc/x/", "output written /proc/x/"),
+        ("precision=fp16", "precision bf16-mixed 32-true 'fp16'"),
+        ("precision=32", "precision bf16-mixed 32-true 32"),
+        ("preview_every_n_steps=-1", "preview_every_n_steps 0 -1"),
+        ("patience=0", "patience 1 0 min_delta=0"),
+        ("experiment=johnson2016", "experiment=johnson2016 optimize.py 'network'"),
     ],
 )
 def test_a_mistake_gets_one_line(call: Callable[..., None], photos: Path, setting: str, answer: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         call(*SHALLOW, f"content={photos / 'a.png'}", setting)
     line = str(stopped.value.code).removeprefix("optimize.py: ")
-    assert re.match(answer, line)
-    assert "\n" not in line
+    assert_names(line, answer)
     assert len(list(photos.iterdir())) == 3
 
 
@@ -92,7 +91,7 @@ def test_what_was_made_before_is_no_content(
         shutil.copy(photos / "a.png", photos / name)
     call(*SHALLOW, f"content={photos}", "output=out")
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png", "c.png", "c_beach.png"]
-    assert "2 results of earlier runs are left out, " in capsys.readouterr().err
+    assert_says(capsys.readouterr().err, "2 results")
     # One that is named itself is meant.
     call(*SHALLOW, f"content={photos}/a_starry_night.png", "output=named")
     assert [path.name for path in Path("named").iterdir()] == ["a_starry_night.png"]

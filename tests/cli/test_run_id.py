@@ -1,3 +1,5 @@
+"""Where the processes of one run get the name of its folder."""
+
 from datetime import timedelta
 
 import pytest
@@ -33,7 +35,7 @@ def test_the_scheduler_names_the_run(monkeypatch: pytest.MonkeyPatch, variables:
 
 
 @pytest.mark.parametrize("variables", [{}, {"SLURM_JOB_ID": "12", "SLURM_JOB_NAME": "interactive"}])
-def test_otherwise_the_time_does(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_without_a_scheduler_the_time_names_the_run(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert run_id().startswith("20")

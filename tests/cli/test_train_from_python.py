@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 from safetensors.torch import load_file
+from small_messages import raises
 from small_runs import EXACT, SMALL, Train
 
 import fast_style
@@ -99,21 +100,20 @@ def test_it_learns_paintings_of_ones_own_beside_styles_that_ship_in_another_thre
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: fast_train("starry_nigth"), "there is no style 'starry_nigth'; did you mean starry_night"),
+        (lambda: fast_train("starry_nigth"), "style 'starry_nigth' starry_night"),
         (lambda: fast_train(Path("nowhere.jpg")), "nowhere.jpg"),
-        (lambda: fast_train(network="lite"), "there is no network 'lite'; did you mean light"),
-        (lambda: fast_train(batchsize=2), "there is no setting 'batchsize'; did you mean batch_size"),
-        (lambda: fast_train(minutes=-1), "minutes must be a number above 0"),
-        (lambda: fast_train(data="no/such/folder"), "no/such/folder: there is no such folder"),
-        (lambda: fast_train(overrides=["trainer.devices=2"]), "trainer.devices must be 1"),
-        (lambda: fast_train(resume="last"), "there is no saved run"),
+        (lambda: fast_train(network="lite"), "network 'lite' light"),
+        (lambda: fast_train(batchsize=2), "setting 'batchsize' batch_size"),
+        (lambda: fast_train(minutes=-1), "minutes 0"),
+        (lambda: fast_train(data="no/such/folder"), "no/such/folder folder"),
+        (lambda: fast_train(overrides=["trainer.devices=2"]), "trainer.devices 1"),
+        (lambda: fast_train(resume="last"), "saved run"),
     ],
 )
 def test_what_is_wrong_is_an_error_that_leaves_nothing(place: Path, call: Callable[[], object], words: str) -> None:
     before = process_state()
-    with pytest.raises(FastStyleError) as refused:
+    with raises(FastStyleError, words):
         call()
-    assert words in str(refused.value)
     assert process_state() == before
     assert list(place.iterdir()) == []
 
@@ -125,5 +125,5 @@ def test_control_c_saves_the_step_and_is_a_keyboard_interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt, match=r'step \d+ saved; go on with: fast_style\.train\(resume="'):
+    with raises(KeyboardInterrupt, 'step fast_style.train(resume="'):
         fast_train(max_steps=5000, overrides=SMALL)

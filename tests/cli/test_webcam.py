@@ -3,12 +3,12 @@
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import hydra
 import numpy as np
 import pytest
@@ -23,7 +23,8 @@ from small_cameras import (
     flat,
     ticking,
 )
-from small_runs import command, environment
+from small_messages import raises
+from small_runs import ROOT
 from small_videos import Pixels, picture, pixels_of, times_of, write_video
 
 from fast_style.cli import webcam
@@ -237,7 +238,7 @@ def test_without_a_screen_one_line_says_what_works_without(monkeypatch: pytest.M
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    with pytest.raises(CameraError, match=r"^window: there is no screen for one .*; window=false with record=out\.mp4"):
+    with raises(CameraError, "window screen window=false record=out.mp4"):
         Window(WIDTH, HEIGHT)
 
 
@@ -281,9 +282,7 @@ def test_where_there_is_no_virtual_camera_one_line_says_what_to_install(monkeypa
             raise RuntimeError("No v4l2 loopback device found\nDid you run 'modprobe v4l2loopback'?")
 
     monkeypatch.setattr(pyvirtualcam.camera, "BACKENDS", {"one": Missing, "other": Missing})
-    with pytest.raises(
-        CameraError, match=r"^virtual_camera: there is none .*; install OBS, or on Linux v4l2loopb"
-    ) as failure:
+    with raises(CameraError, "virtual_camera OBS v4l2loopback") as failure:
         VirtualCamera(64, 48, 25)
     assert "\n" not in str(failure.value)
 
@@ -291,44 +290,40 @@ def test_where_there_is_no_virtual_camera_one_line_says_what_to_install(monkeypa
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        ("size=12", "size must be auto, or from 64 to 4096 pixels, not 12"),
-        ("fps=0", "fps must be a number from 1 to 1000, such as 30, not 0"),
-        ("seconds=soon", "seconds must be a number from 0 to 1e\\+09, such as 30, not 'soon'"),
-        ("window=false", "window=false shows nothing: add record=out.mp4 or virtual_camera=true"),
-        ("record=out.avi", "out.avi: no kind of video that can be recorded"),
-        ("strength=2", "strength must be from 0 to 1, not 2"),
-        ("camera=nowhere.mp4", "nowhere.mp4: not a readable video"),
+        ("size=12", "size auto 64 4096 12"),
+        ("fps=0", "fps 1 1000 30 0"),
+        ("seconds=soon", "seconds 0 1e+09 30 'soon'"),
+        ("window=false", "window=false record=out.mp4 virtual_camera=true"),
+        ("record=out.avi", "out.avi video"),
+        ("strength=2", "strength 0 1 2"),
+        ("camera=nowhere.mp4", "nowhere.mp4 readable video"),
     ],
 )
 def test_a_mistake_gets_one_line_before_anything_is_opened(arguments: str, answer: str) -> None:
     register_resolvers()
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose("webcam", overrides=read_arguments(["ckpt=starry_night", arguments]))
-    with pytest.raises((ConfigError, VideoError), match=f"^{answer}"):
+    with raises((ConfigError, VideoError), answer):
         webcam.main(config)
 
 
 def test_stopped_by_ctrl_c_the_script_leaves_a_whole_video(tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", [picture(index, 96, 64) for index in range(10)])
-    arguments = ["ckpt=starry_night", "camera=clip.mp4", "backend=torch", "record=out.mp4", "size=96"]
-    script = subprocess.Popen(
-        command("webcam.py", *arguments),
-        cwd=tmp_path,
-        env=environment(SDL_VIDEODRIVER="dummy"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    settings = ("ckpt=starry_night", "camera=clip.mp4", "backend=torch", "record=out.mp4", "size=96")
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    program = str(ROOT / "scripts" / "webcam.py")
+    script = forked.start(tmp_path, *settings, output=output, errors=errors, program=program, SDL_VIDEODRIVER="dummy")
     try:
-        while not (tmp_path / "out.part.mp4").exists() and script.poll() is None:
+        while not (tmp_path / "out.part.mp4").exists():
+            assert script.exitcode is None
             time.sleep(0.05)
-        script.send_signal(signal.SIGINT)
-        output, errors = script.communicate(timeout=120)
+        os.kill(script.pid or 0, signal.SIGINT)
+        script.join(120)
     finally:
         script.kill()
-    assert (script.returncode, errors) == (130, "webcam.py: interrupted\n")
-    assert output.startswith("out.mp4: ")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+    assert (script.exitcode, errors.read_text()) == (130, "webcam.py: interrupted\n")
+    assert output.read_text().startswith("out.mp4: ")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["clip.mp4", "errors", "out.mp4", "output"]
     times = times_of(tmp_path / "out.mp4")
     assert times[0] == 0
     assert times == sorted(set(times))

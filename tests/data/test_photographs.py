@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_messages import assert_each, assert_names, raises
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -165,7 +166,7 @@ def test_unreadable_pictures_are_passed_over_and_counted(folder: Path, kind: str
     first, again = crops(photographs), crops(photographs)
     assert torch.equal(first, again)
     assert list(photographs.bad) == ["b.png", "train/c.JPEG", "val/e.jpg"]
-    assert photographs.bad["train/c.JPEG"] == "not a readable picture (the file is empty)"
+    assert_names(photographs.bad["train/c.JPEG"], "readable empty")
     assert len(photographs) == 5
 
 
@@ -206,7 +207,7 @@ def test_when_all_vanish_the_error_names_one(folder: Path) -> None:
     photographs = Photographs(folder, 32)
     for name in photographs.names:
         (folder / name).unlink()
-    with pytest.raises(DataError, match=r"photos: none of its 5 pictures can be used, for instance a\.jpg: .*No such"):
+    with raises(DataError, "photos 5 a.jpg No such"):
         photographs[0, 1]
 
 
@@ -228,14 +229,14 @@ def test_an_index_outside_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("missing", "there is no such folder or archive; check the path"),
-        ("empty", r"no pictures in it; they are files ending in \.jpg, \.jpeg"),
-        ("broken", r"none of its 1 pictures can be used, for instance only\.jpg: not a readable picture .*; download"),
-        ("cut.zip", r"neither a folder nor a whole \.zip or \.tar \(File is not a zip file\); download it again"),
-        ("cut.tar", r"neither a folder nor a whole \.zip or \.tar \(.+\); download it again"),
-        ("other.bin", r"neither a folder nor a whole \.zip or \.tar \(.+\); download it again"),
-        ("photos.tar.gz", "cannot be read in place from a compressed tar; uncompress it first"),
-        ("empty.zip", r"no pictures in it; they are files ending in \.jpg"),
+        ("missing", "folder archive"),
+        ("empty", "pictures .jpg .jpeg"),
+        ("broken", "1 only.jpg readable"),
+        ("cut.zip", "folder .zip .tar"),
+        ("cut.tar", "folder .zip .tar"),
+        ("other.bin", "folder .zip .tar"),
+        ("photos.tar.gz", "compressed tar"),
+        ("empty.zip", "pictures .jpg"),
     ],
 )
 def test_an_unusable_source_is_one_line_before_anything_starts(
@@ -257,7 +258,7 @@ def test_an_unusable_source_is_one_line_before_anything_starts(
             packed(folder, "tar.gz")
         case "empty.zip":
             zipfile.ZipFile(path, "w").close()
-    with pytest.raises(DataError, match=words) as caught:
+    with raises(DataError, words) as caught:
         Photographs(path, 32)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
@@ -306,7 +307,7 @@ def test_what_stands_in_does_not_depend_on_who_has_found_what(folder: Path) -> N
 
 
 @pytest.mark.parametrize("max_bad", [0.25, 1])
-def test_some_may_be_bad(folder: Path, max_bad: float) -> None:
+def test_as_many_pictures_may_be_bad_as_max_bad_says(folder: Path, max_bad: float) -> None:
     (folder / "a.jpg").unlink()
     damage(folder / "b.png")
     photographs = Photographs(folder, 32, max_bad=max_bad)
@@ -319,13 +320,8 @@ def test_too_many_are_one_line_with_what_to_do(folder: Path) -> None:
     photographs = Photographs(folder, 32, max_bad=0.19)
     photographs.check()  # Nobody has looked yet.
     crops(photographs)
-    with pytest.raises(DataError) as caught:
+    with raises(DataError, f"{folder} 1 5 20.00% b.png markup runs/a/bad_files.txt data.max_bad"):
         photographs.check("runs/a/bad_files.txt")
-    assert str(caught.value) == (
-        f"{folder}: 1 of 5 pictures cannot be read (20.00%, and 0 may be), for instance b.png: "
-        "not a readable picture (it holds a web page or other markup); runs/a/bad_files.txt names them all; "
-        "mend or remove them, or raise data.max_bad"
-    )
 
 
 def test_a_part_that_is_exactly_allowed_is_allowed(tmp_path: Path) -> None:
@@ -342,8 +338,8 @@ def test_a_part_that_is_exactly_allowed_is_allowed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("max_bad", [-0.01, 1.01, float("nan")])
-def test_a_part_that_is_none_is_refused(folder: Path, max_bad: float) -> None:
-    with pytest.raises(ConfigError, match=f"max_bad must be from 0 to 1, not {max_bad}"):
+def test_max_bad_outside_0_to_1_is_refused(folder: Path, max_bad: float) -> None:
+    with raises(ConfigError, f"max_bad 0 1 {max_bad}"):
         Photographs(folder, 32, max_bad=max_bad)
 
 
@@ -357,11 +353,7 @@ def test_the_list_has_name_and_reason_also_of_what_others_found_and_of_what_is_r
     photographs.flags[2] = 1  # as if reading it had failed for once
     lines = [line.split("\t") for line in photographs.listing().splitlines()]
     assert [name for name, _ in lines] == ["b.png", "train/c.JPEG", "val/e.jpg", "../f.jpg"]
-    assert [reason for _, reason in lines][1:] == [
-        "was unreadable for a while",
-        "not a readable picture (the file is empty)",
-        "refused: its name leads out of the archive",
-    ]
+    assert_each([reason for _, reason in lines][1:], "while", "readable empty", "refused leads out")
 
 
 def test_mended_pictures_are_taken_again_and_others_known_at_once(folder: Path) -> None:
@@ -378,9 +370,7 @@ def test_names_that_are_not_unicode_are_read_and_shown(tmp_path: Path) -> None:
     photographs = Photographs(tmp_path, 32, max_bad=0.5)
     crops(photographs)
     assert photographs.skipped == [r"caf\udce9.png", r"two\nlines\t.png"]
-    assert photographs.listing() == "".join(
-        f"{name}\tnot a readable picture (the file is empty)\n" for name in photographs.skipped
-    )
+    assert_each(photographs.listing().splitlines(), *(f"{name} readable empty" for name in photographs.skipped))
     with pytest.raises(DataError, match="2 of 3 pictures") as caught:
         photographs.check()
     str(caught.value).encode()
@@ -405,13 +395,14 @@ def test_a_picture_too_large_for_the_memory_is_passed_over(folder: Path, monkeyp
 
     monkeypatch.setattr("fast_style.data.photographs.flatten", flatten_little)
     crops(photographs)
-    assert photographs.bad == {"b.png": "too large for this machine's memory"}
+    assert list(photographs.bad) == ["b.png"]
+    assert_names(photographs.bad["b.png"], "large memory")
 
 
 def test_an_archive_of_nothing_but_refused_members_tells_why(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("../a.jpg", b"")
-    with pytest.raises(DataError, match=r"no pictures in it; .*; refused: \.\./a\.jpg, its name leads out"):
+    with raises(DataError, "pictures ../a.jpg leads"):
         Photographs(tmp_path / "evil.zip", 32)
 
 
@@ -427,5 +418,5 @@ def test_what_workers_skip_is_known_to_all(folder: Path) -> None:
 
 
 def test_a_size_too_small_to_show_anything_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="size must be at least 32 pixels, not 8"):
+    with raises(ConfigError, "size 32 8"):
         Photographs(folder, 8)

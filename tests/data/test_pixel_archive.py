@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from small_messages import assert_each, assert_names, raises
 from torch import Tensor
 
 from fast_style.data.photographs import Photographs
@@ -95,13 +96,13 @@ def test_names_stay_apart_and_keep_their_folders(tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="size must be from 32 to the short_side, 64, not 65"):
+    with raises(ConfigError, "size 32 short_side 64 65"):
         pack(folder, tmp_path / "packed.npz", 64, size=65)
     pack(folder, tmp_path / "packed.npz", 64)
-    with pytest.raises(ConfigError, match=r"source must not be pixels already, as .*packed\.npz is; give the pictures"):
+    with raises(ConfigError, "source pixels packed.npz"):
         pack(tmp_path / "packed.npz", tmp_path / "again.zip", 64)
     # Half of the short side, where nothing is said.
-    with pytest.raises(ConfigError, match=r"^size must be 32, for which .*packed\.npz was made, not 48; or pack"):
+    with raises(ConfigError, "size 32 packed.npz 48"):
         Photographs(tmp_path / "packed.npz", 48)
 
 
@@ -144,28 +145,25 @@ def test_a_picture_smaller_than_a_crop_and_what_is_no_picture_are_passed_over(tm
     arrays["deep"] = np.zeros((40, 40, 3), np.uint16)
     photographs = Photographs(saved(tmp_path / "mixed.npz", **arrays), 32)
     crops(photographs, 1)
-    wrong = "no picture: not an array of shape (height, width, 3) of bytes"
-    assert photographs.bad == {
-        "deep.npy": wrong,
-        "gray.npy": wrong,
-        "small.npy": "60x31 pixels, too few for crops of 32",
-    }
+    assert list(photographs.bad) == ["deep.npy", "gray.npy", "small.npy"]
+    assert_each(photographs.bad.values(), *["(height, width, 3) bytes"] * 2, "60x31 32")
 
 
 def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", a=np.array([print], object), b=noise(32, 32))
     photographs = Photographs(tmp_path / "objects.npz", 32)
-    assert photographs.bad == {"a.npy": "no picture: not an array of shape (height, width, 3) of bytes"}
+    assert list(photographs.bad) == ["a.npy"]
+    assert_names(photographs.bad["a.npy"], "(height, width, 3) bytes")
 
 
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("missing", "there is no such folder or archive; check the path"),
-        ("no zip", r"neither a folder nor a whole \.zip or \.tar"),
-        ("folder", r"no \.npz, whatever its name says; give one that pack has written"),
-        ("empty", r"no pictures in it; they are files ending in \.npy"),
-        ("compressed", r"none of its 1 pictures can be used, for instance a\.npy: compressed, and pixels are read in "),
+        ("missing", "folder archive"),
+        ("no zip", "folder .zip .tar"),
+        ("folder", ".npz pack"),
+        ("empty", "pictures .npy"),
+        ("compressed", "1 a.npy compressed"),
     ],
 )
 def test_an_unusable_file_is_one_line(tmp_path: Path, case: str, words: str) -> None:
@@ -179,7 +177,7 @@ def test_an_unusable_file_is_one_line(tmp_path: Path, case: str, words: str) -> 
             zipfile.ZipFile(path, "w").close()
         case "compressed":
             np.savez_compressed(path, a=noise(40, 40))
-    with pytest.raises(DataError, match=words) as caught:
+    with raises(DataError, words) as caught:
         Photographs(path, 32)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
@@ -199,16 +197,17 @@ def lying(path: Path, height: int, width: int) -> Path:
 @pytest.mark.parametrize(
     ("height", "width", "reason"),
     [
-        (40, 41, "4,928 bytes, which cannot be 41x40 pixels"),
-        (10, 40, "4,928 bytes, which cannot be 40x10 pixels"),
-        (99999999, 99999999, "over 200,000,000 pixels"),
-        (10**12, 40, "no picture: not an array of shape (height, width, 3) of bytes"),
+        (40, 41, "4,928 41x40"),
+        (10, 40, "4,928 40x10"),
+        (99999999, 99999999, "200,000,000"),
+        (10**12, 40, "(height, width, 3) bytes"),
     ],
 )
 def test_a_size_that_is_claimed_is_not_believed(tmp_path: Path, height: int, width: int, reason: str) -> None:
     photographs = Photographs(lying(tmp_path / "a.npz", height, width), 32)
     crops(photographs, 1)
-    assert photographs.bad == {"b.npy": reason}
+    assert list(photographs.bad) == ["b.npy"]
+    assert_names(photographs.bad["b.npy"], reason)
 
 
 def test_a_file_that_is_cut_short_meanwhile_kills_no_process(tmp_path: Path) -> None:
@@ -221,7 +220,7 @@ def test_a_file_that_is_cut_short_meanwhile_kills_no_process(tmp_path: Path) -> 
     assert list(photographs.bad) == ["b.npy"]
     with path.open("r+b") as file:
         file.truncate(50)
-    with pytest.raises(DataError, match=r"none of its 2 pictures can be used, for instance a\.npy: "):
+    with raises(DataError, "2 a.npy"):
         photographs[0, 0]
 
 
@@ -234,7 +233,8 @@ def test_a_check_compares_the_checksums(tmp_path: Path) -> None:
     assert [(finding.name, finding.format, finding.width, finding.height) for finding in found.good] == [
         ("a.npy", "NPY", 50, 40)
     ]
-    assert found.bad == {"b.npy": "cannot be unpacked (Bad CRC-32 for file 'b.npy')"}
+    assert list(found.bad) == ["b.npy"]
+    assert_names(found.bad["b.npy"], "unpacked CRC-32")
 
 
 def test_damage_anywhere_but_in_the_pixels_is_one_line_or_does_no_harm(tmp_path: Path) -> None:

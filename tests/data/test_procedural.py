@@ -1,6 +1,9 @@
+"""Pictures that are made up, for training without photographs."""
+
 import pytest
 import torch
 from jaxtyping import Float
+from small_messages import raises
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -89,5 +92,5 @@ def test_pictures_are_dark_and_bright_busy_and_calm(luminance: Tensor) -> None:
 
 
 def test_a_size_too_small_to_show_anything_is_refused() -> None:
-    with pytest.raises(ConfigError, match="size must be at least 32 pixels, not 0"):
+    with raises(ConfigError, "size 32 0"):
         ProceduralPictures(0)

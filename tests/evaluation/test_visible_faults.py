@@ -99,14 +99,14 @@ def test_other_faults_do_not_count(texture: Images, name: str, make: Fault, stre
         assert measured(other, faulty, texture) < VISIBLE[other], other
 
 
-def test_photographs_have_none() -> None:
+def test_photographs_have_no_visible_faults() -> None:
     for file in packaged_photographs():
         photograph = read_image(file, 256)
         for name, limit in VISIBLE.items():
             assert measured(name, photograph, photograph) < limit, (file, name)
 
 
-def test_paintings_have_none(shared: Path) -> None:
+def test_paintings_have_no_visible_faults(shared: Path) -> None:
     for file in sorted((shared / "styles").glob("*.jpg")):
         painting = read_image(file, 256)
         for name, limit in VISIBLE.items():

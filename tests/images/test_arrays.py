@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from small_messages import assert_names, raises
 from small_networks import varied
 
 from fast_style.backends.backend import NumpyBackend
@@ -103,29 +104,29 @@ def test_what_rounding_adds_is_cut_off(stylizer: Stylizer) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda rgb: rgb.astype(np.float32), "divide levels by 255, or give them as uint8"),
-        (lambda rgb: rgb / 127.5 - 1, "go from -1 to 1, and floats are to be in [0, 1]"),
+        (lambda rgb: rgb.astype(np.float32), "255 uint8"),
+        (lambda rgb: rgb / 127.5 - 1, "-1 1 [0, 1]"),
         (lambda rgb: np.where(rgb == 7, np.nan, rgb / 255), "NaN"),
         (lambda rgb: np.where(rgb == 7, -np.inf, rgb / 255), "infinity"),
-        (lambda rgb: torch.from_numpy(rgb.T.copy()).float(), "(3, 47, 33) and type float32: its values go from 0 to"),
-        (lambda rgb: rgb.astype(np.int64), "type int64: give uint8 from 0 to 255, uint16 from 0 to 65535, or floats"),
-        (lambda rgb: rgb > 3, "type bool: give"),
-        (lambda rgb: rgb.astype(object), "type object: give"),
-        (lambda rgb: torch.from_numpy(rgb.T.copy()).long(), "type int64: give"),
-        (lambda rgb: rgb[..., 0], "(33, 47): pictures are RGB of shape (height, width, 3)"),
-        (lambda rgb: rgb[..., :1], "(33, 47, 1): pictures are RGB of shape (height, width, 3)"),
-        (lambda rgb: np.dstack([rgb, rgb[..., 0]]), "leave out the opacity: array[..., :3]"),
-        (lambda rgb: rgb.transpose(2, 0, 1), "give array.transpose(1, 2, 0)"),
-        (lambda rgb: rgb.transpose(2, 0, 1)[None], "give array.transpose(0, 2, 3, 1)"),
-        (lambda rgb: torch.from_numpy(rgb), "give tensor.permute(2, 0, 1)"),
-        (lambda rgb: torch.from_numpy(rgb[None]), "give tensor.permute(0, 3, 1, 2)"),
-        (lambda rgb: torch.from_numpy(rgb[..., 0]), "a batch of these; gray becomes that by gray.expand(3, -1, -1)"),
+        (lambda rgb: torch.from_numpy(rgb.T.copy()).float(), "(3, 47, 33) float32 0"),
+        (lambda rgb: rgb.astype(np.int64), "int64 uint8 0 255 uint16 65535"),
+        (lambda rgb: rgb > 3, "bool"),
+        (lambda rgb: rgb.astype(object), "object"),
+        (lambda rgb: torch.from_numpy(rgb.T.copy()).long(), "int64"),
+        (lambda rgb: rgb[..., 0], "(33, 47) RGB (height, width, 3)"),
+        (lambda rgb: rgb[..., :1], "(33, 47, 1) RGB (height, width, 3)"),
+        (lambda rgb: np.dstack([rgb, rgb[..., 0]]), "opacity array[..., :3]"),
+        (lambda rgb: rgb.transpose(2, 0, 1), "array.transpose(1, 2, 0)"),
+        (lambda rgb: rgb.transpose(2, 0, 1)[None], "array.transpose(0, 2, 3, 1)"),
+        (lambda rgb: torch.from_numpy(rgb), "tensor.permute(2, 0, 1)"),
+        (lambda rgb: torch.from_numpy(rgb[None]), "tensor.permute(0, 3, 1, 2)"),
+        (lambda rgb: torch.from_numpy(rgb[..., 0]), "batch gray.expand(3, -1, -1)"),
         (lambda rgb: torch.zeros(3, 5, 5).to_sparse(), "to_dense()"),
-        (lambda rgb: rgb[:0], "(0, 47, 3): pictures are RGB of shape (height, width, 3), or a batch of these; this is"),
-        (lambda rgb: torch.zeros(0, 3, 9, 9), "this is empty"),
-        (lambda rgb: rgb.tolist(), "list: a call takes one image"),
-        (lambda rgb: rgb.tobytes(), "bytes: neither a picture"),
-        (lambda rgb: None, "NoneType: neither a picture"),
+        (lambda rgb: rgb[:0], "(0, 47, 3) RGB (height, width, 3) batch"),
+        (lambda rgb: torch.zeros(0, 3, 9, 9), "empty"),
+        (lambda rgb: rgb.tolist(), "list image"),
+        (lambda rgb: rgb.tobytes(), "bytes picture"),
+        (lambda rgb: None, "NoneType picture"),
     ],
 )
 def test_what_is_no_picture_is_told_in_one_line(
@@ -133,7 +134,7 @@ def test_what_is_no_picture_is_told_in_one_line(
 ) -> None:
     with pytest.raises(ImageError) as error:
         stylizer(wrong(levels))
-    assert says in str(error.value)
+    assert_names(error.value, says)
     assert "\n" not in str(error.value)
 
 
@@ -187,6 +188,6 @@ def test_a_picture_may_be_an_open_file_or_of_one_pixel(stylizer: Stylizer, level
 
 
 def test_the_picture_of_a_style_is_a_file(levels: NDArray[np.uint8]) -> None:
-    with pytest.raises(ConfigError, match=r"^image must be the path of a picture, not ndarray$"):
+    with raises(ConfigError, "image ndarray"):
         Style("waves", levels)  # type: ignore[arg-type]
     assert Style("waves", "a.png").image == Path("a.png")  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
+from small_messages import assert_each, assert_names, raises
 from small_networks import varied
 
 from fast_style.backends.pytorch import TorchBackend
@@ -103,7 +104,7 @@ def test_icons_are_read_and_their_copies_are_png(tmp_path: Path) -> None:
     gradient(64, 64).save(tmp_path / "icon.ico", sizes=[(16, 16), (64, 64)])
     picture = open_picture(tmp_path / "icon.ico")
     assert (picture.rgb.size, picture.format) == ((64, 64), "PNG")
-    with pytest.raises(ImageError, match=r"icon\.ico: cannot be written \(unknown format\); choose one of \.jpg"):
+    with raises(ImageError, "icon.ico written .jpg"):
         write_image(gradient(), tmp_path / "icon.ico")
 
 
@@ -167,8 +168,8 @@ def test_exif_above_64_kb_is_kept_or_said(
     found = Image.Exif()
     found.load(open_picture(tmp_path / f"copy.{suffix}").metadata.exif)
     assert found.get(TAGS.ImageDescription) == (None if suffix == "jpg" else words)
-    said = f"{tmp_path}/copy.jpg: its EXIF is longer than a JPEG can hold: left out\n"
-    assert capsys.readouterr().err == (said if suffix == "jpg" else "")
+    lost = [f"{tmp_path}/copy.jpg EXIF longer JPEG"] if suffix == "jpg" else []
+    assert_each(capsys.readouterr().err.splitlines(), *lost)
 
 
 @pytest.mark.parametrize("clear", [False, True])
@@ -248,7 +249,7 @@ def test_avif_and_heic_keep_the_10_bits_that_they_have(tmp_path: Path, suffix: s
     with Image.open(tmp_path / f"b.{suffix}") as image:
         assert np.abs(np.asarray(image)[:, :, :3].astype(int) - to_8_bits(smooth())).max() <= 3
     (tmp_path / f"b.{suffix}").write_bytes((tmp_path / f"b.{suffix}").read_bytes()[:-300])
-    with pytest.raises(ImageError, match=rf"b\.{suffix}: not a readable picture \([^()]+\)$"):
+    with raises(ImageError, f"b.{suffix} readable"):
         open_picture(tmp_path / f"b.{suffix}", deep=True)
 
 
@@ -297,7 +298,7 @@ def test_a_cut_or_lying_file_of_16_bits_is_one_line(kind: str) -> None:
         at = whole.index(b"\xff\x4f\xff\x51") + 8
         lies.append(whole[:at] + struct.pack(">II", 14_000, 14_000) + whole[at + 8 :])
     for content in lies:
-        with pytest.raises(ImageError, match=r"^lie: not a readable picture \([^()]+\)$"):
+        with raises(ImageError, "lie readable"):
             open_picture(io.BytesIO(content), "lie", deep=True)
 
 
@@ -415,15 +416,13 @@ def test_without_the_extra_8_bits_are_read_and_one_line_says_so(
         picture = read_original(tmp_path / name, tmp_path / f"b{name[1:]}")
         assert (picture.deep, picture.reduced) == (None, True)
         assert np.abs(np.asarray(picture.rgb).astype(int) - to_8_bits(fine())).max() <= (9 if name == "a.avif" else 1)
-    line = f"has more than 8 bits of each color, and its copy has 8; to keep them: {how_to_install('formats')}"
-    assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
+    words = f"{tmp_path}/a.png 8 bits {how_to_install('formats')}"
+    assert_names(capsys.readouterr().err, words)
     # On disk, it is said as well; and Pillow makes black of what is white in JPEG 2000.
     monkeypatch.setattr(deep, "_warned", threading.Lock())
     assert open_on_disk(tmp_path / "a.png", deep=True, room=1e9).rgb.white == 255
-    assert capsys.readouterr().err == f"{tmp_path}/a.png: {line}\n"
-    with pytest.raises(
-        ImageError, match=r"of 16 bits, which needs the package imagecodecs; uv pip install -e '.*\[formats\]'"
-    ):
+    assert_names(capsys.readouterr().err, words)
+    with raises(ImageError, "16 imagecodecs [formats]'"):
         open_picture(io.BytesIO(encoded("jp2", fine())))
 
 
@@ -440,9 +439,7 @@ def test_heic_is_read_upright_and_written(tmp_path: Path, monkeypatch: pytest.Mo
     assert (picture.rgb.size, picture.format) == ((48, 32), "HEIF")
     assert distance(picture.rgb, gradient()) <= 8
     monkeypatch.setattr(formats, "HAS_HEIF", False)
-    with pytest.raises(
-        ImageError, match=r"HEIC, which needs the package pillow-heif; uv pip install -e '.*\[formats\]'"
-    ):
+    with raises(ImageError, "HEIC pillow-heif [formats]'"):
         open_picture(tmp_path / "a.heic")
 
 
@@ -480,10 +477,10 @@ def test_a_raw_file_is_developed_with_16_bits(tmp_path: Path, monkeypatch: pytes
     exif.load(picture.metadata.exif)
     assert exif[TAGS.Make] == "Maker"
     (tmp_path / "cut.dng").write_bytes((tmp_path / "a.dng").read_bytes()[:300])
-    with pytest.raises(ImageError, match=r"cut\.dng: not a readable picture \("):
+    with raises(ImageError, "cut.dng readable"):
         open_picture(tmp_path / "cut.dng")
     monkeypatch.setattr(raw, "HAS_RAW", False)
-    with pytest.raises(ImageError, match=r"raw file, which needs the package rawpy; uv pip install -e '.*\[formats\]'"):
+    with raises(ImageError, "raw rawpy [formats]'"):
         open_picture(tmp_path / "a.dng")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, JpegImagePlugin
+from small_messages import assert_names, raises
 
 from fast_style.errors import ImageError
 from fast_style.images import deep
@@ -222,7 +223,7 @@ def test_an_open_file_is_read_like_a_path(tmp_path: Path) -> None:
     gradient().save(encoded, "PNG")
     encoded.seek(0)
     assert distance(open_picture(encoded).rgb, gradient()) == 0
-    with pytest.raises(ImageError, match=r"^upload 7: not a readable picture \(the file is empty\)$"):
+    with raises(ImageError, "upload 7 readable empty"):
         open_picture(io.BytesIO(), name="upload 7")
 
 
@@ -242,22 +243,22 @@ def unreadable(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     png = io.BytesIO()
     gradient().save(png, "PNG")
     contents = {
-        "empty": (b"", "the file is empty"),
-        "cut": (jpeg.getvalue()[:-100], "truncated, "),
+        "empty": (b"", "empty"),
+        "cut": (jpeg.getvalue()[:-100], "truncated"),
         "cut_png": (png.getvalue()[:-60], "truncated"),
         "cut_header": (png.getvalue()[:20], ""),
-        "html": (b"\n<!DOCTYPE html><title>404</title>", "web page"),
-        "text": (b"not a picture at all", "none of JPEG, PNG, "),
-        "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of JPEG, PNG, "),
-        "bomb": (png_of_claimed_size(50_000, 50_000), f"over {MAX_PIXELS:,} pixels"),
+        "html": (b"\n<!DOCTYPE html><title>404</title>", "markup"),
+        "text": (b"not a picture at all", "JPEG, PNG"),
+        "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "JPEG, PNG"),
+        "bomb": (png_of_claimed_size(50_000, 50_000), f"{MAX_PIXELS:,}"),
     }
     (tmp_path / "huge.webp").touch()
     os.truncate(tmp_path / "huge.webp", MAX_BYTES + 1)  # nothing but a hole
-    cases = {"huge": (tmp_path / "huge.webp", "600,000,001 bytes, and a picture has at most 600,000,000")}
+    cases = {"huge": (tmp_path / "huge.webp", "600,000,001 600,000,000")}
     cases |= {
-        "missing": (tmp_path / "missing.jpg", "o such file"),
-        "folder": (tmp_path, "a folder"),
-        "pipe": (tmp_path / "pipe", "no regular file"),
+        "missing": (tmp_path / "missing.jpg", "file"),
+        "folder": (tmp_path, "folder"),
+        "pipe": (tmp_path / "pipe", "regular"),
     }
     os.mkfifo(tmp_path / "pipe")
     for name, (content, words) in contents.items():
@@ -275,10 +276,7 @@ def test_what_is_no_picture_is_one_line_with_file_and_reason(tmp_path: Path, cas
     with pytest.raises(ImageError) as caught:
         open_picture(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: not a readable picture (")
-    assert message.endswith("; check the path" if case == "missing" else ")")
-    assert words in message
-    assert "\n" not in message
+    assert_names(message, f"{path} readable {words}" + (" check path" if case == "missing" else ""))
 
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +284,7 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr("os.open", refuse)
-    with pytest.raises(ImageError, match=r"secret\.png: not a readable picture \(Permission denied\)"):
+    with raises(ImageError, "secret.png readable Permission denied"):
         open_picture(tmp_path / "secret.png")
 
 
@@ -314,7 +312,7 @@ def test_whatever_a_decoder_raises_is_one_line(
 
     gradient().save(tmp_path / "scene.png")
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
-    with pytest.raises(ImageError, match=r"scene\.png: not a readable picture \(.+\)$") as caught:
+    with raises(ImageError, "scene.png readable") as caught:
         open_picture(tmp_path / "scene.png")
     assert "\n" not in str(caught.value)
 
@@ -347,7 +345,7 @@ def test_sizes_are_limited_by_our_limit_and_not_by_pillows(tmp_path: Path) -> No
         warnings.simplefilter("always")
         with pytest.raises(ImageError, match="truncated"):
             open_picture(tmp_path / "phone.png")
-        with pytest.raises(ImageError, match="over 200,000,000 pixels"):
+        with raises(ImageError, "200,000,000"):
             open_picture(tmp_path / "above.png")
     assert heard == []
     assert before == Image.MAX_IMAGE_PIXELS
@@ -415,18 +413,18 @@ def test_a_picture_in_memory_becomes_upright_too() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("picture.xyz", "unknown format); choose one of .jpg, .jpeg"),
-        ("picture", "unknown format); choose one of .jpg, .jpeg"),
-        ("nowhere/picture.png", "there is no folder"),
-        ("taken.png", "s a directory"),
+        ("picture.xyz", "format .jpg .jpeg"),
+        ("picture", "format .jpg .jpeg"),
+        ("nowhere/picture.png", "folder"),
+        ("taken.png", "directory"),
     ],
 )
 def test_what_cannot_be_written_is_one_line_with_file_and_reason(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(ImageError) as caught:
         write_image(gradient(), tmp_path / name)
-    assert str(caught.value).startswith(f"{tmp_path / name}: cannot be written (")
-    assert words in str(caught.value)
+    assert_names(caught.value, f"{tmp_path / name} written")
+    assert_names(caught.value, words)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]
 
 
@@ -444,7 +442,7 @@ def test_a_failed_write_leaves_the_old_file_whole_and_nothing_else(
         raise OSError(reason, os.strerror(reason))
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(ImageError, match=rf"kept\.png: cannot be written \({os.strerror(reason)}\)"):
+    with raises(ImageError, f"kept.png written {os.strerror(reason)}"):
         write_image(Image.new("RGB", (9, 9)), path)
     assert list(tmp_path.iterdir()) == [path]
     assert distance(open_picture(path).rgb, gradient()) == 0

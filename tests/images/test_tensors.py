@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_messages import raises
 
 from fast_style.errors import ImageError
 from fast_style.images.tensors import read_image, to_pil, to_tensor
@@ -25,11 +26,11 @@ def test_a_strip_is_not_enlarged_without_end(tmp_path: Path) -> None:
     path = tmp_path / "strip.png"
     Image.new("RGB", (48_000, 10)).save(path)
     # 64 / 10 of 48,000. At 29 it has 4,800 times 29^2 pixels, at most 2^22.
-    with pytest.raises(ImageError, match=r"48,000x10 pixels .* 307,200 at a short side of 64; .* size of 29 or less$"):
+    with raises(ImageError, "48,000x10 307,200 64 size 29"):
         read_image(path, size=64)
     assert read_image(path, size=29).shape == (1, 3, 29, 139_200)
     Image.new("RGB", (1, 30_000)).save(path)
-    with pytest.raises(ImageError, match=r"480,000 at a short side of 16; crop it$"):
+    with raises(ImageError, "480,000 16 crop"):
         read_image(path, size=16)
     # 16 times as long as wide is a panorama.
     Image.new("RGB", (160, 10)).save(path)

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from small_messages import assert_each, assert_names, raises
 from small_networks import varied
 
 from fast_style.backends.pytorch import TorchBackend
@@ -143,21 +144,21 @@ def test_an_extra_channel_is_what_it_is_said_to_be(tmp_path: Path, kind: str, dt
 @pytest.mark.parametrize(
     ("stored", "words"),
     [
-        (levels().astype(np.float32), "taken as 0 to 255"),
+        (levels().astype(np.float32), "0 255"),
         # As a filter that sharpens leaves it.
-        ((levels() * 1.0 + (levels() == 255) * 20 - (levels() == 0) * 9).astype(np.float64), "taken as 0 to 255"),
-        ((levels() * 257).astype(np.float32), "taken as 0 to 65535"),
-        (levels().astype(np.int32), "0 to 255 taken"),
-        ((levels() * 257).astype(np.uint32), "0 to 65535 taken"),
-        (np.rint(levels() * 32767 / 255).astype(np.int16), "0 to 32767 taken"),
-        ((levels() * 257 - 32768).astype(np.int16), "-32768 taken as black"),
-        (np.where(levels() == 0, np.nan, levels() / 255).astype(np.float32), "(NaN): taken as black"),
+        ((levels() * 1.0 + (levels() == 255) * 20 - (levels() == 0) * 9).astype(np.float64), "0 255"),
+        ((levels() * 257).astype(np.float32), "0 65535"),
+        (levels().astype(np.int32), "0 255"),
+        ((levels() * 257).astype(np.uint32), "0 65535"),
+        (np.rint(levels() * 32767 / 255).astype(np.int16), "0 32767"),
+        ((levels() * 257 - 32768).astype(np.int16), "-32768 black"),
+        (np.where(levels() == 0, np.nan, levels() / 255).astype(np.float32), "(NaN) black"),
     ],
 )
 def test_which_numbers_are_black_and_white_is_found_and_said(tmp_path: Path, stored: Any, words: str) -> None:
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", metadata=None)
     picture = require(tmp_path / "a.tif", levels())
-    assert words in " ".join(picture.notes)
+    assert_names(" ".join(picture.notes), words)
     assert bool(picture.notes) == bool(words)
 
 
@@ -230,29 +231,29 @@ def test_cmyk_of_any_depth_and_television_levels_of_ycbcr(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("tags", "words"),
     [
-        ({258: [8] * 4, 262: [5], 277: [4], 332: [2]}, "inks other than CMYK"),
-        ({258: [8], 262: [32803], 277: [1]}, "the mosaic of a camera's sensor"),
+        ({258: [8] * 4, 262: [5], 277: [4], 332: [2]}, "inks CMYK"),
+        ({258: [8], 262: [32803], 277: [1]}, "mosaic sensor"),
         ({258: [16] * 3, 262: [32845], 277: [3]}, "LogLuv"),
-        ({258: [64], 262: [1], 277: [1], 339: [6]}, "unknown 6 numbers of 64 bits"),
-        ({258: [5, 6, 5], 262: [2], 277: [3]}, "unsigned numbers of 5, 6, 5 bits"),
-        ({258: [16] * 3, 262: [6], 277: [3]}, "YCbCr in unsigned numbers of 16 bits"),
-        ({258: [8] * 5, 262: [1], 277: [5], 338: [0] * 4}, "5 channels, of which 4 have no known meaning"),
+        ({258: [64], 262: [1], 277: [1], 339: [6]}, "6 64"),
+        ({258: [5, 6, 5], 262: [2], 277: [3]}, "unsigned 5, 6, 5"),
+        ({258: [16] * 3, 262: [6], 277: [3]}, "YCbCr 16"),
+        ({258: [8] * 5, 262: [1], 277: [5], 338: [0] * 4}, "5 channels 4"),
     ],
 )
 def test_what_no_picture_can_be_made_of_is_refused_by_name(tmp_path: Path, tags: Any, words: str) -> None:
     (tmp_path / "a.tif").write_bytes(file_of(bytes(WIDTH * HEIGHT * 8), tags))
-    with pytest.raises(ImageError, match=words):
+    with raises(ImageError, words):
         open_picture(tmp_path / "a.tif")
 
 
 def test_measurements_are_no_picture_nor_is_what_pillow_cannot_open(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, levels().astype(np.uint8), byteorder=">", bigtiff=True)
-    with pytest.raises(ImageError, match="BigTIFF with the highest byte first"):
+    with raises(ImageError, "BigTIFF"):
         open_picture(path)
     for data in (np.linspace(-4000, 4000, 640), np.linspace(0, 1e9, 640)):
         tifffile.imwrite(path, data.astype(np.float32).reshape(20, 32), photometric="minisblack", metadata=None)
-        with pytest.raises(ImageError, match="floating point numbers from"):
+        with raises(ImageError, "floating"):
             open_picture(path)
 
 
@@ -267,8 +268,7 @@ def test_without_the_extra_nothing_is_misread(tmp_path: Path, monkeypatch: pytes
 
     assert np.abs(np.asarray(open_picture(plain).rgb) - levels()).max() <= 1
     monkeypatch.setattr(tifffile.TiffPage, "segments", decode)
-    needs = r"floating point numbers of 32 bits in the compression LZW, .*install fast_style\[formats\]"
-    with pytest.raises(ImageError, match=needs):
+    with raises(ImageError, "floating 32 LZW fast_style[formats]"):
         open_picture(small)
 
 
@@ -309,18 +309,18 @@ def test_what_is_guessed_is_said_once(
     for name in ("a.tif", "b.tif"):
         tifffile.imwrite(tmp_path / name, levels().astype(np.float32), photometric="rgb", metadata=None)
         read_original(tmp_path / name, tmp_path / "c.png")
-    assert capsys.readouterr().err == f"{tmp_path}/a.tif: floating point levels above 1: taken as 0 to 255\n"
+    assert_names(capsys.readouterr().err, f"{tmp_path}/a.tif floating 1 0 255")
 
 
 @pytest.mark.parametrize(
     ("levels", "white", "said"),
     [
         # Light, with a peak, or a few.
-        ([0, 0.25, 0.5, 3], 1, "taken as white"),
-        ([0.25, 0.5, 0.75, 900.5], 1, "taken as white"),
-        ([0, 1.5, 3.5, 12.5], 1, "taken as white"),
-        ([0, 1, 2, 3], 255, "taken as 0 to 255"),
-        ([0.5, 63.75, 127.5, 254.5], 255, "taken as 0 to 255"),
+        ([0, 0.25, 0.5, 3], 1, "white"),
+        ([0.25, 0.5, 0.75, 900.5], 1, "white"),
+        ([0, 1.5, 3.5, 12.5], 1, "white"),
+        ([0, 1, 2, 3], 255, "0 255"),
+        ([0.5, 63.75, 127.5, 254.5], 255, "0 255"),
     ],
 )
 def test_peaks_of_light_make_no_picture_black(tmp_path: Path, levels: list[float], white: int, said: str) -> None:
@@ -328,7 +328,7 @@ def test_peaks_of_light_make_no_picture_black(tmp_path: Path, levels: list[float
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", metadata=None)
     picture = open_picture(tmp_path / "a.tif")
     assert np.abs(np.asarray(picture.rgb) - (data / white).clip(0, 1) * 255).max() <= 1
-    assert list(dict.fromkeys(picture.notes)) == [f"floating point levels above 1: {said}"]
+    assert_each(dict.fromkeys(picture.notes), f"floating above 1 {said}")
 
 
 def test_what_is_no_number_is_said(tmp_path: Path) -> None:
@@ -337,4 +337,4 @@ def test_what_is_no_number_is_said(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="rgb", metadata=None)
     picture = open_picture(tmp_path / "a.tif")
     assert np.asarray(picture.rgb)[:, :, 0].tolist() == [[0, 128], [128, 128]]
-    assert set(picture.notes) == {"floating point levels that are no numbers (NaN): taken as black"}
+    assert_each(set(picture.notes), "floating (NaN) black")

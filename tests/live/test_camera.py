@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from small_cameras import Clock
+from small_messages import raises
 from small_videos import picture, write_video
 
 from fast_style.errors import CameraError
@@ -76,13 +77,13 @@ def test_a_device_of_ffmpegs_is_read_as_one_of_the_system() -> None:
     [
         (
             "99",
-            r"^/dev/video99: no camera that can be used \(No such file or directory\); there is .+; camera=clip\.mp4 ",
+            "/dev/video99 camera No such file or directory camera=clip.mp4",
         ),
-        ("/dev/null", r"^/dev/null: no camera that can be used \(Inappropriate ioctl for device\); there is "),
+        ("/dev/null", "/dev/null camera Inappropriate ioctl for device"),
     ],
 )
 def test_a_camera_that_is_none_gets_one_line(name: str, answer: str) -> None:
-    with pytest.raises(CameraError, match=answer) as failure:
+    with raises(CameraError, answer) as failure:
         DeviceCamera(name, "v4l2", None, 640, 30)
     assert "\n" not in str(failure.value)
 
@@ -90,8 +91,8 @@ def test_a_camera_that_is_none_gets_one_line(name: str, answer: str) -> None:
 @pytest.mark.parametrize(
     ("number", "answer"),
     [
-        (errno.EBUSY, "(Device or resource busy); close the other program that uses it"),
-        (errno.EACCES, "(Permission denied); allow it, on Linux by 'sudo usermod -aG video $USER' and a new login"),
+        (errno.EBUSY, "Device or resource busy close"),
+        (errno.EACCES, "Permission denied 'sudo usermod -aG video $USER'"),
     ],
 )
 def test_a_camera_that_may_not_be_used_is_asked_once(monkeypatch: pytest.MonkeyPatch, number: int, answer: str) -> None:
@@ -102,9 +103,8 @@ def test_a_camera_that_may_not_be_used_is_asked_once(monkeypatch: pytest.MonkeyP
         raise OSError(number, os.strerror(number), address)
 
     monkeypatch.setattr(av, "open", refuse)
-    with pytest.raises(CameraError) as failure:
+    with raises(CameraError, f"/dev/video0 camera {answer}"):
         DeviceCamera("0", "v4l2", 1280, 960, 30)
-    assert str(failure.value) == f"/dev/video0: no camera that can be used {answer}"
     wanted = {"video_size": "1280x720", "framerate": "30", "input_format": "mjpeg"}
     assert [options["container_options"] for options in asked] == [wanted]
 
@@ -143,7 +143,7 @@ def test_a_camera_that_is_unplugged_says_so(monkeypatch: pytest.MonkeyPatch) -> 
             pass
 
     monkeypatch.setattr(camera, "_container", Gone())
-    with pytest.raises(CameraError, match=r"the camera is gone \(No such device\); plug it in and start again"):
+    with raises(CameraError, "gone No such device plug"):
         next(frames)
 
 
@@ -171,5 +171,5 @@ def test_a_few_damaged_pictures_are_passed_over(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(camera, "_container", Cable())
     frames = camera.frames()
     assert next(frames).pixels.shape == (48, 64, 3)
-    with pytest.raises(CameraError, match="its pictures cannot be decoded; try another cable"):
+    with raises(CameraError, "decoded cable"):
         next(frames)

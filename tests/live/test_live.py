@@ -25,6 +25,7 @@ from small_cameras import (
     number_in,
     ticking,
 )
+from small_messages import raises
 from small_videos import Pixels, picture, pixels_of, times_of
 
 from fast_style.errors import CameraError, ConfigError, VideoError
@@ -153,7 +154,7 @@ def test_a_camera_that_hangs_is_not_waited_for() -> None:
             threading.Event().wait(2)
             yield from ()
 
-    with pytest.raises(CameraError, match="the camera has given no picture for 10 s"):
+    with raises(CameraError, "camera 10 s"):
         Session(Hanging(Clock()), Tint(), clock=ticking(1.0)).run()
 
 
@@ -232,7 +233,7 @@ def test_the_styles_of_several_networks_are_one_list() -> None:
     painter = LiveStylizer(networks, Controls(brush=1.5, grain=0.5, seed=3))
     assert painter.styles == ["waves", "stars (one)", "stars"]
     assert [painter.find(name) for name in (None, "stars (one)", "stars")] == [0, 1, 2]
-    with pytest.raises(ConfigError, match=r"no network here knows 'dots'; choose from waves, stars \(one\), "):
+    with raises(ConfigError, "'dots' waves stars one"):
         painter.find("dots")
     painted = painter(flat(5), Look(style=0, strength=0.4, preserve_color="luminance"))
     assert number_in(painted) == 250
@@ -343,18 +344,18 @@ def test_a_recording_that_cannot_be_written_ends_what_is_for_nothing_else(tmp_pa
     (tmp_path / "file").touch()
     session.record(tmp_path / "file" / "out.mp4")
     endless(camera)
-    with pytest.raises(VideoError, match=r"file/out\.mp4: cannot be written"):
+    with raises(VideoError, "file/out.mp4 written"):
         session.run()
 
 
 def test_where_a_recording_may_not_go_is_said_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "there.mp4").touch()
-    with pytest.raises(ConfigError, match=r"exists already; add overwrite=True to replace it"):
+    with raises(ConfigError, "exists overwrite=True"):
         check_recording(tmp_path / "there.mp4", overwrite=False)
     check_recording(tmp_path / "there.mp4", overwrite=True)
-    with pytest.raises(ConfigError, match=r"out\.gif: no kind of video that can be recorded; end it in one of \.mp4, "):
+    with raises(ConfigError, "out.gif video .mp4"):
         check_recording(tmp_path / "out.gif", overwrite=True)
     check_recording(tmp_path / "new" / "out.mp4", overwrite=False)
     assert (tmp_path / "new").is_dir()
-    with pytest.raises(VideoError, match=r"there\.mp4/out\.mp4: cannot be written"):
+    with raises(VideoError, "there.mp4/out.mp4 written"):
         check_recording(tmp_path / "there.mp4" / "out.mp4", overwrite=True)

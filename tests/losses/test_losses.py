@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 import torch
+from small_messages import raises
 from torch import Tensor, nn
 
 from fast_style.encoders.vgg import VGGEncoder
@@ -265,42 +266,42 @@ def test_gradient_reaches_the_output_and_not_the_content(encoder: VGGEncoder, st
 @pytest.mark.parametrize("cls", [ContentLoss, StyleLoss, TotalVariationLoss])
 @pytest.mark.parametrize("weight", [-1.0, float("nan")])
 def test_a_negative_weight_is_refused(cls: type[ContentLoss | StyleLoss | TotalVariationLoss], weight: float) -> None:
-    with pytest.raises(ConfigError, match=f"^weight must not be negative, not {weight}$"):
+    with raises(ConfigError, f"weight negative {weight}"):
         cls(weight)
 
 
 @pytest.mark.parametrize(("cls", "choices"), [(ContentLoss, "mean, half_sum"), (StyleLoss, "mean, quarter_mean")])
 def test_an_unknown_normalization_lists_the_choices(cls: type[ContentLoss | StyleLoss], choices: str) -> None:
-    with pytest.raises(ConfigError, match=f"^normalization must be one of relative, {choices}, not 'sum'$"):
+    with raises(ConfigError, f"normalization relative {choices} 'sum'"):
         cls(normalization="sum")  # type: ignore[arg-type]
 
 
 def test_a_content_loss_without_layers_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one layer"):
+    with raises(ConfigError, "one layer"):
         ContentLoss(layers=[])
 
 
 @pytest.mark.parametrize("layers", [{"relu1_1": 0.0}, {"relu1_1": 1.0, "relu2_1": -1.0}])
 def test_a_style_loss_wants_layers_with_weights_above_0(layers: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"^layers must not be negative"):
+    with raises(ConfigError, "layers negative"):
         StyleLoss(layers=layers)
 
 
 def test_nothing_to_learn_is_refused(encoder: VGGEncoder, style: Style) -> None:
     nothing: list[dict[str, Loss]] = [{}, {"content": ContentLoss(0.0)}]
     for losses in nothing:
-        with pytest.raises(ConfigError, match="no loss has a weight above 0"):
+        with raises(ConfigError, "loss weight 0"):
             PerceptualLoss(encoder, losses, [style])
 
 
 def test_an_unknown_layer_of_a_style_is_named_before_the_first_step(encoder: VGGEncoder, style: Style) -> None:
     misspelt = replace(style, layers={"relu1_1": 1.0, "rleu2_1": 1.0})
-    with pytest.raises(ConfigError, match="VGGEncoder has no layer rleu2_1; it has conv1_1, relu1_1, "):
+    with raises(ConfigError, "VGGEncoder layer rleu2_1 conv1_1 relu1_1"):
         PerceptualLoss(encoder, {"style": StyleLoss()}, [misspelt])
 
 
 def test_an_unknown_layer_of_a_content_loss_is_named_before_the_first_step(encoder: VGGEncoder, style: Style) -> None:
-    with pytest.raises(ConfigError, match="VGGEncoder has no layer relu9_9; it has conv1_1, relu1_1, "):
+    with raises(ConfigError, "VGGEncoder layer relu9_9 conv1_1 relu1_1"):
         PerceptualLoss(encoder, {"content": ContentLoss(layers=["relu9_9"])}, [style])
 
 
@@ -382,10 +383,10 @@ def test_a_picture_smaller_than_what_is_blurred_has_a_loss() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"period": 3.0}, "period must be at least 4 pixels, not 3"), ({"detail": 0.0}, "detail must be above 0, not 0")],
+    [({"period": 3.0}, "period 4 3.0"), ({"detail": 0.0}, "detail 0")],
 )
 def test_a_hatching_that_cannot_be_is_refused(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with raises(ConfigError, message):
         HatchLoss(**arguments)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from small_messages import raises
 
 from fast_style.errors import ConfigError, ImageError
 from fast_style.images.tensors import read_image
@@ -50,7 +51,7 @@ def test_the_default_layers_are_one_of_each_scale_and_the_deepest_counts_least()
 
 @pytest.mark.parametrize("size", [0, 15, 4097, -1])
 def test_a_size_out_of_range_is_refused(style: Style, size: int) -> None:
-    with pytest.raises(ConfigError, match=f"^size must be from 16 to 4096 pixels, not {size}$"):
+    with raises(ConfigError, f"size 16 4096 {size}"):
         replace(style, size=size)
 
 
@@ -59,19 +60,19 @@ def test_a_name_that_looks_like_a_number_is_text(style: Style) -> None:
 
 
 def test_a_negative_layer_is_named(style: Style) -> None:
-    with pytest.raises(ConfigError, match=r"^layers.relu2_1 must not be negative, not -1.0$"):
+    with raises(ConfigError, "layers.relu2_1 negative -1.0"):
         replace(style, layers={"relu1_1": 1.0, "relu2_1": -1.0})
 
 
 @pytest.mark.parametrize("layers", [{}, {"relu1_1": 0.0}])
 def test_a_style_without_layers_is_refused(style: Style, layers: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="at least one layer"):
+    with raises(ConfigError, "one layer"):
         replace(style, layers=layers)
 
 
 def test_a_missing_picture_is_named_when_it_is_read(tmp_path: Path) -> None:
     missing = Style("waves", tmp_path / "waves.png")
-    with pytest.raises(ImageError, match=r"waves\.png: not a readable picture"):
+    with raises(ImageError, "waves.png readable"):
         missing.read()
 
 
@@ -99,13 +100,13 @@ def test_a_choice_becomes_weights_that_sum_to_1(
 
 @pytest.mark.parametrize("choice", ["moon", {"waves": 1.0, "moon": 1.0}])
 def test_an_unknown_style_lists_those_there_are(choice: str | Mapping[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"no style moon.*; it has waves, stars, cafe$"):
+    with raises(ConfigError, "style moon waves stars cafe"):
         style_weights(NAMES, choice)
 
 
 @pytest.mark.parametrize("choice", [["waves"], 3, {"waves": "much"}, {"waves": None}])
 def test_what_is_neither_a_name_nor_weights_is_refused(choice: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^styles must be one name, or a number for each, such as \{waves: 1\}"):
+    with raises(ConfigError, "styles {waves: 1}"):
         style_weights(NAMES, choice)
 
 
@@ -113,5 +114,5 @@ def test_what_is_neither_a_name_nor_weights_is_refused(choice: Any) -> None:
     "choice", [{}, {"waves": 0.0}, {"waves": 1.0, "stars": -0.5}, {"waves": float("nan")}, {"waves": float("inf")}]
 )
 def test_weights_without_a_meaning_are_refused(choice: Mapping[str, float]) -> None:
-    with pytest.raises(ConfigError, match="must not be negative, and their sum must be above 0"):
+    with raises(ConfigError, "negative sum 0"):
         style_weights(NAMES, choice)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from small_messages import raises
 from small_networks import dilated, varied
 from torch import Tensor, nn
 from torch.export import Dim, export
@@ -256,7 +257,7 @@ def test_the_arguments_rebuild_the_network(cls: Callable[..., TransformNet]) -> 
 @pytest.mark.parametrize("name", ["styles", "width", "blocks"])
 @pytest.mark.parametrize("value", [0, -1, 10**9, 2.0, True, "8", None])
 def test_an_argument_out_of_range_is_named(cls: Callable[..., TransformNet], name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"^{name} must be a whole number from 1 to 4096, not {value!r}$"):
+    with raises(ConfigError, f"{name} 1 4096 {value!r}"):
         cls(**{name: value})
 
 
@@ -286,11 +287,11 @@ def test_dilation_lets_a_network_see_further() -> None:
 def test_the_largest_dilation_is_for_the_smallest_pictures_and_more_is_refused() -> None:
     network = BalancedNet(width=4, blocks=3, dilation=LARGEST_DILATION)
     assert network(torch.rand(1, 3, 32, 32), torch.ones(1, 1)).shape == (1, 3, 32, 32)
-    with pytest.raises(ConfigError, match=r"^dilation must be a whole number from 1 to 7, not 8$"):
+    with raises(ConfigError, "dilation 1 7 8"):
         BalancedNet(dilation=LARGEST_DILATION + 1)
 
 
 @pytest.mark.parametrize("value", [0, 2.0])
 def test_a_dilation_out_of_range_is_named(value: object) -> None:
-    with pytest.raises(ConfigError, match=f"^dilation must be a whole number from 1 to 4096, not {value!r}$"):
+    with raises(ConfigError, f"dilation 1 4096 {value!r}"):
         BalancedNet(dilation=value)  # type: ignore[arg-type]

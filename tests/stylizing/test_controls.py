@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from small_messages import assert_names, raises
 from small_networks import varied
 from torch import nn
 
@@ -365,7 +366,7 @@ def test_styles_is_another_name_of_style_and_goes_before_it() -> None:
     blend = {"day": 0.7, "night": 0.3}
     assert Controls(styles=blend) == Controls(style=blend)
     assert replace(Controls("day", grain=0.1), styles=blend) == Controls(blend, grain=0.1)
-    with pytest.raises(ConfigError, match=r"^masks name the styles themselves"):
+    with raises(ConfigError, "masks styles"):
         Controls(styles="day", masks={"night": Image.new("L", (8, 8))})
 
 
@@ -381,29 +382,29 @@ def test_what_can_be_named_is_what_controls_have() -> None:
 @pytest.mark.parametrize(
     ("settings", "answer"),
     [
-        ({"strength": 1.5}, "strength must be from 0 to 1, not 1.5"),
-        ({"strength": float("nan")}, "strength must be from 0 to 1, not nan"),
-        ({"brush": 0.4}, "brush must be from 0.5 to 2, not 0.4"),
-        ({"brush": "broad"}, "brush must be from 0.5 to 2, not 'broad'"),
-        ({"sharpen": -1}, "sharpen must be from 0 to 1, not -1"),
-        ({"grain": 2}, "grain must be from 0 to 1, not 2"),
-        ({"seed": -1}, "seed must be a whole number from 0 to 2^64 - 1, not -1"),
-        ({"seed": 0.5}, "seed must be a whole number from 0 to 2^64 - 1, not 0.5"),
-        ({"preserve_color": "hue"}, "preserve_color must be one of none, histogram, luminance, not 'hue'"),
-        ({"mask": 3}, "mask must be a picture or the path of one, not 3"),
-        ({"masks": {"waves": None}}, "masks.waves must be a picture or the path of one, not None"),
-        ({"masks": "sky.png"}, "masks must name styles, such as {starry_night: sky.png}, not 'sky.png'"),
-        ({"masks": {"moon": WHITE}}, "there is no style moon in this network; it has waves, stars"),
+        ({"strength": 1.5}, "strength 0 1 1.5"),
+        ({"strength": float("nan")}, "strength 0 1 nan"),
+        ({"brush": 0.4}, "brush 0.5 2 0.4"),
+        ({"brush": "broad"}, "brush 0.5 2 'broad'"),
+        ({"sharpen": -1}, "sharpen 0 1 -1"),
+        ({"grain": 2}, "grain 0 1 2"),
+        ({"seed": -1}, "seed 0 2^64 - 1 -1"),
+        ({"seed": 0.5}, "seed 0 2^64 - 1 0.5"),
+        ({"preserve_color": "hue"}, "preserve_color none histogram luminance 'hue'"),
+        ({"mask": 3}, "mask 3"),
+        ({"masks": {"waves": None}}, "masks.waves None"),
+        ({"masks": "sky.png"}, "masks styles {starry_night: sky.png} 'sky.png'"),
+        ({"masks": {"moon": WHITE}}, "style moon waves stars"),
         (
             {"masks": {"waves": WHITE}, "style": "stars"},
-            "masks name the styles themselves: give masks or a style, not b",
+            "masks style both",
         ),
     ],
 )
 def test_a_mistake_is_one_line(stylizer: Stylizer, settings: dict[str, Any], answer: str) -> None:
     with pytest.raises(ConfigError) as error:
         stylizer(Image.new("RGB", (8, 8)), **settings)
-    assert str(error.value).startswith(answer)
+    assert_names(error.value, answer)
     assert "\n" not in str(error.value)
 
 
@@ -414,5 +415,5 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         lambda: Controls(masks={"waves": str(tmp_path / "sky.png")}),
     ]
     for make in makers:
-        with pytest.raises(ImageError, match=r"sky\.png: not a readable picture \(none of JPEG"):
+        with raises(ImageError, "sky.png readable none JPEG"):
             make()

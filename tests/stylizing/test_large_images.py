@@ -10,6 +10,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
+from small_messages import assert_names, raises
 from small_networks import varied
 
 import fast_style.stylizing.memory_budget
@@ -90,12 +91,10 @@ def test_without_room_on_disk_one_line_says_where(
     small_disk: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(small_disk("64k")))
-    with pytest.raises(
-        ImageError, match=r"disk: no room for 0\.1 GB \(No space left on device\); set TMPDIR to a folder"
-    ):
+    with raises(ImageError, "disk 0.1 GB No space left on device TMPDIR"):
         DiskImage((5000, 5000))
     monkeypatch.setenv("TMPDIR", "/nowhere")
-    with pytest.raises(ImageError, match=r"^/nowhere: nothing can be written there \(No such file"):
+    with raises(ImageError, "/nowhere written No such file"):
         DiskImage((5000, 5000))
 
 
@@ -242,7 +241,7 @@ def test_where_16_bits_do_not_fit_one_line_says_so(
     monkeypatch.setattr("fast_style.stylizing.tiling.free_memory", lambda: 0.0)
     stylizer.stylize_file(tmp_path / "deep.png", tmp_path / "a.png")
     assert open_picture(tmp_path / "a.png", deep=True).deep is None
-    assert capsys.readouterr().err == f"{tmp_path}/deep.png: no memory for 16 bits of each color; going on with 8\n"
+    assert_names(capsys.readouterr().err, f"{tmp_path}/deep.png memory 16 8")
 
 
 def test_a_limit_counts_what_controls_and_reading_take(
@@ -267,7 +266,7 @@ def test_a_limit_counts_what_controls_and_reading_take(
 def test_a_limit_counts_what_it_takes_to_read_a_file(stylizer: Stylizer, tmp_path: Path) -> None:
     Image.new("L", (20_000, 9_000)).save(tmp_path / "large.png")
     strict = Stylizer(stylizer.backend, stylizer.metadata, memory="1MB")
-    with pytest.raises(ImageError, match=r"large\.png: memory must be at least (1\.\d|[2-9]\.\d) GB for 20000x9000 pi"):
+    with raises(ImageError, "large.png memory GB 20000x9000"):
         strict.stylize_file(tmp_path / "large.png", tmp_path / "a.png")
 
 
@@ -280,14 +279,13 @@ def test_what_cannot_be_read_or_written_is_named_once(
     too_large(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr("fast_style.stylizing.tiling.open_on_disk", lambda *_: pytest.fail("was read for nothing"))
-        with pytest.raises(ImageError, match=r"none/a\.png: cannot be written \(there is no folder "):
+        with raises(ImageError, "none/a.png written folder"):
             stylizer.stylize_file(tmp_path / "clear.png", tmp_path / "none" / "a.png")
         patch.setattr("os.access", lambda *_: False)
-        with pytest.raises(ImageError, match=r"/a\.png: cannot be written \(Permission denied\)$"):
+        with raises(ImageError, "/a.png written Permission denied"):
             stylizer.stylize_file(tmp_path / "clear.png", tmp_path / "a.png")
-    with pytest.raises(ImageError) as error:
+    with raises(ImageError, f"{tmp_path}/cut.png readable truncated"):
         stylizer.stylize_file(tmp_path / "cut.png", tmp_path / "a.png")
-    assert str(error.value).startswith(f"{tmp_path}/cut.png: not a readable picture (image file is truncated")
     assert not (tmp_path / "a.png").exists()
 
 

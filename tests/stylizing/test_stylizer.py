@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from small_messages import raises
 from small_networks import varied
 
 import fast_style
@@ -110,7 +111,7 @@ def test_blend_weights_are_scaled_to_sum_to_1(stylizer: Stylizer) -> None:
 
 
 def test_an_unknown_style_lists_those_there_are(stylizer: Stylizer) -> None:
-    with pytest.raises(ConfigError, match=r"no style moon.*waves, stars") as error:
+    with raises(ConfigError, "style moon waves stars") as error:
         stylizer(picture(), "moon")
     assert "\n" not in str(error.value)
     assert stylizer.styles == ["waves", "stars"]
@@ -118,7 +119,7 @@ def test_an_unknown_style_lists_those_there_are(stylizer: Stylizer) -> None:
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_a_strength_out_of_range_is_refused(stylizer: Stylizer, strength: float) -> None:
-    with pytest.raises(ConfigError, match=f"^strength must be from 0 to 1, not {strength}$"):
+    with raises(ConfigError, f"strength 0 1 {strength}"):
         stylizer(picture(), strength=strength)
 
 
@@ -232,13 +233,13 @@ def test_size_is_that_of_the_long_side(
 
 @pytest.mark.parametrize("size", [0, -5, 65_536])
 def test_a_size_out_of_range_is_refused(stylizer: Stylizer, tmp_path: Path, size: int) -> None:
-    with pytest.raises(ConfigError, match=f"^size must be from 1 to 65535 pixels, not {size}$"):
+    with raises(ConfigError, f"size 1 65535 {size}"):
         stylizer.stylize_file(tmp_path / "photo.png", tmp_path / "out.png", size=size)
 
 
 def test_a_file_that_is_no_picture_is_named_and_nothing_written(stylizer: Stylizer, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no picture")
-    with pytest.raises(ImageError, match=r"notes\.jpg: not a readable picture"):
+    with raises(ImageError, "notes.jpg readable"):
         stylizer.stylize_file(tmp_path / "notes.jpg", tmp_path / "out.jpg")
     assert not (tmp_path / "out.jpg").exists()
 
@@ -267,27 +268,23 @@ def test_a_folder_of_the_same_name_does_not_hide_it(folder: Path) -> None:
 
 
 def test_a_wrong_name_lists_those_there_are(folder: Path) -> None:
-    with pytest.raises(CheckpointError) as error:
+    with raises(CheckpointError, "waev wave checkpoints/ night"):
         fast_style.load("waev")
-    assert str(error.value).startswith(
-        "waev: no such file, and no such name (did you mean wave?); checkpoints/ has night, wave; the zoo"
-    )
     for file in (folder / "checkpoints").iterdir():
         file.unlink()
-    with pytest.raises(CheckpointError, match=r"checkpoints/ has nothing yet; the zoo has "):
+    with raises(CheckpointError, "checkpoints/ nothing zoo"):
         fast_style.load("wave")
 
 
 def test_a_device_that_is_not_there_is_named(folder: Path) -> None:
     for device in ("cuda:99", "gpu"):
-        with pytest.raises(ConfigError, match=f"^device={device} cannot be used here "):
+        with raises(ConfigError, f"device={device}"):
             fast_style.load("wave", device=device)
 
 
 def test_a_wrong_path_is_named(folder: Path) -> None:
-    with pytest.raises(CheckpointError) as error:
+    with raises(CheckpointError, "checkpoints/waev.safetensors"):
         fast_style.load("checkpoints/waev.safetensors")
-    assert str(error.value).startswith("checkpoints/waev.safetensors: no such file; ")
 
 
 def test_stylizing_loads_nothing_that_only_training_needs(folder: Path) -> None:
@@ -314,7 +311,7 @@ def test_size_is_the_long_side_of_the_outcome_whatever_is_given(stylizer: Styliz
     # Another filter, of the photograph's own range.
     assert np.abs(from_array.astype(int) - np.asarray(stylizer(small, "stars"))).mean() < 2
     assert stylizer(torch.rand(2, 3, 66, 94), size=64).shape == (2, 3, 45, 64)
-    with pytest.raises(ConfigError, match=r"^size must be from 1 to 65535 pixels, not 0$"):
+    with raises(ConfigError, "size 1 65535 0"):
         stylizer(picture(), size=0)
 
 
@@ -349,7 +346,7 @@ def test_alike_arrays_in_a_row_are_stylized_at_once(stylizer: Stylizer, monkeypa
     for answer, alone in zip(answers, expected, strict=True):
         assert (type(answer), answer.shape, answer.dtype) == (type(alone), alone.shape, alone.dtype)
         assert float(abs(answer * 1.0 - alone * 1.0).max()) <= (1 if answer.dtype == np.uint8 else 1e-5)
-    with pytest.raises(ConfigError, match=r"^batch must be a whole number from 1 on, not 0$"):
+    with raises(ConfigError, "batch 1 0"):
         stylizer.map(given, batch=0)
 
 
@@ -359,7 +356,7 @@ def test_a_stylizer_shows_network_styles_backend_and_device(stylizer: Stylizer) 
 
 
 def test_a_wrong_array_is_a_value_error(stylizer: Stylizer) -> None:
-    with pytest.raises(ValueError, match=r"^an array of shape "):
+    with raises(ValueError, "array shape"):
         stylizer(np.zeros((33, 47, 2)))
-    with pytest.raises(ValueError, match=r"^strength must be "):
+    with raises(ValueError, "strength"):
         stylizer(picture(), strength=2)

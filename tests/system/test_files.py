@@ -1,3 +1,5 @@
+"""Files that appear whole or not at all, and what an interruption leaves."""
+
 import os
 import time
 from pathlib import Path
@@ -34,7 +36,7 @@ def test_the_new_file_may_be_read_by_whoever_may_read_other_files(tmp_path: Path
     assert (tmp_path / "one").stat().st_mode == (tmp_path / "two").stat().st_mode
 
 
-def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+def test_a_file_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     with atomic_write(tmp_path / ("n" * 255)) as file:
         file.write(b"1")
     assert (tmp_path / ("n" * 255)).read_bytes() == b"1"

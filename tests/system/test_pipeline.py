@@ -140,7 +140,7 @@ def test_results_may_go_past_the_stages_behind_and_all_that_waits_be_taken_at_on
     assert list(pipeline) == [100, 3]
 
 
-def test_waiting_is_no_work() -> None:
+def test_waiting_does_not_count_as_work() -> None:
     def read(nothing: Inbox[int]) -> Iterator[int]:
         threading.Event().wait(0.3)
         yield 1

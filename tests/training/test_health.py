@@ -1,3 +1,5 @@
+"""What is seen of a training that goes wrong, and when."""
+
 from collections.abc import Sequence
 from math import inf, nan
 

@@ -1,3 +1,5 @@
+"""A run that was stopped goes on as if it had not been; checkpoints are whole, or told to be damaged."""
+
 import errno
 import gc
 import multiprocessing
@@ -23,6 +25,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from PIL import Image
 from pytorch_optimizer import SOAP
+from small_messages import raises
 
 from fast_style.data.batches import TrainingImages
 from fast_style.data.datamodule import ContentData
@@ -179,7 +182,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert_identical(state(run), state(other))
 
 
-def test_the_same_with_gradients_gathered_over_two_batches(run: Run, other: Run) -> None:
+def test_a_stopped_run_with_gradients_gathered_over_two_batches_ends_the_same(run: Run, other: Run) -> None:
     run.go(accumulate=2)
     with pytest.raises(Interrupted):
         other.go(SignalAt(4), accumulate=2)
@@ -188,7 +191,7 @@ def test_the_same_with_gradients_gathered_over_two_batches(run: Run, other: Run)
     assert_identical(state(run), state(other))
 
 
-def test_the_same_with_the_matrices_of_soap(run: Run, other: Run) -> None:
+def test_a_stopped_run_with_the_matrices_of_soap_ends_the_same(run: Run, other: Run) -> None:
     soap = partial(SOAP, precondition_frequency=2)
     run.go(optimizer=soap)
     with pytest.raises(Interrupted):
@@ -261,7 +264,7 @@ def test_slurm_is_asked_for_the_job_again(run: Run, monkeypatch: pytest.MonkeyPa
 
 
 def test_numbers_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match="every_n_steps must be at least 1, not 0"):
+    with raises(ConfigError, "every_n_steps 1 0"):
         Recovery("last.ckpt", every_n_steps=0)
 
 
@@ -295,11 +298,8 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_checkpoint(tmp_path: Path
 def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(small_disk: Callable[[str], Path]) -> None:
     path = small_disk("1m") / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(checkpoint(3.0, 100_000), path)
-    with pytest.raises(CheckpointError) as full:
+    with raises(CheckpointError, f"{path} written No space left on device whole"):
         AtomicCheckpointIO().save_checkpoint(checkpoint(4.0), path)
-    assert str(full.value) == (
-        f"{path}: cannot be written (No space left on device); the one before is whole; make room"
-    )
     assert read_checkpoint(path)["state_dict"]["weight"][0] == 3
     assert list(path.parent.iterdir()) == [path]
 
@@ -342,9 +342,9 @@ def test_a_file_that_cannot_be_gone_on_from_is_told(tmp_path: Path, monkeypatch:
     Path("flipped.ckpt").write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
     Path("page.ckpt").write_text("<html>not found</html>")
     for name in ("malicious", "foreign", "archive", "empty", "cut", "flipped", "page"):
-        with pytest.raises(CheckpointError, match=rf"^{name}\.ckpt: .*; delete it to start again$"):
+        with raises(CheckpointError, f"{name}.ckpt delete"):
             read_checkpoint(Path(f"{name}.ckpt"))
-    with pytest.raises(CheckpointError, match=r"nowhere\.ckpt: no such file"):
+    with raises(CheckpointError, "nowhere.ckpt"):
         read_checkpoint(Path("nowhere.ckpt"))
     assert not Path("it-ran").exists()
 

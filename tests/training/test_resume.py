@@ -15,7 +15,8 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from safetensors.torch import load_file
-from small_runs import EXACT, ROOT, Run, Train, environment, events, only
+from small_messages import assert_names, assert_says
+from small_runs import EXACT, ROOT, Train, environment, events, only
 
 from fast_style.training.checkpoints import read_checkpoint
 
@@ -88,22 +89,21 @@ def assert_same_networks(one: Path, two: Path) -> None:
         assert torch.equal(tensor, others[name]), name
 
 
-def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(
-    start: Start, train: Train, run: Run, tmp_path: Path
-) -> None:
+def test_a_signal_saves_the_step_and_the_command_it_prints_goes_on(start: Start, train: Train, tmp_path: Path) -> None:
     process = start(*LONG, "trainer.max_steps=24", "workers=1", "name=stopped")
     assert end(process, signal.SIGTERM) == 143
     last = log(tmp_path).read_text().strip().splitlines()[-1]
     folder = only(tmp_path, "runs/stopped/*")
     step = read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]
     assert 4 <= step < 24
-    assert last.startswith(f"train.py: stopped by SIGTERM, step {step} saved; go on with: ")
+    assert_names(last, f"train.py SIGTERM {step} saved")
     assert "Traceback" not in log(tmp_path).read_text()
 
     words = shlex.split(last.rpartition("go on with: ")[2].partition("python ")[2])
-    assert words[1] == f"resume={folder.relative_to(tmp_path)}"
+    assert words == [words[0], f"resume={folder.relative_to(tmp_path)}"]
+    assert words[0].endswith("train.py")
     # With another number of workers, which decides nothing.
-    went_on = run(*words, "workers=0")
+    went_on = train(*words[1:], "workers=0")
     assert went_on.returncode == 0, went_on.stderr
     assert f"at step {step}" in went_on.stdout
     assert "warn" not in went_on.stderr.lower()
@@ -127,7 +127,7 @@ def test_control_c_does_the_same(start: Start, tmp_path: Path) -> None:
     for number in (pid(process), *children(process)):  # as a terminal sends it: to all
         os.kill(number, signal.SIGINT)
     assert end(process) == 130
-    assert "train.py: stopped by SIGINT, step " in log(tmp_path).read_text()
+    assert_says(log(tmp_path).read_text(), "train.py SIGINT step")
     assert "Traceback" not in log(tmp_path).read_text()
 
 
@@ -265,10 +265,10 @@ def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(train: Train, tmp
     ended = train(*settings, "trainer.max_time=00:00:00:02")
     assert ended.returncode == 0, ended.stderr
     steps = read_checkpoint(only(tmp_path, "runs/*/*/checkpoints/last.ckpt"))["global_step"]
-    assert f" {steps} steps of 100000: trainer.max_time was up" in ended.stdout
+    assert_says(ended.stdout, f"{steps} steps 100000 trainer.max_time")
     network = (tmp_path / "checkpoints/starry_night.safetensors").rename(tmp_path / "first.safetensors")
     again = train("resume=last")
-    assert f" {steps} steps of 100000: trainer.max_time was up" in again.stdout
+    assert_says(again.stdout, f"{steps} steps 100000 trainer.max_time")
     assert_same_networks(network, tmp_path / "checkpoints/starry_night.safetensors")
     longer = train("resume=last", "trainer.max_time=00:00:00:04")
     assert longer.returncode == 0, longer.stderr

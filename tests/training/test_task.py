@@ -1,3 +1,5 @@
+"""Training steps: what they learn, what they log, and how a training that goes wrong ends."""
+
 import copy
 import re
 import warnings
@@ -15,6 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
 from lightning.pytorch.plugins import MixedPrecision
 from pytorch_optimizer import SOAP
+from small_messages import assert_names, raises
 from torch import Tensor
 
 from fast_style.data.datamodule import ContentData
@@ -190,48 +193,43 @@ def spoil_weighting(task: StyleTransferTask, batch: Batch) -> None:
     [
         (
             spoil_target,
-            "the style loss is nan at relu2_1 at step 5: the activations are finite, so its target or weight is not; "
-            "check loss.style and style",
+            "style loss nan relu2_1 5 target loss.style",
         ),
         (
             spoil_encoder,
-            "the content loss is nan at relu2_1 at step 5: the loss network is not finite from relu2_1 on; "
-            "check encoder.weights",
+            "content loss nan relu2_1 5 loss network encoder.weights",
         ),
         (
             spoil_picture,
-            "the content loss is nan at step 5: a content picture is not finite; check the pictures of data",
+            "content loss nan 5 picture data",
         ),
         (
             fill("blocks.0.first.conv.weight", float("inf"), first=True),
-            "the content loss is nan at step 5: the network's weight blocks.0.first.conv.weight is not finite; "
-            "lower optimizer.lr",
+            "content loss nan 5 network's weight blocks.0.first.conv.weight optimizer.lr",
         ),
         (
             fill("up_half.conv.weight", 3e38),
-            "the content loss is nan at step 5: the network's output is not finite from up_half.conv on; "
-            "lower optimizer.lr",
+            "content loss nan 5 output up_half.conv optimizer.lr",
         ),
         (
             spoil_weighting,
-            "the total loss is inf at step 5: each of its terms is finite; lower loss.style.weight, which is 1e+39",
+            "total loss inf 5 loss.style.weight 1e+39",
         ),
         # A sigmoid makes a finite picture of it.
         (
             fill("output.bias", float("inf"), first=True),
-            "the weight output.bias is not finite at step 5: lower optimizer.lr",
+            "weight output.bias 5 optimizer.lr",
         ),
         (
             multiply_gradient(float("nan")),
-            "the gradient of blocks.0.second.conv.weight is not finite at step 5, though the losses are: "
-            "lower optimizer.lr",
+            "gradient blocks.0.second.conv.weight 5 losses optimizer.lr",
         ),
     ],
 )
 def test_what_is_not_finite_is_named_with_its_step_its_cause_and_a_remedy(
     task: StyleTransferTask, data: ContentData, tmp_path: Path, harm: Harm, message: str
 ) -> None:
-    assert stopped(task, data, tmp_path, At(5, harm)) == message
+    assert_names(stopped(task, data, tmp_path, At(5, harm)), message)
 
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
@@ -252,13 +250,8 @@ def test_a_gradient_that_explodes_is_named_with_its_weight_and_a_remedy(
     task: StyleTransferTask, data: ContentData, tmp_path: Path
 ) -> None:
     message = stopped(task, data, tmp_path, At(6, multiply_gradient(1e6)))
-    found = re.fullmatch(
-        r"the gradient explodes at step (\d+): its norm is (\S+), usually it is (\S+), and (\d+)% of its square is "
-        r"blocks\.0\.second\.conv\.weight; lower optimizer\.lr, or set trainer\.gradient_clip_val=1",
-        message,
-    )
-    assert found
-    step, norm, usual, share = map(float, found.groups())
+    assert_names(message, "gradient blocks.0.second.conv.weight optimizer.lr trainer.gradient_clip_val=1")
+    step, norm, usual, share = map(float, re.findall(r"(?<= )\d[\d.e+-]*(?=[ :,%])", message))
     assert 6 < step < 26
     assert norm > 1e4 * usual
     assert share == 100
@@ -267,11 +260,11 @@ def test_a_gradient_that_explodes_is_named_with_its_weight_and_a_remedy(
 def test_a_remedy_that_is_in_use_is_not_suggested(task: StyleTransferTask) -> None:
     explosion, overflow = Ailment("explosion", 3, 1e6, "stem"), Ailment("loss", 3, inf, "style", output_finite=False)
     for ailment, remedy in (
-        (explosion, "set trainer.gradient_clip_val=1"),
-        (overflow, "use trainer.precision=32-true"),
+        (explosion, "trainer.gradient_clip_val=1"),
+        (overflow, "trainer.precision=32-true"),
     ):
         advice = explain(ailment, task.network, task.loss, precise=False, clipped=False)
-        assert advice.endswith(f"lower optimizer.lr, or {remedy}")
+        assert_names(advice, f"optimizer.lr {remedy}")
         assert explain(ailment, task.network, task.loss, precise=True, clipped=True).endswith("lower optimizer.lr")
 
 
@@ -279,11 +272,10 @@ def test_an_output_of_one_color_is_told_with_its_step_and_a_remedy(
     task: StyleTransferTask, data: ContentData, tmp_path: Path
 ) -> None:
     message = stopped(task, data, tmp_path, At(5, fill("output.bias", 50.0)))
-    found = re.fullmatch(
-        r"the output is one flat color at step (\d+): .* lower optimizer\.lr, or raise loss\.content\.weight", message
-    )
-    assert found
-    assert 5 < int(found[1]) < 25
+    assert_names(message, "output color optimizer.lr loss.content.weight")
+    step = re.search(r"step (\d+)", message)
+    assert step
+    assert 5 < int(step[1]) < 25
 
 
 def test_a_training_that_is_well_is_not_stopped_and_never_suspicious(
@@ -301,10 +293,10 @@ def test_a_training_that_is_well_is_not_stopped_and_never_suspicious(
 @pytest.mark.parametrize(
     ("harm", "start"),
     [
-        (spoil_target, "the style loss is nan at relu2_1 at step 7: "),
-        (spoil_picture, "the content loss is nan at step 7: a content picture is not finite"),
-        (multiply_gradient(float("nan")), "the gradient of blocks.0.second.conv.weight is not finite at step 7, "),
-        (fill("output.bias", float("inf"), first=True), "the weight output.bias is not finite at step 7: "),
+        (spoil_target, "style loss nan relu2_1 7"),
+        (spoil_picture, "content loss nan 7 picture"),
+        (multiply_gradient(float("nan")), "gradient blocks.0.second.conv.weight 7"),
+        (fill("output.bias", float("inf"), first=True), "weight output.bias 7"),
     ],
 )
 def test_where_looking_waits_for_the_device_the_same_is_told_a_few_steps_later(
@@ -316,7 +308,7 @@ def test_where_looking_waits_for_the_device_the_same_is_told_a_few_steps_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(StyleTransferTask, "_looks_at_once", False)
-    assert stopped(task, data, tmp_path, At(7, harm)).startswith(start)
+    assert_names(stopped(task, data, tmp_path, At(7, harm)), start)
     assert task.global_step == 10
 
 
@@ -324,7 +316,7 @@ def test_the_last_steps_are_looked_at_too(
     task: StyleTransferTask, data: ContentData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StyleTransferTask, "_looks_at_once", False)
-    with pytest.raises(TrainingError, match=r"the style loss is nan at step 8: .*check loss\.style$"):
+    with raises(TrainingError, "style loss nan 8 loss.style"):
         fit(task, data, tmp_path, max_steps=9, callbacks=[At(8, spoil_target)])
 
 
@@ -378,19 +370,18 @@ def test_weights_are_checked_by_name(task: StyleTransferTask, data: ContentData,
     trainer = fit(task, data, tmp_path)
     task.check_weights()
     fill("up_half.norm.scale", float("-inf"), first=True)(task, (torch.empty(0), torch.empty(0)))
-    message = rf"^the weight up_half\.norm\.scale is not finite at step {trainer.global_step}: lower optimizer\.lr$"
-    with pytest.raises(TrainingError, match=message):
+    with raises(TrainingError, f"weight up_half.norm.scale {trainer.global_step} optimizer.lr"):
         task.check_weights()
 
 
 def test_a_schedule_needs_to_know_the_end(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^max_steps must be given"):
+    with raises(ConfigError, "max_steps given"):
         fit(task, data, tmp_path, max_steps=-1, max_epochs=-1)
 
 
 def test_a_schedule_without_time_to_rise_is_refused(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
     task._schedule = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.02, pct_start=0.25)
-    with pytest.raises(ConfigError, match=r"^max_steps must be more than 4 for this schedule to rise$"):
+    with raises(ConfigError, "max_steps 4 schedule"):
         fit(task, data, tmp_path, max_steps=4)
 
 
@@ -515,7 +506,7 @@ def test_measurements_do_not_count_in_the_rate(monkeypatch: pytest.MonkeyPatch) 
 def test_a_scaler_may_try_for_a_while(task: StyleTransferTask, data: ContentData, tmp_path: Path) -> None:
     # Fifteen gradients that are not finite bring its scale from 2 ** 16 to 2: the next one is not its fault.
     harm, scaler = At(0, multiply_gradient(inf)), MixedPrecision("16-mixed", "cpu")
-    with pytest.raises(TrainingError, match=r"blocks\.0\.second\.conv\.weight is not finite at step 15, "):
+    with raises(TrainingError, "blocks.0.second.conv.weight finite 15"):
         fit(task, data, tmp_path, max_steps=20, plugins=[scaler], callbacks=[harm])
     task.check_weights()
 

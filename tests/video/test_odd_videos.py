@@ -1,7 +1,6 @@
 """Videos that are woven, joined, badly written or broken, and places where none should be written."""
 
 import itertools
-import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from PIL import Image
+from small_messages import assert_each, assert_names, raises
 from small_videos import Pixels, packets_of, picture, pixels_of, times_of, write_video
 
 from fast_style.cli import stylize_videos as videos
@@ -68,7 +68,7 @@ def test_two_fields_become_one_whole_frame(copy: Copy, tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [woven(index) for index in range(10)], options=options)
     report = copy(source, "b.mkv", codec="ffv1")
     assert times_of(tmp_path / "b.mkv") == times_of(source)
-    assert report.notes == ["interlaced: of each two fields one whole frame was made"]
+    assert_each(report.notes, "interlaced")
     for before, after in zip(pixels_of(source), pixels_of(tmp_path / "b.mkv"), strict=True):
         assert torn(before) > 15
         assert torn(after) < 2
@@ -90,16 +90,16 @@ def test_a_video_that_changes_its_size_keeps_the_first(copy: Copy, tmp_path: Pat
     (tmp_path / "ab.h264").write_bytes(small.read_bytes() + large.read_bytes())
     report = copy(tmp_path / "ab.h264", "c.mp4")
     assert report.frames == 20
-    assert report.notes == ["128x96 pixels from 0.4 s on: brought to the size of the first"]
+    assert_each(report.notes, "128x96 0.4 s size first")
     shapes = {frame.shape for frame in pixels_of(tmp_path / "c.mp4")}
     assert shapes == {(48, 64, 3)}
 
 
 def test_what_8_bits_cannot_hold_is_said(copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = write_video(tmp_path / "a.mkv", [picture(0)] * 2, codec="ffv1", options={}, pix_fmt="yuv420p10le")
-    assert copy(deep, "b.mp4").notes == ["more than 8 bits of each color: 8 are kept"]
+    assert_each(copy(deep, "b.mp4").notes, "8 bits")
     videos.stylize_videos(Same(), [Job(deep, tmp_path / "c.mp4")], Controls(), None, SETTINGS)  # type: ignore[arg-type]
-    assert capsys.readouterr().err.splitlines()[1:] == [f"{deep}: more than 8 bits of each color: 8 are kept"]
+    assert_each(capsys.readouterr().err.splitlines()[1:], f"{deep} 8 bits")
 
 
 def with_extras(path: Path) -> Path:
@@ -139,17 +139,19 @@ def with_extras(path: Path) -> Path:
     ("source", "target", "left_out"),
     [
         ("a.mkv", "b.mkv", ""),
-        ("a.mkv", "b.webm", ", attachment letters.ttf, which a .webm cannot hold"),
-        ("a.mkv", "b.mov", ", attachment letters.ttf, which a .mov cannot hold"),
+        ("a.mkv", "b.webm", "attachment letters.ttf .webm"),
+        ("a.mkv", "b.mov", "attachment letters.ttf .mov"),
         ("a.mp4", "b.mp4", ""),
-        ("a.mp4", "b.mkv", ", data GoPro MET, which a .mkv cannot hold"),
+        ("a.mp4", "b.mkv", "data GoPro MET .mkv"),
     ],
 )
 def test_what_else_a_video_has_is_kept_or_named(
     copy: Copy, tmp_path: Path, source: str, target: str, left_out: str
 ) -> None:
     before = with_extras(tmp_path / source)
-    assert copy(before, target).notes == [f"left out: another video{left_out}"]
+    (note,) = copy(before, target).notes
+    assert_names(note, f"left out another video {left_out}")
+    assert ("," in note) == bool(left_out)
     with av.open(str(before)) as one, av.open(str(tmp_path / target)) as other:
         (pictures,) = other.streams.video
         assert {key.lower(): value for key, value in pictures.metadata.items()}["timecode"] == "01:00:00:05"
@@ -167,7 +169,7 @@ def test_what_else_a_video_has_is_kept_or_named(
 
 def test_a_part_has_its_chapters_and_no_time_code_of_the_whole(copy: Copy, tmp_path: Path) -> None:
     report = copy(with_extras(tmp_path / "a.mkv"), "b.mkv", start=0.4, end=0.6)
-    assert report.notes == ["left out: the time code, which counts from the beginning, another video"]
+    assert_each(report.notes, "left out time code another video")
     with av.open(str(tmp_path / "b.mkv")) as container:
         chapters: list[Any] = list(container.chapters())
         assert [
@@ -195,7 +197,7 @@ def test_opacity_is_kept_or_laid_on_white(
     film = write_video(tmp_path / source, frames, codec=kind, options=options, pix_fmt="yuva420p")
     report = copy(film, target, codec=codec)
     kept = target != "b.mp4"
-    assert report.notes == ([] if kept else ["what was transparent lies on white; a .webm would keep it"])
+    assert_each(report.notes, *([] if kept else ["transparent white .webm"]))
     if target == "f_*.png":
         with Image.open(tmp_path / "f_000003.png") as image:
             pixels = np.asarray(image)
@@ -328,10 +330,10 @@ def gif(size: tuple[int, int], frames: int, end: bytes = b";") -> bytes:
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("cover.m4a", "cover.m4a: no video in it that can be read"),
-        ("unknown.mp4", "unknown.mp4: no video in it that can be read"),
-        ("bomb.gif", "bomb.gif: not a readable animation (over 200,000,000 pixels)"),
-        ("empty.gif", "empty.gif: not a readable animation ("),
+        ("cover.m4a", "cover.m4a video"),
+        ("unknown.mp4", "unknown.mp4 video"),
+        ("bomb.gif", "bomb.gif readable animation 200,000,000"),
+        ("empty.gif", "empty.gif readable animation"),
     ],
 )
 def test_what_is_no_video_gets_one_line(copy: Copy, tmp_path: Path, name: str, answer: str) -> None:
@@ -342,8 +344,7 @@ def test_what_is_no_video_gets_one_line(copy: Copy, tmp_path: Path, name: str, a
     (tmp_path / "empty.gif").touch()
     with pytest.raises(VideoError) as error:
         copy(tmp_path / name, "b.mp4")
-    assert str(error.value).startswith(f"{tmp_path}/{answer}")
-    assert "\n" not in str(error.value)
+    assert_names(error.value, f"{tmp_path}/{answer}")
     assert not list(tmp_path.glob("b.*"))
 
 
@@ -351,7 +352,7 @@ def test_what_can_be_read_of_a_gif_that_breaks_off_is_kept(copy: Copy, tmp_path:
     (tmp_path / "cut.gif").write_bytes(gif((20, 20), 5, end=b"!\xf9\x04\0\x0a"))
     report = copy(tmp_path / "cut.gif", "b.mp4")
     assert report.frames == len(times_of(tmp_path / "b.mp4")) == 5
-    assert (report.warning or "").startswith(f"{tmp_path}/cut.gif: damaged: it breaks off after 5 frames (")
+    assert_names(report.warning or "", f"{tmp_path}/cut.gif damaged 5 frames")
 
 
 def test_frames_that_cannot_be_read_are_left_out_the_first_as_well(copy: Copy, tmp_path: Path) -> None:
@@ -362,8 +363,8 @@ def test_frames_that_cannot_be_read_are_left_out_the_first_as_well(copy: Copy, t
     files[3].write_bytes(files[3].read_bytes()[:100])
     report = copy(files, "b.mkv", codec="ffv1")
     assert times_of(tmp_path / "b.mkv") == [Fraction(index, 25) for index in (1, 2, 4, 5)]
-    assert (report.warning or "").endswith("; 2 of 6 pictures are left out")
-    with pytest.raises(FastStyleError, match=r"0\.png: not a readable picture \(the file is empty\)"):
+    assert_names(report.warning or "", "2 6 left")
+    with raises(FastStyleError, "0.png readable empty"):
         copy(files[:1], "c.mkv")
 
 
@@ -379,7 +380,7 @@ def test_a_video_of_one_frame_is_one(copy: Copy, tmp_path: Path, width: int, hei
 def test_an_encoder_that_cannot_begin_is_named(copy: Copy, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options: dict[str, Any] = {"codec": "libx264rgb", "options": {"qp": "0"}, "pix_fmt": "rgb24"}
     source = write_video(tmp_path / "a.mkv", [picture(0, 2, 2)] * 2, **options)
-    with pytest.raises(VideoError, match=r"b\.mkv: libsvtav1 does not take 2x2 pixels here \(.+\); try another codec"):
+    with raises(VideoError, "b.mkv libsvtav1 2x2 codec"):
         copy(source, "b.mkv", codec="av1")
     assert capfd.readouterr() == ("", "")
 
@@ -391,11 +392,11 @@ def files_in(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("source", "target", "answer"),
     [
-        ("a.mp4", "a.mp4", "a.mp4: is the input itself; give another output"),
+        ("a.mp4", "a.mp4", "a.mp4 input itself output"),
         # What a stopped run has left, under the name that the next one writes to.
-        ("c.part.mp4", "c.mp4", "c.part.mp4: is the input itself; give another output"),
-        ("link.mp4", "a.mp4", "a.mp4: is the input itself; give another output"),
-        ("a.mp4", "folder.mp4", "folder.mp4: is a folder; give the name of a file"),
+        ("c.part.mp4", "c.mp4", "c.part.mp4 input itself output"),
+        ("link.mp4", "a.mp4", "a.mp4 input itself output"),
+        ("a.mp4", "folder.mp4", "folder.mp4 folder file"),
     ],
 )
 def test_no_video_is_written_over_what_is_read(
@@ -406,9 +407,8 @@ def test_no_video_is_written_over_what_is_read(
     (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
     (tmp_path / "folder.mp4").mkdir()
     before = files_in(tmp_path)
-    with pytest.raises(ConfigError) as error:
+    with raises(ConfigError, f"{tmp_path}/{answer}"):
         copy(tmp_path / source, target)
-    assert str(error.value) == f"{tmp_path}/{answer}"
     assert files_in(tmp_path) == before
 
 
@@ -416,7 +416,7 @@ def test_no_frames_are_written_over_those_that_are_read(copy: Copy, tmp_path: Pa
     files = [tmp_path / f"{index:06d}.png" for index in range(3)]
     for file in files:
         Image.fromarray(picture(0)).save(file)
-    with pytest.raises(ConfigError, match=r"\*\.png: would replace .*000000\.png while it is read; give another out"):
+    with raises(ConfigError, "*.png replace 000000.png"):
         copy(files, "*.png")
     assert copy(files, "new_*.png").frames == 3
 
@@ -437,7 +437,7 @@ def test_a_full_disk_is_told_whatever_is_written(
     frames = [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(20)]
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={})
     place = small_disk("128k") / target
-    with pytest.raises(FastStyleError, match=r": cannot be written \(No space left on device\)"):
+    with raises(FastStyleError, "written No space left on device"):
         copy(source, str(place))
     assert not place.exists()
 
@@ -451,7 +451,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_at_once(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with pytest.raises(VideoError, match=r"b\.mp4: cannot be written \(Permission denied\)$"):
+    with raises(VideoError, "b.mp4 written Permission denied"):
         copy(source, "b.mp4")
 
 
@@ -475,7 +475,7 @@ def test_a_video_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pyt
     settings = {**SETTINGS, "audio": "copy"}
     names = ("text.mp4", "empty.mp4", "loud.mp4", "good.mp4")
     jobs = [Job(tmp_path / name, (tmp_path / name).with_suffix(".webm")) for name in names]
-    with pytest.raises(VideoError, match=r"^3 of 4 videos failed; the others are done$"):
+    with raises(VideoError, "3 4 videos failed"):
         videos.stylize_videos(Same(), jobs, Controls(), None, settings)  # type: ignore[arg-type]
     out, errors = capsys.readouterr()
     assert out.splitlines() == [f"{tmp_path}/good.webm"]
@@ -498,10 +498,7 @@ def test_ctrl_c_among_videos_says_what_is_done(tmp_path: Path, monkeypatch: pyte
         return stylize_video(stylizer, source, *arguments, **settings)
 
     monkeypatch.setattr(videos, "stylize_video", stopped)
-    said = (
-        "interrupted; b.part.mkv holds the first 7 frames; 1 of 3 videos are done; resume=true goes on with the others"
-    )
-    with pytest.raises(KeyboardInterrupt, match=f"^{re.escape(said)}$"):
+    with raises(KeyboardInterrupt, "interrupted b.part.mkv 7 frames 1 3 videos resume=true"):
         videos.stylize_videos(Same(), jobs, Controls(), None, SETTINGS)  # type: ignore[arg-type]
 
 
@@ -511,14 +508,12 @@ def test_a_full_disk_ends_the_work_on_all_videos(tmp_path: Path, small_disk: Cal
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={})
     disk = small_disk("128k")
     jobs = [Job(source, disk / f"{name}.mkv") for name in "bc"]
-    with pytest.raises(
-        VideoError, match=r"^the disk is full; 0 of 2 videos are done; resume=true goes on with the oth"
-    ):
+    with raises(VideoError, "full 0 2 videos resume=true"):
         videos.stylize_videos(Same(), jobs, Controls(), None, SETTINGS)  # type: ignore[arg-type]
 
 
 def test_a_video_whose_sound_does_not_fit_is_no_mistake_in_the_settings(copy: Copy, tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(0)] * 3, sound=True)
     # So that the others of a batch go on.
-    with pytest.raises(VideoError, match=r"b\.webm: such a file cannot hold the audio of .*a\.mp4 \(aac\); end it in"):
+    with raises(VideoError, "b.webm audio a.mp4 (aac)"):
         copy(source, "b.webm", audio="copy")

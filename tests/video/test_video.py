@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import forked
 import numpy as np
 import pytest
 import torch
 from av.video.frame import VideoFrame
 from PIL import Image
-from small_runs import command, environment
+from small_messages import assert_each, assert_names, assert_says, raises
 from small_videos import Pixels, packets_of, picture, pixels_of, times_of, write_video
 
 from fast_style.cli import stylize
@@ -233,7 +233,7 @@ def test_high_dynamic_range_becomes_the_usual_one(copy: Callable[..., Report], t
     gray = [flat((148, 148, 148), "2020", False, "yuv420p10le")] * 2
     source = write_video(tmp_path / "a.mkv", gray, codec="ffv1", options={}, pix_fmt="yuv420p10le", **tags)
     report = copy(source, tmp_path / "b.mp4")
-    assert report.notes == ["a high dynamic range or wide colors: brought to the usual ones"]
+    assert_each(report.notes, "high dynamic range")
     with av.open(str(tmp_path / "b.mp4")) as container:
         frame = next(container.decode(video=0))
         assert (frame.colorspace, frame.color_primaries, frame.color_trc) == (1, 1, 1)
@@ -298,8 +298,7 @@ def test_what_can_be_read_of_a_damaged_video_is_kept(copy: Callable[..., Report]
     report = copy(tmp_path / "damaged.mkv", tmp_path / "b.mp4")
     assert report.frames == len(times_of(tmp_path / "b.mp4")) >= 28
     assert report.warning is not None
-    assert report.warning.startswith(f"{tmp_path}/damaged.mkv: damaged: ")
-    assert report.warning.endswith(f"; {report.frames} frames were read")
+    assert_names(report.warning, f"{tmp_path}/damaged.mkv damaged {report.frames} frames")
 
 
 def test_what_can_be_read_of_a_video_cut_short_is_kept(copy: Callable[..., Report], tmp_path: Path) -> None:
@@ -334,29 +333,31 @@ def test_a_video_that_is_stopped_can_be_played(tmp_path: Path) -> None:
     assert 10 <= len(times) < 100
     assert times == times_of(source)[: len(times)]
     length = float(Fraction(len(times), 25))
-    assert str(stopped.value) == f"interrupted; {part} holds the first {len(times)} of 100 frames, {length:.1f} s"
+    assert_names(stopped.value, f"interrupted {part} {len(times)} 100 frames {length:.1f}")
     assert (tmp_path / "b.mp4").read_bytes() == b"an older one"
     assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.mp4", "b.part.mp4"}
 
 
-def test_ctrl_c_leaves_a_video_that_can_be_played(network: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "status", "line"),
+    [(signal.SIGINT, 130, "stylize.py interrupted"), (signal.SIGTERM, 143, "stylize.py stopped")],
+)
+def test_a_signal_leaves_a_video_that_can_be_played_and_names_it(
+    network: Path, tmp_path: Path, sent: signal.Signals, status: int, line: str
+) -> None:
     write_video(tmp_path / "a.mp4", [picture(0, 320, 240)] * 400)
-    arguments = command("stylize.py", f"ckpt={network}", "input=a.mp4", "output=b.mp4", "size=800", "temporal=0")
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), **pipes)
-    part = tmp_path / "b.part.mp4"
-    for _ in range(600):
-        # Its first frames are on their way.
-        if part.exists() or process.poll() is not None:
-            break
+    output, errors, part = (tmp_path / name for name in ("output", "errors", "b.part.mp4"))
+    settings = (f"ckpt={network}", "input=a.mp4", "output=b.mp4", "size=800", "temporal=0")
+    process = forked.start(tmp_path, *settings, output=output, errors=errors, program=forked.STYLIZE)
+    while not part.exists():
+        assert process.exitcode is None
         time.sleep(0.1)
+    # Its first frames are on their way.
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert errors.startswith("stylize.py: interrupted; b.part.mp4 holds the first ")
-    assert errors.count("\n") == 1
-    assert f" the first {len(times_of(part))} of 400 frames" in errors
+    os.kill(process.pid or 0, sent)
+    process.join(60)
+    assert (process.exitcode, output.read_text()) == (status, "")
+    assert_names(errors.read_text(), f"{line} b.part.mp4 {len(times_of(part))} 400 frames")
 
 
 def test_a_failure_in_the_middle_keeps_what_there_is(tmp_path: Path) -> None:
@@ -370,7 +371,7 @@ def test_a_failure_in_the_middle_keeps_what_there_is(tmp_path: Path) -> None:
             return image
 
     source = write_video(tmp_path / "a.mp4", [picture(index) for index in range(12)])
-    with pytest.raises(VideoError, match=r"the sixth frame is too much; .*b\.part\.mp4 holds the first 5 of 12 frames"):
+    with raises(VideoError, "b.part.mp4 5 12 frames"):
         stylize_video(Failing(), source, tmp_path / "b.mp4", temporal=0)  # type: ignore[arg-type]
     assert len(times_of(tmp_path / "b.part.mp4")) == 5
     assert not (tmp_path / "b.mp4").exists()
@@ -381,7 +382,7 @@ def test_a_full_disk_is_told(copy: Callable[..., Report], small_disk: Callable[[
     frames = [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(40)]
     source = write_video(tmp_path / "a.mkv", frames, codec="ffv1", options={})
     target = small_disk("256k") / "b.mp4"
-    with pytest.raises(VideoError, match=r"b\.mp4: cannot be written \(No space left on device\)"):
+    with raises(VideoError, "b.mp4 written No space left on device"):
         copy(source, target)
     assert not target.exists()
 
@@ -453,7 +454,7 @@ def test_what_stands_for_longer_than_an_animation_can_say_is_refused(
     for index in range(2):
         Image.fromarray(picture(index)).save(tmp_path / f"{index}.png")
     files = sorted(tmp_path.glob("*.png"))
-    with pytest.raises(VideoError, match=rf"b\.{suffix}: a frame stands for .* s at most for each; write an \.mp4$"):
+    with raises(VideoError, f"b.{suffix} frame .mp4"):
         copy(files, tmp_path / f"b.{suffix}", fps=0.9 / longest)
     copy(files, tmp_path / f"b.{suffix}", fps=1.1 / longest)
     stand = [duration for duration, _ in shown(tmp_path / f"b.{suffix}")]
@@ -475,23 +476,6 @@ def test_places_may_be_text(copy: Callable[..., Report], tmp_path: Path) -> None
     assert copy([str(file) for file in sorted(tmp_path.glob("f_*.png"))], str(tmp_path / "b.mp4")).frames == 3
 
 
-def test_what_sigterm_leaves_of_a_video_is_named(network: Path, tmp_path: Path) -> None:
-    write_video(tmp_path / "a.mp4", [picture(0, 320, 240)] * 400)
-    arguments = command("stylize.py", f"ckpt={network}", "input=a.mp4", "output=b.mp4", "size=800", "temporal=0")
-    part = tmp_path / "b.part.mp4"
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), **pipes)
-    while not part.exists() and process.poll() is None:
-        time.sleep(0.1)
-    time.sleep(1)
-    process.terminate()
-    out, errors = process.communicate(timeout=60)
-    assert (process.returncode, out) == (143, "")
-    assert errors.startswith("stylize.py: stopped; b.part.mp4 holds the first ")
-    assert f" the first {len(times_of(part))} of 400 frames" in errors
-    assert errors.count("\n") == 1
-
-
 def test_grain_may_begin_with_the_last_seed_there_is(stylizer: Stylizer, tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", [picture(index) for index in range(3)])
     report = stylize_video(stylizer, source, tmp_path / "b.mp4", temporal=0, grain=0.5, seed=2**64 - 1)
@@ -503,7 +487,7 @@ def test_what_is_not_there_is_not_said_to_remain(
 ) -> None:
     noise = np.random.default_rng(0)
     source = write_video(tmp_path / "a.mkv", [noise.integers(0, 256, (96, 128, 3), np.uint8) for _ in range(20)])
-    with pytest.raises(VideoError, match=r"b\.gif: cannot be written \(No space left on device\)$"):
+    with raises(VideoError, "b.gif written No space left on device"):
         copy(source, small_disk("64k") / "b.gif")
 
 
@@ -552,43 +536,43 @@ def test_a_video_becomes_pictures_and_pictures_a_video(copy: Callable[..., Repor
     times = times_of(tmp_path / "b.mkv")
     assert [round(1000 * time) for time in times] == [0, 33, 67, 100, 133]
     Image.new("RGB", (20, 20)).save(files[2])
-    with pytest.raises(VideoError, match=r"000003\.png: has 20x20 pixels, and the first 64x48; a video needs pictures"):
+    with raises(VideoError, "000003.png 20x20 pixels first 64x48 video pictures"):
         copy(files, tmp_path / "c.mp4")
 
 
 @pytest.mark.parametrize(
     ("settings", "answer"),
     [
-        ({"codec": "h267"}, "codec: there is no encoder 'h267' here; choose from h264, hevc, av1, vp9, ffv1"),
-        ({"codec": "aac"}, "codec: there is no encoder 'aac' here; choose from "),
-        ({"codec": "vp9", "crf": 64}, "crf must be from 0 to 63 with codec=vp9, not 64"),
-        ({"codec": "ffv1", "crf": 20}, "crf has no meaning for codec=ffv1; leave it out, or use codec=h264"),
-        ({"start": -1}, "start must be a number, 0 or more, such as 12.5, not -1"),
-        ({"end": "soon"}, "end must be a number, 0 or more, such as 12.5, not 'soon'"),
-        ({"start": 2, "end": 1}, "end must be behind start, which is 2, not 1"),
-        ({"start": 60}, "a.mp4: no frame from 60 s on"),
-        ({"fps": 30}, "fps is for pictures, and above 0; videos and animations bring along their times"),
-        ({"size": 4}, "size must be from 16 to 16384 pixels for videos, not 4"),
-        ({"temporal": 2}, "temporal must be from 0 to 1, not 2"),
-        ({"style": "dusk"}, "there is no style dusk in this network; it has day"),
+        ({"codec": "h267"}, "codec 'h267' h264 hevc av1 vp9 ffv1"),
+        ({"codec": "aac"}, "codec 'aac'"),
+        ({"codec": "vp9", "crf": 64}, "crf 0 63 codec=vp9 64"),
+        ({"codec": "ffv1", "crf": 20}, "crf codec=ffv1 codec=h264"),
+        ({"start": -1}, "start 0 12.5 -1"),
+        ({"end": "soon"}, "end 0 12.5 'soon'"),
+        ({"start": 2, "end": 1}, "end 2 1"),
+        ({"start": 60}, "a.mp4 frame 60"),
+        ({"fps": 30}, "fps 0 pictures videos"),
+        ({"size": 4}, "size 16 16384 videos 4"),
+        ({"temporal": 2}, "temporal 0 1 2"),
+        ({"style": "dusk"}, "style dusk day"),
         (
             {"target": "b.avi"},
-            "b.avi: cannot be written as a video; end it in one of .mp4, .m4v, .mov, .mkv, .webm, .gif",
+            "b.avi written video .mp4 .m4v .mov .mkv .webm .gif",
         ),
-        ({"target": "b.gif", "crf": 20}, "crf is for videos, and b.gif is none; leave it out"),
+        ({"target": "b.gif", "crf": 20}, "crf videos b.gif none"),
         (
             {"target": "b.webm", "audio": "copy"},
-            "b.webm: such a file cannot hold the audio of a.mp4 (aac); end it in .mp4 or .mov, or give audio=convert",
+            "b.webm audio a.mp4 (aac) .mp4 .mov audio=convert",
         ),
-        ({"target": "b.gif", "audio": "convert"}, "audio is for videos, and b.gif is none; leave it out"),
-        ({"target": "b.webm", "codec": "h264"}, "b.webm: such a file cannot hold libx264; leave out codec, or "),
-        ({"target": "notes.txt/b.mp4"}, "notes.txt/b.mp4: cannot be written ("),
-        ({"source": "none.mp4"}, "none.mp4: not a readable video (No such file or directory)"),
-        ({"source": "notes.txt"}, "notes.txt: not a readable video (Invalid data found when processing input)"),
-        ({"source": "empty.mp4"}, "empty.mp4: not a readable video (the file is empty)"),
-        ({"source": "folder"}, "folder: not a readable video (a folder)"),
-        ({"source": "sound.m4a"}, "sound.m4a: no video in it that can be read"),
-        ({"source": "list.m3u8"}, "list.m3u8: not a readable video ("),
+        ({"target": "b.gif", "audio": "convert"}, "audio videos b.gif none"),
+        ({"target": "b.webm", "codec": "h264"}, "b.webm libx264 codec"),
+        ({"target": "notes.txt/b.mp4"}, "notes.txt/b.mp4 written"),
+        ({"source": "none.mp4"}, "none.mp4 readable video No such file or directory"),
+        ({"source": "notes.txt"}, "notes.txt readable video Invalid data found when processing input"),
+        ({"source": "empty.mp4"}, "empty.mp4 readable video empty"),
+        ({"source": "folder"}, "folder readable video"),
+        ({"source": "sound.m4a"}, "sound.m4a video"),
+        ({"source": "list.m3u8"}, "list.m3u8 readable video"),
     ],
 )
 def test_a_mistake_gets_one_line_and_changes_no_file(
@@ -610,14 +594,14 @@ def test_a_mistake_gets_one_line_and_changes_no_file(
     settings = {"source": "a.mp4", "target": "b.mp4", **settings}
     with pytest.raises(FastStyleError) as error:
         stylize_video(stylizer, Path(settings.pop("source")), Path(settings.pop("target")), **settings)
-    assert str(error.value)[: len(answer)] == answer
+    assert_names(error.value, answer)
     assert "\n" not in str(error.value)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_what_videos_need_is_named(stylizer: Stylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"videos need av: uv pip install -e '.*\[video\]'"):
+    with raises(ConfigError, "videos av [video]'"):
         stylize_video(stylizer, tmp_path / "a.mp4", tmp_path / "b.mp4", temporal=0)
 
 
@@ -662,7 +646,7 @@ def test_the_script_takes_videos_animations_and_pictures(call: Callable[..., tup
     for name in ("a.png", "b.png"):
         Image.fromarray(picture(0)).save(Path("frames/below") / name)
     said = call("input=frames", "output=f.mp4", "fps=10")[1]
-    assert said.startswith("2 pictures in folders below are left out; name that folder as input, or give a glob")
+    assert_names(said.splitlines()[0], "2 folder input glob")
     assert len(times_of(Path("f.mp4"))) == 5
     animation(Path("e.gif"), [100, 200])
     assert call("input=e.gif")[0] == ["e_tiny.gif"]
@@ -672,38 +656,38 @@ def test_the_script_takes_videos_animations_and_pictures(call: Callable[..., tup
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        (("input=a.mp4", "output=a.mp4"), "a.mp4: is the input itself; give another output"),
-        (("input=a.mp4", "output=b.mp4"), "b.mp4: exists already; add overwrite=true to replace it, or give another "),
-        (("input=a.mp4", "output=f/*.png"), "f/1.png: exists already; add overwrite=true to replace it, or give "),
+        (("input=a.mp4", "output=a.mp4"), "a.mp4 input itself output"),
+        (("input=a.mp4", "output=b.mp4"), "b.mp4 exists overwrite=true"),
+        (("input=a.mp4", "output=f/*.png"), "f/1.png exists overwrite=true"),
         (
             ("input=a.mp4", "output=b.jpg"),
-            "b.jpg: one picture cannot take a video; end it in .mp4, or in /*.jpg for its",
+            "b.jpg video .mp4 /*.jpg",
         ),
-        (("input=[a.mp4,b.mp4]", "output=c.mp4"), "c.mp4: cannot take 2 videos; give a folder as output"),
-        (("input=[a.mp4,f/1.png]",), "input: 1 video and 1 picture; take them one after the other, such as input="),
-        (("input=both", "output=new"), "input: 1 video and 1 picture; take them one after the other, such as input="),
+        (("input=[a.mp4,b.mp4]", "output=c.mp4"), "c.mp4 2 folder"),
+        (("input=[a.mp4,f/1.png]",), "input video picture input="),
+        (("input=both", "output=new"), "input video picture input="),
         (
             ("input=f.zip", "output=new"),
-            "f.zip: videos in an archive cannot be read in place; unpack it, and give the f",
+            "f.zip videos archive",
         ),
-        (("input=f.zip", "output=new.mp4"), "f.zip: a video is made of pictures in a folder; unpack it, and give that"),
+        (("input=f.zip", "output=new.mp4"), "f.zip video pictures folder"),
         (
             ("input=f", "output=new.zip"),
-            "new.zip: results do not go into an archive; give a folder, such as new/, and ",
+            "new.zip archive folder new/",
         ),
-        (("input=a.mp4", "output=new.tar.gz"), "new.tar.gz: results do not go into an archive; give a folder, such as"),
-        (("input=a.mp4", "output=n.zip/*.png"), "n.zip/*.png: results do not go into an archive; give a folder, such "),
-        (("input=f", "output=new/*.png"), "new/*.png: is for the frames of a video, and input has none; give new/"),
+        (("input=a.mp4", "output=new.tar.gz"), "new.tar.gz archive folder"),
+        (("input=a.mp4", "output=n.zip/*.png"), "n.zip/*.png archive folder"),
+        (("input=f", "output=new/*.png"), "new/*.png frames video none new/"),
         (
             ("input=a.mp4", "output=f/*.png", "resume=true"),
-            "f/1.png: exists already; add overwrite=true to replace it, since nobody can tell whether all frames are",
+            "f/1.png exists overwrite=true frames",
         ),
         (
             ("input=a.mp4", "output=b.mp4", "resume=true", "overwrite=true"),
-            "resume keeps the videos that are there, and overwrite replaces them: give one of them",
+            "resume overwrite",
         ),
-        (("input=a.mp4", "output=c.mp4", "codec=h267"), "codec: there is no encoder 'h267' here; choose from h264, "),
-        (("input=cut.mp4",), "cut.mp4: not a readable video (Invalid data found when processing input)"),
+        (("input=a.mp4", "output=c.mp4", "codec=h267"), "codec 'h267' h264"),
+        (("input=cut.mp4",), "cut.mp4 readable video Invalid data found when processing input"),
     ],
 )
 def test_the_script_tells_mistakes_in_one_line(
@@ -721,8 +705,7 @@ def test_the_script_tells_mistakes_in_one_line(
     with pytest.raises(SystemExit) as stop:
         call(*arguments)
     line = str(stop.value.code).removeprefix("stylize.py: ")
-    assert line[: len(answer)] == answer
-    assert "\n" not in line
+    assert_names(line, answer)
     assert Path("b.mp4").read_bytes() == b"precious"
 
 
@@ -734,20 +717,19 @@ def test_folders_of_videos_keep_their_tree_and_json_tells_of_each(
     write_video(Path("clips/day/a.mkv"), [picture(0, 65, 47)] * 2, codec="ffv1", options={}, pix_fmt="yuv420p10le")
     Path("clips/day/bad.mp4").write_text("no video")
     settings = ("input=clips", "temporal=0", "json=true")
-    with pytest.raises(SystemExit) as stop:
+    with raises(SystemExit, "stylize.py 1 3 failed"):
         call(*settings, "output=new")
-    assert stop.value.code == "stylize.py: 1 of 3 videos failed; the others are done"
     out, errors = capfd.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert min(line.pop("seconds") for line in lines) > 0
-    bad = "clips/day/bad.mp4: not a readable video (Invalid data found when processing input)"
+    bad = lines[2]["error"]
+    assert_names(bad, "clips/day/bad.mp4 readable Invalid data found when processing input")
+    assert_each(lines[1].pop("notes"), "8 bits")
     made = {"status": "done", "error": None, "warning": None}
     assert lines == [
         made | {"input": "clips/a.mp4", "output": "new/a.mp4", "width": 64, "height": 48, "frames": 3, "notes": []},
         # H.264 has no odd sizes.
-        made
-        | {"input": "clips/day/a.mkv", "output": "new/day/a.mkv", "width": 66, "height": 48, "frames": 2}
-        | {"notes": ["more than 8 bits of each color: 8 are kept"]},
+        made | {"input": "clips/day/a.mkv", "output": "new/day/a.mkv", "width": 66, "height": 48, "frames": 2},
         {"input": "clips/day/bad.mp4", "output": None, "status": "failed", "width": None, "height": None}
         | {"error": bad, "frames": None, "notes": [], "warning": None},
     ]
@@ -772,7 +754,7 @@ def test_a_folder_may_choose_the_kind_of_video_and_what_is_in_it_decides(
     Path("clips/list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n")
     out, errors = call("input=clips", "output=new", "temporal=0", "container=webm", "crf=60")
     assert sorted(out) == ["new/a.webm", "new/c.webm", "new/day/b.webm"]
-    assert "clips/a.mp4: audio: aac became Opus, since a .webm cannot hold it" in errors.splitlines()
+    assert_says(errors.splitlines(), "clips/a.mp4 audio .webm")
     assert call("input=clips/day/b", "temporal=0", "audio=none")[0] == ["clips/day/b_tiny.mp4"]
     # Beside pictures it is counted.
     Image.fromarray(picture(0)).save("clips/day/d.png")
@@ -781,18 +763,14 @@ def test_a_folder_may_choose_the_kind_of_video_and_what_is_in_it_decides(
     shutil.copy("clips/day/b", "photos/b")
     out, errors = call("input=photos", "output=other")
     assert out == ["other/d.png"]
-    said = (
-        "1 files that can be read, whose names do not say it, are left out: photos/b is a video; give it such a name,"
-    )
-    assert errors.startswith(said)
+    assert_says(errors, "1 names photos/b video")
     for arguments, answer in (
-        (("input=clips/a.mp4", "output=e.mp4", "container=mkv"), "container=mkv: and e.mp4 is another kind of video;"),
-        (("input=clips/a.mp4", "container=avi"), "container must be one of mp4, m4v, mov, mkv, webm, not 'avi'"),
-        (("input=photos/d.png", "container=mkv"), "container is for videos, and here pictures are stylized; leave it"),
+        (("input=clips/a.mp4", "output=e.mp4", "container=mkv"), "container=mkv e.mp4"),
+        (("input=clips/a.mp4", "container=avi"), "container mp4 m4v mov mkv webm 'avi'"),
+        (("input=photos/d.png", "container=mkv"), "container videos pictures"),
     ):
-        with pytest.raises(SystemExit) as stop:
+        with raises(SystemExit, f"stylize.py {answer}"):
             call(*arguments)
-        assert str(stop.value.code).startswith(f"stylize.py: {answer}")
 
 
 def test_videos_that_are_there_are_not_made_again(
@@ -805,18 +783,16 @@ def test_videos_that_are_there_are_not_made_again(
     call(*settings)
     Path("new/b.mp4").unlink()
     before = Path("new/a.mp4").stat().st_mtime_ns
-    with pytest.raises(SystemExit) as stop:
+    with raises(SystemExit, "stylize.py new/a.mp4 exists overwrite=true resume=true output"):
         call(*settings)
-    answer = "add overwrite=true to replace it, resume=true to make only what is missing, or give another output"
-    assert stop.value.code == f"stylize.py: new/a.mp4: exists already; {answer}"
     capfd.readouterr()
     out, errors = call(*settings, "resume=true")
     assert out == ["new/b.mp4"]
-    assert re.search(r"1 video in \d s; 1 there already\n$", errors)
+    assert_names(errors.splitlines()[-1], "1 video 1 there")
     os.utime("clips/a.mp4", (2e9, 2e9))
     out, errors = call(*settings, "resume=true", "json=true")
-    older = "0 videos in 0 s; 2 there already, 1 of them older than their videos: overwrite=true makes them again\n"
-    assert ([json.loads(line)["status"] for line in out], errors) == (["skipped"] * 2, older)
+    assert [json.loads(line)["status"] for line in out] == ["skipped"] * 2
+    assert_names(errors, "0 videos 2 there 1 older overwrite=true")
     assert Path("new/a.mp4").stat().st_mtime_ns == before
 
 
@@ -829,7 +805,4 @@ def test_of_an_archive_the_pictures_are_taken_and_its_videos_are_named(
     shutil.make_archive("both", "zip", "both")
     out, errors = call("input=both.zip", "output=new")
     assert out == ["new/b.png"]
-    said = (
-        "1 videos are left out: both.zip: videos in an archive cannot be read in place; unpack it, and give the folder"
-    )
-    assert errors == f"{said}\n"
+    assert_names(errors, "1 videos left out both.zip")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load, save, save_file
+from small_messages import assert_names, raises
 
 from fast_style.backends import export
 from fast_style.errors import CheckpointError
@@ -114,10 +115,8 @@ def test_what_half_precision_cannot_hold_is_an_error_and_the_old_file_stays(path
     network = LightNet(styles=2, width=4, blocks=1)
     name, weight = next(iter(network.named_parameters()))
     weight.data.view(-1)[0] = value
-    with pytest.raises(CheckpointError) as error:
+    with raises(CheckpointError, f"{path} written {name} {value:g} float16 65504"):
         save_network(path, network, METADATA, torch.float16)
-    reason = f"not written, because {name} has {value:g}, and float16 ends at 65504; store it as it is"
-    assert str(error.value) == f"{path}: {reason}"
     assert path.read_bytes() == before
 
 
@@ -148,9 +147,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(*{"fsync": (os, "fsync", full), "replace": (os, "replace", full)}[fails])
-    with pytest.raises(CheckpointError) as error:
+    with raises(CheckpointError, f"{path} written No space left on device"):
         save_network(path, LightNet(styles=2, width=8, blocks=1), METADATA)
-    assert str(error.value) == f"{path}: cannot be written (No space left on device)"
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -174,7 +172,7 @@ def test_a_folder_that_cannot_be_made_is_reported(path: Path) -> None:
 
 
 def test_styles_must_be_described_as_many_as_there_are(path: Path) -> None:
-    with pytest.raises(ValueError, match="2 styles described, 3 in the network"):
+    with raises(ValueError, "2 styles 3"):
         save_network(path, LightNet(styles=3, width=4, blocks=1), METADATA)
 
 
@@ -183,7 +181,7 @@ def test_any_changed_byte_of_the_weights_is_noticed(path: Path) -> None:
     start = 8 + int.from_bytes(data[:8], "little")
     for position in (start, (start + len(data)) // 2, len(data) - 1):
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
-        assert message(path) == "its weights are not those that were saved (SHA-256 differs); copy or train it again"
+        assert_names(message(path), "weights SHA-256")
 
 
 def test_a_file_cut_short_anywhere_is_reported(path: Path) -> None:
@@ -199,7 +197,7 @@ def test_a_file_cut_short_anywhere_is_reported(path: Path) -> None:
 
 def test_a_file_with_nothing_in_it_is_reported(path: Path) -> None:
     path.write_bytes(b"")
-    assert message(path) == "the file is empty; copy or train it again"
+    assert_names(message(path), "empty")
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
@@ -207,25 +205,25 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_reported(tmp_path: Path) -> None:
-    assert message(tmp_path).startswith("is a folder; give the .safetensors file of a network, or the name of one")
+    assert_names(message(tmp_path), "folder .safetensors")
 
 
 @pytest.mark.parametrize("data", [b"<!DOCTYPE html>", b"\xff" * 100, b"\x00" * 100, (2).to_bytes(8, "little") + b"[]"])
 def test_a_file_of_another_kind_is_reported(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    assert message(path) == "damaged, or not a safetensors file; give the one that training wrote"
+    assert_names(message(path), "damaged safetensors")
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
 def test_a_foreign_safetensors_file_is_reported(path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.zeros(3)}, path, metadata)
-    assert message(path) == "a safetensors file, but not a network of fast_style"
+    assert_names(message(path), "safetensors network fast_style")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "[" * 100_000])
 def test_a_description_that_is_none_is_reported(path: Path, text: str) -> None:
     save_file({"weight": torch.zeros(3)}, path, {KEY: text})
-    assert message(path) == "its metadata is not readable; copy or train it again"
+    assert_names(message(path), "metadata readable")
 
 
 class Malicious:
@@ -245,7 +243,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int | str) ->
         path.write_bytes(pickle.dumps({"state_dict": Malicious(trace)}, protocol))
     else:
         torch.save({"state_dict": Malicious(trace)}, path)
-    assert message(path).startswith("a pickled file, which could run code when loaded; give the .safetensors")
+    assert_names(message(path), "pickled .safetensors")
     assert not trace.exists()
 
 
@@ -260,7 +258,7 @@ def test_a_network_that_begins_like_a_pickle_is_read(path: Path, start: bytes) -
 
 def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
     rewrite(path, lambda description: description.update(format=FORMAT + 1))
-    assert message(path) == f"format {FORMAT + 1}, and this fast_style reads up to {FORMAT}; upgrade fast_style"
+    assert_names(message(path), f"format {FORMAT + 1} {FORMAT} upgrade")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +266,7 @@ def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
 )
 def test_only_a_network_of_ours_is_made(path: Path, name: object) -> None:
     rewrite(path, lambda description: description["network"].update({"class": name}))
-    assert message(path).startswith(f"its network, {name!r}, is unknown here; ")
+    assert_names(message(path), f"network {name!r} unknown")
 
 
 def test_a_network_from_before_an_argument_is_what_it_was(path: Path) -> None:
@@ -298,23 +296,23 @@ def test_a_network_from_before_an_argument_is_what_it_was(path: Path) -> None:
 )
 def test_absurd_arguments_are_refused_without_asking_for_memory(path: Path, arguments: object) -> None:
     rewrite(path, lambda description: description["network"].update(arguments=arguments))
-    assert message(path).startswith("its weights do not fit LightNet (")
+    assert_names(message(path), "weights LightNet")
 
 
 def test_as_many_styles_must_be_named_as_the_network_has(path: Path) -> None:
     rewrite(path, lambda description: description["styles"].pop())
-    assert message(path) == "its metadata names 1 styles, its network has 2"
+    assert_names(message(path), "metadata 1 styles network 2")
 
 
 def test_a_style_named_twice_is_refused(path: Path) -> None:
     rewrite(path, lambda description: description["styles"][1].update(name="waves"))
-    assert message(path) == "its metadata names 1 styles, its network has 2"
+    assert_names(message(path), "metadata 1 styles network 2")
 
 
 @pytest.mark.parametrize("key", ["format", "sha256", "network", "styles", "config", "losses"])
 def test_a_part_of_the_description_that_is_missing_is_named(path: Path, key: str) -> None:
     rewrite(path, lambda description: description.pop(key))
-    assert message(path) == f"its metadata is incomplete or malformed (KeyError({key!r}))"
+    assert_names(message(path), f"metadata malformed KeyError({key!r})")
 
 
 @pytest.mark.parametrize(
@@ -337,4 +335,4 @@ def test_a_part_of_the_description_that_is_missing_is_named(path: Path, key: str
 )
 def test_a_part_of_the_description_of_the_wrong_kind_is_reported(path: Path, key: str, value: object) -> None:
     rewrite(path, lambda description: description.update({key: value}))
-    assert message(path).startswith("its metadata is incomplete or malformed (")
+    assert_names(message(path), "metadata malformed")

@@ -13,6 +13,7 @@ import pytest
 import torch
 import zoo
 from PIL import Image
+from small_messages import assert_each, assert_names, assert_says, raises
 from zoo_card import LIMITS, index
 from zoo_command import command, composed, differences, fixed, folders, portable
 
@@ -100,7 +101,7 @@ def test_networks_that_have_names_are_listed_with_what_their_files_say(
     assert heading.split() == ["name", "network", "credit", "path"]
     assert [row.split()[0] for row in rows] == [network.name for network in found]
     # Of one that is damaged, nothing is known.
-    assert found.damaged == ("checkpoints/mine.safetensors: the file is empty; copy or train it again",)
+    assert_each(found.damaged, "checkpoints/mine.safetensors empty")
 
 
 def test_a_name_that_hides_one_that_ships_says_so_once_and_the_zoo_has_that_one(
@@ -109,44 +110,39 @@ def test_a_name_that_hides_one_that_ships_says_so_once_and_the_zoo_has_that_one(
     Path("checkpoints/night.safetensors").touch()
     for _ in range(2):
         assert find(Path("night")) == Path("checkpoints/night.safetensors")
-    said = "using your own checkpoints/night.safetensors; the shipped network of that name is zoo/night\n"
-    assert capfd.readouterr() == ("", said)
+    out, errors = capfd.readouterr()
+    assert out == ""
+    assert_names(errors, "checkpoints/night.safetensors zoo/night")
     # Neither of those hides anything, nor is the one in the zoo hidden.
     for name in ("mine", "wave"):
         find(Path(name))
     for name in ("zoo/night", "zoo/night.safetensors"):
         assert find(Path(name)) == Path("zoo/night")
     assert capfd.readouterr() == ("", "")
-    with pytest.raises(CheckpointError, match=r"^zoo/mine: no such file, and no such name in the zoo, which has "):
+    with raises(CheckpointError, "zoo/mine zoo"):
         find(Path("zoo/mine"))
 
 
 def test_who_knows_several_styles_is_named_where_one_does_not() -> None:
     stylizer = fast_style.load("zoo/starry_night", device="cpu")
     picture = Image.new("RGB", (40, 40))
-    with pytest.raises(ConfigError) as unknown:
+    with raises(ConfigError, "style great_wave starry_night twelve"):
         stylizer(picture, {"starry_night": 1, "great_wave": 1})
-    known = (
-        "there is no style great_wave in this network; it has starry_night; twelve knows starry_night and great_wave"
-    )
-    assert str(unknown.value) == known
-    with pytest.raises(ConfigError, match=r"; great_wave and twelve know great_wave$"):
+    with raises(ConfigError, "great_wave twelve"):
         stylizer(picture, "great_wave")
-    with pytest.raises(ConfigError, match=r"; it has starry_night$"):
+    with raises(ConfigError, "starry_night"):
         stylizer(picture, "nothing")
-    with pytest.raises(CheckpointError, match=r" \(twelve knows starry_night and great_wave\); "):
+    with raises(CheckpointError, "twelve starry_night great_wave"):
         find(Path("starry_night+great_wave"))
 
 
 def test_a_folder_is_no_network_and_says_what_is(named: Path) -> None:
     Path("run").mkdir()
     for name in ("run", "./run", str(named / "run")):
-        with pytest.raises(
-            CheckpointError, match=r"run: is a folder; give the \.safetensors file of a network, or the"
-        ):
+        with raises(CheckpointError, "run folder .safetensors"):
             fast_style.load(name)
     Path("run/a.safetensors").touch()
-    with pytest.raises(CheckpointError, match=r"file of a network, such as run/a\.safetensors, or the name"):
+    with raises(CheckpointError, "network run/a.safetensors"):
         fast_style.load("run")
 
 
@@ -156,17 +152,18 @@ def test_a_network_that_could_not_be_loaded_is_refused() -> None:
 
     same_name = type("LightNet", (LightNet,), {})
     for made in (Own(1, width=4, blocks=1), same_name(1, width=4, blocks=1), torch.nn.Identity()):
-        with pytest.raises(ConfigError, match=r"^network must be a subclass of TransformNet that its file can be "):
+        with raises(ConfigError, "network subclass TransformNet"):
             require_loadable(made)
     require_loadable(LightNet(1, width=4, blocks=1))
 
 
 def test_a_name_of_nothing_lists_both_and_says_what_may_be_meant(named: Path) -> None:
-    places = "checkpoints/ has mine; the zoo has night, wave; user has nothing yet"
-    for name, meant in (("waev", " (did you mean wave?)"), ("mien", " (did you mean mine?)"), ("other", "")):
-        with pytest.raises(CheckpointError) as error:
+    for name, meant in (("waev", "wave"), ("mien", "mine"), ("other", None)):
+        with raises(CheckpointError, f"{name} checkpoints/ mine zoo night wave user") as error:
             find(Path(name))
-        assert str(error.value) == f"{name}: no such file, and no such name{meant}; {places}"
+        # All that there are, and once more the one that is meant.
+        counts = {each: str(error.value).count(each) for each in ("mine", "wave")}
+        assert counts == {each: 1 + (each == meant) for each in counts}
 
 
 def test_every_network_that_ships_is_small_whole_free_of_paths_and_has_its_card_and_sheet() -> None:
@@ -308,17 +305,17 @@ def extreme(scale: float) -> TransformNet:
 @pytest.mark.parametrize(
     ("changes", "answer"),
     [
-        ({"config": {}}, "does not say how it was trained"),
-        ({"styles": {"other": {"year": 1889}}}, "a network of other must be called so"),
-        ({"styles": {"starry_night": {"year": None}}}, "starry_night is of an unknown year"),
-        ({"styles": {"starry_night": {"year": 1937}}}, "starry_night is of 1937; the zoo shows works"),
+        ({"config": {}}, "trained"),
+        ({"styles": {"other": {"year": 1889}}}, "network other called"),
+        ({"styles": {"starry_night": {"year": None}}}, "starry_night unknown year"),
+        ({"styles": {"starry_night": {"year": 1937}}}, "starry_night 1937"),
         (
             {"styles": {"starry_night": {"year": 1889, "note": "from /home/somebody/pictures"}}},
-            "names a folder of the machine it was trained on: from /home/somebody/pictures",
+            "folder /home/somebody/pictures",
         ),
-        ({"network": lambda: extreme(1e6)}, "starry_night.safetensors: not written, because output."),
-        ({"network": lambda: extreme(1e3)}, "levels of 255 off in half precision"),
-        ({"network": lambda: LightNet(styles=1, width=160, blocks=2)}, "bytes in half precision"),
+        ({"network": lambda: extreme(1e6)}, "starry_night.safetensors written output."),
+        ({"network": lambda: extreme(1e3)}, "levels 255 precision"),
+        ({"network": lambda: LightNet(styles=1, width=160, blocks=2)}, "bytes precision"),
     ],
 )
 def test_what_is_not_fit_for_the_zoo_is_refused_and_nothing_written(
@@ -330,7 +327,7 @@ def test_what_is_not_fit_for_the_zoo_is_refused_and_nothing_written(
         zoo.main([str(path)], tmp_path)
     text = str(stop.value.code)
     assert text.startswith(f"zoo.py: {path}: ")
-    assert answer in text
+    assert_says(text, answer)
     assert "\n" not in text
     assert contents(tmp_path) == before
 
@@ -338,14 +335,14 @@ def test_what_is_not_fit_for_the_zoo_is_refused_and_nothing_written(
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        ([], "name networks that train.py has written"),
-        (["notes.txt"], "name networks that train.py has written"),
-        (["none.safetensors"], "none.safetensors: no such file"),
-        (["none.safetensors", "none.json"], "none.json: not a report of scripts/evaluate.py"),
+        ([], "networks train.py"),
+        (["notes.txt"], "networks train.py"),
+        (["none.safetensors"], "none.safetensors"),
+        (["none.safetensors", "none.json"], "none.json report scripts/evaluate.py"),
     ],
 )
 def test_a_mistake_gets_one_line(tmp_path: Path, arguments: list[str], answer: str) -> None:
-    with pytest.raises(SystemExit, match=f"^zoo.py: {answer}[^\n]*$"):
+    with raises(SystemExit, f"zoo.py {answer}"):
         zoo.main(arguments, tmp_path)
 
 
@@ -394,7 +391,7 @@ def test_the_command_takes_the_steps_that_the_time_was_enough_for() -> None:
 def test_a_style_that_is_no_more_has_no_command() -> None:
     config = composed([])
     config["style"] = {"gone": config["style"]["starry_night"]}
-    with pytest.raises(ConfigError, match=r"^there is no configs/style/gone\.yaml"):
+    with raises(ConfigError, "configs/style/gone.yaml"):
         command(config)
 
 
