@@ -20,7 +20,11 @@ from fast_style.networks import LightNet
     [
         (lambda: LightNet(styles=1, width=0), ConfigError, "width must be a whole number from 1 to 4096, not 0"),
         (lambda: StyleLoss(weight=-1), ConfigError, "weight must not be negative, not -1"),
-        (lambda: open_picture(Path("a.png")), ImageError, "a.png: not a readable picture (No such file or directory)"),
+        (
+            lambda: open_picture(Path("a.png")),
+            ImageError,
+            "a.png: not a readable picture (No such file or directory); check the path",
+        ),
         (
             lambda: Photographs(Path("photos"), 32),
             DataError,

@@ -21,6 +21,7 @@ OFFERED: dict[str, set[str]] = {
     "data": {
         "batches",
         "datamodule",
+        "films",
         "photographs",
         "pixel_archive",
         "prepare.check",
@@ -45,7 +46,7 @@ OFFERED: dict[str, set[str]] = {
         "upright",
     },
     "live": {"camera", "keys", "recorder", "session", "stylizer", "virtual_camera", "window"},
-    "losses": {"", "styles"},
+    "losses": {"", "motion", "styles", "temporal"},
     "networks": {"", "registry"},
     "stylizing": {"blends", "controls", "jobs", "memory_budget", "stylizer"},
     "system": {

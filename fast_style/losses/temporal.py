@@ -30,6 +30,7 @@ class TemporalLoss(Loss):
 
     Example:
         >>> from fast_style.losses import Moved
+        >>> from fast_style.losses.motion import Motion
         >>> picture, still = torch.rand(1, 3, 48, 48), Motion(distance=0, noise=0)
         >>> moved = Moved(picture, 1 - picture, *still(picture, seeds=[0])[1:])
         >>> TemporalLoss()(Stylization(picture, 1 - picture, torch.ones(1, 1), {}, {}, moved)).item() < 1e-8

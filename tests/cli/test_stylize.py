@@ -279,7 +279,7 @@ def test_the_list_shows_ones_own_networks_and_those_that_ship(
         shipped = Metadata({"wave": credit}, losses={"heldout/content": 0.5, "heldout/total": 1.25})
         save_network(tmp_path / f"zoo/{name}.safetensors", LightNet(styles=1, width=4, blocks=1), shipped)
     zoo = {name: tmp_path / f"zoo/{name}.safetensors" for name in ("two", "wave")}
-    monkeypatch.setattr("fast_style.zoo.names.networks", lambda: zoo)
+    monkeypatch.setattr("fast_style.zoo.names.shipped_networks", lambda: zoo)
     Path("checkpoints/cut.safetensors").write_bytes(truncated(zoo["wave"].read_bytes()))
     headings, own, hidden, wave, damaged = [re.split(r"\s{2,}", line) for line in call("ckpt=list")]
     assert headings == ["name", "network", "credit", "path"]

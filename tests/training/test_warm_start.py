@@ -46,7 +46,7 @@ CONTENT = Photograph()[0, 0][None] / 255
 def ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ship:
     """Ships a network of random styles under a name."""
     shipped: dict[str, Path] = {}
-    monkeypatch.setattr(warm_start, "networks", lambda: shipped)
+    monkeypatch.setattr(warm_start, "shipped_networks", lambda: shipped)
 
     def ship(name: str, styles: int = 1, seed: int = 0, *, width: int = 8, blocks: int = 1) -> TransformNet:
         shipped[name] = tmp_path / f"{name}.safetensors"

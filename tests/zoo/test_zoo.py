@@ -63,7 +63,7 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder one works in, with a network `mine` and a zoo of `wave` and `night`."""
     monkeypatch.chdir(tmp_path)
     ships = {name: Path(f"zoo/{name}") for name in ("night", "wave")}
-    monkeypatch.setattr("fast_style.zoo.names.networks", lambda: ships)
+    monkeypatch.setattr("fast_style.zoo.names.shipped_networks", lambda: ships)
     Path("checkpoints").mkdir()
     Path("checkpoints/mine.safetensors").touch()
     monkeypatch.setenv("FAST_STYLE_NETWORKS", "user")
@@ -90,7 +90,7 @@ def test_networks_that_have_names_are_listed_with_what_their_files_say(
     named: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ships = {name: trained(named, name) for name in ("great_wave", "starry_night")}
-    monkeypatch.setattr("fast_style.zoo.names.networks", lambda: ships)
+    monkeypatch.setattr("fast_style.zoo.names.shipped_networks", lambda: ships)
     shutil.copy(ships["great_wave"], "checkpoints")
     found = fast_style.list()
     assert [network.name for network in found] == ["great_wave", "zoo/great_wave", "starry_night"]
