@@ -99,8 +99,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two workers more than cores, for at any time some of them wait for processes that a test has started."""
-    return (os.cpu_count() or 1) + 2
+    """One worker more than cores, for at any time one of them waits for processes that a test has started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

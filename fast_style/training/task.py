@@ -117,8 +117,10 @@ class StyleTransferTask(LightningModule):
         scheduler.load_state_dict(self._schedule(scheduler.optimizer, total_steps=self._steps).state_dict())
 
     def setup(self, stage: str) -> None:
-        """Move the loss to the device that the network will use."""
+        """Move the loss to the device that the network will use, and make the film for stillness."""
         self.loss.to(self.trainer.strategy.root_device)
+        # Before the data workers start: they inherit its textures, which take half a second.
+        short_film()
 
     def training_step(self, batch: tuple[Images, Int64[Tensor, " batch"]], batch_idx: int) -> Tensor:
         """Return the weighted sum of the losses of one batch.
