@@ -42,16 +42,17 @@ class TemporalLoss(Loss):
         self.motion = Motion(distance, noise)
 
     def forward(self, stylization: Stylization) -> Float[Tensor, ""]:
-        """Return the mean over the pixels that both pictures show; 0 without a second picture."""
+        """Return the mean over the pictures, by the pixels that both show; 0 without a second picture."""
         moved = stylization.moved
         if moved is None:
             return stylization.output.new_zeros((), dtype=torch.float32)
         output, carried = moved.output.float(), carry(stylization.output, moved.origins)
         visible = moved.visible[:, None]
         difference, first, second = (
-            ((each * visible).square()).sum() for each in (output - carried, _strokes(output), _strokes(carried))
+            (each * visible).square().sum(dim=(1, 2, 3))
+            for each in (output - carried, _strokes(output), _strokes(carried))
         )
-        return difference / ((first + second) / 2).clamp_min(1e-8)
+        return (difference / ((first + second) / 2).clamp_min(1e-8)).mean()
 
 
 def stroke_energy(painting: Images) -> float:

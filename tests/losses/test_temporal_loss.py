@@ -41,6 +41,21 @@ def test_paler_strokes_cost_as_much_as_strong_ones() -> None:
     assert pale.item() == pytest.approx(strong.item(), rel=1e-4)
 
 
+def test_the_loss_of_a_batch_is_the_mean_of_its_pictures() -> None:
+    motion = Motion(distance=8, noise=0)
+    scale = torch.tensor([1.0, 0.1]).view(2, 1, 1, 1)
+    both = stylization(scale * STROKES, scale * (1 - STROKES)[:, :, :48, :48], motion)
+    assert both.moved is not None
+    alone = []
+    for number in range(2):
+        one = slice(number, number + 1)
+        parts = (part[one] for part in (both.moved.content, both.moved.output, both.moved.origins, both.moved.visible))
+        single = Stylization(PICTURES[one], both.output[one], torch.ones(1, 1), {}, {}, Moved(*parts))
+        alone.append(TemporalLoss()(single).item())
+    assert TemporalLoss()(both).item() == pytest.approx(sum(alone) / 2, rel=1e-5)
+    assert alone[0] != pytest.approx(alone[1], rel=1e-3)
+
+
 def test_without_a_second_picture_there_is_no_loss() -> None:
     assert TemporalLoss()(Stylization(PICTURES, STROKES, torch.ones(2, 1), {}, {})).item() == 0
 
