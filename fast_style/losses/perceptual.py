@@ -1,6 +1,7 @@
 """PerceptualLoss: several losses on features that are computed once per image."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -74,22 +75,17 @@ class PerceptualLoss(nn.Module):
         """Return every term, unweighted. Features of an unchanged content can be passed in, to save time."""
         # Autocast would round the Gram matrices to half precision; the encoder has its own dtype.
         with torch.autocast(content.device.type, enabled=False):
-            stylization = self.stylization(content, output, style, content_features, moved)
+            stylization = replace(self.stylization(content, output, style, content_features), moved=moved)
             return {name: loss(stylization) for name, loss in self.terms.items()}
 
     def stylization(
-        self,
-        content: Images,
-        output: Images,
-        style: StyleWeights,
-        content_features: Features | None = None,
-        moved: Moved | None = None,
+        self, content: Images, output: Images, style: StyleWeights, content_features: Features | None = None
     ) -> Stylization:
         """Return the input of the terms. Must be called without autocast."""
         if content_features is None:
             content_features = self.content_features(content)
         output_features = self.encoder(output.float(), self.output_layers)
-        return Stylization(content, output, style, content_features, output_features, moved)
+        return Stylization(content, output, style, content_features, output_features)
 
     @torch.no_grad()
     def content_features(self, content: Images) -> Features:

@@ -229,7 +229,7 @@ class PeersNet(nn.Module):
 class PlainLoss(PerceptualLoss):
     """Our loss in the peers' way: content and output through all of the loss network, with the gradient on, in NCHW."""
 
-    def stylization(self, content: Tensor, output: Tensor, style: Tensor, *_: object) -> Stylization:
+    def stylization(self, content: Tensor, output: Tensor, style: Tensor, _: Features | None = None) -> Stylization:
         """Return what the terms judge."""
         return Stylization(content, output, style, self._features(content), self._features(output))
 
