@@ -225,7 +225,9 @@ class TarArchive:
 class CompressedTarArchive(TarArchive):
     """A compressed tar. Fast only in the order of its members: reaching one unpacks all before it.
 
-    `decompressor` opens the file; one of DECOMPRESSORS.
+    Args:
+        path: the file.
+        decompressor: opens the file; one of DECOMPRESSORS.
     """
 
     def __init__(self, path: Path, decompressor: Callable[[Any], Any]) -> None:

@@ -54,7 +54,8 @@ def fastest(file: NetworkFile, device: "str | torch.device | None" = None, preci
 def prepare_fastest(file: NetworkFile) -> None:
     """Convert a network for the fastest backend, if that needs it; worthwhile for more than one image.
 
-    Raises CheckpointError if it cannot be converted.
+    Raises:
+        CheckpointError: if it cannot be converted.
     """
     if not os.environ.get("FAST_STYLE_BACKEND") and not _has_gpu() and _is_installed("openvino"):
         converted_to_onnx(file, "openvino")

@@ -51,7 +51,11 @@ def is_converted(file: NetworkFile, backend: str) -> bool:
 
 
 def require_packages(backend: str, *packages: str) -> None:
-    """Check that the packages of a backend are installed; raises ConfigError if one is missing."""
+    """Check that the packages of a backend are installed.
+
+    Raises:
+        ConfigError: if one is missing.
+    """
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ConfigError(f"backend={backend} needs {' and '.join(missing)}: {how_to_install(backend)}")

@@ -8,7 +8,14 @@ from fast_style.backends.backend import Array, NumpyBackend, threads
 
 
 class OnnxRuntimeBackend(NumpyBackend):
-    """A converted network in ONNX Runtime, in float32; raises any error if the ONNX file is damaged."""
+    """A converted network in ONNX Runtime, in float32.
+
+    Args:
+        model: the ONNX file.
+
+    Raises:
+        Exception: any, if it is damaged.
+    """
 
     name = "onnx"
 

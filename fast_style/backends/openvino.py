@@ -25,8 +25,11 @@ class OpenVinoBackend(NumpyBackend):
     first, takes half as much memory again and is 25 to 67 % slower.
 
     Args:
-        model: the ONNX file; if it is damaged, any error is raised.
+        model: the ONNX file.
         precision: `fp32`, `bf16`, or `auto`: bf16 if the CPU supports it natively.
+
+    Raises:
+        Exception: any, if the model is damaged.
     """
 
     name = "openvino"

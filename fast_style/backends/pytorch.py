@@ -151,7 +151,11 @@ class TorchBackend(Backend):
 
 
 def require_compiler(device: torch.device) -> None:
-    """Check that torch can compile for a device; raises ConfigError if it cannot."""
+    """Check that torch can compile for a device.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch.utils._triton import has_triton
 

@@ -92,7 +92,12 @@ class SampleCorrection:
 
 
 class GivenStatisticsNorm(nn.Module):
-    """A ConditionalInstanceNorm with statistics by a rule, for the tiles of one image; it shares scales and shifts."""
+    """A ConditionalInstanceNorm with given statistics, for the tiles of one image.
+
+    Args:
+        norm: the norm whose scales and shifts are shared.
+        rule: returns the statistics for an input.
+    """
 
     def __init__(self, norm: ConditionalInstanceNorm, rule: Callable[[Tensor], MeanVariance]) -> None:
         super().__init__()

@@ -93,7 +93,12 @@ class TiledNetwork:
         return len(self._strides)
 
     def tiles(self, size: tuple[int, int], side: int) -> list[Tile]:
-        """Divide an image, by width and height, into tiles of at most side x side: more if margins left nothing."""
+        """Divide an image into tiles of at most side x side pixels, or more if margins would leave nothing.
+
+        Args:
+            size: width and height in pixels.
+            side: in pixels.
+        """
         columns, rows = (self._spans(length, side) for length in size)
         return [
             Tile((left, top, right, bottom), (x, y, x_end, y_end))

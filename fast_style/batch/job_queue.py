@@ -48,10 +48,15 @@ class Opened:
 
 
 class JobQueue:
-    """Thread-safe queue of pictures, in order. The event `stopped` ends all waiting; otherwise as for `FolderWork`.
+    """Thread-safe queue of pictures, in order.
 
-    With `resume`, other processes may be making the same copies: pictures that one of them works on come last, and are
-    made here only if it fails there.
+    Args:
+        jobs: the pictures.
+        size: long side of the copies in pixels; None: unchanged.
+        overwrite: whether copies may replace files.
+        stopped: event that ends all waiting.
+        resume: whether other processes may be making the same copies. Pictures that one of them works on come last, and
+            are made here only if it fails there.
     """
 
     def __init__(
@@ -107,7 +112,11 @@ class JobQueue:
         return job
 
     def require_free(self, target: Path) -> None:
-        """Check that a copy replaces no file without `overwrite`; ImageError if it would."""
+        """Check that a copy replaces no file without `overwrite`.
+
+        Raises:
+            ImageError: if it would.
+        """
         if not self._overwrite:
             require_free(target)
 

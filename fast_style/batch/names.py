@@ -16,6 +16,10 @@ def apart(sources: Sequence[PurePath], targets: Sequence[Path]) -> list[Path]:
     Of several results with one name, the one whose source already has the suffix keeps it, or else the first in natural
     order. The others add the suffix of their source: logo.png and logo.psd become logo.png and logo.psd.png, in any
     order. If that is not enough, they add the name of their folder, then a number.
+
+    Args:
+        sources: the source of each result.
+        targets: the wanted target of each result.
     """
     found = [target.with_name(append_to_name(target.stem, target.suffix)) for target in targets]
     groups: dict[str, list[int]] = defaultdict(list)

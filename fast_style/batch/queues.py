@@ -31,7 +31,10 @@ class ShapeQueue(Generic[T]):
         """Remove and return a batch of one shape: one that fills a batch, or else the last shape.
 
         The last shape is preferred since the backend may be prepared for it. After being overtaken by PATIENCE others,
-        a picture is next. `most` returns the maximum batch size of a shape.
+        a picture is next.
+
+        Args:
+            most: returns the maximum batch size of a shape.
         """
         oldest = min(self._shapes, key=lambda shape: self._shapes[shape][0][0])
         chosen = oldest
@@ -55,7 +58,12 @@ class ShapeQueue(Generic[T]):
 
 
 class PixelBudget:
-    """Limits the `pixels` and the number of `pictures` in progress; one larger than the limit is processed alone."""
+    """Limits the pixels in progress; a picture larger than the limit is processed alone.
+
+    Args:
+        pixels: maximum number of pixels.
+        pictures: maximum number of pictures, however small.
+    """
 
     def __init__(self, pixels: int, pictures: int) -> None:
         self.pixels = pixels

@@ -37,10 +37,19 @@ def stylize_on_ray(
     """Stylize pictures on the joined cluster, and yield their reports in the order in which they finish.
 
     Files are written atomically. Each picture is stylized once, unless its worker is killed. Targets that exist at the
-    start are replaced. Paths are unique, and every machine can access them; relative ones refer to this process's
-    working folder. Each worker of the `pool` calls `load`, such as a partial of `fast_style.load`, and gets at most
-    `batch` pictures at a time; `size` and `controls` are as for `Stylizer.stylize_file`. ConfigError if a machine
-    cannot load the network or access the folders, or Ray fails.
+    start are replaced.
+
+    Args:
+        jobs: pictures and their targets, with unique paths that every machine can access. Relative paths refer to the
+            working folder of this process.
+        load: loads the network in each worker, such as a partial of `fast_style.load`.
+        pool: the workers.
+        size: as for `Stylizer.stylize_file`.
+        controls: as for `Stylizer.stylize_file`.
+        batch: maximum number of pictures to hand to a worker at a time.
+
+    Raises:
+        ConfigError: if a machine cannot load the network or access the folders, or Ray fails.
     """
     if batch < 1:
         raise ConfigError(f"batch must be at least 1, not {batch}")

@@ -40,9 +40,12 @@ class Workers:
 def cluster(address: str) -> Iterator[None]:
     """Join or start a cluster for the duration of the block. A process that has already joined one stays in it.
 
-    `auto` is the cluster in RAY_ADDRESS, or the last one on this machine; `HOST:PORT` a cluster that this machine
-    belongs to; `local` a new one of this machine alone, which ends with the block. ConfigError if Ray is not installed,
-    or there is no such cluster.
+    Args:
+        address: `auto`: the cluster in RAY_ADDRESS, or the last one on this machine; `HOST:PORT`: a cluster that this
+            machine belongs to; `local`: a new one of this machine alone, which ends with the block.
+
+    Raises:
+        ConfigError: if Ray is not installed, or there is no such cluster.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -82,9 +85,15 @@ def cluster(address: str) -> Iterator[None]:
 
 
 def count_workers(count: int | None = None, cpus: float = 1, gpus: float | None = None) -> Workers:
-    """Return the workers for the joined cluster; see `Workers`. ConfigError if a number is wrong, or no worker fits.
+    """Return the workers for the joined cluster.
 
-    Without `count`, as many as fit; without `gpus`, one for each, if the cluster has any.
+    Args:
+        count: number of workers; None: as many as fit.
+        cpus: CPU cores per worker.
+        gpus: GPUs per worker; None: one, if the cluster has any.
+
+    Raises:
+        ConfigError: if a number is out of range, or no worker fits.
     """
     import ray
 

@@ -89,7 +89,13 @@ class Photographs(Dataset[Tensor]):
         return len(self.names)
 
     def __getitem__(self, key: tuple[int, int]) -> UInt8[Tensor, "3 size size"]:
-        """Return the crop of a picture in an epoch, for the key (epoch, index), with channels last in memory.
+        """Return the crop of a picture in an epoch.
+
+        Args:
+            key: the epoch and the index of the picture.
+
+        Returns:
+            Shape (3, size, size), uint8, with channels last in memory.
 
         Raises:
             DataError: if no picture of the source is readable any more.
@@ -119,9 +125,13 @@ class Photographs(Dataset[Tensor]):
                 self._read(index)
 
     def check(self, listed: str = "") -> None:
-        """Check that the fraction of unreadable pictures is not above `max_bad`, or else raise DataError.
+        """Check that not too many pictures are unreadable.
 
-        `listed` is the file that lists them, for the message.
+        Args:
+            listed: the file that lists them, for the message.
+
+        Raises:
+            DataError: if their fraction is above `max_bad`.
         """
         bad = self._unreadable()
         if len(bad) / len(self) > self.max_bad:

@@ -67,17 +67,24 @@ class PixelArchive:
         return self._zip.names()
 
     def open(self, name: str) -> BinaryFile:
-        """Open a file for sequential reading; its checksum is compared at the end. Raises ImageError, as Archive."""
+        """Open a file for sequential reading; its checksum is compared at the end.
+
+        Raises:
+            ImageError: if the file is refused, missing or unreadable.
+        """
         return self._zip.open(name)
 
     def cut(self, name: str, size: int, left: float, top: float) -> Pixels:
-        """Return a square crop of a picture, of shape (size, size, 3), without checking the checksum.
+        """Return a square crop of a picture, without checking the checksum.
 
         Args:
             name: the picture.
             size: side of the crop in pixels.
             left: horizontal position in [0, 1), from the left edge to the right.
             top: vertical position in [0, 1), from the top edge to the bottom.
+
+        Returns:
+            Shape (size, size, 3).
 
         Raises:
             ImageError: if the crop cannot be read, or the picture is smaller.
@@ -135,7 +142,15 @@ def to_npy(image: Image.Image) -> bytes:
 
 
 def size_of_npy(content: bytes, name: str) -> tuple[int, int]:
-    """Return the width and height of the picture in an .npy file by its content; raises ImageError if there is none."""
+    """Return the width and the height of the picture in an .npy file.
+
+    Args:
+        content: the content of the file.
+        name: name for messages.
+
+    Raises:
+        ImageError: if it holds no picture.
+    """
     try:
         _, height, width = _read_header(io.BytesIO(content), len(content))
     except ValueError as error:

@@ -167,8 +167,12 @@ class VGGEncoder(Encoder):
 def mean_activations(architecture: str, tensors: dict[str, Tensor], convention: str) -> list[float]:
     """Return the mean activation of each ReLU, in order, on the photographs that scikit-image ships.
 
-    Uses zero padding, as VGG was trained, independent of the encoder's own padding. `tensors` are
-    `{conv1_1.weight: ..., conv1_1.bias: ..., ...}`, and `convention` a key of NORMALIZATIONS.
+    Uses zero padding, as VGG was trained, independent of the encoder's own padding.
+
+    Args:
+        architecture: `vgg16` or `vgg19`.
+        tensors: `{conv1_1.weight: ..., conv1_1.bias: ..., ...}`.
+        convention: a key of NORMALIZATIONS.
     """
     # Imported lazily: only this function reads images.
     from fast_style.images.photographs import packaged_photographs

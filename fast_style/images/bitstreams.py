@@ -29,7 +29,13 @@ class _Bits:
 
 
 def av1_colors(content: bytes) -> tuple[int, int] | None:
-    """Read color primaries and transfer, as H.273 numbers, from the beginning of an AV1 stream; None if unspecified.
+    """Read the color primaries and transfer, as H.273 numbers, from an AV1 stream.
+
+    Args:
+        content: the beginning of the stream.
+
+    Returns:
+        None if the stream does not specify them.
 
     Raises:
         ValueError, LookupError: if the stream is damaged.

@@ -64,7 +64,11 @@ def without_short_chunks(file: Any) -> Any:
 def find_colors(image: Image.Image, file: Any) -> None:
     """Record the color space that a file declares, except in EXIF; see `spaces.declare`.
 
-    An ICC profile takes precedence, except over cICP in PNG. The position of the file changes.
+    An ICC profile takes precedence, except over cICP in PNG.
+
+    Args:
+        image: the image as opened by Pillow.
+        file: its file; the position changes.
     """
     read, space = _READERS.get(image.format or ""), None
     if read is None or (image.info.get("icc_profile") and image.format != "PNG"):

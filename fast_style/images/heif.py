@@ -17,7 +17,10 @@ _BITS = 10
 
 
 def avif_bits(file: Any) -> int:
-    """Number of bits per channel of an AVIF; the position of the file changes.
+    """Number of bits per channel of an AVIF.
+
+    Args:
+        file: binary and seekable; its position changes.
 
     Raises:
         ValueError: if the file does not say, as an animation may not.
@@ -47,7 +50,12 @@ def decode_avif(content: bytes, size: tuple[int, int], bits: int) -> NDArray[np.
 
 
 def encode_avif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
-    """Encode pixels (height, width, 3), or 4 with opacity, as an AVIF of 10 bits per channel, with EXIF and XMP."""
+    """Encode pixels as an AVIF of 10 bits per channel.
+
+    Args:
+        pixels: shape (height, width, 3), or (height, width, 4) with opacity.
+        metadata: EXIF and XMP to write.
+    """
     import imagecodecs
 
     # sRGB, in the numbers of ITU-T H.273.
@@ -113,13 +121,22 @@ def decode_heif(content: bytes, size: tuple[int, int], page: int) -> NDArray[np.
 
 
 def heif_levels(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Reduce pixels of 16 bits to the depth of a HEIC; also return pillow_heif's name for the mode."""
+    """Convert pixels to the depth of a HEIC, and return them with pillow_heif's name for their mode.
+
+    Args:
+        pixels: shape (height, width, 3) or (height, width, 4); uint8 is kept, uint16 is reduced to 10 bits.
+    """
     mode = "RGB" if pixels.shape[2] == 3 else "RGBA"
     return (pixels, mode) if pixels.dtype == np.uint8 else (shrunk(pixels, 2**_BITS - 1), f"{mode};{_BITS}")
 
 
 def encode_heif(pixels: NDArray[np.uint16], metadata: ImageMetadata) -> bytes:
-    """Encode pixels as `encode_avif` does, as a HEIC."""
+    """Encode pixels as a HEIC of 10 bits per channel.
+
+    Args:
+        pixels: as for `encode_avif`.
+        metadata: what to write.
+    """
     import pillow_heif
 
     file = io.BytesIO()

@@ -44,7 +44,10 @@ class Header:
 
 
 def read_header(file: Any) -> Header:
-    """Read the header of a JP2 file or a bare codestream; the position of the file changes.
+    """Read the header of a JP2 file or a bare codestream.
+
+    Args:
+        file: binary and seekable; its position changes.
 
     Raises:
         Exception: any, if the file is damaged.
@@ -88,8 +91,10 @@ def read_header(file: Any) -> Header:
 def decode(codestream: bytes, header: Header) -> NDArray[np.uint16]:
     """Decode a codestream of 9 to 16 bits, to shape (height, width) or (height, width, channels).
 
-    Takes a codestream because, for a file, imagecodecs would convert the colors by the profile. Raises any error if it
-    is damaged or does not match its header.
+    Takes a codestream because, for a file, imagecodecs would convert the colors by the profile.
+
+    Raises:
+        Exception: any, if it is damaged or does not match its header.
     """
     import imagecodecs
 

@@ -48,7 +48,12 @@ def with_opacity(pixels: NDArray[Any], alpha: Any, keep: bool) -> NDArray[Any]:
 
 
 def plain_opacity(pixels: NDArray[np.uint16], opacity: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Undo premultiplication of (..., channels) by an opacity (..., 1): colors as if opaque."""
+    """Undo premultiplication: 16-bit colors as if opaque.
+
+    Args:
+        pixels: shape (..., channels).
+        opacity: shape (..., 1).
+    """
     divisor = np.maximum(opacity, 1).astype(np.uint32)
     # At most 65535 * 65535 + 32767, below 2**32.
     colors: NDArray[np.uint16] = np.minimum((pixels.astype(np.uint32) * 65535 + divisor // 2) // divisor, 65535)

@@ -31,7 +31,11 @@ _XMP_FILE_PROPERTIES: dict[str, tuple[str, ...]] = {
 
 
 def xmp_of(image: Image.Image) -> str:
-    """Read the XMP of a loaded image, without properties of the file itself; empty if none. Damage raises any error."""
+    """Read the XMP of a loaded image, without properties of the file itself; empty if none.
+
+    Raises:
+        Exception: any, if the metadata is damaged.
+    """
     found: Any = image.info.get("xmp") or dict(_resources(image)).get(_XMP_RESOURCE) or b""
     text = found if isinstance(found, str) else bytes(found).decode()
     text = text.removeprefix(_UTF8_MARK).rstrip("\0")
@@ -39,7 +43,11 @@ def xmp_of(image: Image.Image) -> str:
 
 
 def iptc_of(image: Image.Image) -> bytes:
-    """Read the IPTC of a loaded image; empty if none. Damage raises any error."""
+    """Read the IPTC of a loaded image; empty if none.
+
+    Raises:
+        Exception: any, if the metadata is damaged.
+    """
     # The raw bytes, because Photoshop declares them as 32-bit numbers, of which Pillow returns the first.
     tags: dict[int, bytes] = getattr(getattr(image, "tag_v2", None), "_tagdata", {})
     found = image.info.get("iptc") or dict(_resources(image)).get(_IPTC_RESOURCE) or tags.get(_TIFF_IPTC)

@@ -43,7 +43,11 @@ _MAX_SUB_IFDS = 1000
 
 
 def open_image(file: BinaryFile) -> Image.Image:
-    """Open an image and read its header, but no pixels, within `pillow_limits`; raises any error if it is no image."""
+    """Open an image and read its header, but no pixels; to be called within `pillow_limits`.
+
+    Raises:
+        Exception: any, if it is no image or damaged.
+    """
     # A file just written by the program is positioned at its end.
     file.seek(0)
     head = file.read(64)
@@ -200,9 +204,13 @@ def suffix_of(path: Path) -> str:
 
 
 def has_gain_map(image: Image.Image, file: Any) -> bool:
-    """Whether an image contains a gain map, which brightens it on HDR screens; the position of the file changes.
+    """Whether an image contains a gain map, which brightens it on HDR screens.
 
     Recognized without decoding; see ISO 21496-1, Ultra HDR and Apple.
+
+    Args:
+        image: the image as opened by Pillow.
+        file: its file; the position changes.
     """
     signs: tuple[bytes, ...] = (_APPLE, _ADOBE, _ISO)
     content = b""

@@ -74,7 +74,11 @@ class Picture:
         return replace(self, rgb=self.rgb.resize(size, Image.Resampling.LANCZOS), alpha=alpha)
 
     def write_copy(self, stylized: Image.Image | Deep, path: Path) -> None:
-        """Write other colors with the opacity and metadata of this image. See `write_image`."""
+        """Write other colors with the opacity and metadata of this image. See `write_image`.
+
+        Raises:
+            ImageError: if the format is unknown or the file cannot be written.
+        """
         write_image(stylized, path, self.alpha, self.format, self.metadata)
 
 
@@ -163,7 +167,11 @@ def read_original(
 
 
 def require_size(size: int | None) -> None:
-    """Check that a file can have this long side, in pixels; raises ConfigError."""
+    """Check that a file can have this long side, in pixels.
+
+    Raises:
+        ConfigError: if it is not.
+    """
     if size is None:
         return
     if isinstance(size, bool) or not isinstance(size, Integral):
@@ -255,7 +263,11 @@ def write_image(
 
 
 def require_folder(path: Path) -> None:
-    """Check, before long computations, that a file can be written to its folder; raises ImageError."""
+    """Check, before long computations, that a file can be written to its folder.
+
+    Raises:
+        ImageError: if the folder does not exist or is not writable.
+    """
     if not path.parent.is_dir():
         raise ImageError(f"{path}: cannot be written (there is no folder {path.parent}); create it")
     if not os.access(path.parent, os.W_OK):
@@ -263,7 +275,11 @@ def require_folder(path: Path) -> None:
 
 
 def require_free(path: Path) -> None:
-    """Check that a path does not exist yet; raises ImageError."""
+    """Check that a path does not exist yet.
+
+    Raises:
+        ImageError: if it does.
+    """
     # A dangling symbolic link also counts as existing.
     if os.path.lexists(path):
         raise ImageError(f"{path}: exists already; choose overwrite or resume, or give another output")

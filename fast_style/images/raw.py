@@ -11,7 +11,11 @@ from fast_style.system.optional_packages import how_to_install
 
 
 def raw_size(file: Any) -> tuple[int, int]:
-    """Return width and height of a raw camera file; raises any error if it is damaged or the reader is missing."""
+    """Return width and height of a raw camera file.
+
+    Raises:
+        Exception: any, if the reader is not installed or the file is damaged.
+    """
     import rawpy
 
     with rawpy.imread(file) as raw:

@@ -69,7 +69,11 @@ class Space:
         return bool(near) and self.gamma is None and self.transfer in _AS_SRGB and not self.limited
 
     def to_srgb(self, levels: NDArray[Any]) -> NDArray[Any]:
-        """Convert gray (height, width) or RGB (height, width, 3) levels, uint8 or uint16, to sRGB of the same type."""
+        """Convert gray (height, width) or RGB (height, width, 3) levels to sRGB (height, width, 3).
+
+        Args:
+            levels: np.uint8 or np.uint16; the result has the same type.
+        """
         height, width = levels.shape[:2]
         white = np.iinfo(levels.dtype).max
         light = _light_table(self.transfer, self.gamma, self.limited, white)
@@ -268,9 +272,11 @@ def lab_levels(found: NDArray[Any], channel: int, bits: int, icc: bool) -> NDArr
 
 
 def lab_to_srgb(levels: NDArray[np.uint16], white: tuple[float, float] = D50) -> NDArray[np.uint16]:
-    """Convert L*a*b* as `lab_levels` encodes it, of shape (height, width, channels), to sRGB; a fourth channel is kept.
+    """Convert L*a*b* in the encoding of `lab_levels`, (height, width, channels), to sRGB; a fourth channel is kept.
 
-    If there is one channel, it is L*. `white` is the reference white by x and y.
+    Args:
+        levels: the encoded channels; if there is one, it is L*.
+        white: reference white of L*a*b*, by x and y.
     """
     result = np.empty((*levels.shape[:2], max(3, levels.shape[2])), np.uint16)
     to_linear = (np.linalg.inv(_to_xyz(_BT709)) @ adapted(white, _D65) * _xyz(*white)).T

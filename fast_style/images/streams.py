@@ -52,7 +52,8 @@ def write_png(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, 
 def write_tiff(file: IO[bytes], strips: Iterable[NDArray[Any]], size: tuple[int, int], metadata: ImageMetadata) -> int:
     """Write a TIFF as `write_png` does; all strips but the last must have the same number of rows.
 
-    Returns the file position of the 4-byte link to the next page, which is appended after this one.
+    Returns:
+        File position of the 4-byte link to the next page, which is appended after this one.
     """
     lengths: list[int] = []
     with tempfile.SpooledTemporaryFile(2**24, dir=scratch_folder()) as data:

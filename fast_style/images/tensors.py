@@ -20,11 +20,14 @@ _MIN_SIZE = 16
 
 
 def read_image(path: str | Path, size: int | None = None) -> Images:
-    """Read an image, upright, in sRGB and on white, as a batch of one in [0, 1].
+    """Read an image, upright, in sRGB and on white, as a batch of one.
 
     Args:
         path: the file.
         size: short side in pixels; by default the image keeps its size.
+
+    Returns:
+        Shape (1, 3, height, width), values in [0, 1].
 
     Raises:
         ImageError: if the file is missing, no image or cut short, or a strip that is too long at this size.

@@ -48,7 +48,11 @@ class Kind:
 
     @classmethod
     def of(cls, tags: Any) -> "Kind":
-        """Read the format from the tags of a page; raises ValueError, naming what is wrong, if it is no image."""
+        """Read the format from the tags of a page.
+
+        Raises:
+            ValueError: if such numbers are no image; the message names them.
+        """
         samples = int(tags.get(_SAMPLES, 1))
         photometric = int(tags.get(_PHOTOMETRIC, _RGB if samples > 2 else WHITE_IS_ZERO))
         colors = COLORS.get(photometric)
@@ -248,13 +252,15 @@ def read(file: Any, index: int, kind: Kind, notes: list[str] | None = None) -> N
     """Decode a page to 16-bit levels, of shape (height, width) or (height, width, channels).
 
     Channels are gray, RGB or CMYK, with opacity last; L*a*b* and palettes become sRGB.
-    Raises any error if the page is damaged or contradicts its tags.
 
     Args:
         file: binary and seekable; its position changes.
         index: index of the page.
         kind: its pixel format.
         notes: gets notes on what was assumed.
+
+    Raises:
+        Exception: any, if the page is damaged or contradicts its tags.
     """
     import tifffile
 

@@ -66,13 +66,27 @@ class Camera(Protocol):
     rate: float  # approximate frames per second
 
     def frames(self) -> Generator[CameraFrame, None, None]:
-        """Yield each frame as soon as it is taken; CameraError or VideoError if the camera or the video stops."""
+        """Yield each frame as soon as it is taken.
+
+        Raises:
+            CameraError: if the camera stops, such as when it is unplugged.
+            VideoError: if a video can no longer be read.
+        """
 
 
 class DeviceCamera:
-    """A camera device of the system; a `Camera`. The arguments are those of `open_camera`.
+    """A camera device of the system; a `Camera`.
 
-    The driver's times are used if they are from the session's clock.
+    Args:
+        name: its number from 0 on, or the system's name, such as /dev/video0.
+        format: FFmpeg's input format, a value of SYSTEMS.
+        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
+        largest: see `long_side`.
+        fps: the frame rate to request; the camera decides.
+        clock: the session's clock; the driver's times are used if they are from this clock.
+
+    Raises:
+        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
     """
 
     def __init__(
@@ -174,7 +188,18 @@ def _devices(format: str) -> list[Any]:
 
 
 class VideoCamera:
-    """A video played in real time, in a loop; a `Camera`. VideoError if it cannot be read."""
+    """A video played in real time, in a loop; a `Camera`.
+
+    Args:
+        path: the video.
+        long_side: of the frames, in pixels; None: the video's, but at most `largest`.
+        largest: see `long_side`.
+        clock: the session's clock.
+        sleep: waits for a number of seconds.
+
+    Raises:
+        VideoError: if the video cannot be read.
+    """
 
     def __init__(
         self,
@@ -223,11 +248,19 @@ class VideoCamera:
 def open_camera(
     name: str | int, long_side: int | None, largest: int, fps: float | None = None, clock: Clock = time.monotonic
 ) -> Camera:
-    """Open a camera (its number from 0 on, or its device such as /dev/video0), or a video, by its path, played as one.
+    """Open a camera, or a video played as one.
 
-    `long_side` of the frames is in pixels; None: the camera's, but at most `largest`. `fps` is the rate to request from
-    a camera; None: 30. CameraError if there is no such camera, or it is in use, not permitted or yields no frame;
-    VideoError if the video cannot be read; ConfigError if `fps` is given for a video, or this system has no cameras.
+    Args:
+        name: a camera's number from 0 on, its device such as /dev/video0, or the path of a video.
+        long_side: of the frames, in pixels; None: the camera's, but at most `largest`.
+        largest: see `long_side`.
+        fps: the frame rate to request from a camera; None: 30.
+        clock: the session's clock.
+
+    Raises:
+        CameraError: if there is no such camera, or it is in use, not permitted or yields no frame.
+        VideoError: if the video cannot be read.
+        ConfigError: if `fps` is given for a video, or FFmpeg knows no cameras on this system.
     """
     path = Path(str(name))
     if path.suffix.lower() in VIDEO_SUFFIXES or path.is_file():

@@ -58,7 +58,8 @@ class Chain:
     def take(self) -> Painted | None:
         """Return the newest stylized frame, once; None: there is none after a short wait.
 
-        After the last frame, raises the error that stopped the camera or the network.
+        Raises:
+            BaseException: the error that stopped the camera or the network, after the last frame.
         """
         return self._painted.take(_PATIENCE)
 

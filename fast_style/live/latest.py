@@ -22,13 +22,21 @@ class Latest(Generic[T]):
             self._changed.notify()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Close the slot: no more items follow. `take` raises the error after the last one."""
+        """Close the slot: no more items follow.
+
+        Args:
+            error: raised by `take` after the last item.
+        """
         with self._changed:
             self._closed, self._error = True, error
             self._changed.notify_all()
 
     def take(self, seconds: float) -> T | None:
-        """Take the item; None if none comes within `seconds`, or the slot is closed. Raises the error of `close`."""
+        """Take the item; None if none comes within `seconds`, or the slot is closed.
+
+        Raises:
+            BaseException: the error given to `close`.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, seconds)
             item, self._item = self._item, None

@@ -36,8 +36,13 @@ class Recording:
 class Recorder:
     """Writes a video in a background thread while its frames arrive.
 
-    The file is NAME.part.SUFFIX until it is complete, and can be played if the program is killed. An existing file is
-    replaced. Frames of another size are resized. `rate`, in frames per second, gives the interval of key frames.
+    The file is NAME.part.SUFFIX until it is complete, and can be played if the program is killed.
+
+    Args:
+        path: the video; an existing file is replaced.
+        width: width of the video in pixels; other frames are resized.
+        height: height of the video in pixels.
+        rate: approximate frames per second, for the interval of key frames.
     """
 
     def __init__(self, path: Path, width: int, height: int, rate: float) -> None:
@@ -70,7 +75,9 @@ class Recorder:
     def result(self, wait: float = 0.0) -> Recording | None:
         """Return the recording if it is finished within `wait` seconds; None: it is not.
 
-        VideoError if it cannot be written, naming the part that remains; ConfigError if it cannot be encoded here.
+        Raises:
+            VideoError: if it cannot be written; the message names the part that remains.
+            ConfigError: if it cannot be encoded here.
         """
         if not self._ended.wait(wait):
             return None
@@ -132,7 +139,11 @@ class Recordings:
             self.present = None
 
     def news(self, wait: bool = False) -> Iterator[Recording | FastStyleError]:
-        """Yield each newly finished recording, or its error; `wait` for those that are still finishing."""
+        """Yield each newly finished recording, or its error.
+
+        Args:
+            wait: whether to wait for those that are still finishing.
+        """
         for recorder in [*self._finishing, *([self.present] if self.present else [])]:
             news: Recording | FastStyleError | None
             try:
@@ -151,7 +162,16 @@ class Recordings:
 
 
 def check_recording(path: Path, overwrite: bool) -> None:
-    """Check the path of a recording before it begins, and create its folder; ConfigError or VideoError if unfit."""
+    """Check the path of a recording before it begins, and create its folder.
+
+    Args:
+        path: the video.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        ConfigError: if the suffix is not supported, or the file exists.
+        VideoError: if the folder cannot be created.
+    """
     if path.suffix.lower() not in CONTAINERS:
         raise ConfigError(f"{path}: no kind of video that can be recorded; end it in one of {', '.join(CONTAINERS)}")
     if path.exists() and not overwrite:

@@ -48,9 +48,16 @@ class Sink(Protocol):
 class Session:
     """Stylizes a camera and shows the result with as little delay as possible.
 
-    `pace` is the size of the frames, by default the camera's; without a `screen` there is no window. `sinks` receive
-    the frames, too. `folder` is for recordings and snapshots made by keys. The camera uses the same `clock`. `say`
-    prints lasting messages, such as the name of a recording; by default, they are logged.
+    Args:
+        camera: the camera.
+        stylizer: stylizes the frames.
+        look: the first look; None: the first style at full strength.
+        pace: the size of the frames; None: the camera's.
+        screen: shows the frames; None: no window.
+        sinks: further receivers of the frames.
+        folder: folder for recordings and snapshots made by keys.
+        clock: the session's clock, which the camera uses, too.
+        say: prints lasting messages, such as the name of a recording; by default, logs them.
     """
 
     def __init__(
@@ -85,8 +92,11 @@ class Session:
     def run(self, seconds: float | None = None) -> str:
         """Run until the user quits, the camera ends or `seconds` are over; return a summary in one line.
 
-        Recordings are finished in every case. CameraError if the camera stops, hangs or is unplugged; VideoError if a
-        recording could not be written.
+        Recordings are finished in every case.
+
+        Raises:
+            CameraError: if the camera stops, hangs or is unplugged.
+            VideoError: if a recording could not be written.
         """
         began = self._clock()
         self._chain.start()

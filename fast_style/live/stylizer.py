@@ -37,7 +37,12 @@ class Look:
     preserve_color: str = "none"
 
     def after(self, action: Action, styles: int) -> "Look":
-        """Return the look after a key press, of so many styles; unchanged for keys without effect on it."""
+        """Return the look after a key press; unchanged for keys without effect on it.
+
+        Args:
+            action: the key's action.
+            styles: number of styles.
+        """
         if action in (Action.NEXT, Action.PREVIOUS):
             return replace(self, style=(self.style + (1 if action is Action.NEXT else -1)) % styles)
         if action in (Action.STRONGER, Action.WEAKER):
@@ -83,7 +88,11 @@ class LiveStylizer:
         self._count = 0
 
     def find(self, style: str | None) -> int:
-        """Return the index of a style by its name; None: the first. ConfigError if no network has it."""
+        """Return the index of a style by its name; None: the first.
+
+        Raises:
+            ConfigError: if no network has the style.
+        """
         if style is None:
             return 0
         plain = [name for _, name in self._choices]

@@ -35,7 +35,11 @@ class VirtualCamera:
         self.device: str = self._camera.device
 
     def send(self, pixels: Bytes) -> None:
-        """Send a frame of shape (height, width, 3); CameraError if the device is gone."""
+        """Send a frame of shape (height, width, 3).
+
+        Raises:
+            CameraError: if the device is gone.
+        """
         try:
             self._camera.send(np.ascontiguousarray(resized(pixels, *self._size)))
         except RuntimeError as error:

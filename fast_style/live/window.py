@@ -28,9 +28,15 @@ _UNSEEN = ("offscreen", "dummy", "evdev")
 
 
 class Window:
-    """The window of a live session for frames of a size in pixels; a `Screen`. CameraError if there is no screen.
+    """The window of a live session; a `Screen`. Must be used from the main thread only, as systems require.
 
-    Must be used from the main thread only, as systems require.
+    Args:
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        mirror: whether to mirror the frames.
+
+    Raises:
+        CameraError: if there is no screen.
     """
 
     def __init__(self, width: int, height: int, mirror: bool = False) -> None:
@@ -115,7 +121,11 @@ class Window:
 
 
 def require_screen() -> None:
-    """Check that there is a screen for a window; CameraError if there is none."""
+    """Check that there is a screen for a window.
+
+    Raises:
+        CameraError: if there is none.
+    """
     wanted = os.environ.get("SDL_VIDEODRIVER")
     # Checked first: SDL would try other ways and print errors.
     if sys.platform.startswith("linux") and not any(map(os.environ.get, ("SDL_VIDEODRIVER", *_SCREENS))):

@@ -10,10 +10,14 @@ from fast_style.errors import ConfigError
 
 
 def style_weights(names: Sequence[str], style: str | Mapping[str, float] | None = None) -> NDArray[np.float32]:
-    """Convert a choice among a network's styles to a row of style weights, in their order, that sum to 1.
+    """Convert a choice of styles to a row of style weights that sum to 1.
 
-    `style` is one name, or nonnegative weights by name, which are normalized; by default all styles equally.
-    ConfigError if a style is unknown, a weight is negative or not a number, or all are 0.
+    Args:
+        names: the network's styles, in the order of the weights.
+        style: one name, or nonnegative weights by name, which are normalized; by default all styles equally.
+
+    Raises:
+        ConfigError: if a style is unknown, a weight is negative or not a number, or all are 0.
     """
     if style is None:
         style = dict.fromkeys(names, 1.0)

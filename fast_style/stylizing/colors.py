@@ -24,7 +24,12 @@ def light(images: Any) -> Any:
 
 
 def joined(brightness: Any, color: Any) -> Any:
-    """Combine luma, clipped to [0, 1], and color (an image minus its luma), desaturated as far as [0, 1] requires."""
+    """Combine luma, clipped to [0, 1], and color, desaturated as far as needed to stay in [0, 1].
+
+    Args:
+        brightness: shape (batch, 1, height, width).
+        color: an image minus its luma, shape (batch, 3, height, width).
+    """
     brightness = brightness.clip(0, 1)
     red, green, blue = color[:, 0:1], color[:, 1:2], color[:, 2:3]
     # x.clip(y) is an elementwise maximum. The millionth avoids division by 0 for gray.
@@ -50,8 +55,12 @@ def color_transfer(images: Any, to: Any, where: Any = None) -> Transfer:
     """Find the transfer that gives images the color mean and covariance of target images.
 
     Gatys, Bethge, Hertzmann & Shechtman 2016, https://arxiv.org/abs/1606.05897, section 5.1; of the two square roots of
-    the covariance that they compare, the symmetric one, which they prefer. Images are of shape (batch, 3, height,
-    width); `where`, of shape (1, 1, height, width), gives pixels weights, not all 0; by default all are equal.
+    the covariance that they compare, the symmetric one, which they prefer.
+
+    Args:
+        images: the images to change, shape (batch, 3, height, width).
+        to: the target images, same shape.
+        where: weight of each pixel, shape (1, 1, height, width), not all 0; by default all equally.
     """
     return transfer_of_parts([(images, to, where)])
 

@@ -27,9 +27,11 @@ _PART = 1024
 
 
 def blend_by_contrast(images: Array, stylized: Array) -> Array:
-    """Blend each stylized image, in place, with its photograph, by the contrast of the photograph.
+    """Blend each stylized image with its photograph, by the contrast of the photograph.
 
-    Both are of shape (batch, 3, height, width).
+    Args:
+        images: the photographs, shape (batch, 3, height, width).
+        stylized: the results of the network, same shape; changed in place.
     """
     step = max(1, min(images.shape[2:]) // _SAMPLES)
     if _moments(images[:, :, ::step, ::step])[3].max(1).min() >= (1.5 * CONTENT) ** 4:
@@ -41,9 +43,12 @@ def blend_by_contrast(images: Array, stylized: Array) -> Array:
 
 
 def blend_parts_by_contrast(read: "Read", write: "Write", size: tuple[int, int]) -> "Write":
-    """Wrap `write`, which takes a part of the result, so that parts are blended as `blend_by_contrast` blends a whole.
+    """Wrap `write` so that parts of one image are blended as `blend_by_contrast` blends a whole.
 
-    `read` returns a part of the photograph, whose `size` is width and height in pixels.
+    Args:
+        read: returns a part of the photograph.
+        write: takes a part of the result.
+        size: width and height in pixels.
     """
     counts, parts = [], []
     for top in range(0, size[1], _PART):

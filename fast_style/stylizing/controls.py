@@ -118,7 +118,8 @@ class Controls:
     def rows(self, names: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return the style weights of each image that the network has to make of one photograph.
 
-        ConfigError if a style is unknown, a weight is negative, or all are 0.
+        Raises:
+            ConfigError: if a style is unknown, a weight is negative, or all are 0.
         """
         wanted = list(self.masks or ([self.style] if isinstance(self.style, str) else self.style or ()))
         if any(style not in names for style in wanted) and all(isinstance(style, str) for style in wanted):
@@ -152,7 +153,12 @@ class Controls:
 
 
 def chosen_controls(style: StyleChoice | None, controls: Controls | None, settings: Settings) -> Controls:
-    """Return `controls` with a style and with settings by name in place of theirs; TypeError if unknown."""
+    """Return `controls` with a style and with settings by name in place of theirs.
+
+    Raises:
+        TypeError: if there is no such setting, or `controls` is something else.
+        FastStyleError: as for `Controls`.
+    """
     if controls is not None and not isinstance(controls, Controls):
         raise TypeError(f"controls must be fast_style.Controls(...), not {controls!r}; or give settings by name")
     known = [field.name for field in fields(Controls)] + ["styles"]

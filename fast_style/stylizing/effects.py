@@ -32,9 +32,14 @@ def apply_effects(
     Works on whole images or strips. A strip with REACH more rows on either side, and the `transfer` of the whole image
     if `histogram` is set, gets the same result as in the whole image.
 
-    `images` are the photographs and `stylized` the results of the network, RGB in [0, 1] of shape (batch, 3, height,
-    width); `cover`, the opacity of the result, is of shape (1, 1, height, width) or (1, 1, 1, 1). `place` moves NumPy
-    arrays to their device; `top` is the number of rows of the image above the strip.
+    Args:
+        images: the photographs, shape (batch, 3, height, width), RGB in [0, 1].
+        stylized: the results of the network, same shape.
+        cover: opacity of the result, shape (1, 1, height, width) or (1, 1, 1, 1).
+        controls: the settings.
+        place: moves NumPy arrays to the device of the images.
+        top: number of rows of the image above the strip.
+        transfer: result of `color_transfer`; by default it is computed.
     """
     if controls.preserve_color == "histogram":
         where = cover if cover.shape[2:] == images.shape[2:] else None
@@ -60,9 +65,13 @@ def apply_effects(
 
 
 def grain(seed: int, top: int, height: int, width: int) -> NDArray[np.float32]:
-    """Generate rows of softened noise of standard deviation 1, from row `top` on, shape (1, 1, height, width).
+    """Generate rows of softened noise of standard deviation 1, shape (1, 1, height, width).
 
-    A row depends only on the seed, its index and the width.
+    Args:
+        seed: seed of the noise.
+        top: index of the first row; a row depends only on the seed, its index and the width.
+        height: number of rows.
+        width: in pixels.
     """
     keys = (np.array([seed, row], np.uint64) for row in range(top, top + height + 2))
     rows = [np.random.Generator(np.random.Philox(key=key)).standard_normal(width + 2, np.float32) for key in keys]

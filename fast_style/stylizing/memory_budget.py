@@ -72,7 +72,11 @@ class MemoryBudget:
         return (_FREE_FRACTION * free if self.limit is None else min(self.limit - used, free)) - _OVERHEAD
 
     def require(self, room: float, size: tuple[int, int]) -> None:
-        """Check that the limit leaves `room` bytes, the minimum for an image of this size; ImageError if not."""
+        """Check that the limit leaves `room` bytes, the minimum for an image of this size.
+
+        Raises:
+            ImageError: if it does not.
+        """
         needed = self._backend.used_and_free()[0] + _OVERHEAD + room
         if self.limit is not None and self.limit < needed:
             limit = f"{self.limit / 1e9:g} GB" if self.limit >= 1e6 else f"{self.limit:,} bytes"

@@ -44,7 +44,17 @@ _log = logging.getLogger(__name__)
 
 
 class Stylizer:
-    """A trained network, ready to run on a backend, that stylizes images. `load` makes one, and explains the arguments.
+    """A trained network that stylizes images.
+
+    Args:
+        backend: the network, ready to run.
+        metadata: metadata of its file.
+        memory: as for `load`.
+        tiles: as for `load`.
+        progress: as for `load`.
+
+    Raises:
+        ConfigError: if `memory` or `tiles` is invalid.
 
     Example:
         >>> stylizer = load("starry_night", device="cpu")
@@ -193,7 +203,9 @@ class Stylizer:
     def stylize_pictures(self, pictures: Sequence[Picture], controls: Controls) -> list[Image.Image | Deep]:
         """Stylize pictures of one size, in one pass unless memory is short or one has 16 bits per channel.
 
-        ImageError if one does not fit into memory and the backend cannot tile.
+        Raises:
+            ImageError: if one does not fit into memory and the backend cannot tile.
+            ConfigError: if the network does not know the style.
         """
         first, (width, height) = pictures[0], pictures[0].size
         fits = self.budget.fits_with(len(pictures) * width * height, controls)
@@ -221,10 +233,22 @@ class Stylizer:
         name: str = "",
         stop: Callable[[], None] = lambda: None,
     ) -> list[str]:
-        """Stylize all pages of a file, each with its own size, depth and metadata; return notes on what was left out.
+        """Stylize all pages of a file, each with its own size, depth and metadata.
 
-        `name` is that of the source in messages, by default its path. `stop` is called before each page: an exception
-        from it ends the work. ImageError if no page can be read, or the copy, written atomically, cannot be written.
+        Args:
+            source: the file, or its content.
+            target: path of the copy, written atomically.
+            contents: the file's pages.
+            controls: as for a call.
+            size: long side of each page in pixels; None: unchanged.
+            name: name of the source in messages; by default its path.
+            stop: called before each page; an exception from it ends the work.
+
+        Returns:
+            Short notes on what was left out.
+
+        Raises:
+            ImageError: if no page can be read, or the copy cannot be written.
         """
         # Imported lazily: most files have one page.
         from fast_style.images.pages import stylized_pages

@@ -40,7 +40,14 @@ _log = logging.getLogger(__name__)
 
 
 class Tiling:
-    """Applies a network to images of any size, in tiles. The arguments are those of `Stylizer`."""
+    """Applies a network to images of any size, in tiles.
+
+    Args:
+        backend: runs the network.
+        budget: the memory limit.
+        tiles: `exact`, in three to five passes, or `fast`, in two.
+        progress: called after each tile with the number of the pass, the tiles done and the tiles in total.
+    """
 
     def __init__(
         self, backend: Backend, budget: MemoryBudget, tiles: str = "exact", progress: "Progress | None" = None
@@ -51,7 +58,8 @@ class Tiling:
     def stylize_array(self, images: Array, style: NDArray[np.float32]) -> Array:
         """Stylize each image by its row of style weights, into a new array. See Backend.
 
-        ImageError, as for the other methods, if memory does not suffice even for tiles, or the backend has none.
+        Raises:
+            ImageError: if there is not enough memory even for tiles, or the backend does not support them.
         """
         height, width = images.shape[2:]
         result = images * 0
@@ -71,7 +79,14 @@ class Tiling:
     def stylize_image(self, rgb: Image.Image, rows: Sequence[NDArray[np.float32]], controls: Controls) -> Image.Image:
         """Stylize a PIL image in mode RGB; only a tile or a strip is in floating point at a time.
 
-        `rows` are the style weights, from `controls.rows`. ImageError also if the disk is full.
+        Args:
+            rgb: the image.
+            rows: the style weights, from `controls.rows`.
+            controls: the settings.
+
+        Raises:
+            ImageError: if there is not enough memory even for tiles, the disk is full, or the backend does not support
+                tiles.
         """
         return self._stylized(DiskImage.of(rgb), rows, controls).image()
 
@@ -94,7 +109,15 @@ class Tiling:
     ) -> None:
         """Stylize a file from disk to disk; memory holds a tile or a strip, and the file while it is decoded.
 
-        Another suffix than that of `source` changes the format. `long_side` is that of the output in pixels.
+        Args:
+            source: the image to read.
+            target: the file to write; another suffix than that of `source` changes the format.
+            rows: as for `stylize_image`.
+            controls: as for `stylize_image`.
+            long_side: of the output in pixels; by default that of the input.
+
+        Raises:
+            ImageError: as for `stylize_image`, or if a file cannot be read or written.
         """
         require_folder(target)
         same = source.suffix.lower() == target.suffix.lower()

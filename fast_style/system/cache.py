@@ -19,7 +19,13 @@ def cache_folder() -> Path:
 
 
 def write_cached(path: Path, data: bytes, again: str) -> None:
-    """Write a file to the cache folder atomically; on failure, only log a warning that the next run `again` does."""
+    """Write a file to the cache folder atomically; on failure, only log a warning.
+
+    Args:
+        path: the file.
+        data: its content.
+        again: what the next run must do again without the file, for the warning.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, older_than=3600)

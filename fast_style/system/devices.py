@@ -14,9 +14,13 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def usable_device(device: "str | torch.device | None" = None) -> "torch.device":
-    """Return a torch device after allocating a tensor on it; ConfigError if it cannot be used.
+    """Return a torch device after allocating a tensor on it.
 
-    None: a CUDA or ROCm GPU if there is one, else the CPU.
+    Args:
+        device: the device; None: a CUDA or ROCm GPU if there is one, else the CPU.
+
+    Raises:
+        ConfigError: if the device cannot be used.
     """
     import torch
 

@@ -22,8 +22,11 @@ _STALE = 3600
 def locked_part_file(path: Path) -> Iterator[Path]:
     """Lock a file for this process, and yield its path plus ".part", to write to until it is complete.
 
-    The block must rename or remove the part; otherwise it remains, so that a later run can continue it. DataError if
-    another process has the lock.
+    The block must rename or remove the part; otherwise it remains, so that a later run can continue it.
+
+    Raises:
+        DataError: if another process has the lock.
+        OSError: if the folder cannot be written to.
     """
     part = path.with_name(append_to_name(path.name, ".part"))
     # Without a lock, two processes would write to the same file, even after the first has renamed it.

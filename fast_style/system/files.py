@@ -34,6 +34,9 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file for writing that replaces `path` when the block ends without an error.
 
     It is in the same folder, not in $TMPDIR: renaming is atomic only within one file system.
+
+    Raises:
+        OSError: if the folder is missing, the disk is full, or the like.
     """
     part = temporary_path(path)
     try:
@@ -76,7 +79,11 @@ def _by_value(digits: re.Match[str]) -> str:
 
 
 def replace_file(part: Path, path: Path) -> None:
-    """Rename a finished file to `path` atomically, replacing an existing file; survives a power cut."""
+    """Rename a finished file to `path` atomically, replacing an existing file; survives a power cut.
+
+    Raises:
+        OSError: if the disk is full, or the like.
+    """
     # Sync the content before renaming: after a power cut the file could otherwise be empty.
     with open(part, "r+b") as file:
         os.fsync(file.fileno())
@@ -87,7 +94,9 @@ def replace_file(part: Path, path: Path) -> None:
 def atomic_copy(source: Path, path: Path) -> None:
     """Copy a file atomically to a path that does not exist; of several competing programs, one succeeds.
 
-    FileExistsError if `path` exists; it is unchanged.
+    Raises:
+        FileExistsError: if `path` exists; it is unchanged.
+        OSError: if the folder is missing, the disk is full, or the like.
     """
     part = temporary_path(path)
     try:
@@ -123,7 +132,12 @@ def is_url(name: str) -> bool:
 
 
 def explain_url(url: str, written: bool = False) -> str:
-    """Return the error message for a URL given instead of a file to read, or to be `written`."""
+    """Return the error message for a URL given instead of a file.
+
+    Args:
+        url: the URL.
+        written: whether the file was to be written, not read.
+    """
     if url.startswith("file:"):
         return f"{url} is a URL; give the path alone, {re.sub('^file:/*(localhost/)?', '/', url)}"
     short = url if len(url) <= 200 else f"{url[:60]}..."

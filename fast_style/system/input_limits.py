@@ -50,7 +50,8 @@ def pillow_limits() -> Iterator[None]:
 def open_regular_file(path: str | Path, max_bytes: float = MAX_BYTES) -> io.BufferedReader:
     """Open a regular file for reading; a pipe would block, and a device may be endless.
 
-    OSError if the file is missing, unreadable, not regular, or larger than `max_bytes`.
+    Raises:
+        OSError: if the file is missing, unreadable, not regular, or larger than `max_bytes`.
     """
     flags = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
     descriptor = os.open(path, flags)

@@ -24,7 +24,11 @@ _GROUP_FILES = {
 
 
 def parse_memory(size: str | int) -> int:
-    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or of a number of bytes; ConfigError if malformed."""
+    """Return the bytes of a size such as 2GB, 800MB or 1.5GiB, or of a number of bytes.
+
+    Raises:
+        ConfigError: if the size is malformed or 0.
+    """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*([KMGT]?I?)B?", str(size).strip().upper())
     if isinstance(size, bool) or match is None or match[2] not in _UNITS or not float(match[1]) > 0:
         raise ConfigError(f"memory must be a size such as 2GB or 800MB, not {size!r}")
@@ -39,7 +43,8 @@ def process_memory() -> int:
 def free_memory(root: Path = Path("/")) -> float:
     """Return how many more bytes this process may use, given the machine's memory and the control groups' limits.
 
-    The kernel's file systems are mounted in `root`.
+    Args:
+        root: where the kernel's file systems are mounted.
     """
     # psutil does not know the limits of control groups, by which containers and clusters share a machine.
     return max(0.0, min([float(psutil.virtual_memory().available), *_left_in_groups(root)]))

@@ -100,7 +100,13 @@ class Pipeline(Generic[R]):
         self._error: BaseException | None = None
 
     def stage(self, name: str, work: Stage, workers: int = 1) -> None:
-        """Add a stage, whose `workers` threads each run `work`; the first stage has no input."""
+        """Add a stage after the existing ones.
+
+        Args:
+            name: name of the stage.
+            work: run by each thread: maps the input items to output items. The first stage has no input.
+            workers: number of threads.
+        """
         self._stages.append((name, work, workers))
         self.busy[name] = 0.0
 

@@ -33,7 +33,11 @@ def add(module: str) -> None:
 
 
 def modules() -> list[ModuleType]:
-    """Import the plugin modules, which may be in the working folder; ConfigError if one cannot be imported."""
+    """Import the plugin modules, which may be in the working folder.
+
+    Raises:
+        ConfigError: if one cannot be imported.
+    """
     if names() and not {"", os.getcwd()}.intersection(sys.path):
         # Last, so that nothing there hides an installed module.
         sys.path.append(os.getcwd())

@@ -12,7 +12,8 @@ _log = logging.getLogger(__name__)
 def end_with_parent(parent: int) -> None:
     """End this process when its parent ends; otherwise it might wait forever.
 
-    The parent, which may have ended by now, has passed its process ID.
+    Args:
+        parent: process ID, passed by the parent, which may have ended by now.
     """
 
     def watch() -> None:

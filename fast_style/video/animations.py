@@ -51,7 +51,11 @@ def is_animation(path: Path) -> bool:
 
 
 def avif_loop(file: BinaryFile) -> int:
-    """Return how often an animated AVIF is played; 0: forever, or not stated. The file's position is kept."""
+    """Return how often an animated AVIF is played; 0: forever, or not stated.
+
+    Args:
+        file: the AVIF; its position is kept.
+    """
     place = file.tell()
     try:
         once, whole = _avif_durations(file)
@@ -63,7 +67,12 @@ def avif_loop(file: BinaryFile) -> int:
 
 
 def limit_avif(file: Any, loop: int) -> None:
-    """Change in place how often an animated AVIF is played (at least 1), which libavif wrote to repeat forever."""
+    """Set the number of repeats of an animated AVIF that libavif wrote to repeat forever.
+
+    Args:
+        file: the AVIF, changed in place.
+        loop: how often it is played, at least 1.
+    """
     once, _ = _avif_durations(file)
     start, end = find(file, b"moov")
     file.seek(start)

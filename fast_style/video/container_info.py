@@ -61,13 +61,16 @@ class ContainerInfo:
             self.left_out += [name if count == 1 else f"{name} ({count} times)"] * bool(count)
 
     def chapters(self, begin: Fraction, end: Fraction | None, origin: Fraction, length: Fraction) -> list[Any]:
-        """Return the chapters of a part of the video, with times counted from the part's beginning, for `set_chapters`.
+        """Return the chapters of a part of the video, with times counted from the part's beginning.
 
         Args:
             begin: where the part begins, in seconds from the video's beginning.
             end: where the part ends, likewise; None: with the video.
             origin: start time of the video's clock, in seconds.
             length: length of the video in seconds; 0: unknown.
+
+        Returns:
+            Chapters as PyAV's `set_chapters` takes them.
         """
         kept: list[Any] = []
         chapters: list[Any] = list(self._container.chapters())
@@ -108,7 +111,14 @@ def can_hold(container: str, stream: Any) -> bool:
 
 
 def add_copy(container: OutputContainer, stream: Any) -> Any:
-    """Add a stream to a container for the unchanged packets of another, and return it.
+    """Add a stream to a container for the unchanged packets of another.
+
+    Args:
+        container: the video that is written.
+        stream: the stream to copy.
+
+    Returns:
+        The new stream.
 
     Raises:
         ValueError: if the container cannot hold it.

@@ -91,14 +91,17 @@ class Picturer:
 
 
 def to_video(pixels: Bytes, pixel_format: str, colors: Colors, even: bool, alpha: Bytes | None = None) -> VideoFrame:
-    """Convert RGB of shape (height, width, 3) to a frame for an encoder, with YUV in the limited range.
+    """Convert a picture to a frame for an encoder, with YUV in the limited range.
 
     Args:
-        pixels: the picture.
+        pixels: RGB of shape (height, width, 3).
         pixel_format: FFmpeg's name, such as yuv420p.
         colors: color space of the YUV.
         even: whether to repeat the last row or column where their number is odd.
         alpha: opacity of shape (height, width), for a pixel format that has it; None: opaque.
+
+    Returns:
+        The frame in `pixel_format`.
     """
     if alpha is not None:
         pixels = np.dstack([pixels, alpha])

@@ -255,7 +255,9 @@ class PacketQueue:
     def add(self, packet: Any, moment: Fraction) -> None:
         """Keep a packet if it may be needed: also before the start, for decoders and for subtitles still shown then.
 
-        `moment` is when it begins, in seconds from the video's beginning.
+        Args:
+            packet: of any stream.
+            moment: when it begins, in seconds from the video's beginning.
         """
         lasts = max((packet.duration or 0) * packet.time_base, _PREROLL)
         begun = not self._start or moment + lasts >= self._start

@@ -37,7 +37,11 @@ class PicturesReader:
         self.shape = Shape(width, height, 1 / self._rate, self._rate, len(files), alpha=alpha)
 
     def frames(self) -> Iterator[Frame]:
-        """See Reader; raises VideoError if a picture differs in size from the first."""
+        """See Reader.
+
+        Raises:
+            VideoError: if a picture differs in size from the first.
+        """
         unreadable = several = 0
         for index, path in enumerate(self._files):
             try:
@@ -82,7 +86,11 @@ class PicturesWriter:
         self.notes: tuple[str, ...] = ()
 
     def write(self, frame: Frame) -> None:
-        """See Writer; raises ImageError if the disk is full, or the like."""
+        """See Writer.
+
+        Raises:
+            ImageError: if the disk is full, or the like.
+        """
         self._count += 1
         self.size = frame.pixels.shape[1], frame.pixels.shape[0]
         path = self._pattern.with_name(self._pattern.name.replace("*", f"{self._count:06d}"))

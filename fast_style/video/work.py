@@ -65,7 +65,11 @@ class VideoWork:
     def run(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Process all frames. An error or an interrupt is raised after the output so far is finished and playable.
 
-        `progress` is called now and then with the frames done and the approximate total; 0: unknown.
+        Args:
+            progress: called now and then with the frames done and the approximate total; 0: unknown.
+
+        Returns:
+            What was done, with warnings and notes.
         """
         # This thread only waits: it receives signals, which must not interrupt the writing of a frame.
         began = time.perf_counter()
@@ -157,6 +161,9 @@ def stylize_animation(
         temporal: as for `stylize_video`.
         stopped: when set, the work ends after the current frame.
         name: name of the source for messages; by default its path.
+
+    Returns:
+        What was done, with warnings and notes.
 
     Raises:
         VideoError: if the animation cannot be read or written.

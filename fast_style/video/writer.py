@@ -99,7 +99,11 @@ class VideoWriter:
         return notes + ([f"left out: {', '.join(self._left_out)}"] if self._left_out else [])
 
     def write(self, frame: Frame) -> None:
-        """See Writer; raises VideoError if the disk is full, or the like."""
+        """See Writer.
+
+        Raises:
+            VideoError: if the disk is full, or the like.
+        """
         pixels, alpha = frame.pixels, frame.alpha
         self._ends = frame.time + frame.duration
         if not self._keeps_alpha:

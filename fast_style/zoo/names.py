@@ -57,8 +57,11 @@ def find(path: Path) -> Path:
     A name is searched in `checkpoints/`, then in the user's folder (`user_folder`), then among the shipped networks;
     `zoo/NAME` always means the shipped one. If another network hides a shipped one, that is logged once.
 
-    A name may end in `.safetensors`. A missing file in a folder is returned unchanged; CheckpointError if a name is
-    unknown, or a URL.
+    Args:
+        path: a file, or a name with or without `.safetensors`.
+
+    Raises:
+        CheckpointError: if a name is unknown, or it is a URL. A missing file in a folder is returned unchanged.
 
     Example:
         >>> find(Path("zoo/starry_night")).name

@@ -49,7 +49,11 @@ class NetworkFile:
 
 
 def read_network_file(path: Path) -> NetworkFile:
-    """Read and verify a network file; CheckpointError if missing, damaged, changed since it was written, or foreign."""
+    """Read a network file and verify it.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, changed since it was written, or not ours.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -67,7 +71,11 @@ def read_network_file(path: Path) -> NetworkFile:
 
 
 def parse_network_file(path: Path, data: bytes) -> NetworkFile:
-    """Verify the bytes of a network file, for `read_network_file`; `path` is its name in messages."""
+    """Verify the bytes of a network file; `path` is its name in messages.
+
+    Raises:
+        CheckpointError: if they are damaged, changed since they were written, or not a network file of ours.
+    """
     if not data:
         raise CheckpointError(f"{path}: the file is empty; copy or train it again")
     if path.suffix.lower() == ".onnx":
@@ -100,7 +108,11 @@ def parse_network_file(path: Path, data: bytes) -> NetworkFile:
 
 
 def require_styles(file: NetworkFile, styles: object) -> None:
-    """Check that a file names as many styles as its network has; CheckpointError if it does not."""
+    """Check that a file names as many styles as its network has.
+
+    Raises:
+        CheckpointError: if it does not.
+    """
     named = len(file.metadata.styles)
     if named != styles:
         raise CheckpointError(f"{file.path}: its metadata names {named} styles, its network has {styles}")

@@ -25,9 +25,16 @@ def save_network(
 ) -> None:
     """Write a network atomically: an existing file stays until the new one is complete.
 
-    Weights of at least `from_size` elements are stored in `dtype`, such as float16 for half the size; by default all as
-    they are. A loaded network is in float32 in any case. CheckpointError if the file cannot be written, or a weight is
-    not finite in `dtype`.
+    Args:
+        path: the file.
+        network: the network.
+        metadata: the metadata of the file.
+        dtype: dtype of the stored weights, such as float16 for half the size; by default that of the network.
+            A loaded network is in float32 in any case.
+        from_size: minimum number of elements of a tensor that is converted to `dtype`.
+
+    Raises:
+        CheckpointError: if the file cannot be written, or a weight is not finite in `dtype`.
     """
     if len(metadata.styles) != network.styles:
         raise ValueError(f"{len(metadata.styles)} styles described, {network.styles} in the network")
@@ -53,9 +60,10 @@ def save_network(
 
 
 def load_network(path: Path) -> tuple[TransformNet, Metadata]:
-    """Load a network; CheckpointError as for `read_network_file` and `build_network`.
+    """Load a network. No code in the file is ever run: its class must be one that `network_class` knows.
 
-    No code in the file is ever run: its class must be one that `network_class` knows.
+    Raises:
+        CheckpointError: if the file is missing, damaged, changed since it was written, or not ours.
     """
     file = read_network_file(path)
     return build_network(file), file.metadata
@@ -64,8 +72,9 @@ def load_network(path: Path) -> tuple[TransformNet, Metadata]:
 def build_network(file: NetworkFile) -> TransformNet:
     """Build the network that a file describes.
 
-    CheckpointError if `network_class` does not know its class, or the weights do not fit; ConfigError if a package of
-    the user cannot be imported.
+    Raises:
+        CheckpointError: if `network_class` does not know its class, or the weights do not fit.
+        ConfigError: if a package of the user cannot be imported.
     """
     path = file.path
     try:
@@ -93,7 +102,11 @@ def build_network(file: NetworkFile) -> TransformNet:
 
 
 def require_loadable(network: object) -> None:
-    """Check, before a training, that `build_network` knows a network's class; ConfigError if it does not."""
+    """Check, before a training, that the saved network can be loaded.
+
+    Raises:
+        ConfigError: if `build_network` does not know its class.
+    """
     cls = type(network)
     if not isinstance(network, TransformNet) or network_class(cls.__name__) is not cls:
         place = f"{cls.__module__}:{cls.__qualname__}"

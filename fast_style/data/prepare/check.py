@@ -96,7 +96,11 @@ def check_images(
 
 
 def list_images(source: str | Path) -> tuple[list[str], Archive]:
-    """Return the names of the images that training would use, in order, and the archive; raises DataError if none."""
+    """Return the names of the images that training would use, in order, and the archive.
+
+    Raises:
+        DataError: if the source is missing or has no usable image.
+    """
     files = open_images(source)
     return Photographs(source, getattr(files, "crop_size", None) or 32).names, files
 

@@ -177,7 +177,13 @@ def receive(url: str, part: Path, size: int, on_bytes: Callable[[int], None]) ->
     """Request the rest of a file in one connection, and append it to the part.
 
     The ETag is kept beside the part, by which the server tells whether its file has changed; then the part starts
-    again. `size` is that of the whole file in bytes; answers need not say it. `on_bytes` gets the size of the part.
+    again.
+
+    Args:
+        url: the address of the file.
+        part: the beginning of the file, or nothing yet.
+        size: of the whole file, in bytes; answers need not say it.
+        on_bytes: called with the size of the part as it grows.
 
     Raises:
         TransferError: if the connection breaks, or the server is busy or has another file by now.
